@@ -1,0 +1,124 @@
+/* context.h: what the library takes from its surroundings: log sink, events, clock, threads. There is no
+ * global state: two contexts do not know of each other.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHARDYFUSION_CONTEXT_H
+#define SHARDYFUSION_CONTEXT_H
+
+#include <shardyfusion/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct shardy_context shardy_context;
+
+enum {
+    SHARDY_LOG_ERROR = 1,
+    SHARDY_LOG_WARN = 2,
+    SHARDY_LOG_INFO = 3,
+    SHARDY_LOG_DEBUG = 4,
+    SHARDY_LOG_TRACE = 5
+};
+
+/* One line for the log. Everything in it is valid during the call only. */
+typedef struct shardy_log_record {
+    int32_t level;         /* SHARDY_LOG_... */
+    const char *component; /* "store", "publish", "read", ... */
+    const char *text;      /* one line of UTF-8, no newline */
+} shardy_log_record;
+
+/* Called from any thread of the library, possibly from several at once; must not call the library. */
+typedef void (*shardy_log_fn)(void *user, const shardy_log_record *record);
+
+/* X(name, unit, text): things that happen and are counted, see shardy_context_metric(). */
+#define SHARDY_METRIC_MAP(X)                                                                       \
+    X(STORE_READS, "requests", "object reads sent to a store")                                     \
+    X(STORE_READ_BYTES, "bytes", "bytes received by object reads")                                 \
+    X(STORE_HEADS, "requests", "object look-ups without a body")                                   \
+    X(STORE_PUTS, "requests", "objects written")                                                   \
+    X(STORE_PUT_BYTES, "bytes", "bytes of objects written")                                        \
+    X(STORE_LISTS, "requests", "pages of object listings")                                         \
+    X(STORE_DELETES, "objects", "objects asked to be deleted")                                     \
+    X(STORE_OPENS, "requests", "objects opened as local files")                                    \
+    X(SHARD_OPENS, "shards", "shards opened by readers")                                           \
+    X(SHARD_EVICTIONS, "shards", "open shards closed to stay within their bound")                  \
+    X(REFRESHES, "calls", "refreshes that installed another snapshot")                             \
+    X(REFRESH_FAILURES, "calls", "refreshes that kept the old snapshot because of an error")       \
+    X(SNAPSHOTS_RETIRED, "snapshots", "snapshots whose last user left")                            \
+    X(CHUNKS_VERIFIED, "chunks", "64 KiB chunks compared with their digest")                       \
+    X(ROWS_WRITTEN, "rows", "rows taken by writers")                                               \
+    X(RUNS_SPILLED, "runs", "sorted runs written to scratch files")                                \
+    X(SHARDS_BUILT, "shards", "shard attempts finished")                                           \
+    X(SHARD_RETRIES, "shards", "shard attempts repeated after a failure")                          \
+    X(PUBLISHES, "snapshots", "snapshots made current by this process")                            \
+    X(ROLLBACKS, "snapshots", "rollbacks done by this process")
+
+#define SHARDY_METRIC_ENUM_(name, unit, text) SHARDY_METRIC_##name,
+typedef enum shardy_metric {
+    SHARDY_METRIC_MAP(SHARDY_METRIC_ENUM_) SHARDY_METRIC_COUNT_
+} shardy_metric;
+#undef SHARDY_METRIC_ENUM_
+
+typedef struct shardy_metric_info {
+    int32_t metric;
+    const char *name; /* "STORE_READS" */
+    const char *unit;
+    const char *text;
+} shardy_metric_info;
+
+/* Time, so that tests and simulations can provide their own. NULL members mean the system's. */
+typedef struct shardy_clock {
+    int64_t (*wall_us)(void *user);           /* microseconds since 1970-01-01 UTC */
+    int64_t (*monotonic_ns)(void *user);      /* never goes back */
+    void (*sleep_us)(void *user, int64_t us); /* waits that long */
+    void *user;
+} shardy_clock;
+
+typedef struct shardy_context_options {
+    size_t struct_size;
+    shardy_log_fn log;  /* default NULL: no log */
+    void *log_user;
+    int32_t log_level;  /* default SHARDY_LOG_WARN; records above it are not formatted */
+    uint32_t threads;   /* worker threads for parallel work; default 0: as many as there are processors */
+    shardy_clock clock; /* default: the system's */
+    uint64_t seed;      /* default 0: unpredictable; else run ids, nonces and jitter follow from it */
+} shardy_context_options;
+
+/* Writes the defaults into every field. `struct_size` is sizeof(shardy_context_options) of the caller. */
+SHARDY_API void shardy_context_options_init(shardy_context_options *options, size_t struct_size);
+
+/* Makes a context. NULL options are the defaults. Threads are started when work first needs them.
+ * Statuses: OK, INVALID, NOMEM. Ownership: yours, free it after everything opened with it.
+ * Threads: construction only. */
+SHARDY_API shardy_status shardy_context_new(const shardy_context_options *options,
+    shardy_context **context_out, shardy_error *err) SHARDY_MUST_USE;
+
+/* Frees a context once the last reader, writer and snapshot that uses it is closed; until then it lives on.
+ * NULL is fine. Threads: construction only. */
+SHARDY_API void shardy_context_free(shardy_context *context);
+
+/* Value of a counter since the context was made; 0 for an unknown metric.
+ * Threads: any thread, any time. */
+SHARDY_API uint64_t shardy_context_metric(const shardy_context *context, int32_t metric);
+
+/* All metrics; *count_out gets their number. The array is static. Threads: any thread, any time. */
+SHARDY_API const shardy_metric_info *shardy_metric_list(size_t *count_out);
+
+/* A token by which one thread asks a call of another thread to stop. The call answers CANCELLED at its next
+ * opportunity. A token stays cancelled; use a new one for the next call. */
+typedef struct shardy_cancel shardy_cancel;
+
+/* Statuses: OK, NOMEM. Ownership: yours; free it after the last call that uses it has returned. */
+SHARDY_API shardy_status shardy_cancel_new(
+    shardy_cancel **cancel_out, shardy_error *err) SHARDY_MUST_USE;
+/* Threads: any thread, any time; also from a signal handler. */
+SHARDY_API void shardy_cancel_request(shardy_cancel *cancel);
+/* 1 when cancelled, 0 when not; 0 for NULL. Threads: any thread, any time. */
+SHARDY_API int32_t shardy_cancel_requested(const shardy_cancel *cancel);
+SHARDY_API void shardy_cancel_free(shardy_cancel *cancel);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

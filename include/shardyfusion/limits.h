@@ -1,0 +1,49 @@
+/* limits.h: every bound that a user or a file can meet, with its reason. Exceeding one is a clear error
+ * (INVALID for arguments, CORRUPT for data), never a crash.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHARDYFUSION_LIMITS_H
+#define SHARDYFUSION_LIMITS_H
+
+/* Keys of SQLite shards: nothing in the format limits them; this bound keeps a row within the memory of
+ * every reader. */
+#define SHARDY_KEY_LEN_MAX (1u << 20)
+/* Values and payloads: SQLite's own default limit of a row (SQLITE_MAX_LENGTH, 10^9) less room for the key. */
+#define SHARDY_VALUE_LEN_MAX 997000000u
+/* Vector dimension and hits: the limits of sqlite-vec 0.1.9, so that the reference can search as well. */
+#define SHARDY_DIM_MAX 8192u
+#define SHARDY_TOP_K_MAX 4096u
+/* Queries in one search call: bounds the memory of the candidate heaps. */
+#define SHARDY_QUERIES_MAX 65536u
+/* Keys in one multi_get: bounds the memory of the look-ups. */
+#define SHARDY_MULTI_GET_MAX (1u << 24)
+/* Shards of one snapshot: the goal set for routing tables. */
+#define SHARDY_NUM_DBS_MAX (1u << 20)
+/* One path segment that we write: the limit of every common file system, less room for suffixes. */
+#define SHARDY_RUN_ID_LEN_MAX 128u
+/* Object keys: S3's own limit. */
+#define SHARDY_OBJECT_KEY_LEN_MAX 1024u
+#define SHARDY_URL_LEN_MAX        2048u
+/* Objects that are read whole before they are checked. */
+#define SHARDY_CURRENT_LEN_MAX    (64u << 10)
+#define SHARDY_FATE_LEN_MAX       (64u << 10)
+#define SHARDY_RUN_RECORD_LEN_MAX (64u << 10)
+#define SHARDY_MANIFEST_LEN_MAX   (1u << 30)
+#define SHARDY_CUSTOM_LEN_MAX     (16u << 20)
+/* Nesting of JSON and YAML: deep enough for data, shallow enough for a fixed stack. */
+#define SHARDY_JSON_DEPTH_MAX 64u
+#define SHARDY_YAML_DEPTH_MAX 4u
+/* One line of a JSONL or one record of a CSV input. */
+#define SHARDY_INPUT_ROW_LEN_MAX (1u << 30)
+/* Typed columns of one row. */
+#define SHARDY_COLUMNS_MAX 1024u
+/* Memory budget of a build: below this, sorting degenerates into tiny runs. */
+#define SHARDY_MEMORY_BUDGET_MIN (32ull << 20)
+/* Attempts of one shard before a build gives up: attempt directories have two digits by habit. */
+#define SHARDY_ATTEMPTS_MAX 100u
+/* Worker threads of one context. */
+#define SHARDY_THREADS_MAX 256u
+/* Manifests looked at by history and by fallback. */
+#define SHARDY_HISTORY_LIMIT_MAX 100000u
+
+#endif

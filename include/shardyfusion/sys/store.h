@@ -1,0 +1,254 @@
+/* sys/store.h: the contract of an object store, and the stores that come with the library.
+ *
+ * An object is visible whole or not at all. It is immutable once visible, except `_CURRENT`, run records
+ * and fates. Creating if absent is exclusive. A finished put is visible to the next read. Deleting is
+ * idempotent. Keys are UTF-8, at most SHARDY_OBJECT_KEY_LEN_MAX bytes, segments separated by one '/',
+ * no segment empty, "." or "..", no control characters.
+ *
+ * This header may change with a minor version.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHARDYFUSION_SYS_STORE_H
+#define SHARDYFUSION_SYS_STORE_H
+
+#include <shardyfusion/context.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SHARDY_STORE_ABI 1
+
+enum {
+    SHARDY_STORE_CAP_PUT_IF_ABSENT = 1 << 0,
+    SHARDY_STORE_CAP_PUT_IF_MATCH = 1 << 1,
+    SHARDY_STORE_CAP_OPEN_LOCAL = 1 << 2, /* objects are local files */
+    SHARDY_STORE_CAP_TAKE_FILE = 1 << 3,  /* a put can move a file from `scratch` instead of copying it */
+    SHARDY_STORE_CAP_MULTIPART = 1 << 4
+};
+
+#define SHARDY_ETAG_LEN_MAX 255u
+
+/* Version of an object. Opaque; compared as text. */
+typedef struct shardy_etag {
+    char text[SHARDY_ETAG_LEN_MAX + 1]; /* zero-terminated; "" means none */
+} shardy_etag;
+
+typedef struct shardy_object_meta {
+    uint64_t size;
+    int64_t modified_us; /* wall clock of the store; 0 when unknown */
+    shardy_etag etag;    /* "" when the store would have to read a large object to tell */
+} shardy_object_meta;
+
+#define SHARDY_READ_TO_END UINT64_MAX
+
+/* One read of a vectored read. The caller fills the first part and owns the struct until `done` was
+ * called for it. */
+typedef struct shardy_store_read {
+    shardy_bytes key;
+    uint64_t offset;
+    uint64_t len;              /* SHARDY_READ_TO_END: to the end of the object */
+    const char *if_match;      /* NULL, or the ETag the object must have (CONFLICT if not) */
+    const char *if_none_match; /* NULL, or the ETag the object must not have (NOT_MODIFIED if it has) */
+    int64_t deadline_ns;       /* monotonic clock of the context; 0: none */
+    const shardy_cancel *cancel;
+    void *dest;                /* NULL: the store allocates `body`; else room for `len` bytes */
+    /* Filled by the store: */
+    int32_t status;            /* OK, NOT_FOUND, NOT_MODIFIED, CONFLICT or a failure */
+    int32_t reserved;
+    uint64_t received;         /* fewer than asked only at the end of the object */
+    shardy_buf body;           /* the receiver's to release; unused when `dest` was given */
+    shardy_object_meta meta;
+    shardy_error error;
+} shardy_store_read;
+
+/* Called once for each read, from any thread, possibly before `read` returns; must not call the store. */
+typedef void (*shardy_store_done_fn)(void *user, shardy_store_read *read);
+
+typedef enum shardy_put_condition {
+    SHARDY_PUT_ALWAYS = 0,
+    SHARDY_PUT_IF_ABSENT = 1, /* EXISTS when the key is taken */
+    SHARDY_PUT_IF_MATCH = 2,  /* CONFLICT when the object is not of version `etag`, or is not there */
+    SHARDY_PUT_CONDITION_RESERVED_ = 32767
+} shardy_put_condition;
+
+typedef struct shardy_store_put {
+    shardy_bytes key;
+    int32_t condition;
+    int32_t sync;           /* 1: durable before it is visible (stores that can tell the difference) */
+    const char *etag;       /* for IF_MATCH */
+    shardy_bytes body;      /* the object, when both of the next are NULL */
+    const char *file_path;  /* or this file; a store with CAP_TAKE_FILE may move it away */
+    shardy_status (*next)(void *user, shardy_bytes *part_out, shardy_error *err); /* or parts until DONE */
+    void *next_user;
+    const char *content_type;
+    int64_t deadline_ns;
+    const shardy_cancel *cancel;
+} shardy_store_put;
+
+typedef struct shardy_store_entry {
+    const char *key;   /* zero-terminated; ends in '/' for a common prefix */
+    uint64_t size;
+    int64_t modified_us;
+    int32_t is_prefix; /* 1: all keys that begin so were rolled up by the delimiter */
+    int32_t reserved;
+} shardy_store_entry;
+
+/* One page of a listing, in byte order of the keys. */
+typedef struct shardy_store_page {
+    const shardy_store_entry *entries;
+    size_t count;
+    const char *next_token; /* NULL: this is the last page */
+    void *owner;
+    void (*dispose)(struct shardy_store_page *page);
+} shardy_store_page;
+
+/* An object as a local file. */
+typedef struct shardy_local_file {
+    int fd; /* read only; the receiver closes it */
+    uint64_t size;
+    int64_t modified_us;
+} shardy_local_file;
+
+/* One table per kind of store; `store` is its state. Slots say: MUST or MAY · threads · statuses · ownership.
+ * Each failing call sets `err`. All slots may be called from any number of threads at once. */
+typedef struct shardy_store_ops {
+    uint32_t abi;         /* SHARDY_STORE_ABI */
+    uint32_t struct_size; /* sizeof(shardy_store_ops); grows by appending */
+    const char *name;     /* "fs", "mem", "stats", "fault", ... */
+
+    /* MUST. Capability bits; constant for the life of the store. */
+    uint64_t (*caps)(void *store);
+
+    /* MUST. Starts n reads and calls done(user, &reads[i]) once for each, in any order. A read fails on its
+     * own, in its struct. */
+    void (*read)(void *store, shardy_store_read *reads, size_t n, shardy_store_done_fn done, void *user);
+
+    /* MUST. OK or NOT_FOUND. */
+    shardy_status (*head)(void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err);
+
+    /* MUST. OK with the new version in *meta_out (may be NULL); EXISTS, CONFLICT, NO_SPACE, IO, ... After a
+     * failure the object is as it was before, unless the failure says that this is not known (retriable). */
+    shardy_status (*put)(void *store, const shardy_store_put *put, shardy_object_meta *meta_out,
+        shardy_error *err);
+
+    /* MUST. At most `limit` entries after `token` (NULL: from the start) whose key begins with `prefix`.
+     * With a delimiter (0: none), keys that have it after the prefix are rolled up. `prefix` is "" or ends
+     * in '/'. The page is the receiver's to dispose. */
+    shardy_status (*list)(void *store, const char *prefix, char delimiter, const char *token,
+        size_t limit, shardy_store_page *page_out, shardy_error *err);
+
+    /* MUST. results_out[i] is OK also when there was no such object. Returns the first failure, having tried
+     * all. */
+    shardy_status (*remove)(void *store, const shardy_bytes *keys, size_t n, int32_t *results_out,
+        shardy_error *err);
+
+    /* MAY (CAP_OPEN_LOCAL). OK, NOT_FOUND, EXHAUSTED, IO. */
+    shardy_status (*open_local)(
+        void *store, shardy_bytes key, shardy_local_file *file_out, shardy_error *err);
+
+    /* MAY (CAP_TAKE_FILE). Path of a directory, created when missing, from which a file can be moved into the
+     * store. Borrowed until the store is closed. */
+    shardy_status (*scratch)(void *store, const char **path_out, shardy_error *err);
+
+    /* MAY (CAP_MULTIPART). Reserved for stores that upload in parts; NULL in the stores of this version. */
+    shardy_status (*put_begin)(void *store, const shardy_store_put *put, void **upload_out, shardy_error *err);
+    shardy_status (*put_part)(void *store, void *upload, uint32_t number, shardy_bytes body, shardy_error *err);
+    shardy_status (*put_complete)(void *store, void *upload, shardy_object_meta *meta_out, shardy_error *err);
+    void (*put_abort)(void *store, void *upload);
+
+    /* MUST. Once, after the last call has returned. Cannot fail. */
+    void (*close)(void *store);
+} shardy_store_ops;
+
+/* A store with its state. */
+typedef struct shardy_store shardy_store;
+
+/* Makes a store from a table of yours. `state` is taken always, also on failure (closed through the table).
+ * Statuses: OK, INVALID (abi, missing slots), NOMEM. Ownership: yours, close it. */
+SHARDY_API shardy_status shardy_store_new_take(shardy_context *context, const shardy_store_ops *ops,
+    void *state, shardy_store **store_out, shardy_error *err) SHARDY_MUST_USE;
+
+typedef struct shardy_store_fs_options {
+    size_t struct_size;
+    int32_t create;           /* default 0: the directory must exist */
+    int32_t sync;             /* default 1: fsync files and directories */
+    int32_t allow_network_fs; /* default 0: conditional puts on a network file system are UNSUPPORTED */
+} shardy_store_fs_options;
+
+SHARDY_API void shardy_store_fs_options_init(shardy_store_fs_options *options, size_t struct_size);
+
+/* A directory as a store. Nothing outside of it is ever touched: symbolic links below the root are not followed.
+ * Its own files are in `<root>/.shardyfusion/`, which is never listed; readers create nothing.
+ * Statuses: OK, NOT_FOUND (no such directory), INVALID (not a directory), IO, NOMEM. */
+SHARDY_API shardy_status shardy_store_open_fs(shardy_context *context, const char *root,
+    const shardy_store_fs_options *options, shardy_store **store_out,
+    shardy_error *err) SHARDY_MUST_USE;
+
+/* A store in memory. */
+SHARDY_API shardy_status shardy_store_open_mem(
+    shardy_context *context, shardy_store **store_out, shardy_error *err) SHARDY_MUST_USE;
+
+/* Calls and bytes that went through a store. */
+typedef struct shardy_store_counts {
+    uint64_t reads;
+    uint64_t read_bytes;
+    uint64_t heads;
+    uint64_t puts;
+    uint64_t put_bytes;
+    uint64_t lists;
+    uint64_t removes;
+    uint64_t opens;
+} shardy_store_counts;
+
+/* A store that passes everything on to `inner` and counts. `inner` is borrowed. */
+SHARDY_API shardy_status shardy_store_wrap_stats(shardy_context *context, shardy_store *inner,
+    shardy_store **store_out, shardy_error *err) SHARDY_MUST_USE;
+SHARDY_API void shardy_store_stats(const shardy_store *stats_store, shardy_store_counts *counts_out);
+
+enum {
+    SHARDY_FAULT_BEFORE = 1, /* fail without doing it */
+    SHARDY_FAULT_AFTER = 2,  /* do it, then answer a failure: the reply was lost */
+    SHARDY_FAULT_SHORT = 3   /* reads only: half of the bytes, as if the object ended there */
+};
+
+/* A store that passes on to `inner` (borrowed) but makes calls fail: the call number `nth` (from 1) and, if
+ * `persistent`, all after it, with `status`. nth 0: none. */
+SHARDY_API shardy_status shardy_store_wrap_fault(shardy_context *context, shardy_store *inner,
+    shardy_store **store_out, shardy_error *err) SHARDY_MUST_USE;
+SHARDY_API void shardy_store_fault_set(shardy_store *fault_store, uint64_t nth, int32_t persistent,
+    int32_t kind, int32_t status);
+/* Calls since the last set, and how many of them were made to fail. */
+SHARDY_API void shardy_store_fault_counts(
+    const shardy_store *fault_store, uint64_t *calls_out, uint64_t *failed_out);
+
+/* Reads one object, or a part of it, and waits. Statuses: OK, NOT_FOUND, NOT_MODIFIED, CONFLICT, CANCELLED, TIMEOUT and failures.
+ * Ownership: release *body_out. */
+SHARDY_API shardy_status shardy_store_get(shardy_store *store, const char *key, uint64_t offset,
+    uint64_t len, shardy_buf *body_out, shardy_object_meta *meta_out,
+    shardy_error *err) SHARDY_MUST_USE;
+/* The other calls of the table, with arguments checked and counted. */
+SHARDY_API void shardy_store_read_all(shardy_store *store, shardy_store_read *reads, size_t n); /* waits */
+SHARDY_API void shardy_store_read_start(shardy_store *store, shardy_store_read *reads, size_t n,
+    shardy_store_done_fn done, void *user);
+SHARDY_API shardy_status shardy_store_head(shardy_store *store, const char *key,
+    shardy_object_meta *meta_out, shardy_error *err) SHARDY_MUST_USE;
+SHARDY_API shardy_status shardy_store_put_object(shardy_store *store, const shardy_store_put *put,
+    shardy_object_meta *meta_out, shardy_error *err) SHARDY_MUST_USE;
+SHARDY_API shardy_status shardy_store_list(shardy_store *store, const char *prefix, char delimiter,
+    const char *token, size_t limit, shardy_store_page *page_out, shardy_error *err) SHARDY_MUST_USE;
+SHARDY_API void shardy_store_page_dispose(shardy_store_page *page);
+SHARDY_API shardy_status shardy_store_remove(shardy_store *store, const shardy_bytes *keys, size_t n,
+    int32_t *results_out, shardy_error *err) SHARDY_MUST_USE;
+SHARDY_API shardy_status shardy_store_open_local(shardy_store *store, const char *key,
+    shardy_local_file *file_out, shardy_error *err) SHARDY_MUST_USE;
+SHARDY_API shardy_status shardy_store_scratch(
+    shardy_store *store, const char **path_out, shardy_error *err) SHARDY_MUST_USE;
+SHARDY_API uint64_t shardy_store_caps(const shardy_store *store);
+SHARDY_API const char *shardy_store_name(const shardy_store *store);
+SHARDY_API void shardy_store_close(shardy_store *store); /* NULL is fine; cannot fail */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,44 @@
+/* context.h: the inside of a context. Everything a call needs from its surroundings comes from here. */
+#ifndef SHARDY_BASE_CONTEXT_H
+#define SHARDY_BASE_CONTEXT_H
+
+#include "clock.h"
+#include "error.h"
+#include "options.h"
+#include "pool.h"
+#include "process.h"
+
+#include <shardyfusion/context.h>
+
+#include <stdatomic.h>
+
+struct shardy_context {
+    _Atomic uint32_t refs;
+    uint32_t threads; /* resolved: at least 1 */
+    shardy_context_options options;
+    _Atomic uint64_t rand_state;
+    pool *pool;
+    _Atomic uint64_t metrics[SHARDY_METRIC_COUNT_];
+};
+
+/* `context` with one more reference, or a new private one when it is NULL. */
+shardy_status shardy__context_hold(
+    shardy_context *context, shardy_context **context_out, shardy_error *err);
+void shardy__context_drop(shardy_context *context);
+
+static inline void shardy__count(const shardy_context *context, shardy_metric metric, uint64_t n)
+{
+    atomic_fetch_add_explicit(
+        &((shardy_context *)(uintptr_t)context)->metrics[metric], n, memory_order_relaxed);
+}
+
+/* One line to the log sink; formatted only when the level is wanted. */
+void shardy__log(const shardy_context *context, int32_t level, const char *component,
+    const char *format, ...) SHARDY_PRINTF(4, 5);
+
+/* The next number of the context's generator. Not for secrets. */
+uint64_t shardy__rand_u64(const shardy_context *context);
+/* 32 lower-case hex digits and a zero. */
+void shardy__rand_hex32(const shardy_context *context, char text_out[33]);
+
+#endif

@@ -1,0 +1,139 @@
+#include "digest.h"
+
+#include "alloc.h"
+
+#include <openssl/evp.h>
+#include <string.h>
+
+shardy_status shardy__sha256(const void *data, size_t len, sha256 *out, shardy_error *err)
+{
+    unsigned int digest_len = 0;
+    if (EVP_Digest(data, len, out->bytes, &digest_len, EVP_sha256(), NULL) != 1 ||
+        digest_len != SHARDY_SHA256_LEN) {
+        return shardy__error(err, SHARDY_INTERNAL, "digest", "SHA-256 is not available");
+    }
+    return SHARDY_OK;
+}
+
+void shardy__sha256_hex(const sha256 *digest, char text_out[65])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < SHARDY_SHA256_LEN; i++) {
+        text_out[2 * i] = digits[digest->bytes[i] >> 4];
+        text_out[2 * i + 1] = digits[digest->bytes[i] & 15];
+    }
+    text_out[64] = '\0';
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    if (c >= 'a' && c <= 'f') {
+        return c - 'a' + 10;
+    }
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+int shardy__sha256_parse(const char *text, size_t len, sha256 *out)
+{
+    if (len != 2 * SHARDY_SHA256_LEN) {
+        return 0;
+    }
+    for (size_t i = 0; i < SHARDY_SHA256_LEN; i++) {
+        int high = hex_value(text[2 * i]);
+        int low = hex_value(text[2 * i + 1]);
+        if (high < 0 || low < 0) {
+            return 0;
+        }
+        out->bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    return 1;
+}
+
+void shardy__chunk_digest_init(chunk_digest *d)
+{
+    memset(d, 0, sizeof *d);
+}
+
+void shardy__chunk_digest_free(chunk_digest *d)
+{
+    shardy__free(d->sums);
+    shardy__free(d->partial);
+    shardy__chunk_digest_init(d);
+}
+
+static shardy_status add_chunk(chunk_digest *d, const void *data, size_t len, shardy_error *err)
+{
+    if (d->count == d->room) {
+        size_t room = d->room ? d->room * 2 : 16;
+        sha256 *sums = shardy__realloc(d->sums, room * sizeof *sums);
+        if (!sums) {
+            return shardy__error_nomem(err, "digest");
+        }
+        d->sums = sums;
+        d->room = room;
+    }
+    SHARDY_TRY(shardy__sha256(data, len, &d->sums[d->count], err));
+    d->count++;
+    return SHARDY_OK;
+}
+
+shardy_status shardy__chunk_digest_add(
+    chunk_digest *d, const void *data, size_t len, shardy_error *err)
+{
+    const uint8_t *p = data;
+    d->size += len;
+    while (len > 0) {
+        if (d->partial_len == 0 && len >= SHARDY_CHUNK_LEN) {
+            SHARDY_TRY(add_chunk(d, p, SHARDY_CHUNK_LEN, err));
+            p += SHARDY_CHUNK_LEN;
+            len -= SHARDY_CHUNK_LEN;
+            continue;
+        }
+        if (!d->partial) {
+            d->partial = shardy__malloc(SHARDY_CHUNK_LEN);
+            if (!d->partial) {
+                return shardy__error_nomem(err, "digest");
+            }
+        }
+        size_t n = SHARDY_CHUNK_LEN - d->partial_len;
+        n = n < len ? n : len;
+        memcpy(d->partial + d->partial_len, p, n);
+        d->partial_len += n;
+        p += n;
+        len -= n;
+        if (d->partial_len == SHARDY_CHUNK_LEN) {
+            SHARDY_TRY(add_chunk(d, d->partial, SHARDY_CHUNK_LEN, err));
+            d->partial_len = 0;
+        }
+    }
+    return SHARDY_OK;
+}
+
+shardy_status shardy__chunk_digest_finish(chunk_digest *d, sha256 *out, shardy_error *err)
+{
+    if (d->partial_len > 0) {
+        SHARDY_TRY(add_chunk(d, d->partial, d->partial_len, err));
+        d->partial_len = 0;
+    }
+    return shardy__sums_digest(d->sums, d->count, out, err);
+}
+
+shardy_status shardy__sums_digest(const sha256 *sums, size_t count, sha256 *out, shardy_error *err)
+{
+    return shardy__sha256(sums, count * sizeof *sums, out, err);
+}
+
+shardy_status shardy__object_digest(const void *data, size_t len, sha256 *out, shardy_error *err)
+{
+    chunk_digest d;
+    shardy__chunk_digest_init(&d);
+    shardy_status st = shardy__chunk_digest_add(&d, data, len, err);
+    if (st >= 0) {
+        st = shardy__chunk_digest_finish(&d, out, err);
+    }
+    shardy__chunk_digest_free(&d);
+    return st;
+}

@@ -1,0 +1,80 @@
+#include "fault.h"
+
+#include <stdatomic.h>
+
+#ifdef SHARDY_FAULT_POINTS
+
+/* The only mutable globals of the library, and only in builds for tests: a fault has to reach an operation
+ * that has no handle, such as an allocation. */
+static struct {
+    _Atomic uint64_t nth;
+    _Atomic int persistent;
+    _Atomic uint64_t seen;
+    _Atomic uint64_t failed;
+} fault_state[SHARDY_FAULT_KIND_COUNT_];
+
+int shardy__fault(shardy_fault_kind kind)
+{
+    uint64_t seen = atomic_fetch_add(&fault_state[kind].seen, 1) + 1;
+    uint64_t nth = atomic_load(&fault_state[kind].nth);
+    if (nth == 0 || seen < nth || (seen > nth && !atomic_load(&fault_state[kind].persistent))) {
+        return 0;
+    }
+    atomic_fetch_add(&fault_state[kind].failed, 1);
+    return 1;
+}
+
+int32_t shardy_testing_fault_points(void)
+{
+    return 1;
+}
+
+void shardy_testing_fault_set(int32_t kind, uint64_t nth, int32_t persistent)
+{
+    if (kind < 0 || kind >= SHARDY_FAULT_KIND_COUNT_) {
+        return;
+    }
+    atomic_store(&fault_state[kind].nth, 0);
+    atomic_store(&fault_state[kind].seen, 0);
+    atomic_store(&fault_state[kind].failed, 0);
+    atomic_store(&fault_state[kind].persistent, persistent);
+    atomic_store(&fault_state[kind].nth, nth);
+}
+
+void shardy_testing_fault_counts(int32_t kind, uint64_t *seen_out, uint64_t *failed_out)
+{
+    int known = kind >= 0 && kind < SHARDY_FAULT_KIND_COUNT_;
+    if (seen_out) {
+        *seen_out = known ? atomic_load(&fault_state[kind].seen) : 0;
+    }
+    if (failed_out) {
+        *failed_out = known ? atomic_load(&fault_state[kind].failed) : 0;
+    }
+}
+
+#else
+
+int32_t shardy_testing_fault_points(void)
+{
+    return 0;
+}
+
+void shardy_testing_fault_set(int32_t kind, uint64_t nth, int32_t persistent)
+{
+    (void)kind;
+    (void)nth;
+    (void)persistent;
+}
+
+void shardy_testing_fault_counts(int32_t kind, uint64_t *seen_out, uint64_t *failed_out)
+{
+    (void)kind;
+    if (seen_out) {
+        *seen_out = 0;
+    }
+    if (failed_out) {
+        *failed_out = 0;
+    }
+}
+
+#endif

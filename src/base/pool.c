@@ -1,0 +1,154 @@
+#include "pool.h"
+
+#include "alloc.h"
+#include "thread.h"
+
+#include <string.h>
+
+struct pool {
+    mutex lock; /* rank: leaf; guards everything below */
+    condition work;
+    condition finished;
+    pool_task *first;
+    pool_task *last;
+    uint32_t threads_max;
+    uint32_t threads_started;
+    uint32_t threads_idle;
+    int stopping;
+    thread *threads;
+};
+
+shardy_status shardy__pool_new(uint32_t threads_max, pool **pool_out, shardy_error *err)
+{
+    *pool_out = NULL;
+    pool *p = shardy__calloc(1, sizeof *p);
+    thread *threads = shardy__calloc(threads_max, sizeof *threads);
+    if (!p || !threads) {
+        shardy__free(threads);
+        shardy__free(p);
+        return shardy__error_nomem(err, "pool");
+    }
+    p->threads = threads;
+    p->threads_max = threads_max;
+    shardy__mutex_init(&p->lock);
+    shardy__condition_init(&p->work);
+    shardy__condition_init(&p->finished);
+    *pool_out = p;
+    return SHARDY_OK;
+}
+
+void shardy__pool_free(pool *p)
+{
+    if (!p) {
+        return;
+    }
+    shardy__mutex_lock(&p->lock);
+    p->stopping = 1;
+    shardy__condition_broadcast(&p->work);
+    shardy__mutex_unlock(&p->lock);
+    for (uint32_t i = 0; i < p->threads_started; i++) {
+        shardy__thread_join(p->threads[i]);
+    }
+    shardy__condition_destroy(&p->work);
+    shardy__condition_destroy(&p->finished);
+    shardy__mutex_destroy(&p->lock);
+    shardy__free(p->threads);
+    shardy__free(p);
+}
+
+static pool_task *take_task(pool *p)
+{
+    pool_task *task = p->first;
+    if (task) {
+        p->first = task->next;
+        if (!p->first) {
+            p->last = NULL;
+        }
+    }
+    return task;
+}
+
+/* Runs a task without the lock. */
+static void run_task(pool *p, pool_task *task)
+{
+    /* The task may be gone once its group can see that it is finished. */
+    pool_group *group = task->group;
+    shardy__mutex_unlock(&p->lock);
+    task->run(task);
+    shardy__mutex_lock(&p->lock);
+    group->open--;
+    shardy__condition_broadcast(&p->finished);
+}
+
+static void *work_loop(void *arg)
+{
+    pool *p = arg;
+    shardy__mutex_lock(&p->lock);
+    for (;;) {
+        pool_task *task = take_task(p);
+        if (task) {
+            run_task(p, task);
+        } else if (p->stopping) {
+            break;
+        } else {
+            p->threads_idle++;
+            shardy__condition_wait(&p->work, &p->lock);
+            p->threads_idle--;
+        }
+    }
+    shardy__mutex_unlock(&p->lock);
+    return NULL;
+}
+
+void shardy__pool_group_init(pool_group *group, pool *p)
+{
+    group->pool = p;
+    group->open = 0;
+}
+
+void shardy__pool_submit(pool_group *group, pool_task *task)
+{
+    pool *p = group->pool;
+    task->group = group;
+    task->next = NULL;
+    shardy__mutex_lock(&p->lock);
+    group->open++;
+    if (p->last) {
+        p->last->next = task;
+    } else {
+        p->first = task;
+    }
+    p->last = task;
+    if (p->threads_idle == 0 && p->threads_started < p->threads_max) {
+        /* Failing to start one is no failure of the task: see the top of pool.h. */
+        if (shardy__thread_start(&p->threads[p->threads_started], work_loop, p, "shardy-pool",
+                NULL) >= 0) {
+            p->threads_started++;
+        }
+    }
+    shardy__condition_signal(&p->work);
+    shardy__mutex_unlock(&p->lock);
+}
+
+void shardy__pool_wait(pool_group *group, uint32_t open_max)
+{
+    pool *p = group->pool;
+    shardy__mutex_lock(&p->lock);
+    while (group->open > open_max) {
+        pool_task *task = take_task(p);
+        if (task) {
+            run_task(p, task);
+        } else {
+            shardy__condition_wait(&p->finished, &p->lock);
+        }
+    }
+    shardy__mutex_unlock(&p->lock);
+}
+
+uint32_t shardy__pool_open(pool_group *group)
+{
+    shardy__mutex_lock(&group->pool->lock);
+    uint32_t open = group->open;
+    shardy__mutex_unlock(&group->pool->lock);
+    return open;
+}

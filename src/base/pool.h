@@ -1,0 +1,39 @@
+/* pool.h: worker threads that run tasks.
+ *
+ * Threads are started when a task first needs one. When none can be started, tasks run on the thread that waits for
+ * them: work is never lost for lack of a thread, it only gets slower. */
+#ifndef SHARDY_BASE_POOL_H
+#define SHARDY_BASE_POOL_H
+
+#include "error.h"
+
+#include <stdint.h>
+
+typedef struct pool pool;
+
+/* One piece of work. Owned by whoever submits it until `group` was waited for. */
+typedef struct pool_task {
+    void (*run)(struct pool_task *task);
+    struct pool_group *group;
+    struct pool_task *next;
+} pool_task;
+
+/* Tasks that are waited for together. */
+typedef struct pool_group {
+    pool *pool;
+    uint32_t open; /* tasks submitted and not finished */
+} pool_group;
+
+shardy_status shardy__pool_new(uint32_t threads_max, pool **pool_out, shardy_error *err);
+/* All groups must have been waited for. NULL is fine. */
+void shardy__pool_free(pool *p);
+
+void shardy__pool_group_init(pool_group *group, pool *p);
+/* Queues a task. Never blocks, never fails. */
+void shardy__pool_submit(pool_group *group, pool_task *task);
+/* Runs queued tasks of this pool on the calling thread until at most `open_max` tasks of the group are left. */
+void shardy__pool_wait(pool_group *group, uint32_t open_max);
+/* Tasks of the group that are not finished. */
+uint32_t shardy__pool_open(pool_group *group);
+
+#endif
