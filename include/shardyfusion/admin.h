@@ -18,6 +18,7 @@ typedef struct shardy_admin_options {
     struct shardy_store *store;  /* default NULL: from the URL */
 } shardy_admin_options;
 
+/* Writes the defaults into every field. */
 SHARDY_API void shardy_admin_options_init(shardy_admin_options *options, size_t struct_size);
 
 typedef struct shardy_history_entry {
@@ -34,12 +35,13 @@ typedef struct shardy_history {
     void *owner;
 } shardy_history;
 
+/* Frees the content and clears the struct. NULL and cleared structs are fine. */
 SHARDY_API void shardy_history_dispose(shardy_history *history);
 
 /* The newest manifests, at most `limit`. Statuses: OK, INVALID, IO, NOMEM and those of stores.
  * Threads: any thread, any time. */
-SHARDY_API shardy_status shardy_history_list(shardy_context *context, const char *url, uint32_t limit,
-    const shardy_admin_options *options, shardy_history *history_out,
+SHARDY_API shardy_status shardy_history_list(shardy_context *context, const char *url,
+    uint32_t limit, const shardy_admin_options *options, shardy_history *history_out,
     shardy_error *err) SHARDY_MUST_USE;
 
 /* Which snapshot to go back to; exactly one of them. */
@@ -50,12 +52,14 @@ typedef struct shardy_rollback_target {
     int64_t offset;     /* >= 0: the N-th newest manifest; default -1 */
 } shardy_rollback_target;
 
+/* Writes the defaults: no selector is chosen. */
 SHARDY_API void shardy_rollback_target_init(shardy_rollback_target *target, size_t struct_size);
 
-/* Moves the pointer to an older (or newer) snapshot. The manifest is loaded and checked first: a missing or damaged
- * one is refused. *ref_out gets the ref that is current now; release it.
- * Statuses: OK; INVALID (no such manifest, not exactly one selector); GONE (its run was condemned); CORRUPT, CHECKSUM,
- * FORMAT_VERSION; CONFLICT (somebody else moved the pointer; says to whom); store failures. */
+/* Moves the pointer to an older (or newer) snapshot. The manifest is loaded and checked first: a
+ * missing or damaged one is refused. *ref_out gets the ref that is current now; release it.
+ * Statuses: OK; INVALID (no such manifest, not exactly one selector); GONE (its run was condemned);
+ * CORRUPT, CHECKSUM, FORMAT_VERSION; CONFLICT (somebody else moved the pointer; says to whom);
+ * store failures. */
 SHARDY_API shardy_status shardy_rollback(shardy_context *context, const char *url,
     const shardy_rollback_target *target, const shardy_admin_options *options, shardy_buf *ref_out,
     shardy_error *err) SHARDY_MUST_USE;
@@ -83,22 +87,26 @@ typedef struct shardy_verify_result {
     void *owner;
 } shardy_verify_result;
 
+/* Frees the content and clears the struct. NULL and cleared structs are fine. */
 SHARDY_API void shardy_verify_result_dispose(shardy_verify_result *result);
 
 typedef struct shardy_verify_options {
     size_t struct_size;
-    const char *ref;   /* default NULL: what the pointer names */
-    int32_t deep;      /* default 0; 1: also walk every B-tree, count rows, check order and routing */
-    uint32_t threads;  /* default 0: the context's */
+    const char *ref; /* default NULL: what the pointer names */
+    int32_t deep;    /* default 0; 1: also walk every B-tree, count rows, check order and routing */
+    uint32_t threads; /* default 0: the context's */
     shardy_admin_options admin;
-    int32_t (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_total); /* default NULL; not 0 cancels */
+    /* default NULL; not 0 cancels */
+    int32_t (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_total);
     void *progress_user;
 } shardy_verify_options;
 
+/* Writes the defaults into every field. */
 SHARDY_API void shardy_verify_options_init(shardy_verify_options *options, size_t struct_size);
 
-/* Reads every byte of a snapshot and compares it with its digest, from the pointer down. Damage is a result, not
- * a failure. Statuses: OK; INVALID (no pointer); store failures other than missing objects.
+/* Reads every byte of a snapshot and compares it with its digest, from the pointer down. Damage is
+ * a result, not a failure. Statuses: OK; INVALID (no pointer); store failures other than missing
+ * objects.
  * Ownership: dispose of *result_out. Threads: any thread, any time. */
 SHARDY_API shardy_status shardy_verify(shardy_context *context, const char *url,
     const shardy_verify_options *options, shardy_verify_result *result_out,

@@ -31,8 +31,8 @@ typedef struct shardy_bytes {
     size_t len;
 } shardy_bytes;
 
-/* Bytes that the receiver owns: give them back with shardy_buf_release(). The memory behind them may
- * be a mapped shard file that stays open for as long as the buffer is held. */
+/* Bytes that the receiver owns: give them back with shardy_buf_release(). The memory behind them
+ * may be a mapped shard file that stays open for as long as the buffer is held. */
 typedef struct shardy_buf {
     const void *data;
     size_t len;
@@ -44,8 +44,8 @@ typedef struct shardy_buf {
  * Threads: any thread, any time (one thread per buffer). */
 SHARDY_API void shardy_buf_release(shardy_buf *buf);
 
-/* The version of the library that is loaded, e.g. "0.1.0"; compare it with SHARDY_VERSION, the version
- * that was compiled against. Never NULL. Threads: any thread, any time. */
+/* The version of the library that is loaded, e.g. "0.1.0"; compare it with SHARDY_VERSION, the
+ * version that was compiled against. Never NULL. Threads: any thread, any time. */
 SHARDY_API const char *shardy_version(void);
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
-/* context.h: what the library takes from its surroundings: log sink, events, clock, threads. There is no
- * global state: two contexts do not know of each other.
+/* context.h: what the library takes from its surroundings: log sink, events, clock, threads. There
+ * is no global state: two contexts do not know of each other.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef SHARDYFUSION_CONTEXT_H
@@ -28,7 +28,8 @@ typedef struct shardy_log_record {
     const char *text;      /* one line of UTF-8, no newline */
 } shardy_log_record;
 
-/* Called from any thread of the library, possibly from several at once; must not call the library. */
+/* Called from any thread of the library, possibly from several at once; must not call the
+ * library. */
 typedef void (*shardy_log_fn)(void *user, const shardy_log_record *record);
 
 /* X(name, unit, text): things that happen and are counted, see shardy_context_metric(). */
@@ -77,15 +78,17 @@ typedef struct shardy_clock {
 
 typedef struct shardy_context_options {
     size_t struct_size;
-    shardy_log_fn log;  /* default NULL: no log */
+    shardy_log_fn log; /* default NULL: no log */
     void *log_user;
-    int32_t log_level;  /* default SHARDY_LOG_WARN; records above it are not formatted */
-    uint32_t threads;   /* worker threads for parallel work; default 0: as many as there are processors */
+    int32_t log_level; /* default SHARDY_LOG_WARN; records above it are not formatted */
+    /* worker threads for parallel work; default 0: as many as there are processors */
+    uint32_t threads;
     shardy_clock clock; /* default: the system's */
-    uint64_t seed;      /* default 0: unpredictable; else run ids, nonces and jitter follow from it */
+    uint64_t seed; /* default 0: unpredictable; else run ids, nonces and jitter follow from it */
 } shardy_context_options;
 
-/* Writes the defaults into every field. `struct_size` is sizeof(shardy_context_options) of the caller. */
+/* Writes the defaults into every field. `struct_size` is sizeof(shardy_context_options) of the
+ * caller. */
 SHARDY_API void shardy_context_options_init(shardy_context_options *options, size_t struct_size);
 
 /* Makes a context. NULL options are the defaults. Threads are started when work first needs them.
@@ -94,8 +97,8 @@ SHARDY_API void shardy_context_options_init(shardy_context_options *options, siz
 SHARDY_API shardy_status shardy_context_new(const shardy_context_options *options,
     shardy_context **context_out, shardy_error *err) SHARDY_MUST_USE;
 
-/* Frees a context once the last reader, writer and snapshot that uses it is closed; until then it lives on.
- * NULL is fine. Threads: construction only. */
+/* Frees a context once the last reader, writer and snapshot that uses it is closed; until then it
+ * lives on. NULL is fine. Threads: construction only. */
 SHARDY_API void shardy_context_free(shardy_context *context);
 
 /* Value of a counter since the context was made; 0 for an unknown metric.
@@ -105,8 +108,8 @@ SHARDY_API uint64_t shardy_context_metric(const shardy_context *context, int32_t
 /* All metrics; *count_out gets their number. The array is static. Threads: any thread, any time. */
 SHARDY_API const shardy_metric_info *shardy_metric_list(size_t *count_out);
 
-/* A token by which one thread asks a call of another thread to stop. The call answers CANCELLED at its next
- * opportunity. A token stays cancelled; use a new one for the next call. */
+/* A token by which one thread asks a call of another thread to stop. The call answers CANCELLED at
+ * its next opportunity. A token stays cancelled; use a new one for the next call. */
 typedef struct shardy_cancel shardy_cancel;
 
 /* Statuses: OK, NOMEM. Ownership: yours; free it after the last call that uses it has returned. */

@@ -27,6 +27,7 @@ typedef struct shardy_key {
     shardy_bytes bytes;
 } shardy_key;
 
+/* Keys from values. Text and bytes are borrowed. Cannot fail. Threads: any thread, any time. */
 SHARDY_API shardy_key shardy_key_int(int64_t value);
 /* Becomes an int when the value fits. */
 SHARDY_API shardy_key shardy_key_uint(uint64_t value);

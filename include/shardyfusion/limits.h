@@ -1,17 +1,19 @@
-/* limits.h: every bound that a user or a file can meet, with its reason. Exceeding one is a clear error
- * (INVALID for arguments, CORRUPT for data), never a crash.
+/* limits.h: every bound that a user or a file can meet, with its reason. Exceeding one is a clear
+ * error (INVALID for arguments, CORRUPT for data), never a crash.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef SHARDYFUSION_LIMITS_H
 #define SHARDYFUSION_LIMITS_H
 
-/* Keys of SQLite shards: nothing in the format limits them; this bound keeps a row within the memory of
- * every reader. */
+/* Keys of SQLite shards: nothing in the format limits them; this bound keeps a row within the
+ * memory of every reader. */
 #define SHARDY_KEY_LEN_MAX (1u << 20)
-/* Values and payloads: SQLite's own default limit of a row (SQLITE_MAX_LENGTH, 10^9) less room for the key. */
+/* Values and payloads: SQLite's own default limit of a row (SQLITE_MAX_LENGTH, 10^9) less room for
+ * the key. */
 #define SHARDY_VALUE_LEN_MAX 997000000u
-/* Vector dimension and hits: the limits of sqlite-vec 0.1.9, so that the reference can search as well. */
-#define SHARDY_DIM_MAX 8192u
+/* Vector dimension and hits: the limits of sqlite-vec 0.1.9, so that the reference can search as
+ * well. */
+#define SHARDY_DIM_MAX   8192u
 #define SHARDY_TOP_K_MAX 4096u
 /* Queries in one search call: bounds the memory of the candidate heaps. */
 #define SHARDY_QUERIES_MAX 65536u
@@ -24,6 +26,11 @@
 /* Object keys: S3's own limit. */
 #define SHARDY_OBJECT_KEY_LEN_MAX 1024u
 #define SHARDY_URL_LEN_MAX        2048u
+/* Entries of one page of a listing: bounds its memory. */
+#define SHARDY_LIST_LIMIT_MAX 10000u
+/* Objects of a directory whose version (SHA-256 of the content) is told: what is replaced under a
+ * condition is small, and telling must not cost more than reading. */
+#define SHARDY_FS_ETAG_LEN_MAX (1u << 20)
 /* Objects that are read whole before they are checked. */
 #define SHARDY_CURRENT_LEN_MAX    (64u << 10)
 #define SHARDY_FATE_LEN_MAX       (64u << 10)
@@ -33,6 +40,9 @@
 /* Nesting of JSON and YAML: deep enough for data, shallow enough for a fixed stack. */
 #define SHARDY_JSON_DEPTH_MAX 64u
 #define SHARDY_YAML_DEPTH_MAX 4u
+/* A JSON document read into memory as a whole: it takes up to about 100 times its length
+ * there. */
+#define SHARDY_JSON_LEN_MAX (256u << 20)
 /* One line of a JSONL or one record of a CSV input. */
 #define SHARDY_INPUT_ROW_LEN_MAX (1u << 30)
 /* Typed columns of one row. */

@@ -18,22 +18,23 @@ typedef struct shardy_snapshot_info {
     const char *s3_prefix;    /* the prefix recorded by the writer */
     const char *engine;       /* "sqlite", "sqlite-vec", "slatedb", ... */
     const char *hash_algorithm;
-    const char *cel_expr;     /* NULL under hash sharding */
-    const char *custom;       /* JSON object, compact, keys sorted */
-    int32_t strategy;         /* shardy_sharding_strategy */
-    int32_t key_encoding;     /* shardy_key_encoding */
+    const char *cel_expr; /* NULL under hash sharding */
+    const char *custom;   /* JSON object, compact, keys sorted */
+    int32_t strategy;     /* shardy_sharding_strategy */
+    int32_t key_encoding; /* shardy_key_encoding */
     uint32_t num_dbs;
-    uint32_t shard_count;     /* shards that hold rows */
+    uint32_t shard_count; /* shards that hold rows */
     uint64_t row_count;
     uint64_t db_bytes;
-    int32_t verified;         /* 1: every object has a digest that is checked; 0: none were recorded */
+    int32_t verified; /* 1: every object has a digest that is checked; 0: none were recorded */
     int32_t has_vectors;
     uint32_t dim;
-    int32_t metric;           /* shardy_vector_metric; 0 without vectors */
-    uint64_t generation;      /* of the pointer; 0 when the pointer carries none */
+    int32_t metric;      /* shardy_vector_metric; 0 without vectors */
+    uint64_t generation; /* of the pointer; 0 when the pointer carries none */
     void *owner;
 } shardy_snapshot_info;
 
+/* Frees the content and clears the struct. NULL and cleared structs are fine. */
 SHARDY_API void shardy_snapshot_info_dispose(shardy_snapshot_info *info);
 
 /* One shard. Empty shards have no URL and no rows. */
@@ -57,6 +58,7 @@ typedef struct shardy_shard_details {
     void *owner;
 } shardy_shard_details;
 
+/* Frees the content and clears the struct. NULL and cleared structs are fine. */
 SHARDY_API void shardy_shard_details_dispose(shardy_shard_details *details);
 
 #ifdef __cplusplus

@@ -1,8 +1,8 @@
 /* reader.h: reading a published snapshot.
  *
- * A reader is an atomic pointer to one immutable snapshot. Every call works on the snapshot that was current
- * when it began, to its end; shardy_reader_refresh() installs a newer one. Any number of threads may use one
- * reader at once.
+ * A reader is an atomic pointer to one immutable snapshot. Every call works on the snapshot that
+ * was current when it began, to its end; shardy_reader_refresh() installs a newer one. Any number
+ * of threads may use one reader at once.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef SHARDYFUSION_READER_H
@@ -21,24 +21,30 @@ typedef struct shardy_reader shardy_reader;
 typedef struct shardy_snapshot shardy_snapshot;
 
 typedef enum shardy_io_mode {
-    SHARDY_IO_MMAP = 1,  /* local files are mapped; truncating a published file breaks its promise */
-    SHARDY_IO_PREAD = 2, /* pages are read into buffers, each fill checked: for directories others can write */
+    SHARDY_IO_MMAP = 1, /* local files are mapped; truncating a published file breaks its promise */
+    /* pages are read into buffers, each fill checked: for directories others can write */
+    SHARDY_IO_PREAD = 2,
     SHARDY_IO_RESERVED_ = 32767
 } shardy_io_mode;
 
 typedef struct shardy_reader_options {
     size_t struct_size;
-    const char *ref;           /* default NULL: what the pointer names; else a manifest ref, a run id, or "-N" for
-                                  the N-th newest manifest (0 is the newest) */
-    const char *engine;        /* default NULL: found from the manifest and the objects; else an override */
-    int32_t io;                /* default SHARDY_IO_MMAP */
-    uint32_t open_shards_max;  /* default 1024: open shards kept, at least 1 */
-    uint32_t fallback_max;     /* default 3: older manifests tried when the current one is damaged */
-    uint32_t timeout_ms;       /* default 30000: deadline of calls that name none, and of open and refresh */
-    struct shardy_store *store; /* default NULL: from the URL; else read from this one (sys/store.h); borrowed
-                                   until the reader and all it handed out are closed */
+    /* default NULL: what the pointer names; else a manifest ref, a run id, or "-N" for the N-th
+     * newest manifest (0 is the newest) */
+    const char *ref;
+    /* default NULL: found from the manifest and the objects; else an override */
+    const char *engine;
+    int32_t io;               /* default SHARDY_IO_MMAP */
+    uint32_t open_shards_max; /* default 1024: open shards kept, at least 1 */
+    uint32_t fallback_max;    /* default 3: older manifests tried when the current one is damaged */
+    /* default 30000: deadline of calls that name none, and of open and refresh */
+    uint32_t timeout_ms;
+    /* default NULL: from the URL; else read from this one (sys/store.h); borrowed until the reader
+     * and all it handed out are closed */
+    struct shardy_store *store;
 } shardy_reader_options;
 
+/* Writes the defaults into every field. */
 SHARDY_API void shardy_reader_options_init(shardy_reader_options *options, size_t struct_size);
 
 typedef struct shardy_read_stats {
@@ -60,21 +66,25 @@ typedef struct shardy_read_options {
     shardy_read_stats *stats;    /* default NULL; filled also when the call fails */
 } shardy_read_options;
 
+/* Writes the defaults into every field. */
 SHARDY_API void shardy_read_options_init(shardy_read_options *options, size_t struct_size);
 
-/* Opens a snapshot. `url` is a directory path or file:// URL that holds `_CURRENT`, or that of the pointer itself;
- * a trailing slash or a directory means the prefix. NULL context: a private one.
- * Statuses: OK; NOT_FOUND is never returned: a missing pointer is INVALID naming the place; CORRUPT,
- * FORMAT_VERSION, CHECKSUM (and no usable older manifest); GONE (the manifest was deleted); UNSUPPORTED (scheme,
- * engine); IO, AUTH, TIMEOUT, NOMEM. Ownership: yours. Threads: construction only. */
+/* Opens a snapshot. `url` is a directory path or file:// URL that holds `_CURRENT`, or that of the
+ * pointer itself; a trailing slash or a directory means the prefix. NULL context: a private one.
+ * Statuses: OK; NOT_FOUND is never returned: a missing pointer is INVALID naming the place;
+ * CORRUPT, FORMAT_VERSION, CHECKSUM (and no usable older manifest); GONE (the manifest was
+ * deleted); UNSUPPORTED (scheme, engine); IO, AUTH, TIMEOUT, NOMEM. Ownership: yours. Threads:
+ * construction only. */
 SHARDY_API shardy_status shardy_reader_open(shardy_context *context, const char *url,
     const shardy_reader_options *options, shardy_reader **reader_out,
     shardy_error *err) SHARDY_MUST_USE;
 
-/* Value of a key. NOT_FOUND is an outcome, not an error: no message is made. The value is not copied when the
- * shard is mapped; it stays valid until it is released, also across refresh and close.
- * Statuses: OK, NOT_FOUND; INVALID (key type or size against the encoding); ROUTE (routing context needed or not
- * allowed); CORRUPT, CHECKSUM, GONE, IO, TIMEOUT, CANCELLED, EXHAUSTED, FORKED, NOMEM.
+/* Value of a key. NOT_FOUND is an outcome, not an error: no message is made. The value is not
+ * copied when the shard is mapped; it stays valid until it is released, also across refresh and
+ * close.
+ * Statuses: OK, NOT_FOUND; INVALID (key type or size against the encoding); ROUTE (routing context
+ * needed or not allowed); CORRUPT, CHECKSUM, GONE, IO, TIMEOUT, CANCELLED, EXHAUSTED, FORKED,
+ * NOMEM.
  * Ownership: release *value_out. Threads: any thread, any time. */
 SHARDY_API shardy_status shardy_reader_get(const shardy_reader *reader, const shardy_key *key,
     const shardy_read_options *options, shardy_buf *value_out, shardy_error *err) SHARDY_MUST_USE;
@@ -96,32 +106,37 @@ typedef struct shardy_values {
 /* Frees the content and clears the struct. NULL and cleared structs are fine. */
 SHARDY_API void shardy_values_dispose(shardy_values *values);
 
-/* Values of many keys from one snapshot. Statuses and threads as shardy_reader_get(), without NOT_FOUND.
+/* Values of many keys from one snapshot. Statuses and threads as shardy_reader_get(), without
+ * NOT_FOUND.
  * Ownership: dispose of *values_out. */
-SHARDY_API shardy_status shardy_reader_multi_get(const shardy_reader *reader, const shardy_key *keys,
-    size_t key_count, const shardy_read_options *options, shardy_values *values_out,
-    shardy_error *err) SHARDY_MUST_USE;
+SHARDY_API shardy_status shardy_reader_multi_get(const shardy_reader *reader,
+    const shardy_key *keys, size_t key_count, const shardy_read_options *options,
+    shardy_values *values_out, shardy_error *err) SHARDY_MUST_USE;
 
 /* Nearest vectors of one or many queries.
- * Statuses: OK; INVALID (dimension, not finite, zero query under cosine, top_k or shard id out of range);
- * UNSUPPORTED (snapshot without vectors); otherwise as shardy_reader_get().
+ * Statuses: OK; INVALID (dimension, not finite, zero query under cosine, top_k or shard id out of
+ * range); UNSUPPORTED (snapshot without vectors); otherwise as shardy_reader_get().
  * Ownership: dispose of *hits_out. Threads: any thread, any time. */
-SHARDY_API shardy_status shardy_reader_search(const shardy_reader *reader, const shardy_query *query,
-    const shardy_read_options *options, shardy_hits *hits_out, shardy_error *err) SHARDY_MUST_USE;
+SHARDY_API shardy_status shardy_reader_search(const shardy_reader *reader,
+    const shardy_query *query, const shardy_read_options *options, shardy_hits *hits_out,
+    shardy_error *err) SHARDY_MUST_USE;
 
-/* Installs the snapshot that the pointer names now. OK: another one was installed; NOT_MODIFIED: it is the same.
- * A failure keeps the old snapshot in service and is remembered for shardy_reader_health(). Only for readers
- * opened without `ref` (MISUSE otherwise). Statuses as shardy_reader_open().
+/* Installs the snapshot that the pointer names now. OK: another one was installed; NOT_MODIFIED: it
+ * is the same. A failure keeps the old snapshot in service and is remembered for
+ * shardy_reader_health(). Only for readers opened without `ref` (MISUSE otherwise). Statuses as
+ * shardy_reader_open().
  * Threads: any thread, any time; one refresh runs at a time, others wait for it. */
-SHARDY_API shardy_status shardy_reader_refresh(
-    const shardy_reader *reader, const shardy_read_options *options, shardy_error *err) SHARDY_MUST_USE;
+SHARDY_API shardy_status shardy_reader_refresh(const shardy_reader *reader,
+    const shardy_read_options *options, shardy_error *err) SHARDY_MUST_USE;
 
-/* Holds the current snapshot, so that several reads see the same data whatever is published meanwhile.
+/* Holds the current snapshot, so that several reads see the same data whatever is published
+ * meanwhile.
  * Statuses: OK, MISUSE, FORKED. Ownership: yours, close it with shardy_snapshot_close().
  * Threads: any thread, any time. */
 SHARDY_API shardy_status shardy_reader_pin(
     const shardy_reader *reader, shardy_snapshot **snapshot_out, shardy_error *err) SHARDY_MUST_USE;
 
+/* The reads of a reader on a snapshot that is held: statuses, ownership and threads as there. */
 SHARDY_API shardy_status shardy_snapshot_get(const shardy_snapshot *snapshot, const shardy_key *key,
     const shardy_read_options *options, shardy_buf *value_out, shardy_error *err) SHARDY_MUST_USE;
 SHARDY_API shardy_status shardy_snapshot_multi_get(const shardy_snapshot *snapshot,
@@ -136,41 +151,45 @@ SHARDY_API void shardy_snapshot_close(shardy_snapshot *snapshot); /* NULL is fin
  * Threads: any thread, any time. */
 SHARDY_API shardy_status shardy_reader_snapshot_info(
     const shardy_reader *reader, shardy_snapshot_info *info_out, shardy_error *err) SHARDY_MUST_USE;
-SHARDY_API shardy_status shardy_reader_shard_details(
-    const shardy_reader *reader, shardy_shard_details *details_out, shardy_error *err) SHARDY_MUST_USE;
+SHARDY_API shardy_status shardy_reader_shard_details(const shardy_reader *reader,
+    shardy_shard_details *details_out, shardy_error *err) SHARDY_MUST_USE;
 
-/* The shard that holds a key if any does; nothing is read. Statuses: OK, INVALID, ROUTE, UNKNOWN_TOKEN, FORKED.
+/* The shard that holds a key if any does; nothing is read. Statuses: OK, INVALID, ROUTE,
+ * UNKNOWN_TOKEN, FORKED.
  * Threads: any thread, any time. */
 SHARDY_API shardy_status shardy_reader_route_key(const shardy_reader *reader, const shardy_key *key,
     const shardy_read_options *options, uint32_t *db_id_out, shardy_error *err) SHARDY_MUST_USE;
 
 typedef enum shardy_health_status {
     SHARDY_HEALTHY = 0,
-    SHARDY_DEGRADED = 1,  /* serving, but older than the threshold, or a refresh failed, or on a fallback */
+    /* serving, but older than the threshold, or a refresh failed, or on a fallback */
+    SHARDY_DEGRADED = 1,
     SHARDY_UNHEALTHY = 2, /* cannot serve */
     SHARDY_HEALTH_RESERVED_ = 32767
 } shardy_health_status;
 
 typedef struct shardy_health {
-    int32_t status;          /* shardy_health_status */
-    int32_t verified;        /* see shardy_snapshot_info */
-    int32_t fallback;        /* 1: an older manifest than the pointer's is served */
-    uint32_t num_shards;     /* num_dbs, empty shards included */
+    int32_t status;      /* shardy_health_status */
+    int32_t verified;    /* see shardy_snapshot_info */
+    int32_t fallback;    /* 1: an older manifest than the pointer's is served */
+    uint32_t num_shards; /* num_dbs, empty shards included */
     uint32_t open_shards;
-    int32_t refresh_status;  /* of the last refresh: OK when it succeeded or none ran */
-    double age_seconds;      /* of the snapshot: since its manifest was created */
-    char reason[256];        /* why it is not healthy; "" when it is */
+    int32_t refresh_status; /* of the last refresh: OK when it succeeded or none ran */
+    double age_seconds;     /* of the snapshot: since its manifest was created */
+    char reason[256];       /* why it is not healthy; "" when it is */
     char manifest_ref[1280];
     char refresh_message[512];
 } shardy_health;
 
-/* State of a reader. A negative threshold means none; otherwise a snapshot older than that many seconds is
- * DEGRADED. Cannot fail for a reader that is open. Statuses: OK, FORKED. Threads: any thread, any time. */
+/* State of a reader. A negative threshold means none; otherwise a snapshot older than that many
+ * seconds is DEGRADED. Cannot fail for a reader that is open. Statuses: OK, FORKED. Threads: any
+ * thread, any time. */
 SHARDY_API shardy_status shardy_reader_health(const shardy_reader *reader,
-    double staleness_threshold_seconds, shardy_health *health_out, shardy_error *err) SHARDY_MUST_USE;
+    double staleness_threshold_seconds, shardy_health *health_out,
+    shardy_error *err) SHARDY_MUST_USE;
 
-/* Closes a reader after its last call has returned. Values, snapshots and hits that are still held stay valid.
- * NULL is fine; cannot fail. Threads: construction only. */
+/* Closes a reader after its last call has returned. Values, snapshots and hits that are still held
+ * stay valid. NULL is fine; cannot fail. Threads: construction only. */
 SHARDY_API void shardy_reader_close(shardy_reader *reader);
 
 #ifdef __cplusplus

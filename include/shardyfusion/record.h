@@ -38,17 +38,18 @@ typedef struct shardy_row {
     size_t struct_size;
     shardy_key key;
     shardy_bytes value;
-    const float *vector;    /* NULL: this row has none; else `dim` floats, all finite */
-    uint32_t dim;           /* number of floats at `vector` */
-    int32_t has_vector_id;  /* 0: the id of the vector is the key */
-    shardy_key vector_id;   /* int or text */
-    int32_t has_payload;    /* 0: no payload */
+    const float *vector;   /* NULL: this row has none; else `dim` floats, all finite */
+    uint32_t dim;          /* number of floats at `vector` */
+    int32_t has_vector_id; /* 0: the id of the vector is the key */
+    shardy_key vector_id;  /* int or text */
+    int32_t has_payload;   /* 0: no payload */
     int32_t reserved;
-    shardy_bytes payload;   /* one JSON text, stored as it is */
+    shardy_bytes payload; /* one JSON text, stored as it is */
     const shardy_column *columns;
     size_t column_count;
 } shardy_row;
 
+/* Clears the struct. */
 SHARDY_API void shardy_row_init(shardy_row *row, size_t struct_size);
 
 #ifdef __cplusplus

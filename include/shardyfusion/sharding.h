@@ -19,12 +19,12 @@ typedef enum shardy_sharding_strategy {
 /* "hash", "cel"; "unknown" for other values. Never NULL. */
 SHARDY_API const char *shardy_sharding_strategy_name(int32_t strategy);
 
-/* The shard of a key under hash sharding: XXH3_64 (seed 0) of the canonical bytes of the key (int: 8 bytes,
- * little-endian, two's complement; text: its UTF-8; bytes: themselves) modulo num_dbs.
+/* The shard of a key under hash sharding: XXH3_64 (seed 0) of the canonical bytes of the key (int:
+ * 8 bytes, little-endian, two's complement; text: its UTF-8; bytes: themselves) modulo num_dbs.
  * Statuses: OK; INVALID (num_dbs 0, an unsigned key of 2^63 or more, unknown type).
  * Threads: any thread, any time. */
-SHARDY_API shardy_status shardy_hash_route(
-    const shardy_key *key, uint32_t num_dbs, uint32_t *db_id_out, shardy_error *err) SHARDY_MUST_USE;
+SHARDY_API shardy_status shardy_hash_route(const shardy_key *key, uint32_t num_dbs,
+    uint32_t *db_id_out, shardy_error *err) SHARDY_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -1,8 +1,8 @@
 /* status.h: what a call answers.
  *
- * The status says what the caller should do, the domain says where it happened, the message says what
- * exactly. Values >= 0 are outcomes, values < 0 are failures. Values never change; new ones may appear,
- * so treat an unknown negative value as a failure.
+ * The status says what the caller should do, the domain says where it happened, the message says
+ * what exactly. Values >= 0 are outcomes, values < 0 are failures. Values never change; new ones
+ * may appear, so treat an unknown negative value as a failure.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef SHARDYFUSION_STATUS_H
@@ -14,8 +14,8 @@
 extern "C" {
 #endif
 
-/* X(name, value, who acts, text). The enum, shardy_status_name(), docs/statuses.md and the classes of the
- * bindings come from this one table. */
+/* X(name, value, who acts, text). The enum, shardy_status_name(), docs/statuses.md and the classes
+ * of the bindings come from this one table. */
 #define SHARDY_STATUS_MAP(X)                                                                       \
     X(OK, 0, "nobody", "success")                                                                  \
     X(NOT_FOUND, 1, "nobody", "no such key or object")                                             \
@@ -57,8 +57,8 @@ typedef enum shardy_status {
 } shardy_status;
 #undef SHARDY_STATUS_ENUM_
 
-/* What went wrong. The caller owns it and may pass NULL wherever one is asked for; it has no resources
- * to free, is overwritten by each failing call and left alone by succeeding ones. */
+/* What went wrong. The caller owns it and may pass NULL wherever one is asked for; it has no
+ * resources to free, is overwritten by each failing call and left alone by succeeding ones. */
 typedef struct shardy_error {
     int32_t status;    /* the value the function returned */
     int32_t retriable; /* 1: the same call may succeed later, unchanged */
@@ -74,8 +74,8 @@ typedef struct shardy_status_info {
     const char *text; /* "no such key or object" */
 } shardy_status_info;
 
-/* Name of a status without its prefix ("NOT_FOUND"); "UNKNOWN" for a value that this version of the library
- * does not have. Never NULL. Threads: any thread, any time. */
+/* Name of a status without its prefix ("NOT_FOUND"); "UNKNOWN" for a value that this version of the
+ * library does not have. Never NULL. Threads: any thread, any time. */
 SHARDY_API const char *shardy_status_name(int32_t status);
 
 /* All statuses, in the order of the table; *count_out gets their number. The array is static.

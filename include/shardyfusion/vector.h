@@ -28,9 +28,9 @@ SHARDY_API shardy_status shardy_vector_metric_parse(
 /* One or many query vectors that are searched together. Borrowed for the call. */
 typedef struct shardy_query {
     size_t struct_size;
-    const float *vectors;      /* `count` rows of `dim` floats, `stride` floats apart */
+    const float *vectors; /* `count` rows of `dim` floats, `stride` floats apart */
     size_t count;
-    size_t stride;             /* 0: dim */
+    size_t stride; /* 0: dim */
     uint32_t dim;
     uint32_t top_k;            /* hits per query; 0 gives none */
     const uint32_t *shard_ids; /* NULL: all shards that the routing context allows */
@@ -48,8 +48,9 @@ typedef struct shardy_hit {
     shardy_bytes payload; /* JSON text as it was written */
 } shardy_hit;
 
-/* Hits of all queries, best first. Those of query q are hits[offsets[q]] up to hits[offsets[q + 1] - 1]. Order:
- * score, then integer ids before text ids, then id, then shard. A query has min(top_k, vectors) hits. */
+/* Hits of all queries, best first. Those of query q are hits[offsets[q]] up to hits[offsets[q + 1]
+ * - 1]. Order: score, then integer ids before text ids, then id, then shard. A query has min(top_k,
+ * vectors) hits. */
 typedef struct shardy_hits {
     const shardy_hit *hits;
     const size_t *offsets; /* query_count + 1 of them */

@@ -1,11 +1,12 @@
 /* writer.h: building and publishing a snapshot.
  *
- * A writer takes rows in any order, routes each to a shard, sorts, builds the shards, uploads them, publishes the
- * manifest and moves the pointer. Nothing is visible to readers before the pointer has moved; a build that
- * fails leaves nothing behind.
+ * A writer takes rows in any order, routes each to a shard, sorts, builds the shards, uploads them,
+ * publishes the manifest and moves the pointer. Nothing is visible to readers before the pointer
+ * has moved; a build that fails leaves nothing behind.
  *
  * The steps are public one by one as well, so that a scheduler can distribute them:
- *   shardy_plan_new -> shardy_attempt_build (once per shard) -> shardy_winners_select -> shardy_plan_publish
+ *   shardy_plan_new -> shardy_attempt_build (once per shard) -> shardy_winners_select
+ *     -> shardy_plan_publish
  * A plan and an attempt result travel between machines as JSON.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -31,41 +32,47 @@ typedef struct shardy_progress {
     uint32_t shards_total; /* 0 while it is not known */
 } shardy_progress;
 
-/* Called from the thread that uses the writer, at most about ten times a second and at each change of phase.
- * Anything but 0 cancels the build. */
+/* Called from the thread that uses the writer, at most about ten times a second and at each change
+ * of phase. Anything but 0 cancels the build. */
 typedef int32_t (*shardy_progress_fn)(void *user, const shardy_progress *progress);
 
 typedef struct shardy_writer_options {
     size_t struct_size;
-    const char *run_id;             /* default NULL: 32 random hex digits; [A-Za-z0-9._-]{1,128} */
-    const char *engine;             /* default NULL: "sqlite-vec" with a dimension, else "sqlite" */
-    uint32_t num_dbs;               /* default 0: from max_keys_per_shard */
-    uint64_t max_keys_per_shard;    /* default 0: not used; with neither this nor num_dbs there is one shard */
-    int32_t key_encoding;           /* default AUTO: u64be for integer keys, utf8 for text, raw for bytes */
-    uint32_t page_size;             /* default 4096; 512 to 65536, a power of two; 0: chosen per shard ("auto") */
-    uint32_t dim;                   /* default 0: from the first vector */
-    int32_t metric;                 /* default cosine */
-    const char *key_column;         /* default "_key": recorded in the manifest */
-    const char *shard_prefix;       /* default "shards" */
+    const char *run_id; /* default NULL: 32 random hex digits; [A-Za-z0-9._-]{1,128} */
+    const char *engine; /* default NULL: "sqlite-vec" with a dimension, else "sqlite" */
+    uint32_t num_dbs;   /* default 0: from max_keys_per_shard */
+    /* default 0: not used; with neither this nor num_dbs there is one shard */
+    uint64_t max_keys_per_shard;
+    int32_t key_encoding; /* default AUTO: u64be for integer keys, utf8 for text, raw for bytes */
+    /* default 4096; 512 to 65536, a power of two; 0: chosen per shard ("auto") */
+    uint32_t page_size;
+    uint32_t dim;                    /* default 0: from the first vector */
+    int32_t metric;                  /* default cosine */
+    const char *key_column;          /* default "_key": recorded in the manifest */
+    const char *shard_prefix;        /* default "shards" */
     const char *run_registry_prefix; /* default "runs" */
-    const char *db_path_template;   /* default "db={db_id:05d}" */
-    const char *published_as;       /* default NULL; else the URL prefix to record, e.g. "s3://bucket/prefix" */
-    const char *custom;             /* default NULL; a JSON object of user fields for the manifest */
-    uint32_t threads;               /* default 0: the context's */
-    uint64_t memory_budget;         /* default 256 MiB: spool, sort and page buffers of all threads; at least
-                                       SHARDY_MEMORY_BUDGET_MIN */
-    const char *scratch_dir;        /* default NULL: beside the destination when it is a directory */
-    uint32_t max_retries;           /* default 3: further attempts of a shard after a retriable failure */
-    uint32_t retry_backoff_ms;      /* default 1000: before the first retry */
-    double retry_multiplier;        /* default 2.0 */
-    int32_t sync;                   /* default 1: files and directories are synced before they count */
-    int32_t allow_network_fs;       /* default 0: publishing on a network file system is refused */
-    shardy_progress_fn progress;    /* default NULL */
+    const char *db_path_template;    /* default "db={db_id:05d}" */
+    /* default NULL; else the URL prefix to record, e.g. "s3://bucket/prefix" */
+    const char *published_as;
+    const char *custom; /* default NULL; a JSON object of user fields for the manifest */
+    uint32_t threads;   /* default 0: the context's */
+    /* default 256 MiB: spool, sort and page buffers of all threads; at least
+     * SHARDY_MEMORY_BUDGET_MIN */
+    uint64_t memory_budget;
+    const char *scratch_dir; /* default NULL: beside the destination when it is a directory */
+    uint32_t max_retries;    /* default 3: further attempts of a shard after a retriable failure */
+    uint32_t retry_backoff_ms;   /* default 1000: before the first retry */
+    double retry_multiplier;     /* default 2.0 */
+    int32_t sync;                /* default 1: files and directories are synced before they count */
+    int32_t allow_network_fs;    /* default 0: publishing on a network file system is refused */
+    shardy_progress_fn progress; /* default NULL */
     void *progress_user;
-    const shardy_cancel *cancel;    /* default NULL */
-    struct shardy_store *store;     /* default NULL: from the URL; else write to this one (sys/store.h) */
+    const shardy_cancel *cancel; /* default NULL */
+    /* default NULL: from the URL; else write to this one (sys/store.h) */
+    struct shardy_store *store;
 } shardy_writer_options;
 
+/* Writes the defaults into every field. */
 SHARDY_API void shardy_writer_options_init(shardy_writer_options *options, size_t struct_size);
 
 /* What was built. Strings are owned by the struct. */
@@ -75,39 +82,43 @@ typedef struct shardy_build_result {
     const char *run_record_ref; /* NULL when the run record could not be written */
     const char *engine;
     uint32_t num_dbs;
-    uint32_t shard_count;       /* shards that hold rows */
-    uint64_t rows_taken;        /* rows put */
-    uint64_t row_count;         /* distinct keys */
+    uint32_t shard_count; /* shards that hold rows */
+    uint64_t rows_taken;  /* rows put */
+    uint64_t row_count;   /* distinct keys */
     uint64_t vector_count;
     uint64_t db_bytes;
-    uint32_t attempts;          /* shard attempts made */
-    int64_t read_ms;            /* routing and spooling */
-    int64_t build_ms;           /* sorting and building */
+    uint32_t attempts; /* shard attempts made */
+    int64_t read_ms;   /* routing and spooling */
+    int64_t build_ms;  /* sorting and building */
     int64_t publish_ms;
     int64_t total_ms;
     void *owner;
 } shardy_build_result;
 
+/* Frees the content and clears the struct. NULL and cleared structs are fine. */
 SHARDY_API void shardy_build_result_dispose(shardy_build_result *result);
 
 typedef struct shardy_writer shardy_writer;
 
 /* Begins a build into `url`, a directory path or file:// URL (created when it does not exist).
- * Statuses: OK; INVALID or CONFIG (options, URL); EXISTS (the run id is taken); UNSUPPORTED (scheme, engine, network
- * file system); NO_SPACE, IO, NOMEM. Ownership: yours. Threads: construction only. */
+ * Statuses: OK; INVALID or CONFIG (options, URL); EXISTS (the run id is taken); UNSUPPORTED
+ * (scheme, engine, network file system); NO_SPACE, IO, NOMEM. Ownership: yours. Threads:
+ * construction only. */
 SHARDY_API shardy_status shardy_writer_open(shardy_context *context, const char *url,
     const shardy_writer_options *options, shardy_writer **writer_out,
     shardy_error *err) SHARDY_MUST_USE;
 
-/* Takes one row; everything is copied. The last row with a key wins, for its vector as well when the id of the
- * vector is the key.
- * Statuses: OK; INVALID (key against the encoding, dimension, a component that is not finite, zero vector under
- * cosine, invalid UTF-8, limits); CANCELLED, NO_SPACE, IO, NOMEM. After INVALID the row was not taken and the writer can go on; after
- * another failure only close is allowed. Threads: one thread at a time per handle. */
+/* Takes one row; everything is copied. The last row with a key wins, for its vector as well when
+ * the id of the vector is the key.
+ * Statuses: OK; INVALID (key against the encoding, dimension, a component that is not finite, zero
+ * vector under cosine, invalid UTF-8, limits); CANCELLED, NO_SPACE, IO, NOMEM. After INVALID the
+ * row was not taken and the writer can go on; after another failure only close is allowed. Threads:
+ * one thread at a time per handle. */
 SHARDY_API shardy_status shardy_writer_put(
     shardy_writer *writer, const shardy_row *row, shardy_error *err) SHARDY_MUST_USE;
 
-/* Takes many rows in order; *taken_out (may be NULL) gets how many were taken when one is refused. */
+/* Takes many rows in order; *taken_out (may be NULL) gets how many were taken when one is
+ * refused. */
 SHARDY_API shardy_status shardy_writer_put_rows(shardy_writer *writer, const shardy_row *rows,
     size_t row_count, size_t *taken_out, shardy_error *err) SHARDY_MUST_USE;
 
@@ -116,8 +127,9 @@ SHARDY_API shardy_status shardy_writer_put_source(
     shardy_writer *writer, shardy_row_source *source, shardy_error *err) SHARDY_MUST_USE;
 
 /* Builds the shards and publishes the snapshot.
- * Statuses: OK; INVALID; COVERAGE; CONFLICT (somebody else moved the pointer meanwhile: the snapshot is complete and can
- * be rolled back to, the message names the winner); FENCED; CANCELLED, NO_SPACE, IO, NOMEM.
+ * Statuses: OK; INVALID; COVERAGE; CONFLICT (somebody else moved the pointer meanwhile: the
+ * snapshot is complete and can be rolled back to, the message names the winner); FENCED; CANCELLED,
+ * NO_SPACE, IO, NOMEM.
  * Ownership: dispose of *result_out (may be NULL). Threads: one thread at a time per handle. */
 SHARDY_API shardy_status shardy_writer_finish(
     shardy_writer *writer, shardy_build_result *result_out, shardy_error *err) SHARDY_MUST_USE;
@@ -126,15 +138,18 @@ SHARDY_API shardy_status shardy_writer_finish(
  * NULL is fine; cannot fail. Threads: construction only. */
 SHARDY_API void shardy_writer_close(shardy_writer *writer);
 
-/* --- the steps one by one ----------------------------------------------------------------------------- */
+/* --- the steps one by one --------------------------------------------------------------------- */
 
-/* A validated configuration with its run id: everything that an attempt or a publish needs to know. */
+/* A validated configuration with its run id: everything that an attempt or a publish needs to
+ * know. */
 typedef struct shardy_plan shardy_plan;
 
-/* Makes a plan and claims its run id (fate object and run record in the store). `num_dbs` must be given; `dim` as
- * well if there are vectors; key_encoding must not be AUTO. Statuses as shardy_writer_open(). */
+/* Makes a plan and claims its run id (fate object and run record in the store). `num_dbs` must be
+ * given; `dim` as well if there are vectors; key_encoding must not be AUTO. Statuses as
+ * shardy_writer_open(). */
 SHARDY_API shardy_status shardy_plan_new(shardy_context *context, const char *url,
-    const shardy_writer_options *options, shardy_plan **plan_out, shardy_error *err) SHARDY_MUST_USE;
+    const shardy_writer_options *options, shardy_plan **plan_out,
+    shardy_error *err) SHARDY_MUST_USE;
 /* The plan as JSON, and back. Ownership: release *json_out; free *plan_out. */
 SHARDY_API shardy_status shardy_plan_to_json(
     const shardy_plan *plan, shardy_buf *json_out, shardy_error *err) SHARDY_MUST_USE;
@@ -145,15 +160,16 @@ SHARDY_API void shardy_plan_free(shardy_plan *plan);
 /* Gives the next row of a shard: OK, DONE or a failure. The row is borrowed until the next call. */
 typedef shardy_status (*shardy_next_row_fn)(void *user, shardy_row *row_out, shardy_error *err);
 
-/* Builds one attempt of one shard from rows in any order and uploads it. Every row must belong to the shard
- * (COVERAGE otherwise). The result is JSON, to be given to shardy_winners_select().
+/* Builds one attempt of one shard from rows in any order and uploads it. Every row must belong to
+ * the shard (COVERAGE otherwise). The result is JSON, to be given to shardy_winners_select().
  * Threads: any thread, any time (several attempts may run on one plan). */
 SHARDY_API shardy_status shardy_attempt_build(const shardy_plan *plan, uint32_t db_id,
     uint32_t attempt, shardy_next_row_fn next_row, void *user, shardy_buf *result_json_out,
     shardy_error *err) SHARDY_MUST_USE;
 
-/* Chooses one attempt per shard: an attempt with data before an empty one, then the smallest (attempt, task id, URL).
- * The result is a JSON array in the order of the shards. COVERAGE when a shard is out of range or missing. */
+/* Chooses one attempt per shard: an attempt with data before an empty one, then the smallest
+ * (attempt, task id, URL). The result is a JSON array in the order of the shards. COVERAGE when a
+ * shard is out of range or missing. */
 SHARDY_API shardy_status shardy_winners_select(const shardy_plan *plan,
     const shardy_bytes *results_json, size_t count, shardy_buf *winners_json_out,
     shardy_error *err) SHARDY_MUST_USE;

@@ -1,7 +1,7 @@
 /* bytebuf.h: a byte buffer that grows up to a maximum which its owner must name.
  *
- * Errors stick: after the first failed append all others do nothing, and bytebuf_status() tells. So a text can
- * be put together without a check after each piece. */
+ * Errors stick: after the first failed append all others do nothing, and bytebuf_status() tells. So
+ * a text can be put together without a check after each piece. */
 #ifndef SHARDY_BASE_BYTEBUF_H
 #define SHARDY_BASE_BYTEBUF_H
 

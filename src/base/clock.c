@@ -104,8 +104,8 @@ static void format_time(int64_t wall_us, int always_fraction, char text_out[SHAR
     if (year < 0 || year > 9999) { /* a clock that is that wrong still gives a well-formed text */
         year = 0;
     }
-    int n = snprintf(text_out, SHARDY_TIME_TEXT_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d", (int)year, month,
-        day, (int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60));
+    int n = snprintf(text_out, SHARDY_TIME_TEXT_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d", (int)year,
+        month, day, (int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60));
     size_t room = SHARDY_TIME_TEXT_SIZE - (size_t)n;
     if (micros || always_fraction) {
         snprintf(text_out + n, room, ".%06dZ", (int)micros);

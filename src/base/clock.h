@@ -14,7 +14,8 @@ void shardy__sleep_us(const shardy_context *context, int64_t us);
 
 /* A deadline on the monotonic clock, `timeout_ms` from now. */
 int64_t shardy__deadline_ns(const shardy_context *context, uint32_t timeout_ms);
-/* OK, TIMEOUT when the deadline (0: none) has passed, CANCELLED when the token (may be NULL) says so. */
+/* OK, TIMEOUT when the deadline (0: none) has passed, CANCELLED when the token (may be NULL) says
+ * so. */
 shardy_status shardy__check_time(const shardy_context *context, int64_t deadline_ns,
     const shardy_cancel *cancel, const char *domain, shardy_error *err);
 
@@ -22,8 +23,9 @@ shardy_status shardy__check_time(const shardy_context *context, int64_t deadline
 void shardy__time_format_micros(int64_t wall_us, char text_out[SHARDY_TIME_TEXT_SIZE]);
 /* The same without the fraction when it is 0 (pydantic's form). */
 void shardy__time_format_iso(int64_t wall_us, char text_out[SHARDY_TIME_TEXT_SIZE]);
-/* Reads what pydantic accepts for a datetime (formats.md, section 2): ISO 8601 with 'T', 't', '_' or a space, zone or
- * none (taken as UTC), date only, or a number of seconds (milliseconds above 2e10). False when it is not one. */
+/* Reads what pydantic accepts for a datetime (formats.md, section 2): ISO 8601 with 'T', 't', '_'
+ * or a space, zone or none (taken as UTC), date only, or a number of seconds (milliseconds above
+ * 2e10). False when it is not one. */
 int shardy__time_parse(const char *text, size_t len, int64_t *wall_us_out);
 
 #endif

@@ -66,8 +66,8 @@ shardy_status shardy_context_new(
         return st;
     }
     atomic_init(&context->refs, 1);
-    atomic_init(&context->rand_state,
-        context->options.seed ? context->options.seed : unpredictable_seed());
+    atomic_init(
+        &context->rand_state, context->options.seed ? context->options.seed : unpredictable_seed());
     *context_out = context;
     return SHARDY_OK;
 }
@@ -143,8 +143,8 @@ void shardy_cancel_free(shardy_cancel *cancel)
     shardy__free(cancel);
 }
 
-void shardy__log(const shardy_context *context, int32_t level, const char *component,
-    const char *format, ...)
+void shardy__log(
+    const shardy_context *context, int32_t level, const char *component, const char *format, ...)
 {
     if (!context->options.log || level > context->options.log_level) {
         return;

@@ -1,4 +1,5 @@
-/* context.h: the inside of a context. Everything a call needs from its surroundings comes from here. */
+/* context.h: the inside of a context. Everything a call needs from its surroundings comes from
+ * here. */
 #ifndef SHARDY_BASE_CONTEXT_H
 #define SHARDY_BASE_CONTEXT_H
 

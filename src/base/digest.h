@@ -1,7 +1,8 @@
 /* digest.h: SHA-256, and the digest of an object by 64 KiB chunks.
  *
- * digest(object) = SHA-256 of the SHA-256s of its chunks, one after the other (of nothing when it is empty). The list
- * of chunk digests, 32 bytes each, is what `<object>.sums` holds for objects of more than one chunk. */
+ * digest(object) = SHA-256 of the SHA-256s of its chunks, one after the other (of nothing when it
+ * is empty). The list of chunk digests, 32 bytes each, is what `<object>.sums` holds for objects of
+ * more than one chunk. */
 #ifndef SHARDY_BASE_DIGEST_H
 #define SHARDY_BASE_DIGEST_H
 

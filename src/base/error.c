@@ -52,6 +52,14 @@ void shardy__error_clear(shardy_error *err)
     }
 }
 
+shardy_status shardy__error_as(shardy_error *err, shardy_status status)
+{
+    if (err) {
+        err->status = status;
+    }
+    return status;
+}
+
 /* One line without control characters; a cut in the middle of a character is mended. */
 static void clean_message(shardy_error *err, int wanted)
 {
@@ -75,6 +83,7 @@ static void clean_message(shardy_error *err, int wanted)
     }
 }
 
+SHARDY_PRINTF(6, 0)
 static shardy_status set_error(shardy_error *err, shardy_status status, int retriable,
     int64_t native, const char *domain, const char *format, va_list args)
 {

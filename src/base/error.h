@@ -1,6 +1,6 @@
-/* error.h: making errors. Who fails first, closest to the cause, sets the error; callers above may put
- * context before it, never replace it. Messages: one line, lower case, no final stop, the failing value
- * in quotes, no secrets. */
+/* error.h: making errors. Who fails first, closest to the cause, sets the error; callers above may
+ * put context before it, never replace it. Messages: one line, lower case, no final stop, the
+ * failing value in quotes, no secrets. */
 #ifndef SHARDY_BASE_ERROR_H
 #define SHARDY_BASE_ERROR_H
 
@@ -27,10 +27,14 @@ shardy_status shardy__error_errno(shardy_error *err, int error_number, const cha
 /* NOMEM with its fixed text. */
 shardy_status shardy__error_nomem(shardy_error *err, const char *domain);
 
-/* Puts "context: " before a message that was set; cut at the end with "..." when it gets too long. Returns
- * err->status, or `status` when err is NULL. */
+/* Puts "context: " before a message that was set; cut at the end with "..." when it gets too long.
+ * Returns err->status, or `status` when err is NULL. */
 shardy_status shardy__error_prefix(shardy_error *err, shardy_status status, const char *format, ...)
     SHARDY_PRINTF(3, 4);
+
+/* Gives an error that was set another status: the caller knows better what it means (text that does not parse is INVALID
+ * as an argument, CORRUPT in a file). Returns the status. */
+shardy_status shardy__error_as(shardy_error *err, shardy_status status);
 
 /* Clears an error struct; NULL is fine. */
 void shardy__error_clear(shardy_error *err);
@@ -44,7 +48,8 @@ void shardy__error_clear(shardy_error *err);
         }                                                                                          \
     } while (0)
 
-/* Returns INVALID from the calling function, which has a parameter `err`, when an argument is wrong. */
+/* Returns INVALID from the calling function, which has a parameter `err`, when an argument is
+ * wrong. */
 #define SHARDY_CHECK_ARG(condition)                                                                \
     do {                                                                                           \
         if (!(condition)) {                                                                        \

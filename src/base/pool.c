@@ -71,11 +71,12 @@ static pool_task *take_task(pool *p)
 /* Runs a task without the lock. */
 static void run_task(pool *p, pool_task *task)
 {
-    /* The task may be gone once its group can see that it is finished. */
+    /* The task may be gone once its group can see that it is finished, so it is not touched after that. */
     pool_group *group = task->group;
     shardy__mutex_unlock(&p->lock);
     task->run(task);
     shardy__mutex_lock(&p->lock);
+    task->done = 1;
     group->open--;
     shardy__condition_broadcast(&p->finished);
 }
@@ -111,6 +112,7 @@ void shardy__pool_submit(pool_group *group, pool_task *task)
     pool *p = group->pool;
     task->group = group;
     task->next = NULL;
+    task->done = 0;
     shardy__mutex_lock(&p->lock);
     group->open++;
     if (p->last) {
@@ -121,8 +123,8 @@ void shardy__pool_submit(pool_group *group, pool_task *task)
     p->last = task;
     if (p->threads_idle == 0 && p->threads_started < p->threads_max) {
         /* Failing to start one is no failure of the task: see the top of pool.h. */
-        if (shardy__thread_start(&p->threads[p->threads_started], work_loop, p, "shardy-pool",
-                NULL) >= 0) {
+        if (shardy__thread_start(
+                &p->threads[p->threads_started], work_loop, p, "shardy-pool", NULL) >= 0) {
             p->threads_started++;
         }
     }
@@ -138,6 +140,21 @@ void shardy__pool_wait(pool_group *group, uint32_t open_max)
         pool_task *task = take_task(p);
         if (task) {
             run_task(p, task);
+        } else {
+            shardy__condition_wait(&p->finished, &p->lock);
+        }
+    }
+    shardy__mutex_unlock(&p->lock);
+}
+
+void shardy__pool_wait_task(pool_group *group, const pool_task *task)
+{
+    pool *p = group->pool;
+    shardy__mutex_lock(&p->lock);
+    while (!task->done) {
+        pool_task *other = take_task(p);
+        if (other) {
+            run_task(p, other);
         } else {
             shardy__condition_wait(&p->finished, &p->lock);
         }

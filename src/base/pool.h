@@ -1,7 +1,7 @@
 /* pool.h: worker threads that run tasks.
  *
- * Threads are started when a task first needs one. When none can be started, tasks run on the thread that waits for
- * them: work is never lost for lack of a thread, it only gets slower. */
+ * Threads are started when a task first needs one. When none can be started, tasks run on the
+ * thread that waits for them: work is never lost for lack of a thread, it only gets slower. */
 #ifndef SHARDY_BASE_POOL_H
 #define SHARDY_BASE_POOL_H
 
@@ -16,6 +16,7 @@ typedef struct pool_task {
     void (*run)(struct pool_task *task);
     struct pool_group *group;
     struct pool_task *next;
+    int done;
 } pool_task;
 
 /* Tasks that are waited for together. */
@@ -31,8 +32,11 @@ void shardy__pool_free(pool *p);
 void shardy__pool_group_init(pool_group *group, pool *p);
 /* Queues a task. Never blocks, never fails. */
 void shardy__pool_submit(pool_group *group, pool_task *task);
-/* Runs queued tasks of this pool on the calling thread until at most `open_max` tasks of the group are left. */
+/* Runs queued tasks of this pool on the calling thread until at most `open_max` tasks of the group
+ * are left. */
 void shardy__pool_wait(pool_group *group, uint32_t open_max);
+/* Runs queued tasks of this pool on the calling thread until that task is finished. */
+void shardy__pool_wait_task(pool_group *group, const pool_task *task);
 /* Tasks of the group that are not finished. */
 uint32_t shardy__pool_open(pool_group *group);
 

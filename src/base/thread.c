@@ -13,8 +13,8 @@
 shardy_status shardy__thread_start(
     thread *thread_out, void *(*run)(void *), void *arg, const char *name, shardy_error *err)
 {
-    int rc = shardy__fault(SHARDY_FAULT_THREAD) ? EAGAIN
-                                                : pthread_create(thread_out, NULL, run, arg);
+    int rc =
+        shardy__fault(SHARDY_FAULT_THREAD) ? EAGAIN : pthread_create(thread_out, NULL, run, arg);
     if (rc != 0) {
         return shardy__error_errno(err, rc, "thread", "cannot start thread \"%s\"", name);
     }
@@ -96,8 +96,9 @@ void shardy__condition_broadcast(condition *c)
 
 uint32_t shardy__thread_slot(void)
 {
-    /* The address of a thread's control block differs between threads alive at the same time; its low bits are
-     * the same for all, so fold the higher ones down. Equal slots cost speed, not correctness. */
+    /* The address of a thread's control block differs between threads alive at the same time; its
+     * low bits are the same for all, so fold the higher ones down. Equal slots cost speed, not
+     * correctness. */
     uint64_t self = (uint64_t)(uintptr_t)pthread_self();
     return (uint32_t)((self * 0x9E3779B97F4A7C15u) >> 40);
 }

@@ -2,30 +2,70 @@
 
 #include "bytes.h"
 
-#include <stdint.h>
-
-/* Length of the well-formed character at p, 0 when there is none. */
-static size_t character_len(const uint8_t *p, const uint8_t *end)
+size_t shardy__utf8_len(const uint8_t *p, const uint8_t *end)
 {
-    size_t left = (size_t)(end - p);
-    if (p[0] < 0x80) {
+    uint8_t first = p[0];
+    if (first < 0x80) {
         return 1;
     }
-    if (p[0] >= 0xC2 && p[0] <= 0xDF && left >= 2 && (p[1] & 0xC0) == 0x80) {
+    size_t n = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+    if (first < 0xC2 || first > 0xF4 || (size_t)(end - p) < n) {
+        return 0;
+    }
+    /* What the second byte must be rules out overlong forms, surrogates and what is above
+     * U+10FFFF. */
+    uint8_t low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
+    uint8_t high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
+    if (p[1] < low || p[1] > high) {
+        return 0;
+    }
+    for (size_t i = 2; i < n; i++) {
+        if ((p[i] & 0xC0) != 0x80) {
+            return 0;
+        }
+    }
+    return n;
+}
+
+uint32_t shardy__utf8_decode(const uint8_t *p, size_t len)
+{
+    switch (len) {
+    case 1:
+        return p[0];
+    case 2:
+        return (uint32_t)(p[0] & 0x1F) << 6 | (uint32_t)(p[1] & 0x3F);
+    case 3:
+        return (uint32_t)(p[0] & 0x0F) << 12 | (uint32_t)(p[1] & 0x3F) << 6 |
+               (uint32_t)(p[2] & 0x3F);
+    default:
+        return (uint32_t)(p[0] & 0x07) << 18 | (uint32_t)(p[1] & 0x3F) << 12 |
+               (uint32_t)(p[2] & 0x3F) << 6 | (uint32_t)(p[3] & 0x3F);
+    }
+}
+
+size_t shardy__utf8_encode(uint32_t code, char text_out[4])
+{
+    uint8_t *p = (uint8_t *)text_out;
+    if (code < 0x80) {
+        p[0] = (uint8_t)code;
+        return 1;
+    }
+    if (code < 0x800) {
+        p[0] = (uint8_t)(0xC0 | code >> 6);
+        p[1] = (uint8_t)(0x80 | (code & 0x3F));
         return 2;
     }
-    if (p[0] >= 0xE0 && p[0] <= 0xEF && left >= 3) {
-        uint8_t low = p[0] == 0xE0 ? 0xA0 : 0x80;
-        uint8_t high = p[0] == 0xED ? 0x9F : 0xBF;
-        return p[1] >= low && p[1] <= high && (p[2] & 0xC0) == 0x80 ? 3 : 0;
+    if (code < 0x10000) {
+        p[0] = (uint8_t)(0xE0 | code >> 12);
+        p[1] = (uint8_t)(0x80 | (code >> 6 & 0x3F));
+        p[2] = (uint8_t)(0x80 | (code & 0x3F));
+        return 3;
     }
-    if (p[0] >= 0xF0 && p[0] <= 0xF4 && left >= 4) {
-        uint8_t low = p[0] == 0xF0 ? 0x90 : 0x80;
-        uint8_t high = p[0] == 0xF4 ? 0x8F : 0xBF;
-        return p[1] >= low && p[1] <= high && (p[2] & 0xC0) == 0x80 && (p[3] & 0xC0) == 0x80 ? 4
-                                                                                             : 0;
-    }
-    return 0;
+    p[0] = (uint8_t)(0xF0 | code >> 18);
+    p[1] = (uint8_t)(0x80 | (code >> 12 & 0x3F));
+    p[2] = (uint8_t)(0x80 | (code >> 6 & 0x3F));
+    p[3] = (uint8_t)(0x80 | (code & 0x3F));
+    return 4;
 }
 
 int shardy__utf8_valid(const void *text, size_t len)
@@ -38,7 +78,7 @@ int shardy__utf8_valid(const void *text, size_t len)
             p += 8;
             continue;
         }
-        size_t n = character_len(p, end);
+        size_t n = shardy__utf8_len(p, end);
         if (n == 0) {
             return 0;
         }

@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-void support_assert_status(int expected, int got, const shardy_error *err, const char *call,
-    const char *file, int line)
+void support_assert_status(
+    int expected, int got, const shardy_error *err, const char *call, const char *file, int line)
 {
     if (got == expected) {
         return;
@@ -130,4 +130,18 @@ uint64_t support_seed(void)
 const char *support_source(const char *relative)
 {
     return support_path(SHARDY_SOURCE_DIR, relative);
+}
+
+const char *support_vec0(void)
+{
+    if (access(SHARDY_VEC0_PATH, R_OK) == 0) {
+        return SHARDY_VEC0_PATH;
+    }
+    const char *ci = getenv("CI");
+    if (ci && strcmp(ci, "true") == 0) {
+        fail_msg("no oracle sqlite-vec at %s", SHARDY_VEC0_PATH);
+    }
+    print_message("skipped: no oracle at %s (run scripts/fetch-sqlite-vec)\n", SHARDY_VEC0_PATH);
+    skip();
+    return NULL;
 }

@@ -17,8 +17,8 @@
     support_assert_status((expected), (call), &err, #call, __FILE__, __LINE__)
 #define assert_ok(call) assert_status(SHARDY_OK, call)
 
-void support_assert_status(int expected, int got, const shardy_error *err, const char *call,
-    const char *file, int line);
+void support_assert_status(
+    int expected, int got, const shardy_error *err, const char *call, const char *file, int line);
 
 /* A new empty directory of its own for a test; removed by support_remove_dir(). */
 char *support_make_dir(void);
@@ -43,5 +43,9 @@ uint64_t support_seed(void);
 
 /* A file of this repository, e.g. support_source("tests/golden/..."). */
 const char *support_source(const char *relative);
+
+/* Path of the oracle sqlite-vec (a loadable extension of SQLite). Without it the test is skipped
+ * with a printed reason, or fails when the environment says CI=true. */
+const char *support_vec0(void);
 
 #endif

@@ -1,9 +1,15 @@
 /* sys/store.h: the contract of an object store, and the stores that come with the library.
  *
- * An object is visible whole or not at all. It is immutable once visible, except `_CURRENT`, run records
- * and fates. Creating if absent is exclusive. A finished put is visible to the next read. Deleting is
- * idempotent. Keys are UTF-8, at most SHARDY_OBJECT_KEY_LEN_MAX bytes, segments separated by one '/',
- * no segment empty, "." or "..", no control characters.
+ * An object is visible whole or not at all. It is immutable once visible, except `_CURRENT`, run
+ * records and fates. Creating if absent is exclusive, replacing a known version is atomic. A
+ * finished put is visible to the next read. Deleting is idempotent.
+ *
+ * Keys are UTF-8, at most SHARDY_OBJECT_KEY_LEN_MAX bytes, segments separated by one '/', no segment
+ * empty, "." or "..", no control characters; the first segment is not ".shardyfusion", which stores
+ * keep for themselves. Anything else is INVALID before a store sees it. A directory as a store has
+ * two limits more: a segment has at most 255 bytes, and where "a" is an object there is no "a/b".
+ *
+ * A handle answers FORKED in a child process.
  *
  * This header may change with a minor version.
  *
@@ -23,7 +29,8 @@ enum {
     SHARDY_STORE_CAP_PUT_IF_ABSENT = 1 << 0,
     SHARDY_STORE_CAP_PUT_IF_MATCH = 1 << 1,
     SHARDY_STORE_CAP_OPEN_LOCAL = 1 << 2, /* objects are local files */
-    SHARDY_STORE_CAP_TAKE_FILE = 1 << 3,  /* a put can move a file from `scratch` instead of copying it */
+    /* a put can move a file from `scratch` instead of copying it */
+    SHARDY_STORE_CAP_TAKE_FILE = 1 << 3,
     SHARDY_STORE_CAP_MULTIPART = 1 << 4
 };
 
@@ -43,43 +50,52 @@ typedef struct shardy_object_meta {
 #define SHARDY_READ_TO_END UINT64_MAX
 
 /* One read of a vectored read. The caller fills the first part and owns the struct until `done` was
- * called for it. */
+ * called for it. A range that begins at or beyond the end of the object is OK with 0 bytes
+ * received. */
 typedef struct shardy_store_read {
     shardy_bytes key;
     uint64_t offset;
-    uint64_t len;              /* SHARDY_READ_TO_END: to the end of the object */
-    const char *if_match;      /* NULL, or the ETag the object must have (CONFLICT if not) */
-    const char *if_none_match; /* NULL, or the ETag the object must not have (NOT_MODIFIED if it has) */
-    int64_t deadline_ns;       /* monotonic clock of the context; 0: none */
+    uint64_t len;         /* SHARDY_READ_TO_END: to the end of the object */
+    const char *if_match; /* NULL, or the ETag the object must have (CONFLICT if not) */
+    /* NULL, or the ETag the object must not have (NOT_MODIFIED if it has) */
+    const char *if_none_match;
+    int64_t deadline_ns; /* monotonic clock of the context; 0: none */
     const shardy_cancel *cancel;
-    void *dest;                /* NULL: the store allocates `body`; else room for `len` bytes */
+    /* NULL: the store allocates `body`; else room for `len` bytes, which is then not TO_END */
+    void *dest;
     /* Filled by the store: */
-    int32_t status;            /* OK, NOT_FOUND, NOT_MODIFIED, CONFLICT or a failure */
+    int32_t status; /* OK, NOT_FOUND, NOT_MODIFIED, CONFLICT or a failure */
     int32_t reserved;
-    uint64_t received;         /* fewer than asked only at the end of the object */
-    shardy_buf body;           /* the receiver's to release; unused when `dest` was given */
+    uint64_t received; /* fewer than asked only at the end of the object */
+    shardy_buf body;   /* the receiver's to release; unused when `dest` was given */
     shardy_object_meta meta;
     shardy_error error;
 } shardy_store_read;
 
-/* Called once for each read, from any thread, possibly before `read` returns; must not call the store. */
+/* Called once for each read, from any thread, possibly before `read` returns; must not call the
+ * store. */
 typedef void (*shardy_store_done_fn)(void *user, shardy_store_read *read);
 
 typedef enum shardy_put_condition {
     SHARDY_PUT_ALWAYS = 0,
     SHARDY_PUT_IF_ABSENT = 1, /* EXISTS when the key is taken */
-    SHARDY_PUT_IF_MATCH = 2,  /* CONFLICT when the object is not of version `etag`, or is not there */
+    /* CONFLICT when the object is not of version `etag`, or is not there */
+    SHARDY_PUT_IF_MATCH = 2,
     SHARDY_PUT_CONDITION_RESERVED_ = 32767
 } shardy_put_condition;
 
 typedef struct shardy_store_put {
     shardy_bytes key;
     int32_t condition;
-    int32_t sync;           /* 1: durable before it is visible (stores that can tell the difference) */
-    const char *etag;       /* for IF_MATCH */
-    shardy_bytes body;      /* the object, when both of the next are NULL */
-    const char *file_path;  /* or this file; a store with CAP_TAKE_FILE may move it away */
-    shardy_status (*next)(void *user, shardy_bytes *part_out, shardy_error *err); /* or parts until DONE */
+    int32_t sync;      /* 1: durable before it is visible (stores that can tell the difference) */
+    const char *etag;  /* for IF_MATCH */
+    shardy_bytes body; /* the object, when both of the next are NULL */
+    /* or this file; a store with CAP_TAKE_FILE moves it away when it is in its scratch, unless the
+     * put fails */
+    const char *file_path;
+    /* or parts until it answers DONE; a part is read before the next is asked for. A failure is
+     * that of the put, and leaves nothing. */
+    shardy_status (*next)(void *user, shardy_bytes *part_out, shardy_error *err);
     void *next_user;
     const char *content_type;
     int64_t deadline_ns;
@@ -87,7 +103,7 @@ typedef struct shardy_store_put {
 } shardy_store_put;
 
 typedef struct shardy_store_entry {
-    const char *key;   /* zero-terminated; ends in '/' for a common prefix */
+    const char *key; /* zero-terminated; ends in '/' for a common prefix */
     uint64_t size;
     int64_t modified_us;
     int32_t is_prefix; /* 1: all keys that begin so were rolled up by the delimiter */
@@ -110,8 +126,9 @@ typedef struct shardy_local_file {
     int64_t modified_us;
 } shardy_local_file;
 
-/* One table per kind of store; `store` is its state. Slots say: MUST or MAY · threads · statuses · ownership.
- * Each failing call sets `err`. All slots may be called from any number of threads at once. */
+/* One table per kind of store; `store` is its state. Slots say: MUST or MAY · threads · statuses ·
+ * ownership. Each failing call sets `err`. All slots may be called from any number of threads at
+ * once. */
 typedef struct shardy_store_ops {
     uint32_t abi;         /* SHARDY_STORE_ABI */
     uint32_t struct_size; /* sizeof(shardy_store_ops); grows by appending */
@@ -120,41 +137,50 @@ typedef struct shardy_store_ops {
     /* MUST. Capability bits; constant for the life of the store. */
     uint64_t (*caps)(void *store);
 
-    /* MUST. Starts n reads and calls done(user, &reads[i]) once for each, in any order. A read fails on its
-     * own, in its struct. */
-    void (*read)(void *store, shardy_store_read *reads, size_t n, shardy_store_done_fn done, void *user);
+    /* MUST. Starts n reads and calls done(user, &reads[i]) once for each, in any order. A read
+     * fails on its own, in its struct. */
+    void (*read)(
+        void *store, shardy_store_read *reads, size_t n, shardy_store_done_fn done, void *user);
 
     /* MUST. OK or NOT_FOUND. */
-    shardy_status (*head)(void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err);
+    shardy_status (*head)(
+        void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err);
 
-    /* MUST. OK with the new version in *meta_out (may be NULL); EXISTS, CONFLICT, NO_SPACE, IO, ... After a
-     * failure the object is as it was before, unless the failure says that this is not known (retriable). */
-    shardy_status (*put)(void *store, const shardy_store_put *put, shardy_object_meta *meta_out,
-        shardy_error *err);
+    /* MUST. OK with the new version in *meta_out; EXISTS, CONFLICT, NO_SPACE, IO, ...
+     * UNSUPPORTED for a condition without its capability bit. After a failure the object is as it
+     * was before, unless the failure says that this is not known (retriable). */
+    shardy_status (*put)(
+        void *store, const shardy_store_put *put, shardy_object_meta *meta_out, shardy_error *err);
 
-    /* MUST. At most `limit` entries after `token` (NULL: from the start) whose key begins with `prefix`.
-     * With a delimiter (0: none), keys that have it after the prefix are rolled up. `prefix` is "" or ends
-     * in '/'. The page is the receiver's to dispose. */
+    /* MUST. At most `limit` (1 to SHARDY_LIST_LIMIT_MAX) entries after `token` (NULL: from the
+     * start; else the next_token of a page of the same listing) whose key begins with `prefix`,
+     * which is "" or ends in '/'. With the delimiter '/' (0: none), keys that have it after the
+     * prefix are rolled up. Objects that come or go meanwhile may be missed or seen, all others are
+     * seen once. The page is the receiver's to dispose. */
     shardy_status (*list)(void *store, const char *prefix, char delimiter, const char *token,
         size_t limit, shardy_store_page *page_out, shardy_error *err);
 
-    /* MUST. results_out[i] is OK also when there was no such object. Returns the first failure, having tried
-     * all. */
-    shardy_status (*remove)(void *store, const shardy_bytes *keys, size_t n, int32_t *results_out,
-        shardy_error *err);
+    /* MUST. results_out[i] is OK also when there was no such object. Returns the first failure,
+     * having tried all. */
+    shardy_status (*remove)(
+        void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err);
 
     /* MAY (CAP_OPEN_LOCAL). OK, NOT_FOUND, EXHAUSTED, IO. */
     shardy_status (*open_local)(
         void *store, shardy_bytes key, shardy_local_file *file_out, shardy_error *err);
 
-    /* MAY (CAP_TAKE_FILE). Path of a directory, created when missing, from which a file can be moved into the
-     * store. Borrowed until the store is closed. */
+    /* MAY (CAP_TAKE_FILE). Path of a directory, created when missing, from which a file can be
+     * moved into the store. Borrowed until the store is closed. */
     shardy_status (*scratch)(void *store, const char **path_out, shardy_error *err);
 
-    /* MAY (CAP_MULTIPART). Reserved for stores that upload in parts; NULL in the stores of this version. */
-    shardy_status (*put_begin)(void *store, const shardy_store_put *put, void **upload_out, shardy_error *err);
-    shardy_status (*put_part)(void *store, void *upload, uint32_t number, shardy_bytes body, shardy_error *err);
-    shardy_status (*put_complete)(void *store, void *upload, shardy_object_meta *meta_out, shardy_error *err);
+    /* MAY (CAP_MULTIPART). Reserved for stores that upload in parts; NULL in the stores of this
+     * version. */
+    shardy_status (*put_begin)(
+        void *store, const shardy_store_put *put, void **upload_out, shardy_error *err);
+    shardy_status (*put_part)(
+        void *store, void *upload, uint32_t number, shardy_bytes body, shardy_error *err);
+    shardy_status (*put_complete)(
+        void *store, void *upload, shardy_object_meta *meta_out, shardy_error *err);
     void (*put_abort)(void *store, void *upload);
 
     /* MUST. Once, after the last call has returned. Cannot fail. */
@@ -164,28 +190,34 @@ typedef struct shardy_store_ops {
 /* A store with its state. */
 typedef struct shardy_store shardy_store;
 
-/* Makes a store from a table of yours. `state` is taken always, also on failure (closed through the table).
+/* Makes a store from a table of yours. `state` is taken always, also on failure (closed through the
+ * table, unless that is of another ABI or has no `close`). NULL context: one of its own.
  * Statuses: OK, INVALID (abi, missing slots), NOMEM. Ownership: yours, close it. */
 SHARDY_API shardy_status shardy_store_new_take(shardy_context *context, const shardy_store_ops *ops,
     void *state, shardy_store **store_out, shardy_error *err) SHARDY_MUST_USE;
 
 typedef struct shardy_store_fs_options {
     size_t struct_size;
-    int32_t create;           /* default 0: the directory must exist */
-    int32_t sync;             /* default 1: fsync files and directories */
-    int32_t allow_network_fs; /* default 0: conditional puts on a network file system are UNSUPPORTED */
+    int32_t create; /* default 0: the directory must exist */
+    int32_t sync;   /* default 1: fsync files and directories */
+    /* default 0: conditional puts on a network file system are UNSUPPORTED */
+    int32_t allow_network_fs;
 } shardy_store_fs_options;
 
+/* Writes the defaults into every field. */
 SHARDY_API void shardy_store_fs_options_init(shardy_store_fs_options *options, size_t struct_size);
 
-/* A directory as a store. Nothing outside of it is ever touched: symbolic links below the root are not followed.
- * Its own files are in `<root>/.shardyfusion/`, which is never listed; readers create nothing.
+/* A directory as a store. Nothing outside of it is ever touched: symbolic links below the root are
+ * not followed, and only regular files are objects. Its own files are in `<root>/.shardyfusion/`,
+ * which is never listed; readers create nothing. Versions are told for objects of at most
+ * SHARDY_FS_ETAG_LEN_MAX bytes; conditions on larger ones are UNSUPPORTED. A page of a listing reads
+ * each directory that it covers once and keeps at most `limit` names of each in memory.
  * Statuses: OK, NOT_FOUND (no such directory), INVALID (not a directory), IO, NOMEM. */
 SHARDY_API shardy_status shardy_store_open_fs(shardy_context *context, const char *root,
     const shardy_store_fs_options *options, shardy_store **store_out,
     shardy_error *err) SHARDY_MUST_USE;
 
-/* A store in memory. */
+/* A store in memory. It has all capabilities but those that need files. */
 SHARDY_API shardy_status shardy_store_open_mem(
     shardy_context *context, shardy_store **store_out, shardy_error *err) SHARDY_MUST_USE;
 
@@ -201,10 +233,12 @@ typedef struct shardy_store_counts {
     uint64_t opens;
 } shardy_store_counts;
 
-/* A store that passes everything on to `inner` and counts. `inner` is borrowed. */
+/* A store that passes everything on to `inner` and counts. `inner` is borrowed. Only calls that reach
+ * the innermost store are counted in the metrics of the context. */
 SHARDY_API shardy_status shardy_store_wrap_stats(shardy_context *context, shardy_store *inner,
     shardy_store **store_out, shardy_error *err) SHARDY_MUST_USE;
-SHARDY_API void shardy_store_stats(const shardy_store *stats_store, shardy_store_counts *counts_out);
+SHARDY_API void shardy_store_stats(
+    const shardy_store *stats_store, shardy_store_counts *counts_out);
 
 enum {
     SHARDY_FAULT_BEFORE = 1, /* fail without doing it */
@@ -212,34 +246,38 @@ enum {
     SHARDY_FAULT_SHORT = 3   /* reads only: half of the bytes, as if the object ended there */
 };
 
-/* A store that passes on to `inner` (borrowed) but makes calls fail: the call number `nth` (from 1) and, if
- * `persistent`, all after it, with `status`. nth 0: none. */
+/* A store that passes on to `inner` (borrowed) but makes calls fail: the call number `nth` (from 1)
+ * and, if `persistent`, all after it, with `status`. nth 0: none. */
 SHARDY_API shardy_status shardy_store_wrap_fault(shardy_context *context, shardy_store *inner,
     shardy_store **store_out, shardy_error *err) SHARDY_MUST_USE;
-SHARDY_API void shardy_store_fault_set(shardy_store *fault_store, uint64_t nth, int32_t persistent,
-    int32_t kind, int32_t status);
-/* Calls since the last set, and how many of them were made to fail. */
+SHARDY_API void shardy_store_fault_set(
+    shardy_store *fault_store, uint64_t nth, int32_t persistent, int32_t kind, int32_t status);
+/* Calls since the last set, and how many of them were made to fail. Each read of a vectored read is a
+ * call. */
 SHARDY_API void shardy_store_fault_counts(
     const shardy_store *fault_store, uint64_t *calls_out, uint64_t *failed_out);
 
-/* Reads one object, or a part of it, and waits. Statuses: OK, NOT_FOUND, NOT_MODIFIED, CONFLICT, CANCELLED, TIMEOUT and failures.
+/* Reads one object, or a part of it, and waits. Statuses: OK, NOT_FOUND, NOT_MODIFIED, CONFLICT,
+ * CANCELLED, TIMEOUT and failures.
  * Ownership: release *body_out. */
 SHARDY_API shardy_status shardy_store_get(shardy_store *store, const char *key, uint64_t offset,
     uint64_t len, shardy_buf *body_out, shardy_object_meta *meta_out,
     shardy_error *err) SHARDY_MUST_USE;
 /* The other calls of the table, with arguments checked and counted. */
-SHARDY_API void shardy_store_read_all(shardy_store *store, shardy_store_read *reads, size_t n); /* waits */
-SHARDY_API void shardy_store_read_start(shardy_store *store, shardy_store_read *reads, size_t n,
-    shardy_store_done_fn done, void *user);
+/* waits */
+SHARDY_API void shardy_store_read_all(shardy_store *store, shardy_store_read *reads, size_t n);
+SHARDY_API void shardy_store_read_start(
+    shardy_store *store, shardy_store_read *reads, size_t n, shardy_store_done_fn done, void *user);
 SHARDY_API shardy_status shardy_store_head(shardy_store *store, const char *key,
     shardy_object_meta *meta_out, shardy_error *err) SHARDY_MUST_USE;
 SHARDY_API shardy_status shardy_store_put_object(shardy_store *store, const shardy_store_put *put,
     shardy_object_meta *meta_out, shardy_error *err) SHARDY_MUST_USE;
 SHARDY_API shardy_status shardy_store_list(shardy_store *store, const char *prefix, char delimiter,
-    const char *token, size_t limit, shardy_store_page *page_out, shardy_error *err) SHARDY_MUST_USE;
+    const char *token, size_t limit, shardy_store_page *page_out,
+    shardy_error *err) SHARDY_MUST_USE;
 SHARDY_API void shardy_store_page_dispose(shardy_store_page *page);
-SHARDY_API shardy_status shardy_store_remove(shardy_store *store, const shardy_bytes *keys, size_t n,
-    int32_t *results_out, shardy_error *err) SHARDY_MUST_USE;
+SHARDY_API shardy_status shardy_store_remove(shardy_store *store, const shardy_bytes *keys,
+    size_t n, int32_t *results_out, shardy_error *err) SHARDY_MUST_USE;
 SHARDY_API shardy_status shardy_store_open_local(shardy_store *store, const char *key,
     shardy_local_file *file_out, shardy_error *err) SHARDY_MUST_USE;
 SHARDY_API shardy_status shardy_store_scratch(

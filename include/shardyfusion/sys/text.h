@@ -1,6 +1,7 @@
 /* sys/text.h: the JSON parser and emitter of the library, for its command and for bindings.
  *
- * The parser pulls tokens and keeps numbers as text, so that integers beyond 64 bits, NaN and Infinity survive.
+ * The parser pulls tokens and keeps numbers as text, so that integers beyond 64 bits, NaN and
+ * Infinity survive.
  * This header may change with a minor version.
  *
  * SPDX-License-Identifier: Apache-2.0 */
@@ -27,8 +28,9 @@ typedef enum shardy_json_type {
 typedef struct shardy_json shardy_json;
 typedef struct shardy_json_value shardy_json_value;
 
-/* Parses one JSON text (RFC 8259, and NaN, Infinity, -Infinity as Python writes them). Duplicate names: the
- * last counts. Statuses: OK; INVALID with line and column; NOMEM. Ownership: free *json_out. */
+/* Parses one JSON text (RFC 8259, and NaN, Infinity, -Infinity as Python writes them). Duplicate
+ * names: the last counts. Statuses: OK; INVALID with line and column; NOMEM. Ownership: free
+ * *json_out. */
 SHARDY_API shardy_status shardy_json_parse(
     shardy_bytes text, shardy_json **json_out, shardy_error *err) SHARDY_MUST_USE;
 SHARDY_API void shardy_json_free(shardy_json *json);
@@ -38,8 +40,10 @@ SHARDY_API size_t shardy_json_count(const shardy_json_value *value);    /* membe
 SHARDY_API const shardy_json_value *shardy_json_at(const shardy_json_value *value, size_t index);
 SHARDY_API shardy_bytes shardy_json_name_at(const shardy_json_value *object, size_t index);
 /* Member of an object; NULL when there is none or the value is not an object. */
-SHARDY_API const shardy_json_value *shardy_json_get(const shardy_json_value *object, const char *name);
-SHARDY_API shardy_bytes shardy_json_string(const shardy_json_value *value); /* decoded; text of a number */
+SHARDY_API const shardy_json_value *shardy_json_get(
+    const shardy_json_value *object, const char *name);
+/* decoded; text of a number */
+SHARDY_API shardy_bytes shardy_json_string(const shardy_json_value *value);
 SHARDY_API int32_t shardy_json_bool(const shardy_json_value *value);
 /* 1 and the value when it is an integer that fits, else 0. */
 SHARDY_API int32_t shardy_json_int64(const shardy_json_value *value, int64_t *value_out);

@@ -1,0 +1,97 @@
+#include "cli.h"
+
+#include "out_table.h"
+
+#include <string.h>
+
+static void add_json(const cli *c, strbuf *b, const shardy_history *history)
+{
+    json_out j;
+    out_json_begin(c, &j, b, "history");
+    json_name(&j, "manifests");
+    json_array(&j);
+    for (size_t i = 0; i < history->count; i++) {
+        const shardy_history_entry *e = &history->entries[i];
+        char *published = out_time(e->published_at);
+        json_object(&j);
+        json_name(&j, "offset");
+        json_uint(&j, e->offset);
+        json_name(&j, "run_id");
+        json_text(&j, e->run_id);
+        json_name(&j, "published_at");
+        json_text(&j, published);
+        json_name(&j, "ref");
+        json_text(&j, e->ref);
+        json_name(&j, "current");
+        json_bool(&j, e->current);
+        json_object_end(&j);
+        sys_free(published);
+    }
+    json_array_end(&j);
+    json_object_end(&j);
+}
+
+static void add_text(strbuf *b, const shardy_history *history)
+{
+    for (size_t i = 0; i < history->count; i++) {
+        const shardy_history_entry *e = &history->entries[i];
+        char *published = out_time(e->published_at);
+        strbuf_printf(b, "[%u] %s  run_id=", (unsigned)e->offset, published);
+        out_add_text(b, e->run_id, strlen(e->run_id));
+        strbuf_puts(b, e->current ? "  current\n" : "\n");
+        sys_free(published);
+    }
+    if (history->count == 0) {
+        strbuf_puts(b, "(no manifests)\n");
+    }
+}
+
+static void add_table(const cli *c, strbuf *b, const shardy_history *history)
+{
+    static const table_column columns[] = {
+        {"#", 3, 1, 0}, {"PUBLISHED_AT", 26, 1, 0}, {"RUN_ID", 6, 0, 0}, {"CURRENT", 7, 0, 0}};
+    out_table table;
+    table_begin(&table, columns, 4);
+    for (size_t i = 0; i < history->count; i++) {
+        const shardy_history_entry *e = &history->entries[i];
+        char *published = out_time(e->published_at);
+        table_cell_uint(&table, e->offset);
+        table_cell_text(&table, published);
+        table_cell_text(&table, e->run_id);
+        table_cell_text(&table, e->current ? "*" : "");
+        sys_free(published);
+    }
+    table_end(&table, b, c->colour_out);
+}
+
+int cmd_history(cli *c)
+{
+    const opt_value *limit = &c->opts.values[OPT_LIMIT];
+    int rc = target_find(c);
+    rc = rc == EXIT_OK ? target_context(c, 0) : rc;
+    if (rc != EXIT_OK) {
+        return rc;
+    }
+    shardy_error err = {0};
+    shardy_history history = {0};
+    shardy_admin_options options;
+    shardy_admin_options_init(&options, sizeof options);
+    options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
+    options.cancel = c->cancel;
+    uint32_t count = limit->count ? (uint32_t)limit->number : 10;
+    if (shardy_history_list(c->context, c->snapshot, count, &options, &history, &err) < 0) {
+        return out_fail(c, &err, NULL);
+    }
+    strbuf b = {0};
+    if (c->format == OUT_TEXT) {
+        add_text(&b, &history);
+    } else if (c->format == OUT_TABLE) {
+        add_table(c, &b, &history);
+    } else {
+        add_json(c, &b, &history);
+    }
+    rc = out_write(c, &b);
+    strbuf_free(&b);
+    shardy_history_dispose(&history);
+    return rc;
+}

@@ -1,0 +1,54 @@
+#include "cli.h"
+
+static int print_ref(const cli *c, const shardy_buf *ref)
+{
+    const char *text = ref->data ? ref->data : "";
+    strbuf b = {0};
+    if (c->format == OUT_JSON || c->format == OUT_JSONL) {
+        json_out j;
+        out_json_begin(c, &j, &b, "rollback");
+        json_name(&j, "ref");
+        json_text_n(&j, text, ref->len);
+        json_object_end(&j);
+    } else {
+        strbuf_puts(&b, "Rolled back _CURRENT to: ");
+        out_add_text(&b, text, ref->len);
+        strbuf_putc(&b, '\n');
+    }
+    int rc = out_write(c, &b);
+    strbuf_free(&b);
+    return rc;
+}
+
+int cmd_rollback(cli *c)
+{
+    const opt_values *v = &c->opts;
+    if (opt_given(v, OPT_REF) + opt_given(v, OPT_RUN_ID) + opt_given(v, OPT_OFFSET) != 1) {
+        return out_usage(c, "exactly one of --ref, --run-id and --offset is needed");
+    }
+    int rc = target_find(c);
+    rc = rc == EXIT_OK ? target_context(c, 0) : rc;
+    if (rc != EXIT_OK) {
+        return rc;
+    }
+    shardy_rollback_target target;
+    shardy_rollback_target_init(&target, sizeof target);
+    target.ref = v->values[OPT_REF].text;
+    target.run_id = v->values[OPT_RUN_ID].text;
+    if (opt_given(v, OPT_OFFSET)) {
+        target.offset = (int64_t)v->values[OPT_OFFSET].number;
+    }
+    shardy_admin_options options;
+    shardy_admin_options_init(&options, sizeof options);
+    options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
+    options.cancel = c->cancel;
+    options.allow_network_fs = opt_given(v, OPT_NETWORK_FS);
+    shardy_error err = {0};
+    shardy_buf ref = {0};
+    if (shardy_rollback(c->context, c->snapshot, &target, &options, &ref, &err) < 0) {
+        return out_fail(c, &err, NULL);
+    }
+    rc = print_ref(c, &ref);
+    shardy_buf_release(&ref);
+    return rc;
+}

@@ -1,0 +1,140 @@
+/* main.c: the command shardy. Reads the command line and the configuration, runs one command. */
+#include "cli.h"
+
+#include "help.h"
+#include "term.h"
+#include "utf8.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static int (*const runs[CMD_COUNT])(cli *c) = {
+    [CMD_BUILD] = cmd_build,
+    [CMD_GET] = cmd_get,
+    [CMD_MULTIGET] = cmd_multiget,
+    [CMD_SEARCH] = cmd_search,
+    [CMD_INFO] = cmd_info,
+    [CMD_SHARDS] = cmd_shards,
+    [CMD_HEALTH] = cmd_health,
+    [CMD_ROUTE] = cmd_route,
+    [CMD_HISTORY] = cmd_history,
+    [CMD_ROLLBACK] = cmd_rollback,
+    [CMD_VERIFY] = cmd_verify,
+    [CMD_SCHEMA] = cmd_schema,
+};
+
+static int print_generated(const cli *c)
+{
+    static void (*const makers[])(strbuf *) = {help_man, help_bash, help_zsh, help_fish};
+    strbuf b = {0};
+    makers[c->opts.values[OPT_GENERATE].number](&b);
+    int rc = out_write(c, &b);
+    strbuf_free(&b);
+    return rc;
+}
+
+static int print_help(const cli *c)
+{
+    strbuf b = {0};
+    if (c->opts.command) {
+        help_command(&b, c->opts.command, c->colour_out);
+    } else {
+        help_main(&b, 0, c->colour_out);
+    }
+    int rc = out_write(c, &b);
+    strbuf_free(&b);
+    return rc;
+}
+
+/* Without a command: there is nothing to do, so say what there would be. */
+static int print_brief_help(const cli *c)
+{
+    strbuf b = {0};
+    help_main(&b, 1, c->colour_err);
+    ssize_t n = write(STDERR_FILENO, strbuf_text(&b), b.len);
+    (void)n;
+    (void)c;
+    strbuf_free(&b);
+    return EXIT_USAGE;
+}
+
+static int print_version(const cli *c)
+{
+    strbuf b = {0};
+    strbuf_printf(&b, "shardy, version %s\n", shardy_version());
+    int rc = out_write(c, &b);
+    strbuf_free(&b);
+    return rc;
+}
+
+/* Format, encoding and the rest that options and the configuration decide together. */
+static int configure(cli *c)
+{
+    const opt_value *v = c->opts.values;
+    strbuf message = {0};
+    if (v[OPT_OUTPUT_FORMAT].count) {
+        c->format = (out_format)v[OPT_OUTPUT_FORMAT].number; /* errors of the file as well */
+    }
+    if (config_load(&c->cfg, v[OPT_CONFIG].text, &message) != 0) {
+        int rc = out_fail_text(c, SHARDY_CONFIG, strbuf_text(&message), NULL);
+        strbuf_free(&message);
+        return rc;
+    }
+    strbuf_free(&message);
+    if (!v[OPT_OUTPUT_FORMAT].count) {
+        c->format = (out_format)c->cfg.format;
+    }
+    c->encoding = v[OPT_VALUE_ENCODING].count ? (value_encoding)v[OPT_VALUE_ENCODING].number
+                                              : (value_encoding)c->cfg.value_encoding;
+    return EXIT_OK;
+}
+
+static int run(cli *c, int argc, char *const *argv)
+{
+    strbuf message = {0};
+    int parsed = opt_parse(argc, argv, &c->opts, &message);
+    const opt_value *v = c->opts.values;
+    term_colour_mode mode = (term_colour_mode)v[OPT_COLOR].number;
+    c->colour_out = term_colour(STDOUT_FILENO, mode);
+    c->colour_err = term_colour(STDERR_FILENO, mode);
+    c->verbose = (int)(v[OPT_VERBOSE].count < 3 ? v[OPT_VERBOSE].count : 3);
+    if (parsed != 0) {
+        int rc = out_usage(c, strbuf_text(&message));
+        strbuf_free(&message);
+        return rc;
+    }
+    if (v[OPT_HELP].count) {
+        return print_help(c);
+    }
+    if (v[OPT_VERSION].count) {
+        return print_version(c);
+    }
+    if (v[OPT_GENERATE].count) {
+        return print_generated(c);
+    }
+    if (!c->opts.command) {
+        return print_brief_help(c);
+    }
+    int rc = configure(c);
+    return rc == EXIT_OK ? runs[c->opts.command->id](c) : rc;
+}
+
+int main(int argc, char **argv)
+{
+    cli c;
+    memset(&c, 0, sizeof c);
+    utf8_init();
+    signals_ignore_pipe();
+    progress_init(&c.bar);
+    config_init(&c.cfg);
+    c.format = (out_format)c.cfg.format;
+    int rc = run(&c, argc, argv);
+    progress_end(&c.bar);
+    shardy_cancel_free(c.cancel);
+    shardy_context_free(c.context);
+    config_free(&c.cfg);
+    opt_free(&c.opts);
+    sys_free(c.snapshot);
+    return rc;
+}

@@ -1,0 +1,179 @@
+#include "cli.h"
+
+#include "term.h"
+#include "utf8.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Returns 0 or an errno. */
+static int write_all(int fd, const char *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, data, len);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return errno;
+        }
+        data += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+static void write_stderr(const strbuf *text)
+{
+    /* nobody is left to be told */
+    (void)write_all(STDERR_FILENO, strbuf_text(text), text->len);
+}
+
+int out_write_bytes(const cli *c, const void *data, size_t len)
+{
+    int rc = len ? write_all(STDOUT_FILENO, data, len) : 0;
+    if (rc == EPIPE) {
+        /* the reader of the pipe has what it wanted */
+        signals_die_of_pipe();
+    }
+    if (rc != 0) {
+        shardy_error err = {0};
+        out_set_error(&err, rc == ENOSPC ? SHARDY_NO_SPACE : SHARDY_IO,
+            "cannot write to the standard output: %s", strerror(rc));
+        return out_fail(c, &err, NULL);
+    }
+    return EXIT_OK;
+}
+
+int out_write(const cli *c, const strbuf *text)
+{
+    int rc = out_write_bytes(c, strbuf_text(text), text->len);
+    if (rc == EXIT_OK && (text->len == 0 || text->data[text->len - 1] != '\n')) {
+        rc = out_write_bytes(c, "\n", 1);
+    }
+    return rc;
+}
+
+void out_add_text(strbuf *b, const char *text, size_t len)
+{
+    if (isatty(STDOUT_FILENO)) {
+        utf8_add_visible(b, text, len, 1);
+    } else {
+        strbuf_add(b, text, len);
+    }
+}
+
+void out_json_begin(const cli *c, json_out *j, strbuf *b, const char *op)
+{
+    json_begin(j, b, c->format != OUT_JSONL);
+    json_object(j);
+    json_name(j, "op");
+    json_text(j, op);
+}
+
+void out_set_error(shardy_error *err, shardy_status status, const char *format, ...)
+{
+    memset(err, 0, sizeof *err);
+    err->status = status;
+    memcpy(err->domain, "shardy", 7);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err->message, sizeof err->message, format, args);
+    va_end(args);
+}
+
+static const char *op_name(const cli *c)
+{
+    return c->opts.command ? c->opts.command->name : "shardy";
+}
+
+static void add_prefixed(
+    const cli *c, strbuf *b, const char *word, term_style_name style, const char *text)
+{
+    strbuf_puts(b, "shardy: ");
+    term_style(b, c->colour_err, style);
+    strbuf_puts(b, word);
+    term_style(b, c->colour_err, TERM_PLAIN);
+    strbuf_puts(b, text);
+    strbuf_putc(b, '\n');
+}
+
+int out_fail(const cli *c, const shardy_error *err, const char *key)
+{
+    int signal_number = signals_caught();
+    int cancelled = signal_number != 0 && err->status == SHARDY_CANCELLED;
+    const char *message = cancelled         ? "interrupted"
+                          : err->message[0] ? err->message
+                                            : "an error without a message";
+    strbuf b = {0};
+    if (c->format == OUT_JSON || c->format == OUT_JSONL) {
+        json_out j;
+        out_json_begin(c, &j, &b, op_name(c));
+        json_name(&j, "error");
+        json_text(&j, message);
+        json_name(&j, "status");
+        json_text(&j, shardy_status_name(err->status));
+        if (key) {
+            json_name(&j, "key");
+            json_text(&j, key);
+        }
+        json_object_end(&j);
+        strbuf_putc(&b, '\n');
+    } else {
+        strbuf text = {0};
+        utf8_add_visible(&text, message, strlen(message), 0);
+        add_prefixed(c, &b, "error: ", TERM_RED, strbuf_text(&text));
+        strbuf_free(&text);
+    }
+    write_stderr(&b);
+    strbuf_free(&b);
+    return cancelled ? 128 + signal_number : EXIT_ERROR;
+}
+
+int out_fail_text(const cli *c, shardy_status status, const char *text, const char *key)
+{
+    shardy_error err;
+    out_set_error(&err, status, "%s", text);
+    return out_fail(c, &err, key);
+}
+
+int out_usage(const cli *c, const char *message)
+{
+    strbuf b = {0};
+    add_prefixed(c, &b, "error: ", TERM_RED, message);
+    const command_def *command = c->opts.command;
+    if (command) {
+        strbuf_printf(&b, "usage: shardy %s%s%s%s\n", command->name, " [options]",
+            command->args[0] ? " " : "", command->args);
+        strbuf_printf(&b, "try \"shardy %s --help\"\n", command->name);
+    } else {
+        strbuf_puts(&b, "usage: shardy [options] COMMAND ...\ntry \"shardy --help\"\n");
+    }
+    write_stderr(&b);
+    strbuf_free(&b);
+    return EXIT_USAGE;
+}
+
+void out_warn(const cli *c, const char *message)
+{
+    strbuf b = {0};
+    add_prefixed(c, &b, "warning: ", TERM_YELLOW, message);
+    write_stderr(&b);
+    strbuf_free(&b);
+}
+
+char *out_time(const char *iso)
+{
+    size_t len = strlen(iso);
+    if (len == 0 || iso[len - 1] != 'Z') {
+        return sys_strdup(iso);
+    }
+    strbuf b = {0};
+    strbuf_add(&b, iso, len - 1);
+    strbuf_puts(&b, "+00:00");
+    return strbuf_take(&b);
+}

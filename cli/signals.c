@@ -1,0 +1,71 @@
+#include "cli.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+/* A handler can reach only globals. */
+static shardy_cancel *signal_cancel;
+static volatile sig_atomic_t signal_number;
+static int signal_null_fd = -1;
+static pthread_t signal_main;
+
+static void on_signal(int number)
+{
+    if (signal_number == 0) {
+        signal_number = number;
+        shardy_cancel_request(signal_cancel);
+        /* A read that waits for the standard input is interrupted and then finds its end. */
+        if (signal_null_fd >= 0) {
+            dup2(signal_null_fd, STDIN_FILENO);
+        }
+        signal(SIGINT, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
+    }
+    if (!pthread_equal(pthread_self(), signal_main)) {
+        /* only the thread that waits in the read can be interrupted */
+        pthread_kill(signal_main, SIGURG);
+    }
+}
+
+static void on_nothing(int number)
+{
+    (void)number;
+}
+
+void signals_install(shardy_cancel *cancel)
+{
+    signal_cancel = cancel;
+    signal_main = pthread_self();
+    signal_null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    struct sigaction action = {0};
+    sigemptyset(&action.sa_mask);
+    action.sa_handler = on_nothing; /* no SA_RESTART: its purpose is to interrupt */
+    sigaction(SIGURG, &action, NULL);
+    action.sa_handler = on_signal;
+    int numbers[] = {SIGINT, SIGTERM};
+    for (size_t i = 0; i < 2; i++) {
+        struct sigaction before;
+        /* a parent that ignores SIGINT (nohup, background jobs) keeps it ignored */
+        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) {
+            sigaction(numbers[i], &action, NULL);
+        }
+    }
+}
+
+int signals_caught(void)
+{
+    return signal_number;
+}
+
+void signals_ignore_pipe(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+}
+
+void signals_die_of_pipe(void)
+{
+    signal(SIGPIPE, SIG_DFL);
+    raise(SIGPIPE);
+}

@@ -1,0 +1,334 @@
+#include "cli.h"
+
+#include "term.h"
+#include "utf8.h"
+
+#include <string.h>
+
+/* --- context ---------------------------------------------------------------------------------- */
+
+static void on_log(void *user, const shardy_log_record *record)
+{
+    static const struct {
+        const char *word;
+        term_style_name style;
+    } levels[] = {{"", TERM_PLAIN}, {"error: ", TERM_RED}, {"warning: ", TERM_YELLOW},
+        {"", TERM_PLAIN}, {"debug: ", TERM_DIM}, {"trace: ", TERM_DIM}};
+    cli *c = user;
+    size_t level = record->level > 0 && record->level < 6 ? (size_t)record->level : 3;
+    strbuf b = {0};
+    strbuf_puts(&b, "shardy: ");
+    term_style(&b, c->colour_err, levels[level].style);
+    strbuf_puts(&b, levels[level].word);
+    term_style(&b, c->colour_err, TERM_PLAIN);
+    strbuf_printf(&b, "%s: ", record->component);
+    utf8_add_visible(&b, record->text, strlen(record->text), 0);
+    strbuf_putc(&b, '\n');
+    progress_message(&c->bar, &b);
+    strbuf_free(&b);
+}
+
+int target_context(cli *c, uint32_t threads)
+{
+    static const int32_t levels[] = {
+        SHARDY_LOG_WARN, SHARDY_LOG_INFO, SHARDY_LOG_DEBUG, SHARDY_LOG_TRACE};
+    shardy_error err = {0};
+    shardy_context_options options;
+    shardy_context_options_init(&options, sizeof options);
+    options.log = on_log;
+    options.log_user = c;
+    options.log_level = levels[c->verbose < 3 ? c->verbose : 3];
+    uint32_t configured =
+        c->cfg.max_workers > SHARDY_THREADS_MAX ? SHARDY_THREADS_MAX : (uint32_t)c->cfg.max_workers;
+    options.threads = threads ? threads : configured;
+    if (shardy_context_new(&options, &c->context, &err) < 0 ||
+        shardy_cancel_new(&c->cancel, &err) < 0) {
+        return out_fail(c, &err, NULL);
+    }
+    signals_install(c->cancel);
+    return EXIT_OK;
+}
+
+/* --- which snapshot --------------------------------------------------------------------------- */
+
+/* Length of "scheme" in "scheme://...", 0 for a path. */
+static size_t scheme_len(const char *url)
+{
+    size_t n = strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-");
+    return n > 0 && strncmp(url + n, "://", 3) == 0 ? n : 0;
+}
+
+static int is_scheme(const char *url, const char *scheme)
+{
+    size_t n = scheme_len(url);
+    char *copy = sys_strndup(url, n);
+    int same = n > 0 && opt_choice(scheme, copy) >= 0;
+    sys_free(copy);
+    return same;
+}
+
+static int check_postgres(const cli *c)
+{
+    if (!c->cfg.s3_prefix) {
+        return out_usage(c, "the configuration needs reader.s3_prefix when manifest_store.backend "
+                            "is \"postgres\"");
+    }
+    if (!c->cfg.dsn && !sys_env("SHARDY_MANIFEST_DSN")) {
+        return out_fail_text(c, SHARDY_CONFIG,
+            "manifest_store.backend is \"postgres\", but neither manifest_store.dsn nor "
+            "SHARDY_MANIFEST_DSN is set",
+            NULL);
+    }
+    return out_fail_text(c, SHARDY_UNSUPPORTED,
+        "manifest_store.backend \"postgres\" is not supported by this version", NULL);
+}
+
+/* The credentials are needed for object storage only; named ones are checked in any case. */
+static int check_credentials(const cli *c, int remote)
+{
+    credentials found;
+    strbuf warning = {0};
+    strbuf message = {0};
+    credentials_init(&found);
+    const char *profile = c->cfg.credentials_profile;
+    int rc = credentials_load(
+        &found, c->opts.values[OPT_CREDENTIALS].text, profile, remote, &warning, &message);
+    if (warning.len) {
+        out_warn(c, strbuf_text(&warning));
+    }
+    if (rc != 0) {
+        rc = out_fail_text(c, SHARDY_CONFIG, strbuf_text(&message), NULL);
+    }
+    credentials_free(&found);
+    strbuf_free(&warning);
+    strbuf_free(&message);
+    return rc;
+}
+
+static int check_s3_options(const cli *c)
+{
+    const opt_value *given = &c->opts.values[OPT_S3_OPTION];
+    int rc = EXIT_OK;
+    for (size_t i = 0; i < given->list_count && rc == EXIT_OK; i++) {
+        strbuf message = {0};
+        if (s3_option_check(given->list[i], &message) != 0) {
+            rc = out_usage(c, strbuf_text(&message));
+        }
+        strbuf_free(&message);
+    }
+    return rc;
+}
+
+int target_check(const cli *c, const char *url)
+{
+    int remote = url && is_scheme(url, "s3");
+    int rc = check_s3_options(c);
+    rc = rc == EXIT_OK ? check_credentials(c, remote) : rc;
+    if (rc == EXIT_OK && c->cfg.store == CONFIG_POSTGRES) {
+        rc = check_postgres(c);
+    }
+    if (rc != EXIT_OK || !url || scheme_len(url) == 0 || is_scheme(url, "file")) {
+        return rc;
+    }
+    shardy_error err;
+    out_set_error(&err, SHARDY_UNSUPPORTED,
+        remote ? "object storage is not supported by this version: \"%.900s\" (a path or a file:// "
+                 "URL is)"
+               : "unknown scheme in \"%.900s\"; expected a path or a file:// URL",
+        url);
+    return out_fail(c, &err, NULL);
+}
+
+int target_find(cli *c)
+{
+    const opt_value *given = &c->opts.values[OPT_SNAPSHOT];
+    if (given->count && given->text[0] == '\0') {
+        return out_usage(c, "option \"--snapshot\" must not be empty");
+    }
+    const char *url = given->count ? given->text : sys_env("SHARDY_CURRENT");
+    url = url ? url : c->cfg.current_url;
+    if (url) {
+        c->snapshot = sys_strdup(url);
+    } else if (c->cfg.s3_prefix) {
+        strbuf b = {0};
+        strbuf_printf(&b, "%s/", c->cfg.s3_prefix);
+        c->snapshot = strbuf_take(&b);
+    }
+    int rc = target_check(c, c->snapshot);
+    if (rc == EXIT_OK && !c->snapshot) {
+        rc = out_fail_text(c, SHARDY_CONFIG,
+            "no snapshot was named: give --snapshot (or --current-url), set SHARDY_CURRENT, or set "
+            "reader.current_url in reader.toml",
+            NULL);
+    }
+    return rc;
+}
+
+uint32_t target_timeout_ms(const cli *c, uint32_t otherwise)
+{
+    const opt_value *given = &c->opts.values[OPT_TIMEOUT];
+    if (!given->count) {
+        return otherwise;
+    }
+    double ms = given->seconds * 1000;
+    return ms < 1 ? 1 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
+
+int target_ref(cli *c, char **ref_out)
+{
+    const opt_values *v = &c->opts;
+    *ref_out = NULL;
+    if (opt_given(v, OPT_REF) && opt_given(v, OPT_OFFSET)) {
+        return out_usage(c, "options \"--ref\" and \"--offset\" exclude each other");
+    }
+    if (opt_given(v, OPT_REF)) {
+        *ref_out = sys_strdup(v->values[OPT_REF].text);
+        return EXIT_OK;
+    }
+    if (!opt_given(v, OPT_OFFSET)) {
+        return EXIT_OK;
+    }
+    uint32_t offset = (uint32_t)v->values[OPT_OFFSET].number;
+    shardy_error err = {0};
+    shardy_history history = {0};
+    shardy_admin_options options;
+    shardy_admin_options_init(&options, sizeof options);
+    options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
+    options.cancel = c->cancel;
+    if (shardy_history_list(c->context, c->snapshot, offset + 1, &options, &history, &err) < 0) {
+        return out_fail(c, &err, NULL);
+    }
+    if (offset < history.count) {
+        *ref_out = sys_strdup(history.entries[offset].ref);
+    } else {
+        out_set_error(&err, SHARDY_INVALID, "offset %u is out of range: there %s %zu manifest%s",
+            offset, history.count == 1 ? "is only" : "are only", history.count,
+            history.count == 1 ? "" : "s");
+    }
+    shardy_history_dispose(&history);
+    return *ref_out ? EXIT_OK : out_fail(c, &err, NULL);
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+static int check_backend(const cli *c)
+{
+    command_id id = c->opts.command->id;
+    if (c->cfg.reader_backend == CONFIG_SLATEDB && (id == CMD_GET || id == CMD_MULTIGET)) {
+        shardy_error err;
+        out_set_error(&err, SHARDY_UNSUPPORTED,
+            "reader.reader_backend \"slatedb\" (in %.700s) is not supported by this version; "
+            "without the line the manifest decides",
+            c->cfg.path ? c->cfg.path : "the configuration");
+        return out_fail(c, &err, NULL);
+    }
+    return EXIT_OK;
+}
+
+int target_open(cli *c, shardy_reader **reader_out)
+{
+    *reader_out = NULL;
+    shardy_error err = {0};
+    char *ref = NULL;
+    int rc = target_find(c);
+    rc = rc == EXIT_OK ? check_backend(c) : rc;
+    rc = rc == EXIT_OK ? target_context(c, 0) : rc;
+    rc = rc == EXIT_OK ? target_ref(c, &ref) : rc;
+    if (rc == EXIT_OK) {
+        shardy_reader_options options;
+        shardy_reader_options_init(&options, sizeof options);
+        options.ref = ref;
+        options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
+        if (c->opts.values[OPT_IO].number == 1) {
+            options.io = SHARDY_IO_PREAD;
+        }
+        if (shardy_reader_open(c->context, c->snapshot, &options, reader_out, &err) < 0) {
+            rc = out_fail(c, &err, NULL);
+        }
+    }
+    sys_free(ref);
+    return rc;
+}
+
+static char *trimmed(char *text)
+{
+    static const char blanks[] = " \t\r\n\v\f";
+    text += strspn(text, blanks);
+    for (size_t n = strlen(text); n > 0 && strchr(blanks, text[n - 1]); n--) {
+        text[n - 1] = '\0';
+    }
+    return text;
+}
+
+int target_routing_context(
+    const cli *c, shardy_column **columns_out, size_t *count_out, char **owned_out)
+{
+    const opt_value *given = &c->opts.values[OPT_ROUTING_CONTEXT];
+    *columns_out = NULL;
+    *owned_out = NULL;
+    *count_out = given->list_count;
+    strbuf all = {0}; /* the pairs one behind the other, each with its zero */
+    for (size_t i = 0; i < given->list_count; i++) {
+        if (!strchr(given->list[i], '=')) {
+            shardy_error err;
+            out_set_error(&err, SHARDY_INVALID,
+                "option \"--routing-context\" must be KEY=VALUE, not \"%.800s\"", given->list[i]);
+            strbuf_free(&all);
+            return out_fail(c, &err, NULL);
+        }
+        strbuf_add(&all, given->list[i], strlen(given->list[i]) + 1);
+    }
+    if (given->list_count == 0) {
+        return EXIT_OK;
+    }
+    *owned_out = strbuf_take(&all);
+    *columns_out = sys_alloc(given->list_count, sizeof **columns_out);
+    char *p = *owned_out;
+    for (size_t i = 0; i < given->list_count; i++) {
+        char *end = p + strlen(p);
+        char *equals = strchr(p, '=');
+        *equals = '\0';
+        char *value = trimmed(equals + 1);
+        (*columns_out)[i].name = trimmed(p);
+        (*columns_out)[i].type = SHARDY_COLUMN_TEXT;
+        (*columns_out)[i].bytes = (shardy_bytes){value, strlen(value)};
+        p = end + 1;
+    }
+    return EXIT_OK;
+}
+
+void target_read_options(
+    const cli *c, shardy_column *columns, size_t count, shardy_read_options *options_out)
+{
+    shardy_read_options_init(options_out, sizeof *options_out);
+    options_out->routing_context = columns;
+    options_out->routing_context_count = count;
+    options_out->cancel = c->cancel;
+}
+
+int key_from_argument(cli *c, const shardy_reader *reader, const char *text, size_t len,
+    shardy_key *key_out, char **owned_out)
+{
+    *owned_out = NULL;
+    shardy_error err = {0};
+    if (c->key_encoding == 0) {
+        shardy_snapshot_info info = {0};
+        if (shardy_reader_snapshot_info(reader, &info, &err) < 0) {
+            return out_fail(c, &err, NULL);
+        }
+        c->key_encoding = info.key_encoding;
+        shardy_snapshot_info_dispose(&info);
+    }
+    key_format format = (key_format)c->opts.values[OPT_KEY_FORMAT].number;
+    strbuf message = {0};
+    int rc = key_parse(text, len, format, c->key_encoding, key_out, owned_out, &message);
+    if (rc != 0) {
+        char *shown = sys_strndup(text, len);
+        /* in a list of keys the message names the key */
+        int single = c->opts.command->id != CMD_MULTIGET;
+        rc = out_fail_text(c, SHARDY_INVALID, strbuf_text(&message), single ? shown : NULL);
+        sys_free(shown);
+    }
+    strbuf_free(&message);
+    return rc;
+}

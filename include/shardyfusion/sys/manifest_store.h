@@ -1,0 +1,66 @@
+/* sys/manifest_store.h: the contract of a manifest store: where manifests and the pointer live.
+ *
+ * This header may change with a minor version.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHARDYFUSION_SYS_MANIFEST_STORE_H
+#define SHARDYFUSION_SYS_MANIFEST_STORE_H
+
+#include <shardyfusion/sys/store.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SHARDY_MANIFEST_STORE_ABI 1
+
+/* A manifest that a store lists. `ref` names it in that store: for object stores the path relative
+ * to the root, "manifests/<timestamp>_run_id=<id>/manifest". */
+typedef struct shardy_manifest_entry {
+    const char *ref;
+    const char *run_id;
+    int64_t published_us;
+} shardy_manifest_entry;
+
+typedef struct shardy_manifest_list {
+    const shardy_manifest_entry *entries; /* newest first */
+    size_t count;
+    void *owner;
+    void (*dispose)(struct shardy_manifest_list *list);
+} shardy_manifest_list;
+
+/* The bytes of the pointer and their version. */
+typedef struct shardy_manifest_current {
+    shardy_buf body; /* the pointer document (formats.md, section 2); released by the receiver */
+    shardy_etag version;
+} shardy_manifest_current;
+
+typedef struct shardy_manifest_store_ops {
+    uint32_t abi;         /* SHARDY_MANIFEST_STORE_ABI */
+    uint32_t struct_size; /* sizeof(shardy_manifest_store_ops); grows by appending */
+    const char *name;     /* "object", "mem" */
+
+    /* MUST. Any thread. OK, or NOT_FOUND when nothing was ever published. */
+    shardy_status (*load_current)(
+        void *store, shardy_manifest_current *current_out, shardy_error *err);
+    /* MUST. Any thread. The image of a manifest: OK, NOT_FOUND. Larger than
+     * SHARDY_MANIFEST_LEN_MAX: CORRUPT. */
+    shardy_status (*load)(void *store, const char *ref, shardy_buf *image_out, shardy_error *err);
+    /* MUST. Any thread. At most `limit` manifests, newest first. */
+    shardy_status (*list)(
+        void *store, size_t limit, shardy_manifest_list *list_out, shardy_error *err);
+    /* MUST. Any thread. Adds a manifest: EXISTS when the ref is taken. */
+    shardy_status (*add)(void *store, const char *ref, shardy_bytes image, shardy_error *err);
+    /* MUST. Any thread. Replaces the pointer if its version is still `expected` ("" : if there is
+     * none): CONFLICT otherwise. After a failure that leaves it open whether it was replaced the
+     * caller reads it again and looks for the nonce it wrote. */
+    shardy_status (*set_current)(void *store, shardy_bytes body, const shardy_etag *expected,
+        shardy_etag *version_out, shardy_error *err);
+    /* MUST. Once, after the last call has returned. */
+    void (*close)(void *store);
+} shardy_manifest_store_ops;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,370 @@
+#include "attempt.h"
+
+#include "../base/alloc.h"
+#include "../base/bytebuf.h"
+#include "../base/fs.h"
+#include "../base/utf8.h"
+#include "../sqlitefile/btree_write.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Value lengths from here on need the largest page size anyway, so they are counted together. */
+#define LENGTHS_MAX 16424u
+
+void shardy__attempt_result_free(attempt_result *result)
+{
+    shardy__free(result->min_text);
+    shardy__free(result->max_text);
+    memset(result, 0, sizeof *result);
+}
+
+/* --- figures for the choice of a page size ---------------------------------------------------------------- */
+
+typedef struct length_stats {
+    uint64_t p95;
+    uint64_t key_len_max;
+} length_stats;
+
+static uint64_t percentile(const uint64_t *counts, uint64_t rows)
+{
+    uint64_t rank = shardy__page_size_percentile(rows);
+    uint64_t seen = 0;
+    for (uint32_t len = 0; len < LENGTHS_MAX; len++) {
+        seen += counts[len];
+        if (seen > rank) {
+            return len;
+        }
+    }
+    return LENGTHS_MAX;
+}
+
+/* Goes over the rows once without keeping them. */
+static shardy_status measure(const attempt_job *job, length_stats *out, shardy_error *err)
+{
+    memset(out, 0, sizeof *out);
+    uint64_t *counts = shardy__calloc(LENGTHS_MAX + 1, sizeof *counts);
+    if (!counts) {
+        return shardy__error_nomem(err, "build");
+    }
+    spool_rows *rows = NULL;
+    uint64_t total = 0;
+    shardy_status st = shardy__spool_rows_open(job->spool, job->spool_db, &rows, err);
+    spool_batch batch;
+    while (st >= 0 && (st = shardy__spool_rows_next(rows, &batch, err)) == SHARDY_OK) {
+        for (size_t i = 0; i < batch.count; i++) {
+            size_t len = batch.values[i].len;
+            counts[len < LENGTHS_MAX ? len : LENGTHS_MAX]++;
+            size_t key_len = batch.keys[i].len;
+            out->key_len_max = key_len > out->key_len_max ? key_len : out->key_len_max;
+        }
+        total += batch.count;
+    }
+    if (st >= 0 && total > 0) {
+        out->p95 = percentile(counts, total);
+    }
+    shardy__spool_rows_close(rows);
+    shardy__free(counts);
+    return st < 0 ? st : SHARDY_OK;
+}
+
+/* --- rows and vectors ---------------------------------------------------------------------------------- */
+
+/* A bound for the manifest: bytes keys only when they are text, the rest has no form there (formats.md, T-5). */
+static shardy_status set_bound(const shardy_plan *plan, shardy_bytes stored, int32_t *has_out,
+    shardy_key *key_out, char **text_out, shardy_error *err)
+{
+    *has_out = 0;
+    SHARDY_TRY(shardy__key_decode(stored, plan->options.key_encoding, key_out, err));
+    if (key_out->type == SHARDY_KEY_INT || key_out->type == SHARDY_KEY_UINT) {
+        *has_out = 1;
+        return SHARDY_OK;
+    }
+    if (!shardy__utf8_valid(stored.data, stored.len)) {
+        return SHARDY_OK;
+    }
+    shardy__free(*text_out);
+    *text_out = shardy__strndup(stored.data, stored.len);
+    if (!*text_out) {
+        return shardy__error_nomem(err, "build");
+    }
+    *key_out = shardy_key_text(*text_out, stored.len);
+    *has_out = 1;
+    return SHARDY_OK;
+}
+
+static shardy_status put_batch(const attempt_job *job, engine_writer *w, const spool_batch *batch,
+    attempt_result *result, shardy_error *err)
+{
+    shardy_engine_rows rows = {batch->count, batch->keys, batch->values};
+    if (result->row_count == 0) {
+        SHARDY_TRY(set_bound(job->plan, batch->keys[0], &result->has_min_key, &result->min_key,
+            &result->min_text, err));
+    }
+    SHARDY_TRY(shardy__engine_put(w, &rows, err));
+    result->row_count += batch->count;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        bytes += batch->keys[i].len + batch->values[i].len;
+    }
+    return job->ticker.tick ? job->ticker.tick(job->ticker.user, batch->count, bytes, err)
+                            : SHARDY_OK;
+}
+
+/* Keeps the last key of each batch, so that the one of the last batch becomes the upper bound. */
+static shardy_status keep_last(bytebuf *last, const spool_batch *batch, shardy_error *err)
+{
+    shardy_bytes key = batch->keys[batch->count - 1];
+    shardy__bytebuf_clear(last);
+    shardy__bytebuf_append(last, key.data, key.len);
+    return shardy__bytebuf_check(last, "build", err);
+}
+
+static shardy_status put_rows(const attempt_job *job, engine_writer *w, spool_rows *rows,
+    attempt_result *result, shardy_error *err)
+{
+    bytebuf last;
+    shardy__bytebuf_init(&last, SHARDY_KEY_LEN_MAX);
+    spool_batch batch;
+    shardy_status st;
+    while ((st = shardy__spool_rows_next(rows, &batch, err)) == SHARDY_OK) {
+        st = put_batch(job, w, &batch, result, err);
+        if (st >= 0) {
+            st = keep_last(&last, &batch, err);
+        }
+        if (st < 0) {
+            break;
+        }
+    }
+    if (st == SHARDY_DONE && result->row_count > 0) {
+        st = set_bound(job->plan, shardy__bytes(last.data, last.len), &result->has_max_key,
+            &result->max_key, &result->max_text, err);
+    }
+    shardy__bytebuf_free(&last);
+    return st < 0 ? st : SHARDY_OK;
+}
+
+static shardy_status add_vector(const attempt_job *job, engine_writer *w, const spool_vector *v,
+    attempt_result *result, shardy_error *err)
+{
+    shardy_bytes payload = v->payload;
+    if (!v->has_payload) {
+        payload = shardy__bytes(NULL, 0);
+    }
+    shardy_engine_vectors one = {1, v->vector, job->plan->options.dim, &v->id, &payload};
+    SHARDY_TRY(shardy__engine_add_vectors(w, &one, err));
+    result->vector_count++;
+    return job->ticker.tick && result->vector_count % 64 == 0
+               ? job->ticker.tick(job->ticker.user, 0,
+                     (uint64_t)job->plan->options.dim * sizeof(float) * 64, err)
+               : SHARDY_OK;
+}
+
+static shardy_status add_vectors(const attempt_job *job, engine_writer *w, const spool_rows *rows,
+    attempt_result *result, shardy_error *err)
+{
+    uint64_t dead_count;
+    const uint64_t *dead = shardy__spool_rows_dead(rows, &dead_count);
+    spool_vectors *vectors = NULL;
+    shardy_status st =
+        shardy__spool_vectors_open(job->spool, job->spool_db, &vectors, err);
+    spool_vector v;
+    while (st >= 0 && (st = shardy__spool_vectors_next(vectors, &v, err)) == SHARDY_OK) {
+        if (!dead || !(dead[v.number / 64] >> (v.number % 64) & 1)) {
+            st = add_vector(job, w, &v, result, err);
+        }
+    }
+    shardy__spool_vectors_close(vectors);
+    return st < 0 ? st : SHARDY_OK;
+}
+
+/* --- files --------------------------------------------------------------------------------------------- */
+
+static shardy_status put_sums(const attempt_job *job, const char *path, const shardy_engine_file *file,
+    shardy_error *err)
+{
+    char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    if (file->sum_count < 2) {
+        return SHARDY_OK;
+    }
+    int n = snprintf(key, sizeof key, "%s.sums", path);
+    if (n < 0 || (size_t)n >= sizeof key) {
+        return shardy__error(err, SHARDY_INVALID, "build", "the path \"%.300s\" is too long", path);
+    }
+    shardy_store_put put = {0};
+    put.key = shardy__bytes(key, strlen(key));
+    put.condition = SHARDY_PUT_IF_ABSENT;
+    put.sync = job->plan->options.sync;
+    put.body = shardy__bytes(file->sums, file->sum_count * SHARDY_SHA256_LEN);
+    put.content_type = "application/octet-stream";
+    return shardy_store_put_object(job->plan->catalog.store, &put, NULL, err);
+}
+
+static shardy_status upload(const attempt_job *job, const shardy_engine_file *file,
+    attempt_result *result, shardy_error *err)
+{
+    SHARDY_CHECK_ARG(file->sums && result->object_count < ATTEMPT_OBJECTS_MAX);
+    attempt_object *object = &result->objects[result->object_count];
+    int n = snprintf(object->path, sizeof object->path, "%s/%s", result->path, file->name);
+    if (n < 0 || (size_t)n >= sizeof object->path) {
+        return shardy__error(
+            err, SHARDY_INVALID, "build", "the path \"%.300s\" is too long", object->path);
+    }
+    object->size = file->size;
+    SHARDY_TRY(shardy__sums_digest(
+        (const sha256 *)(const void *)file->sums, file->sum_count, &object->digest, err));
+    result->object_count++;
+    result->db_bytes += file->size;
+    SHARDY_TRY(put_sums(job, object->path, file, err));
+    shardy_store_put put = {0};
+    put.key = shardy__bytes(object->path, strlen(object->path));
+    put.condition = SHARDY_PUT_IF_ABSENT;
+    put.sync = job->plan->options.sync;
+    put.file_path = file->path;
+    put.content_type = file->content_type;
+    return shardy_store_put_object(job->plan->catalog.store, &put, NULL, err);
+}
+
+/* --- one attempt --------------------------------------------------------------------------------------- */
+
+static shardy_status build_files(const attempt_job *job, const char *dir, spool_rows *rows,
+    attempt_result *result, shardy_error *err)
+{
+    const shardy_plan *plan = job->plan;
+    length_stats lengths = {0, 0};
+    if (plan->options.page_size == 0) {
+        SHARDY_TRY(measure(job, &lengths, err));
+    }
+    shardy_engine_writer_spec spec;
+    memset(&spec, 0, sizeof spec);
+    spec.struct_size = sizeof spec;
+    spec.context = plan->context;
+    spec.scratch_dir = dir;
+    spec.page_size = plan->options.page_size;
+    spec.dim = plan->options.dim;
+    spec.metric = plan->options.metric;
+    spec.sync = plan->options.sync;
+    spec.value_len_p95 = lengths.p95;
+    spec.key_len_max = lengths.key_len_max;
+    spec.cancel = plan->options.cancel;
+    engine_writer w;
+    shardy_engine_files files = {NULL, 0};
+    shardy_status st = shardy__engine_writer_open(plan->engine, &spec, &w, err);
+    if (st >= 0) {
+        st = put_rows(job, &w, rows, result, err);
+    }
+    if (st >= 0 && plan->options.dim > 0) {
+        st = add_vectors(job, &w, rows, result, err);
+    }
+    if (st >= 0) {
+        st = shardy__engine_finish(&w, &files, err);
+    }
+    for (size_t i = 0; st >= 0 && i < files.count; i++) {
+        st = upload(job, &files.files[i], result, err);
+    }
+    shardy__engine_writer_free(&w);
+    return st;
+}
+
+/* 1 when the shard has rows; a batch is read and forgotten, for a reader that is opened again afterwards. */
+static shardy_status has_rows(const attempt_job *job, int32_t *has_out, shardy_error *err)
+{
+    spool_rows *rows = NULL;
+    spool_batch batch;
+    *has_out = 0;
+    SHARDY_TRY(shardy__spool_rows_open(job->spool, job->spool_db, &rows, err));
+    shardy_status st = shardy__spool_rows_next(rows, &batch, err);
+    *has_out = st == SHARDY_OK;
+    shardy__spool_rows_close(rows);
+    return st < 0 ? st : SHARDY_OK;
+}
+
+static void discard(const attempt_job *job, const attempt_result *result)
+{
+    char prefix[SHARDY_OBJECT_KEY_LEN_MAX + 2];
+    shardy_error ignored;
+    snprintf(prefix, sizeof prefix, "%s/", result->path);
+    if (result->object_count > 0 &&
+        shardy__catalog_remove_prefix(&job->plan->catalog, prefix, NULL, &ignored) < 0) {
+        shardy__log(job->plan->context, SHARDY_LOG_WARN, "build",
+            "what a failed attempt left in \"%s\" could not be removed: %s", prefix,
+            ignored.message);
+    }
+}
+
+static shardy_status build_in(
+    const attempt_job *job, const char *dir, attempt_result *result, shardy_error *err)
+{
+    spool_rows *rows = NULL;
+    SHARDY_TRY(shardy__dir_make(dir, 0700, err));
+    shardy_status st = shardy__spool_rows_open(job->spool, job->spool_db, &rows, err);
+    if (st >= 0) {
+        st = build_files(job, dir, rows, result, err);
+    }
+    shardy__spool_rows_close(rows);
+    if (st < 0) {
+        discard(job, result);
+    }
+    shardy_error ignored;
+    shardy__dir_remove(dir, &ignored);
+    return st;
+}
+
+shardy_status shardy__attempt_run(const attempt_job *job, attempt_result *result, shardy_error *err)
+{
+    const shardy_plan *plan = job->plan;
+    memset(result, 0, sizeof *result);
+    result->db_id = job->db_id;
+    result->attempt = job->attempt;
+    int32_t any;
+    SHARDY_TRY(has_rows(job, &any, err));
+    if (!any) {
+        return SHARDY_OK;
+    }
+    int64_t began = shardy__monotonic_ns(plan->context);
+    shardy__plan_attempt_path(plan, job->db_id, job->attempt, result->path);
+    shardy__rand_hex32(plan->context, result->checkpoint_id);
+    char name[64];
+    char *dir = NULL;
+    snprintf(name, sizeof name, "db=%05u-attempt=%02u", job->db_id, job->attempt);
+    SHARDY_TRY(shardy__path_join(plan->scratch, name, &dir, err));
+    shardy_status st = build_in(job, dir, result, err);
+    shardy__free(dir);
+    result->duration_ms = (shardy__monotonic_ns(plan->context) - began) / 1000000;
+    if (st < 0) {
+        shardy__attempt_result_free(result);
+        return shardy__error_prefix(err, st, "shard %u", job->db_id);
+    }
+    shardy__count(plan->context, SHARDY_METRIC_SHARDS_BUILT, 1);
+    return SHARDY_OK;
+}
+
+shardy_status shardy__attempt_run_retry(
+    const attempt_job *job, attempt_result *result, uint32_t *attempts_out, shardy_error *err)
+{
+    const shardy_writer_options *o = &job->plan->options;
+    attempt_job next = *job;
+    double pause_us = (double)o->retry_backoff_ms * 1000.0;
+    shardy_error error;
+    shardy__error_clear(&error);
+    for (uint32_t i = 0;; i++) {
+        shardy_status st = shardy__attempt_run(&next, result, &error);
+        *attempts_out = i + 1;
+        if (st >= 0) {
+            return st;
+        }
+        if (!error.retriable || i >= o->max_retries || next.attempt + 1 >= SHARDY_ATTEMPTS_MAX) {
+            if (err) {
+                *err = error;
+            }
+            return st;
+        }
+        shardy__log(job->plan->context, SHARDY_LOG_WARN, "build",
+            "attempt %u failed and is repeated: %s", next.attempt, error.message);
+        shardy__count(job->plan->context, SHARDY_METRIC_SHARD_RETRIES, 1);
+        SHARDY_TRY(shardy__check_time(job->plan->context, 0, o->cancel, "build", err));
+        shardy__sleep_us(job->plan->context, (int64_t)pause_us);
+        pause_us *= o->retry_multiplier;
+        next.attempt++;
+    }
+}

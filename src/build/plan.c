@@ -1,0 +1,385 @@
+#include "plan.h"
+
+#include "../base/alloc.h"
+#include "../base/bytebuf.h"
+#include "../base/fs.h"
+#include "../base/uri.h"
+#include "../store/store.h"
+
+#include <shardyfusion/limits.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TEMPLATE_DIGITS_MAX 20
+#define MEMORY_BUDGET       (256ull << 20)
+
+void shardy_writer_options_init(shardy_writer_options *options, size_t struct_size)
+{
+    shardy_writer_options defaults;
+    memset(&defaults, 0, sizeof defaults);
+    defaults.key_encoding = SHARDY_KEY_ENCODING_AUTO;
+    defaults.page_size = 4096;
+    defaults.metric = SHARDY_VECTOR_METRIC_COSINE;
+    defaults.key_column = "_key";
+    defaults.shard_prefix = "shards";
+    defaults.run_registry_prefix = "runs";
+    defaults.db_path_template = "db={db_id:05d}";
+    defaults.memory_budget = MEMORY_BUDGET;
+    defaults.max_retries = 3;
+    defaults.retry_backoff_ms = 1000;
+    defaults.retry_multiplier = 2.0;
+    defaults.sync = 1;
+    shardy__options_init(options, struct_size, &defaults, sizeof defaults);
+}
+
+/* --- names --------------------------------------------------------------------------------------------- */
+
+/* One path segment of [A-Za-z0-9._-], not "." or "..". */
+static int is_safe_segment(const char *text, size_t len_max)
+{
+    size_t len = strlen(text);
+    if (len == 0 || len > len_max || strcmp(text, ".") == 0 || strcmp(text, "..") == 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+                c == '_' || c == '-')) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static shardy_status check_segment(
+    const char *text, size_t len_max, const char *what, shardy_error *err)
+{
+    if (!text || !is_safe_segment(text, len_max)) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "%s is \"%.200s\", expected 1 to %zu of A-Z a-z 0-9 . _ -", what, text ? text : "",
+            len_max);
+    }
+    return SHARDY_OK;
+}
+
+/* The placeholder of a template: its digits (0: as many as needed) and where it begins and ends. */
+static int find_placeholder(
+    const char *text, size_t *begin_out, size_t *end_out, int *digits_out)
+{
+    const char *begin = strstr(text, "{db_id");
+    if (!begin) {
+        return 0;
+    }
+    const char *p = begin + strlen("{db_id");
+    int digits = 0;
+    if (*p == ':') {
+        p++;
+        if (*p != '0') {
+            return 0;
+        }
+        p++;
+        while (*p >= '0' && *p <= '9' && digits <= TEMPLATE_DIGITS_MAX) {
+            digits = digits * 10 + (*p++ - '0');
+        }
+        if (digits < 1 || digits > TEMPLATE_DIGITS_MAX || *p++ != 'd') {
+            return 0;
+        }
+    }
+    if (*p != '}') {
+        return 0;
+    }
+    *begin_out = (size_t)(begin - text);
+    *end_out = (size_t)(p + 1 - text);
+    *digits_out = digits;
+    return 1;
+}
+
+shardy_status shardy__template_check(const char *template_text, shardy_error *err)
+{
+    size_t begin = 0;
+    size_t end = 0;
+    int digits;
+    char sample[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    if (strlen(template_text) > 200 ||
+        !find_placeholder(template_text, &begin, &end, &digits) ||
+        memchr(template_text, '{', begin) || strpbrk(template_text + end, "{}")) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "db_path_template is \"%.200s\", expected {db_id} or {db_id:0Nd} in it, once",
+            template_text);
+    }
+    shardy__template_format(template_text, 0, sample, sizeof sample);
+    if (!shardy__path_is_safe(sample)) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "db_path_template is \"%.200s\", which gives the path \"%.200s\"", template_text, sample);
+    }
+    return SHARDY_OK;
+}
+
+void shardy__template_format(const char *template_text, uint32_t db_id, char *out, size_t size)
+{
+    size_t begin = 0;
+    size_t end = 0;
+    int digits = 0;
+    find_placeholder(template_text, &begin, &end, &digits);
+    snprintf(out, size, "%.*s%0*u%s", (int)begin, template_text, digits, db_id, template_text + end);
+}
+
+void shardy__plan_attempt_path(const shardy_plan *plan, uint32_t db_id, uint32_t attempt,
+    char path_out[SHARDY_OBJECT_KEY_LEN_MAX + 1])
+{
+    char db[SHARDY_OBJECT_KEY_LEN_MAX / 2];
+    shardy__template_format(plan->options.db_path_template, db_id, db, sizeof db);
+    snprintf(path_out, SHARDY_OBJECT_KEY_LEN_MAX + 1, "%s/run_id=%s/%s/attempt=%02u",
+        plan->options.shard_prefix, plan->run_id, db, attempt);
+}
+
+router shardy__plan_router(const shardy_plan *plan)
+{
+    router r = {SHARDY_SHARDING_HASH, plan->options.key_encoding, plan->options.num_dbs};
+    return r;
+}
+
+/* --- options ------------------------------------------------------------------------------------------- */
+
+static shardy_status check_numbers(const shardy_writer_options *o, int whole, shardy_error *err)
+{
+    if (o->num_dbs > SHARDY_NUM_DBS_MAX) {
+        return shardy__error(err, SHARDY_INVALID, "build", "num_dbs is %u, the limit is %u", o->num_dbs,
+            SHARDY_NUM_DBS_MAX);
+    }
+    if (o->num_dbs > 0 && o->max_keys_per_shard > 0) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "num_dbs and max_keys_per_shard are both given, expected one of them");
+    }
+    if (whole && (o->num_dbs == 0 || o->key_encoding == SHARDY_KEY_ENCODING_AUTO)) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "a plan needs num_dbs and key_encoding before it sees a row");
+    }
+    if (o->key_encoding < SHARDY_KEY_ENCODING_AUTO || o->key_encoding > SHARDY_KEY_ENCODING_RAW) {
+        return shardy__error(
+            err, SHARDY_INVALID, "build", "key encoding %d is not known", o->key_encoding);
+    }
+    if (o->page_size != 0 && (o->page_size < 512 || o->page_size > 65536 ||
+                                 (o->page_size & (o->page_size - 1)) != 0)) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "page_size is %u, expected a power of two from 512 to 65536, or 0 for auto", o->page_size);
+    }
+    if (o->dim > SHARDY_DIM_MAX) {
+        return shardy__error(
+            err, SHARDY_INVALID, "build", "dim is %u, the limit is %u", o->dim, SHARDY_DIM_MAX);
+    }
+    if (o->metric != SHARDY_VECTOR_METRIC_COSINE && o->metric != SHARDY_VECTOR_METRIC_L2) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "metric is \"%s\", the engine sqlite-vec has cosine and l2",
+            shardy_vector_metric_name(o->metric));
+    }
+    if (o->memory_budget < SHARDY_MEMORY_BUDGET_MIN) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "memory_budget is %llu bytes, the least is %llu", (unsigned long long)o->memory_budget,
+            SHARDY_MEMORY_BUDGET_MIN);
+    }
+    if (o->threads > SHARDY_THREADS_MAX) {
+        return shardy__error(err, SHARDY_INVALID, "build", "threads is %u, the limit is %u", o->threads,
+            SHARDY_THREADS_MAX);
+    }
+    if (o->max_retries >= SHARDY_ATTEMPTS_MAX || !(o->retry_multiplier >= 1.0)) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "max_retries is %u and retry_multiplier %g, expected less than %u and at least 1",
+            o->max_retries, o->retry_multiplier, SHARDY_ATTEMPTS_MAX);
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status check_texts(const shardy_writer_options *o, shardy_error *err)
+{
+    SHARDY_TRY(check_segment(o->shard_prefix, 64, "shard_prefix", err));
+    SHARDY_TRY(check_segment(o->run_registry_prefix, 64, "run_registry_prefix", err));
+    if (o->run_id) {
+        SHARDY_TRY(check_segment(o->run_id, SHARDY_RUN_ID_LEN_MAX, "run_id", err));
+    }
+    SHARDY_CHECK_ARG(o->key_column && o->db_path_template);
+    SHARDY_TRY(shardy__template_check(o->db_path_template, err));
+    if (o->published_as) {
+        SHARDY_TRY(shardy__uri_check_published(o->published_as, err));
+    }
+    return shardy__custom_check_user(o->custom, err);
+}
+
+/* --- making a plan ------------------------------------------------------------------------------------- */
+
+static const char *keep(arena *a, const char *text, int *failed)
+{
+    char *copy = text ? shardy__arena_strdup(a, text) : NULL;
+    *failed |= text && !copy;
+    return copy;
+}
+
+static shardy_status copy_options(
+    shardy_plan *plan, const shardy_writer_options *o, shardy_error *err)
+{
+    int failed = 0;
+    arena *a = &plan->arena;
+    plan->options = *o;
+    plan->options.run_id = keep(a, o->run_id, &failed);
+    plan->options.engine = keep(a, o->engine, &failed);
+    plan->options.key_column = keep(a, o->key_column, &failed);
+    plan->options.shard_prefix = keep(a, o->shard_prefix, &failed);
+    plan->options.run_registry_prefix = keep(a, o->run_registry_prefix, &failed);
+    plan->options.db_path_template = keep(a, o->db_path_template, &failed);
+    plan->options.published_as = keep(a, o->published_as, &failed);
+    plan->options.custom = keep(a, o->custom, &failed);
+    plan->options.scratch_dir = keep(a, o->scratch_dir, &failed);
+    char hex[33];
+    shardy__rand_hex32(plan->context, hex);
+    plan->run_id = o->run_id ? plan->options.run_id : keep(a, hex, &failed);
+    return failed ? shardy__error_nomem(err, "build") : SHARDY_OK;
+}
+
+/* The prefix to record: where the snapshot will be served, else where the directory is. */
+static shardy_status set_prefix(shardy_plan *plan, shardy_error *err)
+{
+    const char *from = plan->options.published_as;
+    char *real = NULL;
+    bytebuf text;
+    shardy__bytebuf_init(&text, SHARDY_URL_LEN_MAX);
+    if (from) {
+        shardy__bytebuf_puts(&text, from);
+    } else if (plan->options.store) {
+        shardy__bytebuf_puts(&text, "mem://snapshot");
+    } else {
+        const char *path = plan->catalog.url;
+        if (strncmp(path, "file://", 7) == 0) {
+            path += 7;
+        }
+        real = realpath(path, NULL);
+        shardy__bytebuf_puts(&text, "file://");
+        shardy__bytebuf_puts(&text, real ? real : path);
+    }
+    free(real); /* from the C library */
+    shardy_status st = shardy__bytebuf_check(&text, "build", err);
+    size_t len = text.len;
+    while (st >= 0 && len > 0 && text.data[len - 1] == '/') {
+        len--;
+    }
+    if (st >= 0) {
+        plan->prefix = shardy__arena_strndup(&plan->arena, text.data, len);
+        st = plan->prefix ? SHARDY_OK : shardy__error_nomem(err, "build");
+    }
+    shardy__bytebuf_free(&text);
+    return st;
+}
+
+static shardy_status set_scratch(shardy_plan *plan, shardy_error *err)
+{
+    const char *base = plan->options.scratch_dir;
+    int below_store = 0;
+    if (!base && (shardy_store_caps(plan->catalog.store) & SHARDY_STORE_CAP_TAKE_FILE)) {
+        SHARDY_TRY(shardy_store_scratch(plan->catalog.store, &base, err));
+        below_store = 1;
+    }
+    if (!base) {
+        base = "/tmp";
+    }
+    char name[64];
+    char hex[33];
+    char *path = NULL;
+    shardy__rand_hex32(plan->context, hex);
+    snprintf(name, sizeof name, "%s%s", below_store ? "build-" : "shardy-build-", hex);
+    SHARDY_TRY(shardy__path_join(base, name, &path, err));
+    plan->scratch = shardy__arena_strdup(&plan->arena, path);
+    shardy__free(path);
+    if (!plan->scratch) {
+        return shardy__error_nomem(err, "build");
+    }
+    SHARDY_TRY(shardy__dir_make(plan->scratch, 0700, err));
+    plan->own_scratch = 1;
+    return SHARDY_OK;
+}
+
+static void begin_record(shardy_plan *plan)
+{
+    run_record *r = &plan->record;
+    shardy_error error;
+    snprintf(r->run_id, sizeof r->run_id, "%s", plan->run_id);
+    snprintf(r->writer_type, sizeof r->writer_type, "c");
+    snprintf(r->s3_prefix, sizeof r->s3_prefix, "%s", plan->prefix);
+    snprintf(r->shard_prefix, sizeof r->shard_prefix, "%s", plan->options.shard_prefix);
+    snprintf(r->db_path_template, sizeof r->db_path_template, "%s", plan->options.db_path_template);
+    shardy__run_record_begin(plan->context, plan->options.run_registry_prefix, r);
+    plan->has_record =
+        shardy__run_record_write(plan->context, plan->catalog.store, r, &error) >= 0;
+    if (!plan->has_record) {
+        shardy__log(plan->context, SHARDY_LOG_WARN, "build",
+            "the run record could not be written: %s", error.message);
+    }
+}
+
+static shardy_status set_engine(shardy_plan *plan, shardy_error *err)
+{
+    const char *name = plan->options.engine;
+    if (!name) {
+        name = plan->options.dim > 0 ? "sqlite-vec" : "sqlite";
+    }
+    return shardy__engine_find(name, &plan->engine, err);
+}
+
+static shardy_status fill_plan(shardy_plan *plan, const char *url,
+    const shardy_writer_options *options, int whole, shardy_error *err)
+{
+    SHARDY_TRY(check_numbers(options, whole, err));
+    SHARDY_TRY(check_texts(options, err));
+    SHARDY_TRY(copy_options(plan, options, err));
+    SHARDY_TRY(set_engine(plan, err));
+    catalog_options catalog_opts = {1, options->sync, options->allow_network_fs, options->store};
+    SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
+    SHARDY_TRY(set_prefix(plan, err));
+    SHARDY_TRY(shardy__publish_begin(&plan->catalog, plan->run_id, plan->options.shard_prefix,
+        "libshardyfusion " SHARDY_VERSION, &plan->run, err));
+    SHARDY_TRY(set_scratch(plan, err));
+    begin_record(plan);
+    return SHARDY_OK;
+}
+
+shardy_status shardy__plan_open(shardy_context *context, const char *url,
+    const shardy_writer_options *options, int whole, shardy_plan **plan_out, shardy_error *err)
+{
+    *plan_out = NULL;
+    shardy_plan *plan = shardy__calloc(1, sizeof *plan);
+    if (!plan) {
+        return shardy__error_nomem(err, "build");
+    }
+    shardy__arena_init(&plan->arena);
+    shardy_status st = shardy__context_hold(context, &plan->context, err);
+    if (st >= 0) {
+        st = fill_plan(plan, url, options, whole, err);
+    }
+    if (st < 0) {
+        if (plan->run.fate.state == FATE_WRITING && plan->run.fate.version.text[0]) {
+            shardy__publish_abandon(
+                &plan->catalog, &plan->run, plan->options.shard_prefix, NULL);
+        }
+        shardy_plan_free(plan);
+        return st;
+    }
+    *plan_out = plan;
+    return SHARDY_OK;
+}
+
+void shardy_plan_free(shardy_plan *plan)
+{
+    if (!plan) {
+        return;
+    }
+    if (plan->own_scratch) {
+        shardy_error ignored;
+        shardy__dir_remove(plan->scratch, &ignored);
+    }
+    if (plan->catalog.manifests.ops) {
+        shardy__catalog_close(&plan->catalog);
+    }
+    shardy__arena_free(&plan->arena);
+    shardy__context_drop(plan->context);
+    shardy__free(plan);
+}

@@ -1,0 +1,477 @@
+#include "spool_impl.h"
+
+#include "../base/alloc.h"
+#include "../base/fs.h"
+
+#include <string.h>
+
+/* Records are gathered into a buffer of this size on their way to the scratch file. */
+#define WRITE_BUFFER_LEN (1u << 20)
+/* Entries looked ahead when records are gathered: each is a cache miss. */
+#define GATHER_AHEAD 12u
+/* A block holds places of 32 bits in units of 8 bytes. */
+#define BLOCK_LEN_MAX (((size_t)UINT32_MAX) * 8)
+
+size_t shardy__spool_reader_budget(const spool *s)
+{
+    return (size_t)(s->config.memory_budget / 2 / s->config.threads);
+}
+
+uint64_t shardy__spool_vector_count(const spool *s, uint32_t db_id)
+{
+    return s->vector_counts ? s->vector_counts[db_id] : 0;
+}
+
+void shardy__spool_set_dim(spool *s, uint32_t dim)
+{
+    s->config.dim = dim;
+}
+
+void shardy__spool_get_stats(const spool *s, spool_stats *stats_out)
+{
+    *stats_out = s->stats;
+    stats_out->runs = s->writing ? s->run_count : 0;
+}
+
+static void run_block_task(pool_task *task);
+
+shardy_status shardy__spool_new(const spool_config *config, spool **spool_out, shardy_error *err)
+{
+    *spool_out = NULL;
+    if (config->memory_budget < SHARDY_MEMORY_BUDGET_MIN) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "a memory budget of %llu bytes, the least is %llu",
+            (unsigned long long)config->memory_budget, SHARDY_MEMORY_BUDGET_MIN);
+    }
+    spool *s = shardy__calloc(1, sizeof *s);
+    if (!s) {
+        return shardy__error_nomem(err, "spool");
+    }
+    s->config = *config;
+    s->fd = -1;
+    s->key_offset = sizeof(sort_row) + (config->vectors ? sizeof(uint64_t) : 0);
+    /* One block fills while each thread sorts one; of the budget an eighth is left for work space and write
+     * buffers. */
+    s->block_max = config->threads + 1;
+    size_t size = (size_t)(config->memory_budget - config->memory_budget / 8) / s->block_max;
+    s->block_size = (size < BLOCK_LEN_MAX ? size : BLOCK_LEN_MAX) & ~(size_t)15;
+    shardy__pool_group_init(&s->group, config->pool);
+    s->blocks = shardy__calloc(s->block_max, sizeof *s->blocks);
+    if (config->vectors) {
+        s->vector_counts = shardy__calloc(config->num_dbs, sizeof *s->vector_counts);
+    }
+    if (!s->blocks || (config->vectors && !s->vector_counts)) {
+        shardy__spool_free(s);
+        return shardy__error_nomem(err, "spool");
+    }
+    *spool_out = s;
+    return SHARDY_OK;
+}
+
+void shardy__spool_free(spool *s)
+{
+    if (!s) {
+        return;
+    }
+    shardy__pool_wait(&s->group, 0);
+    for (uint32_t i = 0; s->blocks && i < s->block_count; i++) {
+        shardy__free(s->blocks[i]->block.data);
+        shardy__free(s->blocks[i]);
+    }
+    if (s->fd >= 0) {
+        shardy__file_close(s->fd);
+    }
+    shardy__free(s->blocks);
+    shardy__free(s->runs);
+    shardy__free(s->vector_counts);
+    shardy__free(s);
+}
+
+/* --- writing runs -------------------------------------------------------------------------------------- */
+
+/* The record stream of one run. */
+typedef struct run_writer {
+    const spool *spool;
+    uint64_t at; /* in the file */
+    uint8_t *buf;
+    size_t len;
+} run_writer;
+
+static shardy_status run_flush(run_writer *w, shardy_error *err)
+{
+    SHARDY_TRY(shardy__file_write_at(w->spool->fd, w->at, w->buf, w->len, err));
+    w->at += w->len;
+    w->len = 0;
+    return SHARDY_OK;
+}
+
+static shardy_status run_append(run_writer *w, const void *data, size_t len, shardy_error *err)
+{
+    if (len > WRITE_BUFFER_LEN - w->len) {
+        SHARDY_TRY(run_flush(w, err));
+    }
+    if (len > WRITE_BUFFER_LEN) {
+        SHARDY_TRY(shardy__file_write_at(w->spool->fd, w->at, data, len, err));
+        w->at += len;
+        return SHARDY_OK;
+    }
+    memcpy(w->buf + w->len, data, len);
+    w->len += len;
+    return SHARDY_OK;
+}
+
+/* Writes the records in the order of the entries and notes where each slice begins. */
+static shardy_status write_records(
+    run_writer *w, const block *b, uint64_t *index, shardy_error *err)
+{
+    const spool *s = w->spool;
+    const sort_entry *entries = shardy__block_entries(b);
+    uint64_t slices = (uint64_t)s->config.num_dbs * 2;
+    uint64_t slice = 0;
+    uint64_t done = 0;
+    for (size_t i = 0; i < b->entry_count; i++) {
+        if (i + GATHER_AHEAD < b->entry_count) {
+            __builtin_prefetch(b->data + (size_t)entries[i + GATHER_AHEAD].place * 8);
+            __builtin_prefetch(b->data + (size_t)entries[i + GATHER_AHEAD].place * 8 + 64);
+        }
+        int is_vector = (entries[i].db_id & BLOCK_VECTOR_BIT) != 0;
+        uint64_t of = (uint64_t)(entries[i].db_id & ~BLOCK_VECTOR_BIT) +
+                      (is_vector ? s->config.num_dbs : 0);
+        while (slice <= of) {
+            index[slice++] = done;
+        }
+        const uint8_t *record = b->data + (size_t)entries[i].place * 8;
+        size_t len =
+            shardy__block_record_len(record, is_vector, s->key_offset, s->config.dim);
+        SHARDY_TRY(run_append(w, record, len, err));
+        done += len;
+    }
+    while (slice <= slices) {
+        index[slice++] = done;
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status write_run(
+    const spool *s, const block *b, const spool_run *run, shardy_error *err)
+{
+    size_t index_len = ((size_t)s->config.num_dbs * 2 + 1) * sizeof(uint64_t);
+    run_writer w = {s, run->offset, shardy__malloc(WRITE_BUFFER_LEN), 0};
+    uint64_t *index = shardy__malloc(index_len);
+    shardy_status st =
+        w.buf && index ? SHARDY_OK : shardy__error_nomem(err, "spool");
+    if (st >= 0) {
+        st = write_records(&w, b, index, err);
+    }
+    if (st >= 0) {
+        st = run_append(&w, index, index_len, err);
+    }
+    if (st >= 0) {
+        st = run_flush(&w, err);
+    }
+    shardy__free(index);
+    shardy__free(w.buf);
+    shardy__count(s->config.context, SHARDY_METRIC_RUNS_SPILLED, 1);
+    return st;
+}
+
+static shardy_status sort_block(const spool *s, block *b, shardy_error *err)
+{
+    sorter work;
+    SHARDY_TRY(shardy__sorter_init(&work, b->entry_count, err));
+    uint32_t db_id_max =
+        (s->config.num_dbs - 1) | (s->config.vectors ? BLOCK_VECTOR_BIT : 0);
+    shardy__sort_rows(&work, shardy__block_entries(b), b->entry_count, b->data, s->key_offset,
+        db_id_max);
+    shardy__sorter_free(&work);
+    b->sorted = 1;
+    return SHARDY_OK;
+}
+
+/* Runs on a worker, or on the adding thread while it waits. */
+static void run_block_task(pool_task *task)
+{
+    spool_block *sb = (spool_block *)(void *)task;
+    spool *s = sb->spool;
+    sb->status = SHARDY_OK;
+    if (!sb->block.sorted) {
+        sb->status = sort_block(s, &sb->block, &sb->error);
+    }
+    if (sb->status >= 0 && sb->write_it) {
+        sb->status = write_run(s, &sb->block, &s->runs[sb->block.number], &sb->error);
+    }
+}
+
+/* --- blocks -------------------------------------------------------------------------------------------- */
+
+static shardy_status open_scratch(spool *s, shardy_error *err)
+{
+    return s->fd >= 0 ? SHARDY_OK
+                      : shardy__file_open_unnamed(s->config.scratch_dir, &s->fd, err);
+}
+
+/* Gives a block its place in the scratch file. The order of the numbers is the order of adding. */
+static shardy_status reserve_run(spool *s, block *b, shardy_error *err)
+{
+    if (s->run_count == s->run_room) {
+        uint32_t room = s->run_room ? s->run_room * 2 : 64;
+        /* Tasks read s->runs: nobody may be at work while it moves. */
+        shardy__pool_wait(&s->group, 0);
+        spool_run *runs = shardy__realloc(s->runs, room * sizeof *runs);
+        if (!runs) {
+            return shardy__error_nomem(err, "spool");
+        }
+        s->runs = runs;
+        s->run_room = room;
+    }
+    b->number = s->run_count++;
+    spool_run *run = &s->runs[b->number];
+    run->offset = s->file_len;
+    run->records_len = b->used;
+    s->file_len += b->used + ((uint64_t)s->config.num_dbs * 2 + 1) * sizeof(uint64_t);
+    return SHARDY_OK;
+}
+
+static void submit(spool *s, spool_block *sb)
+{
+    sb->write_it = s->writing;
+    sb->busy = 1;
+    sb->task.run = run_block_task;
+    shardy__pool_submit(&s->group, &sb->task);
+}
+
+/* The first failure of a finished task, if any. Call only when no task is at work. */
+static shardy_status collect(spool *s, shardy_error *err)
+{
+    for (uint32_t i = 0; i < s->block_count; i++) {
+        spool_block *sb = s->blocks[i];
+        if (sb->busy && sb->status < 0) {
+            if (err) {
+                *err = sb->error;
+            }
+            return sb->status;
+        }
+    }
+    return SHARDY_OK;
+}
+
+/* From now on full blocks are written; those that are sorted already are the first runs. */
+static shardy_status begin_writing(spool *s, shardy_error *err)
+{
+    shardy__pool_wait(&s->group, 0);
+    SHARDY_TRY(collect(s, err));
+    SHARDY_TRY(open_scratch(s, err));
+    s->writing = 1;
+    for (uint32_t i = 0; i < s->block_count; i++) {
+        spool_block *sb = s->blocks[i];
+        if (sb != s->current) {
+            SHARDY_TRY(reserve_run(s, &sb->block, err));
+        }
+    }
+    for (uint32_t i = 0; i < s->block_count; i++) {
+        if (s->blocks[i] != s->current) {
+            submit(s, s->blocks[i]);
+        }
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status new_block(spool *s, shardy_error *err)
+{
+    spool_block *sb = shardy__calloc(1, sizeof *sb);
+    uint8_t *data = shardy__aligned_alloc(16, s->block_size);
+    if (!sb || !data) {
+        shardy__free(data);
+        shardy__free(sb);
+        return shardy__error_nomem(err, "spool");
+    }
+    sb->spool = s;
+    sb->block.data = data;
+    sb->block.size = s->block_size;
+    s->blocks[s->block_count++] = sb;
+    s->current = sb;
+    return SHARDY_OK;
+}
+
+/* Waits until the block that was submitted first has been written and takes it. */
+static shardy_status reuse_block(spool *s, shardy_error *err)
+{
+    spool_block *oldest = NULL;
+    for (uint32_t i = 0; i < s->block_count; i++) {
+        spool_block *sb = s->blocks[i];
+        if (!oldest || sb->block.number < oldest->block.number) {
+            oldest = sb;
+        }
+    }
+    shardy__pool_wait_task(&s->group, &oldest->task);
+    if (oldest->status < 0) {
+        if (err) {
+            *err = oldest->error;
+        }
+        return oldest->status;
+    }
+    oldest->busy = 0;
+    oldest->block.used = 0;
+    oldest->block.entry_count = 0;
+    oldest->block.sorted = 0;
+    s->current = oldest;
+    return SHARDY_OK;
+}
+
+/* The current block is full: sorts it (and writes it) in the background and makes another one current. */
+static shardy_status rotate(spool *s, shardy_error *err)
+{
+    SHARDY_TRY(shardy__check_time(s->config.context, 0, s->config.cancel, "build", err));
+    if (!s->writing && s->block_count == s->block_max) {
+        SHARDY_TRY(begin_writing(s, err));
+    }
+    if (s->writing) {
+        SHARDY_TRY(reserve_run(s, &s->current->block, err));
+    } else {
+        s->current->block.number = s->block_count - 1;
+    }
+    submit(s, s->current);
+    s->current = NULL;
+    return s->block_count < s->block_max ? new_block(s, err) : reuse_block(s, err);
+}
+
+/* A block that has room for `need` bytes; larger than usual for a single large row. */
+static shardy_status make_room(spool *s, size_t need, shardy_error *err)
+{
+    if (!s->current) {
+        SHARDY_TRY(new_block(s, err));
+    } else if (s->current->block.entry_count > 0) {
+        SHARDY_TRY(rotate(s, err));
+    }
+    block *b = &s->current->block;
+    size_t size = need > s->block_size ? (need + 15) & ~(size_t)15 : s->block_size;
+    if (size == b->size) {
+        return SHARDY_OK;
+    }
+    if (size > BLOCK_LEN_MAX) {
+        return shardy__error(err, SHARDY_INVALID, "build", "a row of %zu bytes is too long", need);
+    }
+    uint8_t *data = shardy__aligned_alloc(16, size);
+    if (!data) {
+        return shardy__error_nomem(err, "spool");
+    }
+    shardy__free(b->data);
+    b->data = data;
+    b->size = size;
+    return SHARDY_OK;
+}
+
+/* --- adding -------------------------------------------------------------------------------------------- */
+
+static void add_entry(block *b, uint32_t db_id, uint64_t cached, size_t len)
+{
+    b->entry_count++;
+    sort_entry *e = shardy__block_entries(b);
+    e->cached = cached;
+    e->db_id = db_id;
+    e->place = (uint32_t)(b->used / 8);
+    b->used += len;
+}
+
+static void add_vector(spool *s, const spool_row *row, size_t len)
+{
+    block *b = &s->current->block;
+    block_vector v = {0};
+    v.number = s->vector_counts[row->db_id]++;
+    v.id_type = row->id->type;
+    v.id_int = row->id->i;
+    v.id_len = row->id->type == SHARDY_KEY_INT ? 0 : (uint32_t)row->id->bytes.len;
+    v.payload_len = row->has_payload ? (uint32_t)row->payload.len : 0;
+    v.has_payload = row->has_payload;
+    uint8_t *p = b->data + b->used;
+    memcpy(p, &v, sizeof v);
+    p += sizeof v;
+    memcpy(p, row->vector, (size_t)s->config.dim * 4);
+    p += (size_t)s->config.dim * 4;
+    if (v.id_len) {
+        memcpy(p, row->id->bytes.data, v.id_len);
+    }
+    if (v.payload_len) {
+        memcpy(p + v.id_len, row->payload.data, v.payload_len);
+    }
+    add_entry(b, row->db_id | BLOCK_VECTOR_BIT, b->used / 8, len);
+}
+
+static void add_row(spool *s, const spool_row *row, size_t len)
+{
+    block *b = &s->current->block;
+    uint8_t *p = b->data + b->used;
+    sort_row head = {(uint32_t)row->key.len, (uint32_t)row->value.len};
+    memcpy(p, &head, sizeof head);
+    if (s->config.vectors) {
+        uint64_t vector = row->vector && row->id_is_key ? s->vector_counts[row->db_id] + 1 : 0;
+        memcpy(p + sizeof head, &vector, sizeof vector);
+    }
+    if (row->key.len) {
+        memcpy(p + s->key_offset, row->key.data, row->key.len);
+    }
+    if (row->value.len) {
+        memcpy(p + s->key_offset + row->key.len, row->value.data, row->value.len);
+    }
+    add_entry(b, row->db_id, shardy__sort_prefix(row->key.data, row->key.len), len);
+}
+
+shardy_status shardy__spool_add(spool *s, const spool_row *row, shardy_error *err)
+{
+    size_t row_len = shardy__block_row_len(s->key_offset, row->key.len, row->value.len);
+    size_t vector_len = 0;
+    if (row->vector) {
+        vector_len = shardy__block_vector_len(s->config.dim,
+            row->id->type == SHARDY_KEY_INT ? 0 : row->id->bytes.len,
+            row->has_payload ? row->payload.len : 0);
+    }
+    size_t need = row_len + vector_len + 2 * sizeof(sort_entry);
+    block *b = s->current ? &s->current->block : NULL;
+    if (!b || need > b->size - b->used - b->entry_count * sizeof(sort_entry)) {
+        SHARDY_TRY(make_room(s, need, err));
+    }
+    add_row(s, row, row_len);
+    if (row->vector) {
+        add_vector(s, row, vector_len);
+    }
+    s->stats.rows++;
+    s->stats.bytes += row_len + vector_len;
+    return SHARDY_OK;
+}
+
+/* Frees the memory of the blocks: their rows are in the scratch file now. */
+static void free_blocks(spool *s)
+{
+    for (uint32_t i = 0; i < s->block_count; i++) {
+        shardy__free(s->blocks[i]->block.data);
+        shardy__free(s->blocks[i]);
+    }
+    s->block_count = 0;
+    s->current = NULL;
+}
+
+shardy_status shardy__spool_seal(spool *s, shardy_error *err)
+{
+    s->sealed = 1;
+    if (s->current) {
+        if (s->writing) {
+            SHARDY_TRY(reserve_run(s, &s->current->block, err));
+        } else {
+            s->current->block.number = s->block_count - 1;
+        }
+        submit(s, s->current);
+        s->current = NULL;
+    }
+    shardy__pool_wait(&s->group, 0);
+    SHARDY_TRY(collect(s, err));
+    if (s->writing) {
+        uint64_t needed = (uint64_t)s->run_count * 4096 * s->config.threads * 2;
+        if (needed > s->config.memory_budget) {
+            return shardy__error(err, SHARDY_INVALID, "build",
+                "the memory budget of %llu bytes is too small for that many rows: give %llu",
+                (unsigned long long)s->config.memory_budget, (unsigned long long)needed);
+        }
+        free_blocks(s);
+    }
+    return SHARDY_OK;
+}

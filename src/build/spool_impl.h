@@ -1,0 +1,51 @@
+/* spool_impl.h: the inside of a spool, shared by spool.c (adding) and merge.c (reading). */
+#ifndef SHARDY_BUILD_SPOOL_IMPL_H
+#define SHARDY_BUILD_SPOOL_IMPL_H
+
+#include "block.h"
+#include "spool.h"
+
+#include <stdatomic.h>
+
+/* One sorted run in the scratch file: records, then 2 * num_dbs + 1 offsets (from `offset`): slice i holds the rows
+ * of shard i, slice num_dbs + i its vectors. */
+typedef struct spool_run {
+    uint64_t offset;
+    uint64_t records_len;
+} spool_run;
+
+typedef struct spool_block {
+    pool_task task; /* first member */
+    block block;
+    spool *spool;
+    struct spool_block *next;
+    int32_t busy;       /* a task works on it */
+    int32_t write_it;   /* the task writes a run after sorting */
+    shardy_status status;
+    shardy_error error;
+} spool_block;
+
+struct spool {
+    spool_config config;
+    size_t key_offset; /* from the place of a row to its key */
+    size_t block_size;
+    uint32_t block_max;
+    uint32_t block_count;
+    spool_block **blocks; /* block_max + blocks made for single large rows are not kept here */
+    spool_block *current;
+    pool_group group;
+    int32_t writing; /* 1: runs are written; 0: everything is still in memory */
+    int32_t sealed;
+    int fd; /* scratch file, -1 while there is none; has no name any more */
+    uint64_t file_len;
+    spool_run *runs; /* by number */
+    uint32_t run_count;
+    uint32_t run_room;
+    uint64_t *vector_counts; /* by shard; NULL without vectors */
+    spool_stats stats;
+};
+
+/* Memory that one reader of a shard may use for its buffers. */
+size_t shardy__spool_reader_budget(const spool *s);
+
+#endif

@@ -1,0 +1,281 @@
+#include "winners.h"
+
+#include "../base/alloc.h"
+#include "../base/bytebuf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An attempt with data wins over an empty one (formats.md, T-20), then the smaller attempt number, then the smaller path. */
+static int compare_results(const void *a, const void *b)
+{
+    const attempt_result *x = a;
+    const attempt_result *y = b;
+    if (x->db_id != y->db_id) {
+        return x->db_id < y->db_id ? -1 : 1;
+    }
+    int x_empty = x->path[0] == '\0';
+    int y_empty = y->path[0] == '\0';
+    if (x_empty != y_empty) {
+        return x_empty ? 1 : -1;
+    }
+    if (x->attempt != y->attempt) {
+        return x->attempt < y->attempt ? -1 : 1;
+    }
+    return strcmp(x->path, y->path);
+}
+
+shardy_status shardy__winners_choose(
+    const shardy_plan *plan, attempt_result *results, size_t *count, shardy_error *err)
+{
+    uint32_t num_dbs = plan->options.num_dbs;
+    size_t kept = 0;
+    if (*count > 1) {
+        qsort(results, *count, sizeof *results, compare_results);
+    }
+    for (size_t i = 0; i < *count; i++) {
+        if (results[i].db_id >= num_dbs) {
+            return shardy__error(err, SHARDY_COVERAGE, "build",
+                "there is a result for shard %u, the plan has %u shards", results[i].db_id, num_dbs);
+        }
+        if (kept > 0 && results[kept - 1].db_id == results[i].db_id) {
+            shardy__attempt_result_free(&results[i]);
+            continue;
+        }
+        if (results[i].db_id != kept) {
+            return shardy__error(err, SHARDY_COVERAGE, "build",
+                "there is no result for shard %zu", kept);
+        }
+        if (i != kept) {
+            results[kept] = results[i];
+            memset(&results[i], 0, sizeof results[i]);
+        }
+        kept++;
+    }
+    *count = kept;
+    if (kept != num_dbs) {
+        return shardy__error(err, SHARDY_COVERAGE, "build", "there are results for %zu of %u shards",
+            kept, num_dbs);
+    }
+    return SHARDY_OK;
+}
+
+/* --- the manifest -------------------------------------------------------------------------------------- */
+
+static shardy_status add_shard(
+    const shardy_plan *plan, manifest *m, const attempt_result *r, shardy_error *err)
+{
+    manifest_shard *shard = &m->shards[m->shard_count++];
+    bytebuf url;
+    shardy__bytebuf_init(&url, SHARDY_URL_LEN_MAX);
+    shardy__bytebuf_printf(&url, "%s/%s", plan->prefix, r->path);
+    shardy_status st = shardy__bytebuf_check(&url, "build", err);
+    if (st >= 0) {
+        shard->db_url = shardy__arena_strdup(&m->arena, url.data);
+        shard->checkpoint_id = shardy__arena_strdup(&m->arena, r->checkpoint_id);
+        st = shard->db_url && shard->checkpoint_id ? SHARDY_OK : shardy__error_nomem(err, "build");
+    }
+    shardy__bytebuf_free(&url);
+    shard->db_id = r->db_id;
+    shard->attempt = r->attempt;
+    shard->row_count = r->row_count;
+    shard->db_bytes = r->db_bytes;
+    shard->duration_ms = r->duration_ms;
+    shard->has_min_key = r->has_min_key;
+    shard->has_max_key = r->has_max_key;
+    shard->min_key = r->min_key;
+    shard->max_key = r->max_key;
+    for (uint32_t i = 0; i < r->object_count; i++) {
+        manifest_object *object = &m->objects[m->object_count++];
+        object->path = r->objects[i].path;
+        object->size = r->objects[i].size;
+        object->digest = r->objects[i].digest;
+    }
+    return st;
+}
+
+static int compare_objects(const void *a, const void *b)
+{
+    const manifest_object *x = a;
+    const manifest_object *y = b;
+    return strcmp(x->path, y->path);
+}
+
+static shardy_status fill_custom(const shardy_plan *plan, manifest *m, shardy_error *err)
+{
+    const char *engine = plan->engine->name;
+    manifest_custom custom;
+    memset(&custom, 0, sizeof custom);
+    snprintf(custom.engine, sizeof custom.engine, "%s", engine);
+    if (plan->engine->caps & SHARDY_ENGINE_CAP_VECTOR && plan->options.dim > 0) {
+        custom.has_vector = 1;
+        custom.unified = 1;
+        custom.dim = plan->options.dim;
+        custom.metric = plan->options.metric;
+        snprintf(custom.backend, sizeof custom.backend, "%s", engine);
+        snprintf(custom.kv_backend, sizeof custom.kv_backend, "%s", engine);
+    }
+    bytebuf text;
+    shardy__bytebuf_init(&text, SHARDY_CUSTOM_LEN_MAX);
+    shardy_status st = shardy__custom_render(plan->options.custom, &custom, &text, err);
+    if (st >= 0) {
+        m->custom = shardy__arena_strndup(&m->arena, text.data, text.len);
+        st = m->custom ? SHARDY_OK : shardy__error_nomem(err, "build");
+    }
+    shardy__bytebuf_free(&text);
+    return st;
+}
+
+static shardy_status fill_manifest(const shardy_plan *plan, const attempt_result *winners,
+    size_t count, manifest *m, shardy_error *err)
+{
+    char created[SHARDY_TIME_TEXT_SIZE];
+    m->created_us = shardy__wall_us(plan->context);
+    shardy__time_format_iso(m->created_us, created);
+    m->created_at = shardy__arena_strdup(&m->arena, created);
+    m->run_id = plan->run_id;
+    m->s3_prefix = plan->prefix;
+    m->key_col = plan->options.key_column;
+    m->db_path_template = plan->options.db_path_template;
+    m->shard_prefix = plan->options.shard_prefix;
+    m->num_dbs = plan->options.num_dbs;
+    m->strategy = SHARDY_SHARDING_HASH;
+    m->key_encoding = plan->options.key_encoding;
+    m->shards = shardy__arena_calloc(&m->arena, count, sizeof *m->shards);
+    m->objects =
+        shardy__arena_calloc(&m->arena, count * ATTEMPT_OBJECTS_MAX, sizeof *m->objects);
+    if (!m->created_at || !m->shards || !m->objects) {
+        return shardy__error_nomem(err, "build");
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (winners[i].path[0]) {
+            SHARDY_TRY(add_shard(plan, m, &winners[i], err));
+        }
+    }
+    if (m->object_count > 1) {
+        qsort(m->objects, m->object_count, sizeof *m->objects, compare_objects);
+    }
+    return fill_custom(plan, m, err);
+}
+
+/* --- publishing ---------------------------------------------------------------------------------------- */
+
+static void end_record(shardy_plan *plan, shardy_status st, const char *manifest_ref,
+    const shardy_error *error)
+{
+    run_record *r = &plan->record;
+    shardy_error ignored;
+    if (!plan->has_record || r->status != RUN_RUNNING) {
+        return;
+    }
+    r->status = st >= 0 ? RUN_SUCCEEDED : RUN_FAILED;
+    snprintf(r->manifest_ref, sizeof r->manifest_ref, "%s", manifest_ref ? manifest_ref : "");
+    if (st < 0) {
+        snprintf(r->error_type, sizeof r->error_type, "%s", shardy_status_name(st));
+        snprintf(r->error_message, sizeof r->error_message, "%s", error ? error->message : "");
+    }
+    if (shardy__run_record_write(plan->context, plan->catalog.store, r, &ignored) < 0) {
+        shardy__log(plan->context, SHARDY_LOG_WARN, "build",
+            "the run record could not be updated: %s", ignored.message);
+    }
+}
+
+void shardy__plan_fail(shardy_plan *plan, shardy_status st, const shardy_error *error)
+{
+    shardy__publish_abandon(&plan->catalog, &plan->run, plan->options.shard_prefix, NULL);
+    end_record(plan, st, NULL, error);
+}
+
+static shardy_status publish_image(shardy_plan *plan, const manifest *m, char *ref, size_t ref_size,
+    shardy_error *err)
+{
+    char stamp[SHARDY_TIME_TEXT_SIZE];
+    shardy__time_format_micros(shardy__wall_us(plan->context), stamp);
+    snprintf(ref, ref_size, MANIFEST_DIR "%s_run_id=%s" MANIFEST_NAME, stamp, plan->run_id);
+    char url[SHARDY_URL_LEN_MAX + SHARDY_OBJECT_KEY_LEN_MAX];
+    snprintf(url, sizeof url, "%s/%s", plan->prefix, ref);
+    if (strlen(url) > SHARDY_URL_LEN_MAX) {
+        return shardy__error(err, SHARDY_INVALID, "build", "the URL \"%.300s\" is too long", url);
+    }
+    shardy_buf image;
+    SHARDY_TRY(shardy__manifest_render(m, &image, err));
+    shardy_status st = shardy__publish_commit(
+        &plan->catalog, &plan->run, ref, url, shardy__bytes(image.data, image.len), err);
+    shardy_buf_release(&image);
+    return st;
+}
+
+static shardy_status fill_result(const shardy_plan *plan, const manifest *m, const char *ref,
+    const attempt_result *winners, size_t count, shardy_build_result *out, shardy_error *err)
+{
+    arena *a = shardy__calloc(1, sizeof *a);
+    if (!a) {
+        return shardy__error_nomem(err, "build");
+    }
+    out->owner = a;
+    char url[SHARDY_URL_LEN_MAX + SHARDY_OBJECT_KEY_LEN_MAX];
+    snprintf(url, sizeof url, "%s/%s", plan->prefix, ref);
+    out->run_id = shardy__arena_strdup(a, plan->run_id);
+    out->manifest_ref = shardy__arena_strdup(a, url);
+    out->engine = plan->engine->name;
+    if (plan->has_record) {
+        snprintf(url, sizeof url, "%s/%s", plan->prefix, plan->record.key);
+        out->run_record_ref = shardy__arena_strdup(a, url);
+    }
+    out->num_dbs = m->num_dbs;
+    out->shard_count = m->shard_count;
+    for (size_t i = 0; i < count; i++) {
+        out->row_count += winners[i].row_count;
+        out->vector_count += winners[i].vector_count;
+        out->db_bytes += winners[i].db_bytes;
+    }
+    return out->run_id && out->manifest_ref ? SHARDY_OK : shardy__error_nomem(err, "build");
+}
+
+void shardy_build_result_dispose(shardy_build_result *result)
+{
+    if (result) {
+        if (result->owner) {
+            shardy__arena_free(result->owner);
+            shardy__free(result->owner);
+        }
+        memset(result, 0, sizeof *result);
+    }
+}
+
+shardy_status shardy__winners_publish(shardy_plan *plan, const attempt_result *winners, size_t count,
+    shardy_build_result *result, shardy_error *err)
+{
+    manifest *m = NULL;
+    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "";
+    shardy_error error;
+    shardy__error_clear(&error);
+    shardy_status st = shardy__manifest_new(&m, &error);
+    if (st >= 0) {
+        st = fill_manifest(plan, winners, count, m, &error);
+    }
+    if (st >= 0 && result) { /* before anything becomes visible, so that nothing can fail after it */
+        st = fill_result(plan, m, "", winners, count, result, &error);
+    }
+    if (st >= 0) {
+        st = publish_image(plan, m, ref, sizeof ref, &error);
+    }
+    if (st >= 0 && result) {
+        char url[SHARDY_URL_LEN_MAX + SHARDY_OBJECT_KEY_LEN_MAX];
+        snprintf(url, sizeof url, "%s/%s", plan->prefix, ref);
+        char *copy = shardy__arena_strdup(result->owner, url);
+        result->manifest_ref = copy ? copy : result->manifest_ref;
+    }
+    if (st == SHARDY_CONFLICT) {
+        /* The snapshot is complete, only not current. */
+        end_record(plan, st, ref, &error);
+    } else if (st >= 0) {
+        end_record(plan, st, ref, NULL);
+    }
+    shardy__manifest_free(m);
+    if (st < 0 && err) {
+        *err = error;
+    }
+    return st;
+}

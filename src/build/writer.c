@@ -1,0 +1,638 @@
+#include "winners.h"
+
+#include "../base/alloc.h"
+#include "../base/bytebuf.h"
+#include "../base/json.h"
+#include "../base/thread.h"
+#include "../base/utf8.h"
+#include "rowlog.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Rows between two looks at the clock while rows are taken. */
+#define TICK_ROWS 4096u
+/* Progress is told at most this often. */
+#define TICK_NS 100000000
+
+enum { WRITER_TAKING, WRITER_FAILED, WRITER_DONE };
+
+struct shardy_writer {
+    shardy_plan *plan;
+    pool *pool;  /* of this build; the thread that calls us works too */
+    spool *spool; /* NULL until the first row, or while rows go to `log` */
+    rowlog *log;  /* builds with max_keys_per_shard: NULL otherwise */
+    uint32_t threads;
+    int32_t state;
+    int32_t engine_given;
+    uint64_t rows;
+    uint64_t bytes;
+    uint32_t ticks;
+    int64_t began_ns;
+    int64_t told_ns; /* when progress was told last */
+    int64_t beat_us; /* when the run record was written last */
+    const char *phase;
+    mutex lock; /* rank: leaf; guards what follows */
+    pthread_t owner;
+    _Atomic uint64_t rows_built;
+    _Atomic uint64_t bytes_built;
+    _Atomic uint32_t shards_done;
+    _Atomic int32_t stop; /* a shard failed or the build was cancelled */
+};
+
+/* --- progress, heartbeat, cancellation --------------------------------------------------------------------- */
+
+static shardy_status tell(shardy_writer *w, shardy_error *err)
+{
+    const shardy_writer_options *o = &w->plan->options;
+    if (!o->progress) {
+        return SHARDY_OK;
+    }
+    shardy_progress p;
+    memset(&p, 0, sizeof p);
+    p.phase = w->phase;
+    p.rows = w->rows;
+    p.bytes = w->bytes;
+    p.rows_built = atomic_load(&w->rows_built);
+    p.bytes_built = atomic_load(&w->bytes_built);
+    p.shards_done = atomic_load(&w->shards_done);
+    p.shards_total = o->num_dbs;
+    if (o->progress(o->progress_user, &p) != 0) {
+        return shardy__error(err, SHARDY_CANCELLED, "build", "the build was cancelled");
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status enter_phase(shardy_writer *w, const char *phase, shardy_error *err)
+{
+    w->phase = phase;
+    w->told_ns = shardy__monotonic_ns(w->plan->context);
+    return tell(w, err);
+}
+
+/* Keeps the lease of the run record fresh. */
+static void heartbeat(shardy_writer *w)
+{
+    shardy_plan *plan = w->plan;
+    int64_t now = shardy__wall_us(plan->context);
+    shardy__mutex_lock(&w->lock);
+    int due = plan->has_record && now - w->beat_us >= RUN_RECORD_HEARTBEAT_US;
+    if (due) {
+        w->beat_us = now;
+    }
+    shardy__mutex_unlock(&w->lock);
+    shardy_error ignored;
+    if (due &&
+        shardy__run_record_write(plan->context, plan->catalog.store, &plan->record, &ignored) < 0) {
+        shardy__log(plan->context, SHARDY_LOG_WARN, "build",
+            "the run record could not be updated: %s", ignored.message);
+    }
+}
+
+/* Called often, by any thread of the build. */
+static shardy_status tick(shardy_writer *w, shardy_error *err)
+{
+    const shardy_writer_options *o = &w->plan->options;
+    if (atomic_load_explicit(&w->stop, memory_order_relaxed)) {
+        return shardy__error(err, SHARDY_CANCELLED, "build", "another shard failed");
+    }
+    SHARDY_TRY(shardy__check_time(w->plan->context, 0, o->cancel, "build", err));
+    if (!pthread_equal(pthread_self(), w->owner)) {
+        return SHARDY_OK;
+    }
+    int64_t now = shardy__monotonic_ns(w->plan->context);
+    if (now - w->told_ns < TICK_NS) {
+        return SHARDY_OK;
+    }
+    w->told_ns = now;
+    heartbeat(w);
+    return tell(w, err);
+}
+
+/* --- life ---------------------------------------------------------------------------------------------- */
+
+shardy_status shardy_writer_open(shardy_context *context, const char *url,
+    const shardy_writer_options *options, shardy_writer **writer_out, shardy_error *err)
+{
+    SHARDY_CHECK_ARG(writer_out);
+    *writer_out = NULL;
+    shardy_writer_options o;
+    shardy_writer_options_init(&o, sizeof o);
+    SHARDY_TRY(SHARDY__OPTIONS_COPY(&o, options, err));
+    SHARDY_CHECK_ARG(url || o.store);
+    shardy_writer *w = shardy__calloc(1, sizeof *w);
+    if (!w) {
+        return shardy__error_nomem(err, "build");
+    }
+    shardy_status st = shardy__plan_open(context, url, &o, 0, &w->plan, err);
+    if (st < 0) {
+        shardy__free(w);
+        return st;
+    }
+    shardy__mutex_init(&w->lock);
+    w->owner = pthread_self();
+    w->engine_given = o.engine != NULL || o.dim > 0;
+    w->threads = o.threads ? o.threads : w->plan->context->threads;
+    w->began_ns = shardy__monotonic_ns(w->plan->context);
+    w->beat_us = shardy__wall_us(w->plan->context);
+    st = shardy__pool_new(w->threads - 1, &w->pool, err);
+    if (st >= 0 && o.max_keys_per_shard > 0) {
+        st = shardy__rowlog_new(w->plan->scratch, &w->log, err);
+    } else if (st >= 0 && o.num_dbs == 0) {
+        w->plan->options.num_dbs = 1;
+    }
+    if (st >= 0) {
+        st = enter_phase(w, "read", err);
+    }
+    if (st < 0) {
+        shardy_writer_close(w);
+        return st;
+    }
+    *writer_out = w;
+    return SHARDY_OK;
+}
+
+void shardy_writer_close(shardy_writer *w)
+{
+    if (!w) {
+        return;
+    }
+    shardy__spool_free(w->spool);
+    shardy__rowlog_free(w->log);
+    shardy__pool_free(w->pool);
+    if (w->state != WRITER_DONE) {
+        shardy_error error;
+        shardy__error(&error, SHARDY_CANCELLED, "build", "the build was abandoned");
+        shardy__plan_fail(w->plan, SHARDY_CANCELLED, &error);
+    }
+    shardy_plan_free(w->plan);
+    shardy__mutex_destroy(&w->lock);
+    shardy__free(w);
+}
+
+/* --- taking rows --------------------------------------------------------------------------------------- */
+
+static shardy_status refuse(const shardy_row *row, const char *what, shardy_error *err)
+{
+    char text[SHARDY_KEY_TEXT_SIZE];
+    return shardy__error(
+        err, SHARDY_INVALID, "build", "row with key %s: %s", shardy__key_text(&row->key, text), what);
+}
+
+/* Settles what the first row, or the first row with a vector, decides. */
+static shardy_status settle(shardy_writer *w, const shardy_row *row, shardy_error *err)
+{
+    shardy_writer_options *o = &w->plan->options;
+    if (o->key_encoding == SHARDY_KEY_ENCODING_AUTO) {
+        o->key_encoding = shardy__key_encoding_for(&row->key);
+    }
+    if (row->vector && o->dim == 0) {
+        if (!w->engine_given && w->rows == 0) {
+            SHARDY_TRY(shardy__engine_find("sqlite-vec", &w->plan->engine, err));
+        }
+        if (!(w->plan->engine->caps & SHARDY_ENGINE_CAP_VECTOR)) {
+            return refuse(row, w->engine_given ? "it has a vector, but the engine sqlite holds none"
+                                               : "it has a vector, but rows before it had none; "
+                                                 "give the dimension or the engine sqlite-vec",
+                err);
+        }
+        if (row->dim == 0 || row->dim > SHARDY_DIM_MAX) {
+            return refuse(row, "its vector has no dimension from 1 to 8192", err);
+        }
+        o->dim = row->dim;
+        if (w->spool) {
+            shardy__spool_set_dim(w->spool, o->dim);
+        }
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status check_vector(
+    const shardy_writer_options *o, const shardy_row *row, shardy_error *err)
+{
+    if (row->dim != o->dim) {
+        char text[SHARDY_KEY_TEXT_SIZE];
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "row with key %s: its vector has dimension %u, the others have %u",
+            shardy__key_text(&row->key, text), row->dim, o->dim);
+    }
+    int zero = 1;
+    for (uint32_t i = 0; i < row->dim; i++) {
+        if (!isfinite(row->vector[i])) {
+            char text[SHARDY_KEY_TEXT_SIZE];
+            return shardy__error(err, SHARDY_INVALID, "build",
+                "row with key %s: component %u of its vector is not finite",
+                shardy__key_text(&row->key, text), i);
+        }
+        zero &= row->vector[i] == 0.0f;
+    }
+    if (zero && o->metric == SHARDY_VECTOR_METRIC_COSINE) {
+        return refuse(row, "its vector is zero, which has no cosine", err);
+    }
+    if (row->has_vector_id) {
+        if (row->vector_id.type != SHARDY_KEY_INT && row->vector_id.type != SHARDY_KEY_TEXT) {
+            return refuse(row, "the id of its vector is neither an integer below 2^63 nor a text", err);
+        }
+        if (row->vector_id.type == SHARDY_KEY_TEXT &&
+            (row->vector_id.bytes.len > SHARDY_KEY_LEN_MAX ||
+                !shardy__utf8_valid(row->vector_id.bytes.data, row->vector_id.bytes.len))) {
+            return refuse(row, "the id of its vector is too long or not valid UTF-8", err);
+        }
+    }
+    if (row->has_payload) {
+        json_reader r;
+        if (row->payload.len > SHARDY_VALUE_LEN_MAX) {
+            return refuse(row, "its payload is too long", err);
+        }
+        shardy__json_reader_init(&r, row->payload);
+        shardy_status st = shardy__json_next(&r, err);
+        if (st >= 0) {
+            st = shardy__json_skip(&r, NULL, err);
+        }
+        if (st >= 0) {
+            st = shardy__json_next(&r, err);
+        }
+        if (st < 0) {
+            char text[SHARDY_KEY_TEXT_SIZE];
+            return shardy__error_prefix(
+                err, st, "row with key %s: payload", shardy__key_text(&row->key, text));
+        }
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status open_spool(shardy_writer *w, shardy_error *err)
+{
+    const shardy_plan *plan = w->plan;
+    spool_config config;
+    memset(&config, 0, sizeof config);
+    config.context = plan->context;
+    config.pool = w->pool;
+    config.scratch_dir = plan->scratch;
+    config.num_dbs = plan->options.num_dbs;
+    config.threads = w->threads;
+    config.vectors = (plan->engine->caps & SHARDY_ENGINE_CAP_VECTOR) != 0;
+    config.dim = plan->options.dim;
+    config.memory_budget = plan->options.memory_budget;
+    config.cancel = plan->options.cancel;
+    return shardy__spool_new(&config, &w->spool, err);
+}
+
+/* The default id of a vector is its key; bytes keys give their hex digits, as in the reference. */
+static shardy_status default_id(
+    const shardy_key *key, bytebuf *hex, shardy_key *id_out, shardy_error *err)
+{
+    static const char digits[] = "0123456789abcdef";
+    *id_out = *key;
+    if (key->type != SHARDY_KEY_BYTES) {
+        return SHARDY_OK;
+    }
+    const uint8_t *p = key->bytes.data;
+    for (size_t i = 0; i < key->bytes.len; i++) {
+        shardy__bytebuf_putc(hex, digits[p[i] >> 4]);
+        shardy__bytebuf_putc(hex, digits[p[i] & 15]);
+    }
+    SHARDY_TRY(shardy__bytebuf_check(hex, "build", err));
+    *id_out = shardy_key_text(hex->data, hex->len);
+    return SHARDY_OK;
+}
+
+static shardy_status add_row(shardy_writer *w, const shardy_row *row, shardy_error *err)
+{
+    const shardy_writer_options *o = &w->plan->options;
+    routed_key routed;
+    router r = shardy__plan_router(w->plan);
+    if (w->log) {
+        r.num_dbs = 1; /* not known yet */
+    }
+    SHARDY_TRY(shardy__router_route(&r, &row->key, NULL, 0, &routed, err));
+    spool_row out;
+    memset(&out, 0, sizeof out);
+    out.db_id = routed.db_id;
+    out.key = routed.stored.bytes;
+    out.value = row->value;
+    out.vector = row->vector;
+    out.id_is_key = !row->has_vector_id;
+    out.has_payload = row->has_payload;
+    out.payload = row->payload;
+    shardy_key id = row->vector_id;
+    bytebuf hex;
+    shardy__bytebuf_init(&hex, (size_t)SHARDY_KEY_LEN_MAX * 2);
+    shardy_status st = SHARDY_OK;
+    if (row->vector && out.id_is_key) {
+        st = default_id(&row->key, &hex, &id, err);
+    }
+    out.id = &id;
+    if (st >= 0 && w->log) {
+        uint64_t hash = 0;
+        shardy_key routing;
+        st = shardy__key_for_routing(&row->key, o->key_encoding, &routing, err);
+        if (st >= 0) {
+            st = shardy__hash_key(&routing, &hash, err);
+        }
+        if (st >= 0) {
+            st = shardy__rowlog_add(w->log, &out, hash, o->dim, err);
+        }
+    } else if (st >= 0) {
+        st = shardy__spool_add(w->spool, &out, err);
+    }
+    shardy__bytebuf_free(&hex);
+    return st;
+}
+
+static shardy_status check_row(shardy_writer *w, const shardy_row *row, shardy_error *err)
+{
+    SHARDY_TRY(settle(w, row, err));
+    if (row->value.len > SHARDY_VALUE_LEN_MAX) {
+        return refuse(row, "its value is longer than the limit of 997000000 bytes", err);
+    }
+    return row->vector ? check_vector(&w->plan->options, row, err) : SHARDY_OK;
+}
+
+static shardy_status fail(shardy_writer *w, shardy_status st)
+{
+    w->state = WRITER_FAILED;
+    return st;
+}
+
+shardy_status shardy_writer_put(shardy_writer *w, const shardy_row *row, shardy_error *err)
+{
+    SHARDY_CHECK_ARG(w && row);
+    if (w->state != WRITER_TAKING) {
+        return shardy__error(err, SHARDY_MISUSE, "build",
+            "the writer has %s and takes no more rows", w->state == WRITER_DONE ? "finished" : "failed");
+    }
+    SHARDY_TRY(check_row(w, row, err));
+    if (!w->spool && !w->log) {
+        shardy_status opened = open_spool(w, err);
+        if (opened < 0) {
+            return fail(w, opened);
+        }
+    }
+    shardy_status st = add_row(w, row, err);
+    if (st < 0) {
+        return st == SHARDY_INVALID ? st : fail(w, st);
+    }
+    w->rows++;
+    w->bytes += row->key.bytes.len + row->value.len + (uint64_t)row->dim * sizeof(float);
+    if (++w->ticks >= TICK_ROWS || row->value.len > 65536) {
+        w->ticks = 0;
+        st = tick(w, err);
+        if (st < 0) {
+            return fail(w, st);
+        }
+    }
+    return SHARDY_OK;
+}
+
+shardy_status shardy_writer_put_rows(shardy_writer *w, const shardy_row *rows, size_t row_count,
+    size_t *taken_out, shardy_error *err)
+{
+    SHARDY_CHECK_ARG(w && (rows || row_count == 0));
+    shardy_status st = SHARDY_OK;
+    size_t i = 0;
+    while (i < row_count && (st = shardy_writer_put(w, &rows[i], err)) >= 0) {
+        i++;
+    }
+    if (taken_out) {
+        *taken_out = i;
+    }
+    return st;
+}
+
+shardy_status shardy_writer_put_source(
+    shardy_writer *w, shardy_row_source *source, shardy_error *err)
+{
+    SHARDY_CHECK_ARG(w && source);
+    shardy_row row;
+    shardy_status st;
+    while ((st = shardy_row_source_next(source, &row, err)) == SHARDY_OK) {
+        st = shardy_writer_put(w, &row, err);
+        if (st < 0) {
+            const char *path;
+            uint64_t line;
+            shardy_row_source_position(source, &path, &line);
+            return shardy__error_prefix(
+                err, st, "%.200s:%llu", path, (unsigned long long)line);
+        }
+    }
+    return st < 0 ? st : SHARDY_OK;
+}
+
+/* --- finishing ----------------------------------------------------------------------------------------- */
+
+/* Now that the rows are counted: spreads them over as many shards as they need. */
+static shardy_status replay_log(shardy_writer *w, shardy_error *err)
+{
+    shardy_writer_options *o = &w->plan->options;
+    uint64_t shards = (w->rows + o->max_keys_per_shard - 1) / o->max_keys_per_shard;
+    if (shards > SHARDY_NUM_DBS_MAX) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "%llu rows at %llu keys per shard need %llu shards, the limit is %u",
+            (unsigned long long)w->rows, (unsigned long long)o->max_keys_per_shard,
+            (unsigned long long)shards, SHARDY_NUM_DBS_MAX);
+    }
+    o->num_dbs = shards ? (uint32_t)shards : 1;
+    SHARDY_TRY(open_spool(w, err));
+    spool_row row;
+    shardy_key id;
+    uint64_t hash;
+    uint64_t taken = 0;
+    shardy_status st;
+    while ((st = shardy__rowlog_next(w->log, &row, &id, &hash, o->dim, err)) == SHARDY_OK) {
+        row.db_id = (uint32_t)(hash % o->num_dbs);
+        SHARDY_TRY(shardy__spool_add(w->spool, &row, err));
+        if (++taken % TICK_ROWS == 0) {
+            SHARDY_TRY(tick(w, err));
+        }
+    }
+    shardy__rowlog_free(w->log);
+    w->log = NULL;
+    return st < 0 ? st : SHARDY_OK;
+}
+
+static shardy_status settle_without_rows(shardy_writer *w, shardy_error *err)
+{
+    shardy_writer_options *o = &w->plan->options;
+    if (o->key_encoding == SHARDY_KEY_ENCODING_AUTO) {
+        o->key_encoding = SHARDY_KEY_ENCODING_U64BE; /* the reference's default; there is no row to ask */
+    }
+    if ((w->plan->engine->caps & SHARDY_ENGINE_CAP_VECTOR) &&
+        strcmp(w->plan->engine->name, "mem") != 0 && o->dim == 0) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "the engine \"%s\" needs the dimension of the vectors, and no row had one",
+            w->plan->engine->name);
+    }
+    return w->spool ? SHARDY_OK : open_spool(w, err);
+}
+
+/* One shard. */
+typedef struct shard_task {
+    pool_task task; /* first member */
+    shardy_writer *writer;
+    uint32_t db_id;
+    uint32_t attempts;
+    attempt_result *result;
+    shardy_status status;
+    shardy_error error;
+} shard_task;
+
+static shardy_status tick_shard(void *user, uint64_t rows, uint64_t bytes, shardy_error *err)
+{
+    shardy_writer *w = user;
+    atomic_fetch_add_explicit(&w->rows_built, rows, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->bytes_built, bytes, memory_order_relaxed);
+    return tick(w, err);
+}
+
+static void run_shard(pool_task *task)
+{
+    shard_task *t = (shard_task *)(void *)task;
+    shardy_writer *w = t->writer;
+    t->status = tick(w, &t->error);
+    if (t->status < 0) {
+        return;
+    }
+    attempt_job job = {w->plan, w->spool, t->db_id, t->db_id, 0, {tick_shard, w}};
+    t->status = shardy__attempt_run_retry(&job, t->result, &t->attempts, &t->error);
+    if (t->status < 0) {
+        atomic_store(&w->stop, 1);
+        return;
+    }
+    atomic_fetch_add(&w->shards_done, 1);
+    shardy_error ignored;
+    tick(w, &ignored); /* a cancellation is noticed by the next shard */
+}
+
+/* The failure that stopped the build: not that of a shard that only stopped because of it. */
+static shardy_status first_failure(const shard_task *tasks, uint32_t count, shardy_error *err)
+{
+    const shard_task *found = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        if (tasks[i].status < 0 &&
+            (!found || (found->status == SHARDY_CANCELLED && tasks[i].status != SHARDY_CANCELLED))) {
+            found = &tasks[i];
+        }
+    }
+    if (!found) {
+        return SHARDY_OK;
+    }
+    if (err) {
+        *err = found->error;
+    }
+    return found->status;
+}
+
+static shardy_status build_shards(shardy_writer *w, attempt_result *results,
+    uint32_t *attempts_out, shardy_error *err)
+{
+    uint32_t n = w->plan->options.num_dbs;
+    shard_task *tasks = shardy__calloc(n, sizeof *tasks);
+    if (!tasks) {
+        return shardy__error_nomem(err, "build");
+    }
+    pool_group group;
+    shardy__pool_group_init(&group, w->pool);
+    for (uint32_t i = 0; i < n; i++) {
+        tasks[i].writer = w;
+        tasks[i].db_id = i;
+        tasks[i].result = &results[i];
+        tasks[i].task.run = run_shard;
+        shardy__pool_submit(&group, &tasks[i].task);
+    }
+    shardy__pool_wait(&group, 0);
+    *attempts_out = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        *attempts_out += tasks[i].attempts;
+    }
+    shardy_status st = first_failure(tasks, n, err);
+    shardy__free(tasks);
+    return st;
+}
+
+static shardy_status build_and_publish(shardy_writer *w, shardy_build_result *result, shardy_error *err)
+{
+    uint32_t n = w->plan->options.num_dbs;
+    size_t count = n;
+    attempt_result *results = shardy__calloc(n, sizeof *results);
+    if (!results) {
+        return shardy__error_nomem(err, "build");
+    }
+    int64_t build_ns = shardy__monotonic_ns(w->plan->context);
+    uint32_t attempts = 0;
+    shardy_status st = build_shards(w, results, &attempts, err);
+    if (st >= 0) {
+        st = shardy__winners_choose(w->plan, results, &count, err);
+    }
+    int64_t publish_ns = shardy__monotonic_ns(w->plan->context);
+    if (st >= 0) {
+        st = enter_phase(w, "publish", err);
+    }
+    if (st >= 0) {
+        st = shardy__winners_publish(w->plan, results, count, result, err);
+    }
+    int64_t end_ns = shardy__monotonic_ns(w->plan->context);
+    if (st >= 0 && result) {
+        result->rows_taken = w->rows;
+        result->attempts = attempts;
+        result->build_ms = (publish_ns - build_ns) / 1000000;
+        result->publish_ms = (end_ns - publish_ns) / 1000000;
+        result->total_ms = (end_ns - w->began_ns) / 1000000;
+        result->read_ms = (build_ns - w->began_ns) / 1000000;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        shardy__attempt_result_free(&results[i]);
+    }
+    shardy__free(results);
+    return st;
+}
+
+static shardy_status finish(shardy_writer *w, shardy_build_result *result, shardy_error *err)
+{
+    if (w->log) {
+        SHARDY_TRY(replay_log(w, err));
+    }
+    SHARDY_TRY(settle_without_rows(w, err));
+    SHARDY_TRY(shardy__spool_seal(w->spool, err));
+    SHARDY_TRY(enter_phase(w, "build", err));
+    return build_and_publish(w, result, err);
+}
+
+shardy_status shardy_writer_finish(
+    shardy_writer *w, shardy_build_result *result_out, shardy_error *err)
+{
+    SHARDY_CHECK_ARG(w);
+    if (result_out) {
+        memset(result_out, 0, sizeof *result_out);
+    }
+    if (w->state != WRITER_TAKING) {
+        return shardy__error(err, SHARDY_MISUSE, "build", "the writer has %s",
+            w->state == WRITER_DONE ? "finished" : "failed");
+    }
+    shardy_error error;
+    shardy__error_clear(&error);
+    shardy_build_result result;
+    memset(&result, 0, sizeof result);
+    shardy_status st = finish(w, &result, &error);
+    shardy__count(w->plan->context, SHARDY_METRIC_ROWS_WRITTEN, w->rows);
+    if (st < 0) {
+        w->state = st == SHARDY_CONFLICT ? WRITER_DONE : WRITER_FAILED;
+        if (st != SHARDY_CONFLICT) {
+            shardy__plan_fail(w->plan, st, &error);
+        }
+        shardy_build_result_dispose(&result);
+        if (err) {
+            *err = error;
+        }
+        return st;
+    }
+    w->state = WRITER_DONE;
+    enter_phase(w, "done", NULL);
+    if (result_out) {
+        *result_out = result;
+    } else {
+        shardy_build_result_dispose(&result);
+    }
+    return SHARDY_OK;
+}

@@ -1,0 +1,215 @@
+#include "catalog.h"
+
+#include "../base/bytebuf.h"
+#include "../store/store.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Splits a URL into root and pointer key: ".../name" with a name that begins with '_' is the pointer, everything else, and
+ * anything with a trailing slash, the root. */
+static void split_url(const char *url, char *root_out, size_t root_size, char *key_out,
+    size_t key_size)
+{
+    size_t len = strlen(url);
+    const char *slash = strrchr(url, '/');
+    const char *name = slash ? slash + 1 : url;
+    snprintf(key_out, key_size, "%s", POINTER_KEY);
+    if (name[0] == '_' && strlen(name) < key_size) {
+        snprintf(key_out, key_size, "%s", name);
+        len = slash ? (size_t)(slash - url) : 0;
+    }
+    while (len > 1 && url[len - 1] == '/') {
+        len--;
+    }
+    if (len == 0) {
+        snprintf(root_out, root_size, "%s", slash ? "/" : ".");
+    } else {
+        snprintf(root_out, root_size, "%.*s", (int)len, url);
+    }
+}
+
+shardy_status shardy__catalog_open(shardy_context *context, const char *url,
+    const catalog_options *options, catalog *out, shardy_error *err)
+{
+    memset(out, 0, sizeof *out);
+    SHARDY_CHECK_ARG(url || options->store);
+    if (url && strlen(url) > SHARDY_URL_LEN_MAX) {
+        return shardy__error(err, SHARDY_INVALID, "url", "a URL of %zu bytes, the limit is %u",
+            strlen(url), SHARDY_URL_LEN_MAX);
+    }
+    if (url && url[0] == '\0') {
+        return shardy__error(err, SHARDY_INVALID, "url", "the URL is empty");
+    }
+    out->context = context;
+    split_url(url ? url : ".", out->url, sizeof out->url, out->pointer_key,
+        sizeof out->pointer_key);
+    shardy_status st = SHARDY_OK;
+    if (options->store) {
+        out->store = options->store;
+        out->store_borrowed = 1;
+    } else {
+        store_url_options store_options = {
+            options->create, options->sync, options->allow_network_fs};
+        st = shardy__store_open_url(context, out->url, &store_options, &out->store, err);
+        if (st == SHARDY_NOT_FOUND) {
+            st = shardy__error(
+                err, SHARDY_INVALID, "url", "there is no directory \"%.300s\"", out->url);
+        }
+    }
+    if (st >= 0) {
+        st = shardy__mstore_open_object(
+            out->store, out->pointer_key, options->sync, &out->manifests, err);
+    }
+    if (st < 0) {
+        shardy__catalog_close(out);
+        return st;
+    }
+    return SHARDY_OK;
+}
+
+void shardy__catalog_close(catalog *c)
+{
+    shardy__mstore_close(&c->manifests);
+    if (!c->store_borrowed) {
+        shardy_store_close(c->store);
+    }
+    memset(c, 0, sizeof *c);
+}
+
+shardy_status shardy__catalog_ref(const char *manifest_ref, char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1],
+    size_t *prefix_len_out, shardy_error *err)
+{
+    /* The last "/manifests/" that is followed by exactly <dir>/manifest; at the start for relative refs. */
+    const char *found = NULL;
+    for (const char *p = manifest_ref; (p = strstr(p, MANIFEST_DIR)) != NULL; p++) {
+        if (p == manifest_ref || p[-1] == '/') {
+            found = p;
+        }
+    }
+    size_t prefix_len = found && found > manifest_ref ? (size_t)(found - manifest_ref) - 1 : 0;
+    ref_out[0] = '\0';
+    *prefix_len_out = prefix_len;
+    size_t len = found ? strlen(found) : 0;
+    size_t dir = strlen(MANIFEST_DIR);
+    size_t name = strlen(MANIFEST_NAME);
+    if (!found || len <= dir + name || len > SHARDY_OBJECT_KEY_LEN_MAX ||
+        strcmp(found + len - name, MANIFEST_NAME) != 0 ||
+        memchr(found + dir, '/', len - dir - name) || !shardy__path_is_safe(found)) {
+        return shardy__error(err, SHARDY_INVALID, "manifest",
+            "\"%.300s\" is not the ref of a manifest (.../manifests/<dir>/manifest)", manifest_ref);
+    }
+    memcpy(ref_out, found, len + 1);
+    return SHARDY_OK;
+}
+
+static shardy_status check_image(const char *ref, const manifest_promise *promise, shardy_bytes image,
+    loaded_manifest *out, shardy_error *err)
+{
+    SHARDY_TRY(shardy__object_digest(image.data, image.len, &out->digest, err));
+    out->size = image.len;
+    if (!promise || !promise->has_digest) {
+        return SHARDY_OK;
+    }
+    out->verified = 1;
+    if (image.len != promise->size) {
+        return shardy__error(err, SHARDY_CHECKSUM, "manifest",
+            "\"%.300s\" has %zu bytes, %llu were published", ref, image.len,
+            (unsigned long long)promise->size);
+    }
+    if (memcmp(out->digest.bytes, promise->digest.bytes, SHARDY_SHA256_LEN) != 0) {
+        return shardy__error(err, SHARDY_CHECKSUM, "manifest",
+            "\"%.300s\" differs from the digest it was published with", ref);
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status check_prefix(
+    const manifest *m, shardy_bytes recorded_prefix, shardy_error *err)
+{
+    size_t len = strlen(m->s3_prefix);
+    while (len > 0 && m->s3_prefix[len - 1] == '/') {
+        len--;
+    }
+    if (recorded_prefix.data &&
+        (len != recorded_prefix.len || memcmp(m->s3_prefix, recorded_prefix.data, len) != 0)) {
+        return shardy__error(err, SHARDY_CORRUPT, "manifest",
+            "the pointer names a manifest of \"%.*s\", the manifest is of \"%.200s\"",
+            SHARDY_BYTES_FMT(recorded_prefix), m->s3_prefix);
+    }
+    return shardy__manifest_check_urls(m, err);
+}
+
+shardy_status shardy__catalog_load(const catalog *c, const char *ref, const manifest_promise *promise,
+    shardy_bytes recorded_prefix, loaded_manifest *out, shardy_error *err)
+{
+    memset(out, 0, sizeof *out);
+    shardy_buf image = {0};
+    shardy_status st = shardy__mstore_load(&c->manifests, ref, &image, err);
+    if (st != SHARDY_OK) {
+        return st;
+    }
+    snprintf(out->ref, sizeof out->ref, "%s", ref);
+    shardy_bytes bytes = shardy__bytes(image.data, image.len);
+    st = check_image(ref, promise, bytes, out, err);
+    if (st >= 0) {
+        st = shardy__manifest_parse(bytes, &out->manifest, err);
+    }
+    if (st >= 0) {
+        st = check_prefix(out->manifest, recorded_prefix, err);
+    }
+    shardy_buf_release(&image);
+    if (st < 0) {
+        shardy__manifest_free(out->manifest);
+        out->manifest = NULL;
+        return shardy__error_prefix(err, st, "%.300s", ref);
+    }
+    return SHARDY_OK;
+}
+
+shardy_status shardy__catalog_promise(
+    const catalog *c, const char *run_id, const char *ref, manifest_promise *out, shardy_error *err)
+{
+    memset(out, 0, sizeof *out);
+    fate f;
+    if (strlen(run_id) > SHARDY_RUN_ID_LEN_MAX) {
+        return SHARDY_OK; /* not a run of ours */
+    }
+    shardy_status st = shardy__fate_load(c->store, run_id, &f, err);
+    SHARDY_TRY(st);
+    if (st == SHARDY_OK && f.has_manifest && strcmp(f.manifest_ref, ref) == 0) {
+        out->has_digest = 1;
+        out->digest = f.manifest_digest;
+        out->size = f.manifest_size;
+    }
+    return SHARDY_OK;
+}
+
+shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_out,
+    shardy_etag *version_out, loaded_manifest *out, shardy_error *err)
+{
+    memset(out, 0, sizeof *out);
+    memset(pointer_out, 0, sizeof *pointer_out);
+    shardy_status st = shardy__mstore_load_current(&c->manifests, pointer_out, version_out, err);
+    if (st != SHARDY_OK) {
+        return st;
+    }
+    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    size_t prefix_len;
+    st = shardy__catalog_ref(pointer_out->manifest_ref, ref, &prefix_len, err);
+    if (st < 0) {
+        return shardy__error_as(err, SHARDY_CORRUPT);
+    }
+    manifest_promise promise = {
+        pointer_out->has_ours, pointer_out->manifest_digest, pointer_out->manifest_size};
+    if (!pointer_out->has_ours) {
+        SHARDY_TRY(shardy__catalog_promise(c, pointer_out->run_id, ref, &promise, err));
+    }
+    st = shardy__catalog_load(c, ref, &promise,
+        shardy__bytes(prefix_len ? pointer_out->manifest_ref : NULL, prefix_len), out, err);
+    if (st == SHARDY_NOT_FOUND) {
+        return shardy__error(err, promise.has_digest ? SHARDY_GONE : SHARDY_CORRUPT, "manifest",
+            "the pointer names \"%.300s\", which is not there", ref);
+    }
+    return st;
+}

@@ -1,0 +1,253 @@
+/* mstore_object.c: manifests and the pointer as objects of a store. */
+#include "mstore.h"
+
+#include "../base/alloc.h"
+#include "../base/arena.h"
+#include "../base/bytebuf.h"
+#include "../base/digest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIST_PAGE 1000u
+
+typedef struct object_mstore {
+    shardy_store *store;
+    char *pointer_key;
+    int32_t sync;
+} object_mstore;
+
+static shardy_status object_load_current(
+    void *store, shardy_manifest_current *current_out, shardy_error *err)
+{
+    object_mstore *m = store;
+    shardy_object_meta meta;
+    shardy_status st = shardy_store_get(m->store, m->pointer_key, 0, SHARDY_CURRENT_LEN_MAX + 1,
+        &current_out->body, &meta, err);
+    if (st == SHARDY_OK) {
+        current_out->version = meta.etag;
+    }
+    return st;
+}
+
+static shardy_status object_load(
+    void *store, const char *ref, shardy_buf *image_out, shardy_error *err)
+{
+    object_mstore *m = store;
+    shardy_object_meta meta;
+    shardy_status st = shardy_store_head(m->store, ref, &meta, err);
+    if (st != SHARDY_OK) {
+        return st;
+    }
+    if (meta.size > SHARDY_MANIFEST_LEN_MAX) {
+        return shardy__error(err, SHARDY_CORRUPT, "manifest",
+            "\"%.300s\" has %llu bytes, the limit is %u", ref, (unsigned long long)meta.size,
+            SHARDY_MANIFEST_LEN_MAX);
+    }
+    return shardy_store_get(m->store, ref, 0, SHARDY_READ_TO_END, image_out, &meta, err);
+}
+
+/* Entries being collected. */
+typedef struct list_builder {
+    arena arena;
+    shardy_manifest_entry *entries;
+    size_t count;
+    size_t room;
+} list_builder;
+
+static void list_dispose(shardy_manifest_list *list)
+{
+    list_builder *b = list->owner;
+    if (b) {
+        shardy__arena_free(&b->arena);
+        shardy__free(b->entries);
+        shardy__free(b);
+    }
+}
+
+static shardy_status list_add(list_builder *b, const char *key, shardy_error *err)
+{
+    size_t dir_len = strlen(MANIFEST_DIR);
+    size_t len = strlen(key);
+    const char *run_id;
+    size_t run_id_len;
+    int64_t us;
+    if (len <= dir_len + 1 || key[len - 1] != '/' ||
+        !shardy__manifest_dir_parse(
+            key + dir_len, len - dir_len - 1, &run_id, &run_id_len, &us)) {
+        return SHARDY_OK; /* something else: not ours to judge */
+    }
+    if (b->count == b->room) {
+        size_t room = b->room ? b->room * 2 : 64;
+        shardy_manifest_entry *entries = shardy__realloc(b->entries, room * sizeof *entries);
+        if (!entries) {
+            return shardy__error_nomem(err, "catalog");
+        }
+        b->entries = entries;
+        b->room = room;
+    }
+    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 16];
+    snprintf(ref, sizeof ref, "%.*s" MANIFEST_NAME, (int)(len - 1), key);
+    shardy_manifest_entry *e = &b->entries[b->count];
+    e->ref = shardy__arena_strdup(&b->arena, ref);
+    e->run_id = shardy__arena_strndup(&b->arena, run_id, run_id_len);
+    e->published_us = us;
+    if (!e->ref || !e->run_id) {
+        return shardy__error_nomem(err, "catalog");
+    }
+    b->count++;
+    return SHARDY_OK;
+}
+
+/* Newest first; of the same time, in order of their names, as the reference lists them. */
+static int compare_entries(const void *a, const void *b)
+{
+    const shardy_manifest_entry *x = a;
+    const shardy_manifest_entry *y = b;
+    if (x->published_us != y->published_us) {
+        return x->published_us > y->published_us ? -1 : 1;
+    }
+    return strcmp(x->ref, y->ref);
+}
+
+static shardy_status list_all(object_mstore *m, list_builder *b, shardy_error *err)
+{
+    char *token = NULL;
+    shardy_status st = SHARDY_OK;
+    do {
+        shardy_store_page page = {0};
+        st = shardy_store_list(m->store, MANIFEST_DIR, '/', token, LIST_PAGE, &page, err);
+        shardy__free(token);
+        token = NULL;
+        for (size_t i = 0; st >= 0 && i < page.count; i++) {
+            if (page.entries[i].is_prefix) {
+                st = list_add(b, page.entries[i].key, err);
+            }
+        }
+        if (st >= 0 && page.next_token) {
+            token = shardy__strdup(page.next_token);
+            st = token ? SHARDY_OK : shardy__error_nomem(err, "catalog");
+        }
+        shardy_store_page_dispose(&page);
+    } while (st >= 0 && token);
+    shardy__free(token);
+    return st;
+}
+
+static shardy_status object_list(
+    void *store, size_t limit, shardy_manifest_list *list_out, shardy_error *err)
+{
+    list_builder *b = shardy__calloc(1, sizeof *b);
+    if (!b) {
+        return shardy__error_nomem(err, "catalog");
+    }
+    shardy__arena_init(&b->arena);
+    list_out->owner = b;
+    list_out->dispose = list_dispose;
+    shardy_status st = list_all(store, b, err);
+    if (st < 0) {
+        shardy__manifest_list_dispose(list_out);
+        return st;
+    }
+    if (b->count > 1) {
+        qsort(b->entries, b->count, sizeof *b->entries, compare_entries);
+    }
+    list_out->entries = b->entries;
+    list_out->count = b->count < limit ? b->count : limit;
+    return SHARDY_OK;
+}
+
+static shardy_status put_object(object_mstore *m, const char *key, shardy_bytes body,
+    int32_t condition, const char *etag, const char *content_type, shardy_etag *version_out,
+    shardy_error *err)
+{
+    shardy_store_put put = {0};
+    put.key = shardy__bytes(key, strlen(key));
+    put.condition = condition;
+    put.sync = m->sync;
+    put.etag = etag;
+    put.body = body;
+    put.content_type = content_type;
+    shardy_object_meta meta;
+    memset(&meta, 0, sizeof meta);
+    SHARDY_TRY(shardy_store_put_object(m->store, &put, &meta, err));
+    if (version_out) {
+        *version_out = meta.etag;
+    }
+    return SHARDY_OK;
+}
+
+/* A manifest of more than one chunk has its list of chunk digests beside it, written first: a manifest that is there is
+ * complete. */
+static shardy_status object_add(
+    void *store, const char *ref, shardy_bytes image, shardy_error *err)
+{
+    object_mstore *m = store;
+    if (shardy__chunk_count(image.len) > 1) {
+        chunk_digest d;
+        sha256 digest;
+        char key[SHARDY_OBJECT_KEY_LEN_MAX + 16];
+        snprintf(key, sizeof key, "%s.sums", ref);
+        shardy__chunk_digest_init(&d);
+        shardy_status st = shardy__chunk_digest_add(&d, image.data, image.len, err);
+        if (st >= 0) {
+            st = shardy__chunk_digest_finish(&d, &digest, err);
+        }
+        if (st >= 0) {
+            st = put_object(m, key, shardy__bytes(d.sums, d.count * sizeof *d.sums),
+                SHARDY_PUT_ALWAYS, NULL, "application/octet-stream", NULL, err);
+        }
+        shardy__chunk_digest_free(&d);
+        SHARDY_TRY(st);
+    }
+    return put_object(m, ref, image, SHARDY_PUT_IF_ABSENT, NULL, "application/x-sqlite3", NULL, err);
+}
+
+static shardy_status object_set_current(void *store, shardy_bytes body,
+    const shardy_etag *expected, shardy_etag *version_out, shardy_error *err)
+{
+    object_mstore *m = store;
+    int32_t condition = expected->text[0] ? SHARDY_PUT_IF_MATCH : SHARDY_PUT_IF_ABSENT;
+    shardy_status st = put_object(m, m->pointer_key, body, condition, expected->text,
+        POINTER_CONTENT_TYPE, version_out, err);
+    return st == SHARDY_EXISTS ? shardy__error_as(err, SHARDY_CONFLICT) : st;
+}
+
+static void object_close(void *store)
+{
+    object_mstore *m = store;
+    shardy__free(m->pointer_key);
+    shardy__free(m);
+}
+
+static const shardy_manifest_store_ops object_ops = {
+    .abi = SHARDY_MANIFEST_STORE_ABI,
+    .struct_size = sizeof(shardy_manifest_store_ops),
+    .name = "object",
+    .load_current = object_load_current,
+    .load = object_load,
+    .list = object_list,
+    .add = object_add,
+    .set_current = object_set_current,
+    .close = object_close,
+};
+
+shardy_status shardy__mstore_open_object(
+    shardy_store *store, const char *pointer_key, int32_t sync, mstore *out, shardy_error *err)
+{
+    memset(out, 0, sizeof *out);
+    object_mstore *m = shardy__calloc(1, sizeof *m);
+    char *key = shardy__strdup(pointer_key);
+    if (!m || !key) {
+        shardy__free(key);
+        shardy__free(m);
+        return shardy__error_nomem(err, "catalog");
+    }
+    m->store = store;
+    m->pointer_key = key;
+    m->sync = sync;
+    out->ops = &object_ops;
+    out->state = m;
+    return SHARDY_OK;
+}

@@ -1,0 +1,33 @@
+/* pointer.h: the document `_CURRENT` (formats.md, section 2). */
+#ifndef SHARDY_CATALOG_POINTER_H
+#define SHARDY_CATALOG_POINTER_H
+
+#include "../base/digest.h"
+#include "../base/error.h"
+
+#include <shardyfusion/limits.h>
+
+#define POINTER_KEY             "_CURRENT"
+#define POINTER_CONTENT_TYPE    "application/json"
+#define POINTER_FORMAT_VERSION  1
+#define POINTER_NONCE_LEN       32u
+
+typedef struct pointer {
+    char manifest_ref[SHARDY_URL_LEN_MAX + 1];
+    char manifest_content_type[128];
+    char run_id[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    int64_t updated_us;
+    /* The member "shardyfusion": absent (has_ours 0) when the reference wrote the pointer. */
+    int32_t has_ours;
+    uint64_t generation;
+    sha256 manifest_digest;
+    uint64_t manifest_size;
+    char nonce[POINTER_NONCE_LEN + 1];
+} pointer;
+
+/* Statuses: OK; CORRUPT (what is missing or wrong); NOMEM. */
+shardy_status shardy__pointer_parse(shardy_bytes text, pointer *out, shardy_error *err);
+/* Ownership: release *text_out. */
+shardy_status shardy__pointer_render(const pointer *p, shardy_buf *text_out, shardy_error *err);
+
+#endif

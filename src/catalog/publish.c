@@ -1,0 +1,344 @@
+/* publish.c: how a snapshot becomes current. One fate object per run decides between a writer, rollbacks and cleanups;
+ * it and the pointer are changed by compare-and-swap only, so clocks and leases play no part in safety. The model is in
+ * tests/model/publish_cleanup.pml; its names stand at the steps here. */
+#include "catalog.h"
+
+#include "../base/bytebuf.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define REMOVE_PAGE 500u
+
+static shardy_status list_any(
+    const catalog *c, const char *prefix, int32_t *found_out, shardy_error *err)
+{
+    shardy_store_page page = {0};
+    *found_out = 0;
+    SHARDY_TRY(shardy_store_list(c->store, prefix, 0, NULL, 1, &page, err));
+    *found_out = page.count > 0;
+    shardy_store_page_dispose(&page);
+    return SHARDY_OK;
+}
+
+static shardy_status manifest_of_run(
+    const catalog *c, const char *run_id, int32_t *found_out, shardy_error *err)
+{
+    shardy_manifest_list list;
+    *found_out = 0;
+    SHARDY_TRY(shardy__mstore_list(&c->manifests, SHARDY_HISTORY_LIMIT_MAX, &list, err));
+    for (size_t i = 0; i < list.count; i++) {
+        *found_out |= strcmp(list.entries[i].run_id, run_id) == 0;
+    }
+    shardy__manifest_list_dispose(&list);
+    return SHARDY_OK;
+}
+
+static shardy_status taken(const char *run_id, const char *by, shardy_error *err)
+{
+    return shardy__error(
+        err, SHARDY_EXISTS, "publish", "the run id \"%.128s\" is taken: there is %s", run_id, by);
+}
+
+shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const char *shard_prefix,
+    const char *writer, publish_run *run, shardy_error *err)
+{
+    memset(run, 0, sizeof *run);
+    char prefix[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    int32_t found;
+    snprintf(prefix, sizeof prefix, "%s/run_id=%s/", shard_prefix, run_id);
+    SHARDY_TRY(list_any(c, prefix, &found, err));
+    if (found) {
+        return taken(run_id, "a shard of it", err);
+    }
+    SHARDY_TRY(manifest_of_run(c, run_id, &found, err));
+    if (found) {
+        return taken(run_id, "a manifest of it", err);
+    }
+    /* model: fate[r] = W, If-None-Match */
+    snprintf(run->fate.run_id, sizeof run->fate.run_id, "%s", run_id);
+    snprintf(run->fate.writer, sizeof run->fate.writer, "%s", writer);
+    run->fate.state = FATE_WRITING;
+    shardy_status st = shardy__fate_create(c->context, c->store, &run->fate, err);
+    if (st == SHARDY_EXISTS) {
+        return taken(run_id, "a fate of it", err);
+    }
+    SHARDY_TRY(st);
+    /* model: seen = curver */
+    pointer now;
+    st = shardy__mstore_load_current(&c->manifests, &now, &run->seen, err);
+    if (st == SHARDY_CORRUPT && run->seen.text[0]) {
+        st = SHARDY_OK; /* a damaged pointer does not stop anybody from publishing a good one */
+        run->has_current = 1;
+    } else if (st == SHARDY_OK) {
+        run->has_current = 1;
+        run->generation = now.has_ours ? now.generation : 0;
+    }
+    if (st < 0) {
+        shardy_error ignored;
+        shardy__fate_change(c->context, c->store, &run->fate, FATE_CONDEMNED, &ignored);
+    }
+    return st < 0 ? st : SHARDY_OK;
+}
+
+static void fill_pointer(
+    const catalog *c, const fate *f, const char *manifest_ref, uint64_t generation, pointer *p)
+{
+    memset(p, 0, sizeof *p);
+    snprintf(p->manifest_ref, sizeof p->manifest_ref, "%s", manifest_ref);
+    snprintf(p->manifest_content_type, sizeof p->manifest_content_type, "%s",
+        SHARDY_MANIFEST_CONTENT_TYPE);
+    snprintf(p->run_id, sizeof p->run_id, "%s", f->run_id);
+    p->updated_us = shardy__wall_us(c->context);
+    p->generation = generation;
+    if (f->has_manifest) {
+        p->has_ours = 1;
+        p->manifest_digest = f->manifest_digest;
+        p->manifest_size = f->manifest_size;
+        shardy__rand_hex32(c->context, p->nonce);
+    }
+}
+
+/* The fate was not as we left it: tells whether a cleanup has condemned the run. */
+static shardy_status explain_fate(
+    const catalog *c, const char *run_id, shardy_status st, shardy_error *err)
+{
+    fate now;
+    shardy_error ignored;
+    if (st == SHARDY_CONFLICT && shardy__fate_load(c->store, run_id, &now, &ignored) == SHARDY_OK &&
+        now.state == FATE_CONDEMNED) {
+        return shardy__error(err, SHARDY_FENCED, "publish",
+            "run \"%.128s\" was condemned by a cleanup and cannot publish", run_id);
+    }
+    return st;
+}
+
+shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const char *ref,
+    const char *manifest_ref, shardy_bytes image, shardy_error *err)
+{
+    fate *f = &run->fate;
+    f->has_manifest = 1;
+    snprintf(f->manifest_ref, sizeof f->manifest_ref, "%s", ref);
+    SHARDY_TRY(shardy__object_digest(image.data, image.len, &f->manifest_digest, err));
+    f->manifest_size = image.len;
+    /* model: cas_fate(r, v, P) */
+    shardy_status st = shardy__fate_change(c->context, c->store, f, FATE_PUBLISHING, err);
+    if (st < 0) {
+        return explain_fate(c, f->run_id, st, err);
+    }
+    /* model: man[r] = 1 */
+    SHARDY_TRY(shardy__mstore_add(&c->manifests, ref, image, err));
+    /* model: curver == seen -> cur = r */
+    pointer p;
+    fill_pointer(c, f, manifest_ref, run->generation + 1, &p);
+    run->pointer_tried = 1;
+    st = shardy__mstore_set_current(&c->manifests, &p, &run->seen, err);
+    if (st < 0 && st != SHARDY_CONFLICT) {
+        return st; /* not known to have failed: the fate stays PUBLISHING, which no cleanup touches */
+    }
+    /* model: cas_fate(r, v, D), also after a lost pointer write */
+    shardy_error ignored;
+    if (shardy__fate_change(c->context, c->store, f, FATE_PUBLISHED, &ignored) < 0) {
+        shardy__log(c->context, SHARDY_LOG_WARN, "publish",
+            "run \"%s\" is published, but its fate could not be marked so: %s", f->run_id,
+            ignored.message);
+    }
+    if (st >= 0) {
+        shardy__count(c->context, SHARDY_METRIC_PUBLISHES, 1);
+    }
+    return st;
+}
+
+shardy_status shardy__catalog_remove_prefix(
+    const catalog *c, const char *prefix, uint64_t *removed_out, shardy_error *err)
+{
+    shardy_status first = SHARDY_OK;
+    uint64_t removed = 0;
+    for (;;) {
+        shardy_store_page page = {0};
+        shardy_bytes keys[REMOVE_PAGE];
+        int32_t results[REMOVE_PAGE];
+        shardy_status st = shardy_store_list(c->store, prefix, 0, NULL, REMOVE_PAGE, &page, err);
+        if (st < 0) {
+            first = st;
+            break;
+        }
+        for (size_t i = 0; i < page.count; i++) {
+            keys[i] = shardy__bytes(page.entries[i].key, strlen(page.entries[i].key));
+        }
+        size_t count = page.count;
+        st = count ? shardy_store_remove(c->store, keys, count, results, err) : SHARDY_OK;
+        shardy_store_page_dispose(&page);
+        if (st < 0) {
+            first = st;
+            break; /* the same page would come again */
+        }
+        removed += count;
+        if (count == 0) {
+            break;
+        }
+    }
+    if (removed_out) {
+        *removed_out = removed;
+    }
+    return first;
+}
+
+void shardy__publish_abandon(
+    const catalog *c, publish_run *run, const char *shard_prefix, const char *ref)
+{
+    shardy_error err;
+    char prefix[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    fate *f = &run->fate;
+    if (run->pointer_tried || f->state == FATE_PUBLISHED || f->state == FATE_CONDEMNED) {
+        return;
+    }
+    /* A writer may condemn its own run also from PUBLISHING as long as it has not begun to write the pointer; a rollback that took
+     * the run over has changed the fate, and then this fails. */
+    if (shardy__fate_change(c->context, c->store, f, FATE_CONDEMNED, &err) < 0) {
+        shardy__log(c->context, SHARDY_LOG_WARN, "publish",
+            "run \"%s\" failed and could not be condemned, its shards stay: %s", f->run_id,
+            err.message);
+        return;
+    }
+    shardy_status st = SHARDY_OK;
+    if (ref) {
+        shardy_bytes key = shardy__bytes(ref, strlen(ref));
+        int32_t result;
+        st = shardy_store_remove(c->store, &key, 1, &result, &err);
+    }
+    snprintf(prefix, sizeof prefix, "%.300s/run_id=%.700s/", shard_prefix, f->run_id);
+    if (st >= 0) {
+        st = shardy__catalog_remove_prefix(c, prefix, NULL, &err);
+    }
+    if (st < 0) {
+        shardy__log(c->context, SHARDY_LOG_WARN, "publish",
+            "some objects of the failed run \"%s\" could not be removed: %s", f->run_id,
+            err.message);
+    }
+}
+
+/* --- rollback ------------------------------------------------------------------------------------------ */
+
+/* The fate of the target as this rollback may take it: `took` when it was left in PUBLISHING. */
+static shardy_status target_fate(const catalog *c, const char *run_id, const char *ref,
+    const loaded_manifest *target, fate *f, int32_t *took_out, shardy_error *err)
+{
+    *took_out = 0;
+    shardy_status st = shardy__fate_load(c->store, run_id, f, err);
+    if (st == SHARDY_NOT_FOUND) {
+        /* A run of the reference: adopted in the state in which it was found. */
+        memset(f, 0, sizeof *f);
+        snprintf(f->run_id, sizeof f->run_id, "%s", run_id);
+        snprintf(f->writer, sizeof f->writer, "reference");
+        snprintf(f->manifest_ref, sizeof f->manifest_ref, "%s", ref);
+        f->state = FATE_PUBLISHED;
+        f->has_manifest = 1;
+        f->manifest_digest = target->digest;
+        f->manifest_size = target->size;
+        return shardy__fate_create(c->context, c->store, f, err);
+    }
+    SHARDY_TRY(st);
+    switch (f->state) {
+    case FATE_PUBLISHED:
+        return SHARDY_OK;
+    case FATE_PUBLISHING:
+        *took_out = 1;
+        return SHARDY_OK;
+    case FATE_CONDEMNED:
+        return shardy__error(err, SHARDY_GONE, "rollback",
+            "run \"%.128s\" was condemned by a cleanup: its shards are gone or going", run_id);
+    default:
+        return shardy__error(err, SHARDY_INVALID, "rollback",
+            "run \"%.128s\" is still being written", run_id);
+    }
+}
+
+/* The URL under which the pointer names a manifest: the prefix that the manifest records. */
+static void published_ref(const manifest *m, const char *ref, char out[SHARDY_URL_LEN_MAX + 1])
+{
+    size_t len = strlen(m->s3_prefix);
+    while (len > 0 && m->s3_prefix[len - 1] == '/') {
+        len--;
+    }
+    snprintf(out, SHARDY_URL_LEN_MAX + 1, "%.*s/%s", (int)len, m->s3_prefix, ref);
+}
+
+static shardy_status move_pointer(const catalog *c, const loaded_manifest *target,
+    const shardy_etag *seen, uint64_t generation, shardy_error *err)
+{
+    fate f;
+    int32_t took;
+    const char *run_id = target->manifest->run_id;
+    SHARDY_TRY(target_fate(c, run_id, target->ref, target, &f, &took, err));
+    /* model: cas_fate(t, v, P) */
+    shardy_status st = shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHING, err);
+    if (st < 0) {
+        return explain_fate(c, run_id, st, err);
+    }
+    /* model: curver == seen -> cur = t */
+    char url[SHARDY_URL_LEN_MAX + 1];
+    pointer p;
+    published_ref(target->manifest, target->ref, url);
+    fill_pointer(c, &f, url, generation + 1, &p);
+    st = shardy__mstore_set_current(&c->manifests, &p, seen, err);
+    /* model: took && !ok -> goto out. After a take-over another holder may still hold an older `seen`: only a pointer write of
+     * ours, which makes that one stale, allows leaving PUBLISHING. */
+    if (st < 0 && (took || st != SHARDY_CONFLICT)) {
+        return st;
+    }
+    /* model: cas_fate(t, v, D) */
+    shardy_error ignored;
+    if (shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHED, &ignored) < 0) {
+        shardy__log(c->context, SHARDY_LOG_WARN, "publish",
+            "rolled back to run \"%s\", but its fate could not be marked so: %s", run_id,
+            ignored.message);
+    }
+    if (st >= 0) {
+        shardy__count(c->context, SHARDY_METRIC_ROLLBACKS, 1);
+    }
+    return st;
+}
+
+shardy_status shardy__publish_rollback(const catalog *c, const char *ref, shardy_error *err)
+{
+    /* model: seen = curver */
+    pointer now;
+    shardy_etag seen;
+    shardy_status st = shardy__mstore_load_current(&c->manifests, &now, &seen, err);
+    uint64_t generation = st == SHARDY_OK && now.has_ours ? now.generation : 0;
+    if (st < 0 && !(st == SHARDY_CORRUPT && seen.text[0])) {
+        return st;
+    }
+    /* model: man[t] -> skip, else goto out */
+    manifest_promise promise;
+    const char *run_id;
+    size_t run_id_len;
+    int64_t us;
+    size_t dir = strlen(MANIFEST_DIR);
+    size_t name = strlen(MANIFEST_NAME);
+    if (strlen(ref) <= dir + name ||
+        !shardy__manifest_dir_parse(
+            ref + dir, strlen(ref) - dir - name, &run_id, &run_id_len, &us)) {
+        return shardy__error(
+            err, SHARDY_INVALID, "rollback", "\"%.300s\" is not the ref of a manifest", ref);
+    }
+    char id[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    snprintf(id, sizeof id, "%.*s", (int)run_id_len, run_id);
+    SHARDY_TRY(shardy__catalog_promise(c, id, ref, &promise, err));
+    loaded_manifest target;
+    st = shardy__catalog_load(c, ref, &promise, shardy__bytes(NULL, 0), &target, err);
+    if (st == SHARDY_NOT_FOUND) {
+        return shardy__error(
+            err, SHARDY_INVALID, "rollback", "there is no manifest \"%.300s\"", ref);
+    }
+    SHARDY_TRY(st);
+    if (strcmp(target.manifest->run_id, id) != 0) {
+        st = shardy__error(err, SHARDY_CORRUPT, "rollback",
+            "the manifest \"%.300s\" is of the run \"%.128s\"", ref, target.manifest->run_id);
+    } else {
+        st = move_pointer(c, &target, &seen, generation, err);
+    }
+    shardy__manifest_free(target.manifest);
+    return st;
+}

@@ -1,0 +1,227 @@
+#include "shard_file.h"
+
+#include "../base/alloc.h"
+
+#include <shardyfusion/limits.h>
+#include <shardyfusion/reader.h>
+
+#include <string.h>
+
+/* --- writing ------------------------------------------------------------------------------------------- */
+
+static shardy_status write_sink(
+    void *user, uint64_t offset, const void *data, size_t len, shardy_error *err)
+{
+    shard_file_writer *w = user;
+    return shardy__file_write_at(w->fd, offset, data, len, err);
+}
+
+shardy_status shardy__shard_file_create(shard_file_writer *w, const shardy_engine_writer_spec *spec,
+    uint32_t page_size, const btree_object *objects, size_t object_count, shardy_error *err)
+{
+    memset(w, 0, sizeof *w);
+    w->fd = -1;
+    w->sync = spec->sync;
+    SHARDY_TRY(shardy__path_join(spec->scratch_dir, SHARD_FILE_NAME, &w->path, err));
+    SHARDY_TRY(shardy__file_create(w->path, 0666, &w->fd, err));
+    btree_writer_options options;
+    shardy__btree_writer_options_init(&options);
+    options.page_size = page_size;
+    options.sink.write = write_sink;
+    options.sink.user = w;
+    options.objects = objects;
+    options.object_count = object_count;
+    return shardy__btree_writer_open(&options, &w->btree, err);
+}
+
+shardy_status shardy__shard_file_put(
+    shard_file_writer *w, const shardy_engine_rows *rows, shardy_error *err)
+{
+    for (size_t i = 0; i < rows->count; i++) {
+        SHARDY_TRY(shardy__btree_put_kv(w->btree, 0, rows->keys[i], rows->values[i], err));
+    }
+    return SHARDY_OK;
+}
+
+shardy_status shardy__shard_file_finish(
+    shard_file_writer *w, shardy_engine_files *files_out, shardy_error *err)
+{
+    SHARDY_TRY(shardy__btree_writer_finish(w->btree, &w->stats, err));
+    if (w->sync) {
+        SHARDY_TRY(shardy__file_sync(w->fd, err));
+    }
+    w->file.name = SHARD_FILE_NAME;
+    w->file.path = w->path;
+    w->file.content_type = SHARD_FILE_CONTENT_TYPE;
+    w->file.size = w->stats.size;
+    w->file.sums = (const uint8_t *)w->stats.sums;
+    w->file.sum_count = w->stats.sum_count;
+    files_out->files = &w->file;
+    files_out->count = 1;
+    return SHARDY_OK;
+}
+
+void shardy__shard_file_close_writer(shard_file_writer *w)
+{
+    shardy__btree_writer_close(w->btree);
+    if (w->fd >= 0) {
+        shardy__file_close(w->fd);
+    }
+    shardy__free(w->path);
+    memset(w, 0, sizeof *w);
+    w->fd = -1;
+}
+
+/* --- reading ------------------------------------------------------------------------------------------- */
+
+static const shardy_object_digest *find_digest(
+    const shardy_engine_reader_spec *spec, const char *path)
+{
+    for (size_t i = 0; i < spec->digest_count; i++) {
+        if (strcmp(spec->digests[i].path, path) == 0) {
+            return &spec->digests[i];
+        }
+    }
+    return NULL;
+}
+
+static shardy_status open_source(
+    shard_file *f, const shardy_engine_reader_spec *spec, const char *path, shardy_error *err)
+{
+    page_source_options options;
+    shardy__page_source_options_init(&options);
+    options.io = spec->io == SHARDY_IO_PREAD ? PAGE_IO_PREAD : PAGE_IO_AUTO;
+    sha256 digest;
+    if (spec->verified) {
+        const shardy_object_digest *expected = find_digest(spec, path);
+        if (!expected) {
+            return shardy__error(err, SHARDY_CORRUPT, "manifest",
+                "no digest is recorded for \"%.300s\", but the snapshot has digests", path);
+        }
+        memcpy(digest.bytes, expected->sha256, sizeof digest.bytes);
+        options.digest = &digest;
+        options.size = expected->size;
+    }
+    shardy_status st =
+        shardy__page_source_open_object(spec->store, path, &options, &f->source, err);
+    if (st == SHARDY_NOT_FOUND) {
+        return shardy__error(err, SHARDY_GONE, "read", "there is no object \"%.300s\"", path);
+    }
+    return st;
+}
+
+/* Checks that kv is what it has to be: a table WITHOUT ROWID whose key is k alone, with a column v. */
+static shardy_status find_kv(shard_file *f, shardy_error *err)
+{
+    const schema_object *table = NULL;
+    shardy_status st = shardy__btree_table(f->btree, "kv", &f->kv, &table, err);
+    if (st < 0) {
+        return st;
+    }
+    int32_t k = st == SHARDY_OK ? shardy__schema_column(table, "k") : -1;
+    int32_t v = st == SHARDY_OK ? shardy__schema_column(table, "v") : -1;
+    if (k < 0 || v < 0 || f->kv.kind != BTREE_INDEX || table->key_fields != 1 ||
+        table->columns[k].field != 0) {
+        return shardy__error(err, SHARDY_CORRUPT, "sqlite",
+            "there is no table kv (k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID");
+    }
+    f->value_field = table->columns[v].field;
+    return SHARDY_OK;
+}
+
+shardy_status shardy__shard_file_open(
+    shard_file *f, const shardy_engine_reader_spec *spec, shardy_error *err)
+{
+    memset(f, 0, sizeof *f);
+    char path[SHARDY_OBJECT_KEY_LEN_MAX + sizeof "/" SHARD_FILE_NAME];
+    size_t len = strlen(spec->shard_path);
+    if (len > SHARDY_OBJECT_KEY_LEN_MAX) {
+        return shardy__error(err, SHARDY_INVALID, "engine", "the shard path is too long");
+    }
+    memcpy(path, spec->shard_path, len);
+    memcpy(path + len, "/" SHARD_FILE_NAME, sizeof "/" SHARD_FILE_NAME);
+    SHARDY_TRY(open_source(f, spec, path, err));
+    shardy_status st = shardy__btree_open_take(f->source, &f->btree, err);
+    if (st < 0) {
+        f->source = NULL;
+    } else {
+        st = find_kv(f, err);
+    }
+    if (st < 0) {
+        shardy__shard_file_close(f);
+        return shardy__error_prefix(err, st, "%.300s", path);
+    }
+    return SHARDY_OK;
+}
+
+void shardy__shard_file_close(shard_file *f)
+{
+    shardy__btree_close(f->btree); /* closes the source */
+    memset(f, 0, sizeof *f);
+}
+
+shardy_status shardy__shard_file_get(
+    const shard_file *f, shardy_bytes key, shardy_buf *value_out, shardy_error *err)
+{
+    btree_key wanted = {RECORD_BLOB, 0, key.data, key.len};
+    return shardy__btree_get(&f->kv, &wanted, f->value_field, value_out, err);
+}
+
+static void release_hold(shardy_buf *buf)
+{
+    shardy__page_hold_drop(buf->owner, 1);
+}
+
+shardy_status shardy__shard_file_get_many(
+    const shard_file *f, shardy_engine_get *request, shardy_error *err)
+{
+    memset(&request->hold, 0, sizeof request->hold);
+    btree_result *results = shardy__calloc(request->count, sizeof *results);
+    if (!results) {
+        return shardy__error_nomem(err, "engine");
+    }
+    shardy_status st = shardy__btree_get_many(
+        &f->kv, RECORD_BLOB, request->keys, request->count, f->value_field, results, err);
+    if (st >= 0) {
+        for (size_t i = 0; i < request->count; i++) {
+            request->values_out[i] = results[i].value;
+            request->statuses_out[i] = results[i].status;
+        }
+        request->hold.owner = shardy__page_source_hold(f->source, 1);
+        request->hold.release = release_hold;
+    }
+    shardy__free(results);
+    return st < 0 ? st : SHARDY_OK;
+}
+
+shardy_status shardy__shard_file_scan(const shard_file *f,
+    shardy_status (*next)(void *user, const shardy_engine_row *row, shardy_error *err), void *user,
+    shardy_error *err)
+{
+    btree_walk walk;
+    shardy__btree_walk_init(&walk, &f->kv);
+    shardy__btree_walk_first(&walk);
+    shardy_status st;
+    while ((st = shardy__btree_walk_run(&walk, err)) == SHARDY_OK) {
+        record_value values[8];
+        memset(values, 0, sizeof values);
+        st = shardy__btree_walk_record(
+            &walk, (size_t)SHARDY_VALUE_LEN_MAX + SHARDY_KEY_LEN_MAX + 64, values, 8, err);
+        if (st >= 0 && (values[0].type != RECORD_BLOB || f->value_field >= 8 ||
+                           (values[f->value_field].type != RECORD_BLOB &&
+                               values[f->value_field].type != RECORD_TEXT))) {
+            st = shardy__error(err, SHARDY_CORRUPT, "sqlite", "a row of kv is not (blob, blob)");
+        }
+        if (st >= 0) {
+            shardy_engine_row row = {{values[0].data, values[0].len},
+                {values[f->value_field].data, values[f->value_field].len}};
+            st = next(user, &row, err);
+        }
+        if (st != SHARDY_OK) {
+            break;
+        }
+        shardy__btree_walk_next(&walk);
+    }
+    shardy__btree_walk_end(&walk);
+    return st;
+}

@@ -1,0 +1,60 @@
+/* shard_file.h: the file of a shard that is one SQLite database, for the engines that have one. */
+#ifndef SHARDY_ENGINE_SHARD_FILE_H
+#define SHARDY_ENGINE_SHARD_FILE_H
+
+#include "../base/fs.h"
+#include "../sqlitefile/btree_read.h"
+#include "../sqlitefile/btree_write.h"
+
+#include <shardyfusion/sys/engine.h>
+
+#define SHARD_FILE_NAME         "shard.db"
+#define SHARD_FILE_CONTENT_TYPE "application/x-sqlite3"
+
+/* Schema text of the key-value table, as the reference's files have it (formats.md 5.1). */
+#define SHARD_FILE_KV_SQL "CREATE TABLE kv (k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID"
+
+/* A database file that is being written in a scratch directory. */
+typedef struct shard_file_writer {
+    char *path;
+    int fd;
+    int32_t sync;
+    btree_writer *btree;
+    btree_file_stats stats;
+    shardy_engine_file file;
+} shard_file_writer;
+
+/* Statuses: OK, INVALID, EXISTS, NO_SPACE, IO, NOMEM. Close it in any case. */
+shardy_status shardy__shard_file_create(shard_file_writer *w, const shardy_engine_writer_spec *spec,
+    uint32_t page_size, const btree_object *objects, size_t object_count, shardy_error *err);
+/* Appends rows to the key-value table, which is object 0. */
+shardy_status shardy__shard_file_put(
+    shard_file_writer *w, const shardy_engine_rows *rows, shardy_error *err);
+shardy_status shardy__shard_file_finish(
+    shard_file_writer *w, shardy_engine_files *files_out, shardy_error *err);
+void shardy__shard_file_close_writer(shard_file_writer *w);
+
+/* A database file that is being read. */
+typedef struct shard_file {
+    btree_file *btree;
+    page_source *source;
+    btree_tree kv;
+    uint32_t value_field; /* of column v in the records of kv */
+} shard_file;
+
+/* Opens the file of a shard with its digest, and its table kv.
+ * Statuses: OK; GONE (there is no such object); CORRUPT, CHECKSUM, UNSUPPORTED, IO, EXHAUSTED, NOMEM. */
+shardy_status shardy__shard_file_open(
+    shard_file *f, const shardy_engine_reader_spec *spec, shardy_error *err);
+void shardy__shard_file_close(shard_file *f);
+
+/* The parts of the engine contract that are about kv alone. */
+shardy_status shardy__shard_file_get(
+    const shard_file *f, shardy_bytes key, shardy_buf *value_out, shardy_error *err);
+shardy_status shardy__shard_file_get_many(
+    const shard_file *f, shardy_engine_get *request, shardy_error *err);
+shardy_status shardy__shard_file_scan(const shard_file *f,
+    shardy_status (*next)(void *user, const shardy_engine_row *row, shardy_error *err), void *user,
+    shardy_error *err);
+
+#endif

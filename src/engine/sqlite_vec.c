@@ -1,0 +1,194 @@
+/* sqlite_vec.c: the engine "sqlite-vec": key-value records and a vec0 index in one SQLite file (formats.md, section 6). */
+#include "engine.h"
+#include "vec_search.h"
+#include "vec_tables.h"
+
+#include "../base/alloc.h"
+
+#include <string.h>
+
+static shardy_status vec_writer_new(
+    const shardy_engine_writer_spec *spec, void **writer_out, shardy_error *err)
+{
+    *writer_out = NULL;
+    if (spec->dim == 0) {
+        return shardy__error(err, SHARDY_INVALID, "engine",
+            "the engine \"sqlite-vec\" needs the dimension of the vectors");
+    }
+    vec_writer *w = shardy__calloc(1, sizeof *w);
+    if (!w) {
+        return shardy__error_nomem(err, "engine");
+    }
+    shardy_status st = shardy__vec_writer_open(w, spec, err);
+    if (st < 0) {
+        shardy__vec_writer_close(w);
+        shardy__free(w);
+        return st;
+    }
+    *writer_out = w;
+    return SHARDY_OK;
+}
+
+static shardy_status vec_put(void *writer, const shardy_engine_rows *rows, shardy_error *err)
+{
+    vec_writer *w = writer;
+    return shardy__shard_file_put(&w->file, rows, err);
+}
+
+static shardy_status vec_add(void *writer, const shardy_engine_vectors *vectors, shardy_error *err)
+{
+    return shardy__vec_writer_add(writer, vectors, err);
+}
+
+static shardy_status vec_finish_writer(
+    void *writer, shardy_engine_files *files_out, shardy_error *err)
+{
+    return shardy__vec_writer_finish(writer, files_out, err);
+}
+
+static void vec_writer_delete(void *writer)
+{
+    if (writer) {
+        shardy__vec_writer_close(writer);
+        shardy__free(writer);
+    }
+}
+
+/* --- reading ------------------------------------------------------------------------------------------- */
+
+static shardy_status vec_reader_open(
+    const shardy_engine_reader_spec *spec, void **reader_out, shardy_error *err)
+{
+    *reader_out = NULL;
+    vec_tables *t = shardy__calloc(1, sizeof *t);
+    if (!t) {
+        return shardy__error_nomem(err, "engine");
+    }
+    shardy_status st = shardy__vec_tables_open(t, spec, err);
+    if (st < 0) {
+        shardy__free(t);
+        return st;
+    }
+    *reader_out = t;
+    return SHARDY_OK;
+}
+
+static shardy_status vec_get_now(
+    void *reader, shardy_bytes key, shardy_buf *value_out, shardy_error *err)
+{
+    const vec_tables *t = reader;
+    return shardy__shard_file_get(&t->file, key, value_out, err);
+}
+
+/* An operation is a batch of look-ups or a search. */
+typedef struct vec_op {
+    shardy_engine_get *get;
+    vec_search *search;
+} vec_op;
+
+static shardy_status new_op(vec_op **op_out, shardy_error *err)
+{
+    *op_out = shardy__calloc(1, sizeof **op_out);
+    return *op_out ? SHARDY_OK : shardy__error_nomem(err, "engine");
+}
+
+static shardy_status vec_get_start(
+    void *reader, shardy_engine_get *request, void **op_out, shardy_error *err)
+{
+    (void)reader;
+    vec_op *op = NULL;
+    *op_out = NULL;
+    SHARDY_TRY(new_op(&op, err));
+    op->get = request;
+    *op_out = op;
+    return SHARDY_OK;
+}
+
+static shardy_status vec_search_start(
+    void *reader, shardy_engine_search *request, void **op_out, shardy_error *err)
+{
+    vec_op *op = NULL;
+    *op_out = NULL;
+    SHARDY_TRY(new_op(&op, err));
+    shardy_status st = shardy__vec_search_new(reader, request, &op->search, err);
+    if (st < 0) {
+        shardy__free(op);
+        return st;
+    }
+    *op_out = op;
+    return SHARDY_OK;
+}
+
+static shardy_status vec_step(void *reader, void *op, shardy_error *err)
+{
+    const vec_tables *t = reader;
+    vec_op *o = op;
+    return o->search ? shardy__vec_search_run(o->search, err)
+                     : shardy__shard_file_get_many(&t->file, o->get, err);
+}
+
+static shardy_status vec_fetch(void *reader, void *op, shardy_error *err)
+{
+    (void)reader;
+    (void)op;
+    return shardy__error(err, SHARDY_INTERNAL, "engine", "nothing was pending");
+}
+
+static void vec_finish(void *reader, void *op)
+{
+    (void)reader;
+    vec_op *o = op;
+    if (o) {
+        shardy__vec_search_free(o->search);
+        shardy__free(o);
+    }
+}
+
+static shardy_status vec_payload_of(
+    void *reader, uint64_t row, shardy_buf *payload_out, shardy_error *err)
+{
+    return shardy__vec_payload(reader, (int64_t)row, payload_out, err);
+}
+
+static shardy_status vec_scan(void *reader,
+    shardy_status (*next)(void *user, const shardy_engine_row *row, shardy_error *err), void *user,
+    shardy_error *err)
+{
+    const vec_tables *t = reader;
+    return shardy__shard_file_scan(&t->file, next, user, err);
+}
+
+static uint64_t vec_count(void *reader)
+{
+    const vec_tables *t = reader;
+    return t->vector_count;
+}
+
+static void vec_reader_close(void *reader)
+{
+    shardy__vec_tables_close(reader);
+    shardy__free(reader);
+}
+
+const shardy_engine_ops shardy__engine_sqlite_vec = {
+    .abi = SHARDY_ENGINE_ABI,
+    .struct_size = sizeof(shardy_engine_ops),
+    .name = "sqlite-vec",
+    .caps = SHARDY_ENGINE_CAP_KV | SHARDY_ENGINE_CAP_VECTOR,
+    .writer_open = vec_writer_new,
+    .writer_put = vec_put,
+    .writer_add_vectors = vec_add,
+    .writer_finish = vec_finish_writer,
+    .writer_free = vec_writer_delete,
+    .reader_open = vec_reader_open,
+    .get_now = vec_get_now,
+    .get_start = vec_get_start,
+    .search_start = vec_search_start,
+    .step = vec_step,
+    .fetch = vec_fetch,
+    .finish = vec_finish,
+    .payload = vec_payload_of,
+    .scan = vec_scan,
+    .vector_count = vec_count,
+    .reader_close = vec_reader_close,
+};

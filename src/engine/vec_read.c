@@ -1,0 +1,449 @@
+/* vec_read.c: reading the tables of vec_tables.h. */
+#include "vec_tables.h"
+
+#include "../base/alloc.h"
+#include "../base/bytes.h"
+
+#include <shardyfusion/limits.h>
+#include <shardyfusion/sys/text.h>
+
+#include <string.h>
+
+static shardy_status corrupt(shardy_error *err, const char *what)
+{
+    return shardy__error(err, SHARDY_CORRUPT, "sqlite-vec", "%s", what);
+}
+
+/* A table and the fields of the columns that are needed from it. */
+static shardy_status open_table(const vec_tables *t, const char *name, btree_tree *tree_out,
+    const char *const *columns, uint32_t *const *fields, size_t count, shardy_error *err)
+{
+    const schema_object *table = NULL;
+    shardy_status st = shardy__btree_table(t->file.btree, name, tree_out, &table, err);
+    if (st < 0) {
+        return st;
+    }
+    if (st != SHARDY_OK || tree_out->kind != BTREE_TABLE) {
+        return shardy__error(
+            err, SHARDY_CORRUPT, "sqlite-vec", "there is no rowid table \"%s\"", name);
+    }
+    for (size_t i = 0; i < count; i++) {
+        int32_t column = shardy__schema_column(table, columns[i]);
+        if (column < 0) {
+            return shardy__error(err, SHARDY_CORRUPT, "sqlite-vec",
+                "table \"%s\" has no column \"%s\"", name, columns[i]);
+        }
+        *fields[i] = table->columns[column].field;
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status open_tables(vec_tables *t, uint32_t *size_field, uint32_t *chunk_field, shardy_error *err)
+{
+    static const char *const chunk_columns[] = {"size", "validity", "rowids"};
+    static const char *const vector_columns[] = {"rowid", "vectors"};
+    static const char *const id_columns[] = {"original_id"};
+    static const char *const payload_columns[] = {"payload"};
+    uint32_t *const chunk_fields[] = {size_field, &t->validity_field, &t->rowids_field};
+    uint32_t *const vector_fields[] = {chunk_field, &t->vectors_field};
+    uint32_t *const id_fields[] = {&t->id_field};
+    uint32_t *const payload_fields[] = {&t->payload_field};
+    SHARDY_TRY(open_table(
+        t, "vec_index_chunks", &t->chunks, chunk_columns, chunk_fields, 3, err));
+    SHARDY_TRY(open_table(t, "vec_index_vector_chunks00", &t->vectors, vector_columns,
+        vector_fields, 2, err));
+    SHARDY_TRY(open_table(t, "vec_id_map", &t->id_map, id_columns, id_fields, 1, err));
+    return open_table(
+        t, "vec_payloads", &t->payloads, payload_columns, payload_fields, 1, err);
+}
+
+static shardy_status int_field(
+    btree_walk *walk, uint32_t field, int64_t *out, shardy_error *err)
+{
+    record_column column;
+    uint8_t bytes[8];
+    record_value value;
+    SHARDY_TRY(shardy__btree_walk_field(walk, field, &column, err));
+    if (column.len > sizeof bytes) {
+        return corrupt(err, "a chunk has a field that is not an integer");
+    }
+    SHARDY_TRY(shardy__btree_read(
+        walk->tree.file, &walk->cell, column.offset, bytes, (size_t)column.len, err));
+    SHARDY_TRY(shardy__record_value(column.serial, bytes, &value, err));
+    if (value.type != RECORD_INT) {
+        return corrupt(err, "a chunk has a field that is not an integer");
+    }
+    *out = value.integer;
+    return SHARDY_OK;
+}
+
+/* One more place in the list. */
+static shardy_status grow(vec_tables *t, uint32_t *room, shardy_error *err)
+{
+    if (t->count < *room) {
+        return SHARDY_OK;
+    }
+    uint32_t bigger = *room ? *room * 2 : 16;
+    vec_chunk *list = shardy__realloc(t->list, bigger * sizeof *list);
+    if (!list) {
+        return shardy__error_nomem(err, "engine");
+    }
+    t->list = list;
+    *room = bigger;
+    return SHARDY_OK;
+}
+
+/* Chunks by ascending id (the rowid of vec_index_chunks). */
+static shardy_status list_chunks(vec_tables *t, uint32_t size_field, shardy_error *err)
+{
+    btree_walk walk;
+    uint32_t room = 0;
+    shardy__btree_walk_init(&walk, &t->chunks);
+    shardy__btree_walk_first(&walk);
+    shardy_status st;
+    while ((st = shardy__btree_walk_run(&walk, err)) == SHARDY_OK) {
+        int64_t size;
+        st = int_field(&walk, size_field, &size, err);
+        if (st >= 0 && (size < 8 || size > VEC_CHUNK_ROWS_MAX || size % 8 != 0)) {
+            st = corrupt(err, "a chunk has a size that is no multiple of 8 up to 65536");
+        }
+        if (st >= 0) {
+            st = grow(t, &room, err);
+        }
+        if (st < 0) {
+            break;
+        }
+        vec_chunk *chunk = &t->list[t->count++];
+        memset(chunk, 0, sizeof *chunk);
+        chunk->chunk_id = walk.cell.rowid;
+        chunk->chunks_rowid = walk.cell.rowid;
+        chunk->vectors_rowid = INT64_MIN;
+        chunk->rows = (uint32_t)size;
+        shardy__btree_walk_next(&walk);
+    }
+    shardy__btree_walk_end(&walk);
+    return st < 0 ? st : SHARDY_OK;
+}
+
+static vec_chunk *find_chunk(vec_tables *t, int64_t chunk_id)
+{
+    uint32_t low = 0;
+    uint32_t high = t->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (t->list[middle].chunk_id < chunk_id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < t->count && t->list[low].chunk_id == chunk_id ? &t->list[low] : NULL;
+}
+
+/* Which row of vec_index_vector_chunks00 holds the vectors of which chunk. */
+static shardy_status match_vectors(vec_tables *t, uint32_t chunk_field, shardy_error *err)
+{
+    btree_walk walk;
+    shardy__btree_walk_init(&walk, &t->vectors);
+    shardy__btree_walk_first(&walk);
+    shardy_status st;
+    while ((st = shardy__btree_walk_run(&walk, err)) == SHARDY_OK) {
+        int64_t chunk_id;
+        st = int_field(&walk, chunk_field, &chunk_id, err);
+        if (st < 0) {
+            break;
+        }
+        vec_chunk *chunk = find_chunk(t, chunk_id);
+        if (!chunk || chunk->vectors_rowid != INT64_MIN) {
+            st = corrupt(err, "vec_index_vector_chunks00 has a chunk that vec_index_chunks has not");
+            break;
+        }
+        chunk->vectors_rowid = walk.cell.rowid;
+        shardy__btree_walk_next(&walk);
+    }
+    shardy__btree_walk_end(&walk);
+    for (uint32_t i = 0; st >= 0 && i < t->count; i++) {
+        if (t->list[i].vectors_rowid == INT64_MIN) {
+            st = corrupt(err, "vec_index_vector_chunks00 lacks a chunk of vec_index_chunks");
+        }
+    }
+    return st < 0 ? st : SHARDY_OK;
+}
+
+static shardy_status count_vectors(vec_tables *t, shardy_error *err)
+{
+    vec_view view;
+    shardy__vec_view_init(&view, t);
+    shardy_status st = SHARDY_OK;
+    for (uint32_t i = 0; st >= 0 && i < t->count; i++) {
+        st = shardy__vec_view_load(&view, i, err);
+        for (uint32_t slot = 0; st >= 0 && slot < view.slots; slot++) {
+            t->vector_count += (uint64_t)shardy__vec_view_valid(&view, slot);
+        }
+    }
+    shardy__vec_view_free(&view);
+    return st;
+}
+
+shardy_status shardy__vec_tables_open(
+    vec_tables *t, const shardy_engine_reader_spec *spec, shardy_error *err)
+{
+    memset(t, 0, sizeof *t);
+    t->context = spec->context;
+    t->dim = spec->dim;
+    t->metric = spec->metric;
+    SHARDY_TRY(shardy__shard_file_open(&t->file, spec, err));
+    uint32_t size_field = 0;
+    uint32_t chunk_field = 0;
+    shardy_status st = open_tables(t, &size_field, &chunk_field, err);
+    if (st >= 0) {
+        st = list_chunks(t, size_field, err);
+    }
+    if (st >= 0) {
+        st = match_vectors(t, chunk_field, err);
+    }
+    if (st >= 0) {
+        st = count_vectors(t, err);
+    }
+    if (st < 0) {
+        shardy__vec_tables_close(t);
+        return shardy__error_prefix(err, st, "%.300s", spec->shard_path);
+    }
+    return SHARDY_OK;
+}
+
+void shardy__vec_tables_close(vec_tables *t)
+{
+    for (uint32_t i = 0; i < t->count; i++) {
+        shardy__free(atomic_load(&t->list[i].pages));
+    }
+    shardy__free(t->list);
+    shardy__shard_file_close(&t->file);
+    memset(t, 0, sizeof *t);
+}
+
+/* --- one chunk ----------------------------------------------------------------------------------------- */
+
+void shardy__vec_view_init(vec_view *v, const vec_tables *t)
+{
+    memset(v, 0, sizeof *v);
+    v->tables = t;
+    shardy__btree_walk_init(&v->walk, &t->vectors);
+}
+
+void shardy__vec_view_free(vec_view *v)
+{
+    shardy__btree_walk_end(&v->walk);
+    shardy__free(v->validity);
+    shardy__free(v->rowids);
+    memset(v, 0, sizeof *v);
+}
+
+int64_t shardy__vec_view_rowid(const vec_view *v, uint32_t slot)
+{
+    return (int64_t)shardy__get_le64(v->rowids + (size_t)slot * 8);
+}
+
+static shardy_status find_row(btree_walk *walk, int64_t rowid, shardy_error *err)
+{
+    btree_key key = {RECORD_INT, rowid, NULL, 0};
+    shardy__btree_walk_find(walk, &key);
+    shardy_status st = shardy__btree_walk_run(walk, err);
+    return st == SHARDY_NOT_FOUND ? corrupt(err, "a row of a chunk is not where it was") : st;
+}
+
+/* A blob field of a known length, copied. */
+static shardy_status read_blob(
+    btree_walk *walk, uint32_t field, void *dest, size_t len, shardy_error *err)
+{
+    record_column column;
+    SHARDY_TRY(shardy__btree_walk_field(walk, field, &column, err));
+    if (shardy__serial_type(column.serial) != RECORD_BLOB || column.len != len) {
+        return corrupt(err, "validity or rowids of a chunk do not have the length of its size");
+    }
+    return shardy__btree_read(walk->tree.file, &walk->cell, column.offset, dest, len, err);
+}
+
+static shardy_status load_slots(vec_view *v, const vec_chunk *chunk, shardy_error *err)
+{
+    const vec_tables *t = v->tables;
+    shardy__free(v->validity);
+    shardy__free(v->rowids);
+    v->validity = shardy__malloc(chunk->rows / 8);
+    v->rowids = shardy__malloc((size_t)chunk->rows * 8);
+    if (!v->validity || !v->rowids) {
+        return shardy__error_nomem(err, "engine");
+    }
+    btree_walk walk;
+    shardy__btree_walk_init(&walk, &t->chunks);
+    shardy_status st = find_row(&walk, chunk->chunks_rowid, err);
+    if (st >= 0) {
+        st = read_blob(&walk, t->validity_field, v->validity, chunk->rows / 8, err);
+    }
+    if (st >= 0) {
+        st = read_blob(&walk, t->rowids_field, v->rowids, (size_t)chunk->rows * 8, err);
+    }
+    shardy__btree_walk_end(&walk);
+    v->slots = 0;
+    for (uint32_t slot = 0; st >= 0 && slot < chunk->rows; slot++) {
+        if (shardy__vec_view_valid(v, slot)) {
+            v->slots = slot + 1;
+        }
+    }
+    return st;
+}
+
+/* Follows an overflow chain once and notes its pages, so that any row of the chunk can be reached at once afterwards: 4 bytes per page. The
+ * chain must be exactly as long as the payload needs, which also ends a cycle. */
+static shardy_status walk_chain(const vec_view *v, uint32_t *pages, shardy_error *err)
+{
+    page_source *source = v->tables->file.source;
+    uint32_t next = v->walk.cell.overflow;
+    for (uint32_t i = 0; i < v->page_count; i++) {
+        page_want want = {next, {NULL, NULL}};
+        shardy_status st = shardy__page_get(source, next, &want.ref, err);
+        if (st == SHARDY_PENDING) {
+            page_want *wants[1] = {&want};
+            st = shardy__page_fetch(source, wants, 1, err);
+        }
+        if (st < 0) {
+            return shardy__error_prefix(err, st, "overflow page of a chunk");
+        }
+        pages[i] = next;
+        next = shardy__get_be32(want.ref.data);
+        shardy__page_unpin(source, &want.ref);
+    }
+    return next == 0 ? SHARDY_OK : corrupt(err, "the overflow chain of a chunk is too long");
+}
+
+static shardy_status load_pages(vec_view *v, vec_chunk *chunk, shardy_error *err)
+{
+    uint64_t beyond = v->walk.cell.payload_len - v->walk.cell.local_len;
+    uint32_t per_page = v->tables->file.btree->usable - 4;
+    uint64_t count = (beyond + per_page - 1) / per_page;
+    if (count > v->tables->file.btree->page_count) {
+        return corrupt(err, "a chunk needs more overflow pages than the file has");
+    }
+    v->page_count = (uint32_t)count;
+    v->pages = atomic_load(&chunk->pages);
+    if (v->pages || count == 0) {
+        return SHARDY_OK;
+    }
+    uint32_t *pages = shardy__malloc((size_t)count * sizeof *pages);
+    if (!pages) {
+        return shardy__error_nomem(err, "engine");
+    }
+    shardy_status st = walk_chain(v, pages, err);
+    uint32_t *expected = NULL;
+    if (st < 0 || !atomic_compare_exchange_strong(&chunk->pages, &expected, pages)) {
+        shardy__free(pages); /* another thread was first */
+    }
+    v->pages = atomic_load(&chunk->pages);
+    return st;
+}
+
+shardy_status shardy__vec_view_load(vec_view *v, uint32_t number, shardy_error *err)
+{
+    const vec_tables *t = v->tables;
+    vec_chunk *chunk = &t->list[number];
+    SHARDY_TRY(load_slots(v, chunk, err));
+    SHARDY_TRY(find_row(&v->walk, chunk->vectors_rowid, err));
+    record_column column;
+    SHARDY_TRY(shardy__btree_walk_field(&v->walk, t->vectors_field, &column, err));
+    uint64_t len = (uint64_t)chunk->rows * t->dim * sizeof(float);
+    if (shardy__serial_type(column.serial) != RECORD_BLOB || column.len != len) {
+        return shardy__error(err, SHARDY_CORRUPT, "sqlite-vec",
+            "the vectors of chunk %lld have %llu bytes, dimension %u needs %llu",
+            (long long)chunk->chunk_id, (unsigned long long)column.len, t->dim,
+            (unsigned long long)len);
+    }
+    v->blob_offset = column.offset;
+    return load_pages(v, chunk, err);
+}
+
+shardy_status shardy__vec_view_read(
+    const vec_view *v, uint64_t offset, void *dest, size_t len, shardy_error *err)
+{
+    page_source *source = v->tables->file.source;
+    uint32_t per_page = v->tables->file.btree->usable - 4;
+    uint64_t at = v->blob_offset + offset;
+    uint8_t *out = dest;
+    if (at < v->walk.cell.local_len) {
+        size_t n = v->walk.cell.local_len - (size_t)at;
+        n = n < len ? n : len;
+        memcpy(out, v->walk.cell.local + at, n);
+        out += n;
+        len -= n;
+        at += n;
+    }
+    while (len > 0) {
+        uint64_t beyond = at - v->walk.cell.local_len;
+        uint32_t page = v->pages[beyond / per_page];
+        size_t skip = (size_t)(beyond % per_page);
+        size_t n = per_page - skip < len ? per_page - skip : len;
+        page_want want = {page, {NULL, NULL}};
+        shardy_status st = shardy__page_get(source, page, &want.ref, err);
+        if (st == SHARDY_PENDING) {
+            page_want *wants[1] = {&want};
+            st = shardy__page_fetch(source, wants, 1, err);
+        }
+        SHARDY_TRY(st);
+        memcpy(out, want.ref.data + 4 + skip, n);
+        shardy__page_unpin(source, &want.ref);
+        out += n;
+        len -= n;
+        at += n;
+    }
+    return SHARDY_OK;
+}
+
+/* --- ids and payloads ---------------------------------------------------------------------------------- */
+
+static shardy_status parse_id(
+    shardy_bytes text, bytebuf *keep, shardy_key *id_out, shardy_error *err)
+{
+    shardy_json *json = NULL;
+    shardy_status st = shardy_json_parse(text, &json, err);
+    if (st < 0) {
+        shardy__error_prefix(err, st, "vec_id_map");
+        return st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st;
+    }
+    const shardy_json_value *value = shardy_json_get(shardy_json_root(json), "v");
+    shardy_bytes type = shardy_json_string(shardy_json_get(shardy_json_root(json), "t"));
+    int64_t number;
+    if (type.len == 3 && memcmp(type.data, "int", 3) == 0 && value &&
+        shardy_json_int64(value, &number)) {
+        *id_out = shardy_key_int(number);
+    } else if (shardy_json_type_of(value) == SHARDY_JSON_STRING) {
+        shardy_bytes id = shardy_json_string(value);
+        shardy__bytebuf_clear(keep);
+        shardy__bytebuf_append(keep, id.data, id.len);
+        st = shardy__bytebuf_check(keep, "engine", err);
+        *id_out = shardy_key_text(keep->data, id.len);
+    } else {
+        st = corrupt(err, "an entry of vec_id_map has neither an integer nor a text");
+    }
+    shardy_json_free(json);
+    return st;
+}
+
+shardy_status shardy__vec_id(
+    const vec_tables *t, int64_t rowid, bytebuf *text, shardy_key *id_out, shardy_error *err)
+{
+    btree_key key = {RECORD_INT, rowid, NULL, 0};
+    shardy_buf value = {0};
+    *id_out = shardy_key_int(rowid);
+    shardy_status st = shardy__btree_get(&t->id_map, &key, t->id_field, &value, err);
+    if (st == SHARDY_OK) {
+        st = parse_id(shardy__bytes(value.data, value.len), text, id_out, err);
+    }
+    shardy_buf_release(&value);
+    return st < 0 ? st : SHARDY_OK;
+}
+
+shardy_status shardy__vec_payload(
+    const vec_tables *t, int64_t rowid, shardy_buf *payload_out, shardy_error *err)
+{
+    btree_key key = {RECORD_INT, rowid, NULL, 0};
+    return shardy__btree_get(&t->payloads, &key, t->payload_field, payload_out, err);
+}

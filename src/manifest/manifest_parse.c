@@ -1,0 +1,605 @@
+#include "manifest.h"
+
+#include "../base/clock.h"
+#include "../sqlitefile/btree_read.h"
+
+#include <shardyfusion/limits.h>
+#include <shardyfusion/sys/text.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A longer text in one column of a manifest is not one of ours or the reference's. */
+#define COLUMN_LEN_MAX SHARDY_CUSTOM_LEN_MAX
+
+/* A table whose rows are being read, by column names. */
+typedef struct table_reader {
+    const btree_file *file;
+    const schema_object *table;
+    btree_walk walk;
+    record_value *values; /* of the current row, in stored order */
+    size_t value_count;
+    const char *name;
+} table_reader;
+
+static shardy_status corrupt(shardy_error *err, const char *what, const char *why)
+{
+    return shardy__error(err, SHARDY_CORRUPT, "manifest", "%s %s", what, why);
+}
+
+static shardy_status table_open(table_reader *t, manifest *m, const btree_file *file,
+    const char *name, shardy_error *err)
+{
+    memset(t, 0, sizeof *t);
+    btree_tree tree;
+    shardy_status st = shardy__btree_table(file, name, &tree, &t->table, err);
+    if (st != SHARDY_OK) {
+        return st < 0 ? st
+                      : shardy__error(err, SHARDY_CORRUPT, "manifest", "there is no table \"%s\"", name);
+    }
+    t->file = file;
+    t->name = name;
+    t->value_count = t->table->column_count;
+    t->values = shardy__arena_calloc(&m->arena, t->value_count, sizeof *t->values);
+    if (!t->values) {
+        return shardy__error_nomem(err, "manifest");
+    }
+    shardy__btree_walk_init(&t->walk, &tree);
+    shardy__btree_walk_first(&t->walk);
+    return SHARDY_OK;
+}
+
+static void table_close(table_reader *t)
+{
+    if (t->file) {
+        shardy__btree_walk_end(&t->walk);
+    }
+}
+
+/* OK with the next row in t->values, or DONE. */
+static shardy_status table_next(table_reader *t, int first, shardy_error *err)
+{
+    if (!first) {
+        shardy__btree_walk_next(&t->walk);
+    }
+    shardy_status st = shardy__btree_walk_run(&t->walk, err);
+    if (st == SHARDY_OK) {
+        st = shardy__btree_walk_record(
+            &t->walk, SHARDY_MANIFEST_LEN_MAX, t->values, t->value_count, err);
+    }
+    return st;
+}
+
+/* The value of a column of the current row. CORRUPT when the table has no such column. */
+static shardy_status column(
+    const table_reader *t, const char *name, record_value *out, shardy_error *err)
+{
+    memset(out, 0, sizeof *out);
+    int32_t i = shardy__schema_column(t->table, name);
+    if (i < 0) {
+        return shardy__error(err, SHARDY_CORRUPT, "manifest", "table \"%s\" has no column \"%s\"",
+            t->name, name);
+    }
+    if (i == t->table->rowid_column) {
+        out->type = RECORD_INT;
+        out->integer = t->walk.cell.rowid;
+        return SHARDY_OK;
+    }
+    *out = t->values[t->table->columns[i].field];
+    return SHARDY_OK;
+}
+
+/* A text column, copied; NULL allowed when `optional`. */
+static shardy_status text_column(const table_reader *t, manifest *m, const char *name, int optional,
+    const char **out, shardy_error *err)
+{
+    record_value v;
+    *out = NULL;
+    SHARDY_TRY(column(t, name, &v, err));
+    if (v.type == RECORD_NULL && optional) {
+        return SHARDY_OK;
+    }
+    if (v.type != RECORD_TEXT || v.len > COLUMN_LEN_MAX || memchr(v.data, '\0', v.len)) {
+        return shardy__error(err, SHARDY_CORRUPT, "manifest", "column \"%s\" of \"%s\" is not a text",
+            name, t->name);
+    }
+    *out = shardy__arena_strndup(&m->arena, v.data, v.len);
+    return *out ? SHARDY_OK : shardy__error_nomem(err, "manifest");
+}
+
+/* Integers, integral reals and numeric text, as the reference's lax parsing takes them. */
+static int value_as_u64(const record_value *v, uint64_t *out)
+{
+    if (v->type == RECORD_INT) {
+        *out = (uint64_t)v->integer;
+        return v->integer >= 0;
+    }
+    if (v->type == RECORD_REAL) {
+        if (!(v->real >= 0 && v->real < 9007199254740992.0) || v->real != (double)(uint64_t)v->real) {
+            return 0;
+        }
+        *out = (uint64_t)v->real;
+        return 1;
+    }
+    if (v->type != RECORD_TEXT || v->len == 0 || v->len > 18) {
+        return 0;
+    }
+    *out = 0;
+    for (size_t i = 0; i < v->len; i++) {
+        if (v->data[i] < '0' || v->data[i] > '9') {
+            return 0;
+        }
+        *out = *out * 10 + (uint64_t)(v->data[i] - '0');
+    }
+    return 1;
+}
+
+static shardy_status u64_column(const table_reader *t, const char *name, uint64_t max,
+    uint64_t *out, shardy_error *err)
+{
+    record_value v;
+    *out = 0;
+    SHARDY_TRY(column(t, name, &v, err));
+    if (!value_as_u64(&v, out) || *out > max) {
+        return shardy__error(err, SHARDY_CORRUPT, "manifest",
+            "column \"%s\" of \"%s\" is not an integer from 0 to %llu", name, t->name,
+            (unsigned long long)max);
+    }
+    return SHARDY_OK;
+}
+
+static int is_null(const shardy_json_value *value)
+{
+    return !value || shardy_json_type_of(value) == SHARDY_JSON_NULL;
+}
+
+static int is_name(shardy_bytes name, const char *expected)
+{
+    return name.len == strlen(expected) && memcmp(name.data, expected, name.len) == 0;
+}
+
+/* A copy of a JSON string that has no zero byte in it. */
+static const char *copy_string(manifest *m, const shardy_json_value *value)
+{
+    shardy_bytes text = shardy_json_string(value);
+    return memchr(text.data, '\0', text.len) ? NULL
+                                             : shardy__arena_strndup(&m->arena, text.data, text.len);
+}
+
+/* routing_values: non-null, of one type (int or str; booleans count as integers), unique. */
+static shardy_status check_routing_values(
+    const manifest *m, const shardy_json_value *values, shardy_error *err)
+{
+    if (shardy_json_type_of(values) != SHARDY_JSON_ARRAY) {
+        return corrupt(err, "sharding.routing_values", "is not an array");
+    }
+    size_t n = shardy_json_count(values);
+    if (m->num_dbs != (n ? n : 1)) {
+        return shardy__error(err, SHARDY_CORRUPT, "manifest",
+            "num_dbs is %u, but there are %zu routing values", m->num_dbs, n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const shardy_json_value *v = shardy_json_at(values, i);
+        int type = shardy_json_type_of(v) == SHARDY_JSON_BOOL ? SHARDY_JSON_NUMBER
+                                                              : shardy_json_type_of(v);
+        int first = shardy_json_type_of(shardy_json_at(values, 0)) == SHARDY_JSON_BOOL
+                        ? SHARDY_JSON_NUMBER
+                        : shardy_json_type_of(shardy_json_at(values, 0));
+        if (type != first || (type != SHARDY_JSON_NUMBER && type != SHARDY_JSON_STRING)) {
+            return corrupt(err, "sharding.routing_values", "are not all integers or all texts");
+        }
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status parse_cel(manifest *m, const shardy_json_value *root, shardy_error *err)
+{
+    const shardy_json_value *expr = shardy_json_get(root, "cel_expr");
+    const shardy_json_value *columns = shardy_json_get(root, "cel_columns");
+    const shardy_json_value *values = shardy_json_get(root, "routing_values");
+    if (m->strategy == SHARDY_SHARDING_HASH) {
+        if (!is_null(expr) || !is_null(columns) || !is_null(values)) {
+            return corrupt(err, "sharding", "is \"hash\" but has CEL fields");
+        }
+        return SHARDY_OK;
+    }
+    if (shardy_json_type_of(expr) != SHARDY_JSON_STRING || shardy_json_string(expr).len == 0 ||
+        shardy_json_type_of(columns) != SHARDY_JSON_OBJECT || shardy_json_count(columns) == 0) {
+        return corrupt(err, "sharding", "is \"cel\" but cel_expr or cel_columns is empty");
+    }
+    m->cel_expr = copy_string(m, expr);
+    if (!m->cel_expr) {
+        return corrupt(err, "sharding.cel_expr", "cannot be kept");
+    }
+    return is_null(values) ? SHARDY_OK : check_routing_values(m, values, err);
+}
+
+static shardy_status parse_sharding_object(
+    manifest *m, const shardy_json_value *root, shardy_error *err)
+{
+    static const char *const known[] = {
+        "strategy", "hash_algorithm", "routing_values", "cel_expr", "cel_columns"};
+    if (shardy_json_type_of(root) != SHARDY_JSON_OBJECT) {
+        return corrupt(err, "sharding", "is not a JSON object");
+    }
+    for (size_t i = 0; i < shardy_json_count(root); i++) {
+        shardy_bytes name = shardy_json_name_at(root, i);
+        size_t k = 0;
+        while (k < sizeof known / sizeof known[0] && !is_name(name, known[k])) {
+            k++;
+        }
+        if (k == sizeof known / sizeof known[0]) {
+            return shardy__error(err, SHARDY_CORRUPT, "manifest",
+                "sharding has the unknown key \"%.*s\"", SHARDY_BYTES_FMT(name));
+        }
+    }
+    const shardy_json_value *algorithm = shardy_json_get(root, "hash_algorithm");
+    if (shardy_json_type_of(algorithm) != SHARDY_JSON_STRING ||
+        !is_name(shardy_json_string(algorithm), "xxh3_64")) {
+        return corrupt(err, "sharding.hash_algorithm", "is not \"xxh3_64\"");
+    }
+    const shardy_json_value *strategy = shardy_json_get(root, "strategy");
+    m->strategy = SHARDY_SHARDING_HASH;
+    if (strategy) {
+        shardy_bytes name = shardy_json_string(strategy);
+        if (shardy_json_type_of(strategy) == SHARDY_JSON_STRING && is_name(name, "cel")) {
+            m->strategy = SHARDY_SHARDING_CEL;
+        } else if (shardy_json_type_of(strategy) != SHARDY_JSON_STRING || !is_name(name, "hash")) {
+            return corrupt(err, "sharding.strategy", "is neither \"hash\" nor \"cel\"");
+        }
+    }
+    return parse_cel(m, root, err);
+}
+
+static shardy_status parse_sharding(manifest *m, const char *text, shardy_error *err)
+{
+    shardy_json *json = NULL;
+    shardy_bytes bytes = {text, strlen(text)};
+    shardy_status st = shardy_json_parse(bytes, &json, err);
+    if (st < 0) {
+        shardy__error_prefix(err, st, "sharding");
+        return st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st;
+    }
+    st = parse_sharding_object(m, shardy_json_root(json), err);
+    shardy_json_free(json);
+    return st;
+}
+
+static shardy_status parse_custom(
+    const table_reader *t, manifest *m, shardy_error *err)
+{
+    const char *text = NULL;
+    SHARDY_TRY(text_column(t, m, "custom", 1, &text, err));
+    shardy_buf canonical = {0};
+    shardy_bytes bytes = {text, text ? strlen(text) : 0};
+    SHARDY_TRY(shardy__custom_parse(bytes, &m->parsed, &canonical, err));
+    m->custom = shardy__arena_strndup(&m->arena, canonical.data, canonical.len);
+    shardy_buf_release(&canonical);
+    return m->custom ? SHARDY_OK : shardy__error_nomem(err, "manifest");
+}
+
+static shardy_status parse_build_row(const table_reader *t, manifest *m, shardy_error *err)
+{
+    uint64_t n;
+    SHARDY_TRY(u64_column(t, "format_version", UINT32_MAX, &n, err));
+    if (n != SHARDY_MANIFEST_FORMAT_VERSION) {
+        return shardy__error(err, SHARDY_FORMAT_VERSION, "manifest",
+            "the manifest has format version %llu, this version reads %d", (unsigned long long)n,
+            SHARDY_MANIFEST_FORMAT_VERSION);
+    }
+    SHARDY_TRY(text_column(t, m, "run_id", 0, &m->run_id, err));
+    SHARDY_TRY(text_column(t, m, "created_at", 0, &m->created_at, err));
+    if (!shardy__time_parse(m->created_at, strlen(m->created_at), &m->created_us)) {
+        return shardy__error(err, SHARDY_CORRUPT, "manifest", "created_at is \"%.64s\", not a time",
+            m->created_at);
+    }
+    SHARDY_TRY(u64_column(t, "num_dbs", SHARDY_NUM_DBS_MAX, &n, err));
+    if (n == 0) {
+        return corrupt(err, "num_dbs", "is 0");
+    }
+    m->num_dbs = (uint32_t)n;
+    SHARDY_TRY(text_column(t, m, "s3_prefix", 0, &m->s3_prefix, err));
+    SHARDY_TRY(text_column(t, m, "key_col", 0, &m->key_col, err));
+    SHARDY_TRY(text_column(t, m, "db_path_template", 0, &m->db_path_template, err));
+    SHARDY_TRY(text_column(t, m, "shard_prefix", 0, &m->shard_prefix, err));
+    const char *text;
+    SHARDY_TRY(text_column(t, m, "key_encoding", 0, &text, err));
+    shardy_error ignored;
+    if (shardy_key_encoding_parse(text, &m->key_encoding, &ignored) < 0 ||
+        m->key_encoding == SHARDY_KEY_ENCODING_AUTO) {
+        return shardy__error(
+            err, SHARDY_CORRUPT, "manifest", "key_encoding is \"%.64s\"", text);
+    }
+    SHARDY_TRY(text_column(t, m, "sharding", 0, &text, err));
+    SHARDY_TRY(parse_sharding(m, text, err));
+    return parse_custom(t, m, err);
+}
+
+static shardy_status parse_build(manifest *m, const btree_file *file, shardy_error *err)
+{
+    table_reader t;
+    shardy_status st = table_open(&t, m, file, "build_meta", err);
+    if (st >= 0) {
+        st = table_next(&t, 1, err);
+        if (st == SHARDY_DONE) {
+            st = corrupt(err, "build_meta", "has no row");
+        }
+    }
+    if (st >= 0) {
+        st = parse_build_row(&t, m, err);
+    }
+    table_close(&t);
+    return st;
+}
+
+/* A bound of a shard: JSON null, an integer (true is 1, 1.0 is 1) or a text. Integers beyond 64 bits are legal in the format but
+ * not keys that we could hold: they count as absent. */
+static shardy_status parse_bound_value(manifest *m, const shardy_json_value *value, const char *name,
+    int32_t *has_out, shardy_key *key_out, shardy_error *err)
+{
+    int64_t i;
+    uint64_t u;
+    double d;
+    *has_out = 1;
+    switch (shardy_json_type_of(value)) {
+    case SHARDY_JSON_NULL:
+        *has_out = 0;
+        return SHARDY_OK;
+    case SHARDY_JSON_BOOL:
+        *key_out = shardy_key_int(shardy_json_bool(value));
+        return SHARDY_OK;
+    case SHARDY_JSON_STRING: {
+        shardy_bytes text = shardy_json_string(value);
+        char *copy = shardy__arena_strndup(&m->arena, text.data, text.len);
+        *key_out = shardy_key_text(copy, text.len);
+        return copy ? SHARDY_OK : shardy__error_nomem(err, "manifest");
+    }
+    case SHARDY_JSON_NUMBER:
+        if (shardy_json_int64(value, &i)) {
+            *key_out = shardy_key_int(i);
+            return SHARDY_OK;
+        }
+        if (shardy_json_uint64(value, &u)) {
+            *key_out = shardy_key_uint(u);
+            return SHARDY_OK;
+        }
+        if (shardy_json_double(value, &d)) {
+            if (d >= -9007199254740992.0 && d <= 9007199254740992.0 && d == (double)(int64_t)d) {
+                *key_out = shardy_key_int((int64_t)d);
+                return SHARDY_OK;
+            }
+            shardy_bytes text = shardy_json_string(value);
+            if (!memchr(text.data, '.', text.len) && !memchr(text.data, 'e', text.len) &&
+                !memchr(text.data, 'E', text.len) && !memchr(text.data, 'N', text.len) &&
+                !memchr(text.data, 'I', text.len)) {
+                *has_out = 0;
+                return SHARDY_OK;
+            }
+        }
+        break;
+    default:
+        break;
+    }
+    return corrupt(err, name, "of a shard is neither null, an integer nor a text");
+}
+
+static shardy_status parse_bound(const table_reader *t, manifest *m, const char *name,
+    int32_t *has_out, shardy_key *key_out, shardy_error *err)
+{
+    const char *text;
+    *has_out = 0;
+    SHARDY_TRY(text_column(t, m, name, 1, &text, err));
+    if (!text) {
+        return SHARDY_OK;
+    }
+    shardy_json *json = NULL;
+    shardy_bytes bytes = {text, strlen(text)};
+    shardy_status st = shardy_json_parse(bytes, &json, err);
+    if (st < 0) {
+        shardy__error_prefix(err, st, "%s", name);
+        return st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st;
+    }
+    st = parse_bound_value(m, shardy_json_root(json), name, has_out, key_out, err);
+    shardy_json_free(json);
+    return st;
+}
+
+static shardy_status check_writer_info(const table_reader *t, manifest *m, shardy_error *err)
+{
+    const char *text;
+    SHARDY_TRY(text_column(t, m, "writer_info", 0, &text, err));
+    shardy_json *json = NULL;
+    shardy_bytes bytes = {text, strlen(text)};
+    shardy_status st = shardy_json_parse(bytes, &json, err);
+    if (st < 0) {
+        shardy__error_prefix(err, st, "writer_info");
+        return st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st;
+    }
+    if (shardy_json_type_of(shardy_json_root(json)) != SHARDY_JSON_OBJECT) {
+        st = corrupt(err, "writer_info", "is not a JSON object");
+    }
+    shardy_json_free(json);
+    return st;
+}
+
+static shardy_status parse_shard_row(
+    const table_reader *t, manifest *m, manifest_shard *shard, shardy_error *err)
+{
+    uint64_t n;
+    SHARDY_TRY(u64_column(t, "db_id", UINT32_MAX, &n, err));
+    if (n >= m->num_dbs) {
+        return shardy__error(err, SHARDY_CORRUPT, "manifest", "shard %llu is not below num_dbs %u",
+            (unsigned long long)n, m->num_dbs);
+    }
+    shard->db_id = (uint32_t)n;
+    SHARDY_TRY(u64_column(t, "attempt", UINT32_MAX, &n, err));
+    shard->attempt = (uint32_t)n;
+    SHARDY_TRY(text_column(t, m, "db_url", 1, &shard->db_url, err));
+    SHARDY_TRY(u64_column(t, "row_count", INT64_MAX, &shard->row_count, err));
+    SHARDY_TRY(u64_column(t, "db_bytes", INT64_MAX, &shard->db_bytes, err));
+    SHARDY_TRY(text_column(t, m, "checkpoint_id", 1, &shard->checkpoint_id, err));
+    SHARDY_TRY(parse_bound(t, m, "min_key", &shard->has_min_key, &shard->min_key, err));
+    SHARDY_TRY(parse_bound(t, m, "max_key", &shard->has_max_key, &shard->max_key, err));
+    return check_writer_info(t, m, err);
+}
+
+/* One more place at the end of an array that grows by doubling inside the arena. */
+static void *grow(
+    manifest *m, void *array, size_t count, size_t *room, size_t size, shardy_error *err)
+{
+    if (count < *room) {
+        return array;
+    }
+    size_t room_new = *room ? *room * 2 : 16;
+    void *bigger = shardy__arena_calloc(&m->arena, room_new, size);
+    if (!bigger) {
+        shardy__error_nomem(err, "manifest");
+        return NULL;
+    }
+    if (count) {
+        memcpy(bigger, array, count * size);
+    }
+    *room = room_new;
+    return bigger;
+}
+
+static shardy_status read_shards(table_reader *t, manifest *m, shardy_error *err)
+{
+    size_t room = 0;
+    for (;;) {
+        shardy_status st = table_next(t, m->shard_count == 0, err);
+        if (st != SHARDY_OK) {
+            return st == SHARDY_DONE ? SHARDY_OK : st;
+        }
+        if (m->shard_count >= m->num_dbs) {
+            return shardy__error(err, SHARDY_CORRUPT, "manifest",
+                "there are more shards than num_dbs %u", m->num_dbs);
+        }
+        m->shards = grow(m, m->shards, m->shard_count, &room, sizeof *m->shards, err);
+        if (!m->shards) {
+            return SHARDY_NOMEM;
+        }
+        SHARDY_TRY(parse_shard_row(t, m, &m->shards[m->shard_count], err));
+        m->shard_count++;
+    }
+}
+
+static int compare_shards(const void *a, const void *b)
+{
+    const manifest_shard *left = a;
+    const manifest_shard *right = b;
+    return (left->db_id > right->db_id) - (left->db_id < right->db_id);
+}
+
+/* Rows come by rowid, which the reference declares as db_id; in a table that does not, they may be in any order. */
+static shardy_status order_shards(manifest *m, shardy_error *err)
+{
+    if (m->shard_count > 1) {
+        qsort(m->shards, m->shard_count, sizeof *m->shards, compare_shards);
+    }
+    for (uint32_t i = 1; i < m->shard_count; i++) {
+        if (m->shards[i].db_id == m->shards[i - 1].db_id) {
+            return shardy__error(err, SHARDY_CORRUPT, "manifest", "shard %u is there twice",
+                m->shards[i].db_id);
+        }
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status parse_object_row(
+    const table_reader *t, manifest *m, manifest_object *object, shardy_error *err)
+{
+    uint64_t n;
+    record_value v;
+    SHARDY_TRY(text_column(t, m, "path", 0, &object->path, err));
+    if (!shardy__path_is_safe(object->path)) {
+        return shardy__error(err, SHARDY_CORRUPT, "manifest",
+            "shardy_objects has the path \"%.300s\"", object->path);
+    }
+    SHARDY_TRY(u64_column(t, "size", INT64_MAX, &object->size, err));
+    SHARDY_TRY(u64_column(t, "chunk_bytes", UINT32_MAX, &n, err));
+    SHARDY_TRY(column(t, "sha256", &v, err));
+    if (n != SHARDY_CHUNK_LEN || v.type != RECORD_BLOB || v.len != SHARDY_SHA256_LEN) {
+        return shardy__error(err, SHARDY_CORRUPT, "manifest",
+            "the digest of \"%.300s\" is not a SHA-256 over chunks of %u bytes", object->path,
+            SHARDY_CHUNK_LEN);
+    }
+    memcpy(object->digest.bytes, v.data, SHARDY_SHA256_LEN);
+    return SHARDY_OK;
+}
+
+static shardy_status read_objects(table_reader *t, manifest *m, shardy_error *err)
+{
+    size_t room = 0;
+    for (;;) {
+        shardy_status st = table_next(t, m->object_count == 0, err);
+        if (st != SHARDY_OK) {
+            return st == SHARDY_DONE ? SHARDY_OK : st;
+        }
+        m->objects = grow(m, m->objects, m->object_count, &room, sizeof *m->objects, err);
+        if (!m->objects) {
+            return SHARDY_NOMEM;
+        }
+        manifest_object *object = &m->objects[m->object_count];
+        SHARDY_TRY(parse_object_row(t, m, object, err));
+        if (m->object_count > 0 && strcmp(object[-1].path, object->path) >= 0) {
+            return shardy__error(err, SHARDY_CORRUPT, "manifest",
+                "shardy_objects is not in order at \"%.300s\"", object->path);
+        }
+        m->object_count++;
+    }
+}
+
+static shardy_status parse_table(manifest *m, const btree_file *file, const char *name,
+    shardy_status (*read)(table_reader *t, manifest *m, shardy_error *err), shardy_error *err)
+{
+    table_reader t;
+    shardy_status st = table_open(&t, m, file, name, err);
+    if (st >= 0) {
+        st = read(&t, m, err);
+    }
+    table_close(&t);
+    return st;
+}
+
+static shardy_status parse_file(manifest *m, const btree_file *file, shardy_error *err)
+{
+    SHARDY_TRY(parse_build(m, file, err));
+    SHARDY_TRY(parse_table(m, file, "shards", read_shards, err));
+    SHARDY_TRY(order_shards(m, err));
+    m->has_objects = shardy__btree_object(file, SCHEMA_TABLE, "shardy_objects") != NULL;
+    if (m->has_objects) {
+        SHARDY_TRY(parse_table(m, file, "shardy_objects", read_objects, err));
+    }
+    return SHARDY_OK;
+}
+
+shardy_status shardy__manifest_parse(shardy_bytes image, manifest **out, shardy_error *err)
+{
+    *out = NULL;
+    if (image.len > SHARDY_MANIFEST_LEN_MAX) {
+        return shardy__error(err, SHARDY_CORRUPT, "manifest",
+            "the manifest has %zu bytes, the limit is %u", image.len, SHARDY_MANIFEST_LEN_MAX);
+    }
+    page_source *source = NULL;
+    btree_file *file = NULL;
+    manifest *m = NULL;
+    SHARDY_TRY(shardy__page_source_memory(image.data, image.len, NULL, &source, err));
+    shardy_status st = shardy__btree_open_take(source, &file, err);
+    if (st == SHARDY_UNSUPPORTED) { /* a journal mode or encoding that no reader accepts in a manifest */
+        st = shardy__error_as(err, SHARDY_CORRUPT);
+    }
+    if (st >= 0) {
+        st = shardy__manifest_new(&m, err);
+    }
+    if (st >= 0) {
+        st = parse_file(m, file, err);
+    }
+    shardy__btree_close(file);
+    if (st < 0) {
+        shardy__manifest_free(m);
+        return st;
+    }
+    *out = m;
+    return SHARDY_OK;
+}

@@ -1,0 +1,17 @@
+/* reader.h: the inside of a reader. */
+#ifndef SHARDY_READ_READER_H
+#define SHARDY_READ_READER_H
+
+#include "snapshot.h"
+
+struct shardy_reader {
+    read_core *core;
+    _Atomic(shardy_snapshot *) current; /* the reader has one reference */
+    int32_t pinned_ref;                 /* opened at a fixed manifest */
+    mutex refresh_lock;                 /* rank: first; one refresh at a time */
+    mutex state_lock;                   /* rank: leaf; guards the rest */
+    shardy_status refresh_status;
+    char refresh_message[512];
+};
+
+#endif

@@ -1,0 +1,363 @@
+#include "snapshot.h"
+
+#include "../base/alloc.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void shardy__read_core_drop(read_core *core)
+{
+    if (core && atomic_fetch_sub_explicit(&core->refs, 1, memory_order_acq_rel) == 1) {
+        shardy__pin_domain_destroy(&core->pins);
+        shardy__catalog_close(&core->catalog);
+        shardy__context_drop(core->context);
+        shardy__free(core);
+    }
+}
+
+/* --- finding the engine (formats.md 1.4) ------------------------------------------------------------------- */
+
+static shardy_status object_exists(
+    const read_core *core, const char *path, const char *name, int32_t *exists_out, shardy_error *err)
+{
+    char key[SHARDY_OBJECT_KEY_LEN_MAX + 64];
+    shardy_object_meta meta;
+    *exists_out = 0;
+    snprintf(key, sizeof key, "%s/%s", path, name);
+    shardy_status st = shardy_store_head(core->catalog.store, key, &meta, err);
+    if (st >= 0) {
+        *exists_out = st == SHARDY_OK;
+    }
+    return st < 0 ? st : SHARDY_OK;
+}
+
+/* Snapshots of the reference do not name their engine: what the objects of the first shard are tells. */
+static shardy_status probe_engine(
+    const read_core *core, const manifest *m, const char **name_out, shardy_error *err)
+{
+    int standalone_vectors = m->parsed.has_vector && !m->parsed.unified;
+    const manifest_shard *shard = NULL;
+    for (uint32_t i = 0; i < m->shard_count && !shard; i++) {
+        shard = m->shards[i].db_url ? &m->shards[i] : NULL;
+    }
+    *name_out = standalone_vectors ? "sqlite-vec" : "sqlite";
+    if (!shard || (m->parsed.has_sidecar && !standalone_vectors)) {
+        return SHARDY_OK;
+    }
+    char path[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    int32_t exists;
+    SHARDY_TRY(shardy__manifest_shard_path(m, shard, path, err));
+    SHARDY_TRY(object_exists(core, path, "shard.db", &exists, err));
+    if (!exists) {
+        *name_out = standalone_vectors ? "lancedb" : "slatedb";
+        if (!standalone_vectors) {
+            /* A SlateDB database has manifests of its own; without them the shard is simply gone. */
+            shardy_store_page page = {0};
+            char prefix[SHARDY_OBJECT_KEY_LEN_MAX + 16];
+            snprintf(prefix, sizeof prefix, "%s/manifest/", path);
+            SHARDY_TRY(shardy_store_list(core->catalog.store, prefix, 0, NULL, 1, &page, err));
+            *name_out = page.count ? "slatedb" : "sqlite";
+            shardy_store_page_dispose(&page);
+        }
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status engine_of(
+    const read_core *core, const manifest *m, const char **name_out, shardy_error *err)
+{
+    const manifest_custom *custom = &m->parsed;
+    if (core->engine[0]) {
+        *name_out = core->engine;
+        return SHARDY_OK;
+    }
+    if (custom->engine[0]) {
+        *name_out = custom->engine;
+        return SHARDY_OK;
+    }
+    if (custom->has_vector && custom->unified) {
+        if (strcmp(custom->backend, "sqlite-vec") == 0) {
+            *name_out = "sqlite-vec";
+            return SHARDY_OK;
+        }
+        if (custom->backend[0] == '\0' || strcmp(custom->backend, "lancedb") == 0) {
+            *name_out = strncmp(custom->kv_backend, "sqlite", 6) == 0 ? "sqlite+lancedb"
+                                                                      : "slatedb+lancedb";
+            return SHARDY_OK;
+        }
+        return shardy__error(err, SHARDY_CORRUPT, "manifest",
+            "custom.vector.backend is \"%s\", expected sqlite-vec or lancedb", custom->backend);
+    }
+    return probe_engine(core, m, name_out, err);
+}
+
+static shardy_status set_engine(shardy_snapshot *s, shardy_error *err)
+{
+    const char *name = NULL;
+    SHARDY_TRY(engine_of(s->core, s->manifest, &name, err));
+    snprintf(s->engine_name, sizeof s->engine_name, "%s", name);
+    shardy_status st = shardy__engine_find(name, &s->engine, err);
+    /* Without its engine a snapshot still tells about itself; reads say what is missing. An engine that nobody knows is an error of the
+     * manifest, or of the caller who named it. */
+    if (st == SHARDY_UNSUPPORTED && !s->core->engine[0]) {
+        return SHARDY_OK;
+    }
+    if (st == SHARDY_INVALID && !s->core->engine[0]) {
+        return shardy__error_as(err, SHARDY_CORRUPT);
+    }
+    return st;
+}
+
+/* --- life ---------------------------------------------------------------------------------------------- */
+
+static void free_open_shard(pin_retired *retired)
+{
+    open_shard *shard = (open_shard *)(void *)retired;
+    shardy__engine_reader_close(&shard->engine);
+    shardy__free(shard);
+}
+
+static void free_snapshot(shardy_snapshot *s)
+{
+    read_core *core = s->core;
+    for (uint32_t i = 0; s->slots && i < s->slot_count; i++) {
+        open_shard *shard = atomic_load(&s->slots[i].shard);
+        if (shard) {
+            free_open_shard(&shard->retired);
+        }
+    }
+    shardy__condition_destroy(&s->opened);
+    shardy__mutex_destroy(&s->lock);
+    shardy__free(s->slots);
+    shardy__free(s->slot_of);
+    shardy__free(s->digests);
+    shardy__manifest_free(s->manifest);
+    shardy__free(s);
+    shardy__read_core_drop(core);
+}
+
+void shardy__snapshot_hold(shardy_snapshot *snapshot)
+{
+    atomic_fetch_add_explicit(&snapshot->refs, 1, memory_order_relaxed);
+}
+
+void shardy__snapshot_drop(shardy_snapshot *snapshot)
+{
+    if (snapshot &&
+        atomic_fetch_sub_explicit(&snapshot->refs, 1, memory_order_acq_rel) == 1) {
+        shardy__count(snapshot->core->context, SHARDY_METRIC_SNAPSHOTS_RETIRED, 1);
+        free_snapshot(snapshot);
+    }
+}
+
+static shardy_status fill_tables(shardy_snapshot *s, shardy_error *err)
+{
+    const manifest *m = s->manifest;
+    s->slot_count = m->shard_count;
+    s->slots = shardy__calloc(m->shard_count, sizeof *s->slots);
+    s->slot_of = shardy__malloc((size_t)m->num_dbs * sizeof *s->slot_of);
+    s->digests = shardy__calloc(m->object_count, sizeof *s->digests);
+    if (!s->slots || !s->slot_of || !s->digests) {
+        return shardy__error_nomem(err, "read");
+    }
+    memset(s->slot_of, 0xFF, (size_t)m->num_dbs * sizeof *s->slot_of);
+    for (uint32_t i = 0; i < m->shard_count; i++) {
+        if (m->shards[i].db_url) {
+            s->slot_of[m->shards[i].db_id] = i;
+        }
+    }
+    for (size_t i = 0; i < m->object_count; i++) {
+        s->digests[i].path = m->objects[i].path;
+        s->digests[i].size = m->objects[i].size;
+        memcpy(s->digests[i].sha256, m->objects[i].digest.bytes, SHARDY_SHA256_LEN);
+    }
+    return SHARDY_OK;
+}
+
+shardy_status shardy__snapshot_new_take(read_core *core, loaded_manifest *loaded,
+    const char *manifest_ref, shardy_snapshot **snapshot_out, shardy_error *err)
+{
+    *snapshot_out = NULL;
+    shardy_snapshot *s = shardy__calloc(1, sizeof *s);
+    if (!s) {
+        shardy__manifest_free(loaded->manifest);
+        loaded->manifest = NULL;
+        return shardy__error_nomem(err, "read");
+    }
+    atomic_init(&s->refs, 1);
+    atomic_fetch_add_explicit(&core->refs, 1, memory_order_relaxed);
+    s->core = core;
+    s->manifest = loaded->manifest;
+    loaded->manifest = NULL;
+    snprintf(s->ref, sizeof s->ref, "%s", loaded->ref);
+    snprintf(s->manifest_ref, sizeof s->manifest_ref, "%s", manifest_ref);
+    s->verified = loaded->verified && s->manifest->has_objects;
+    s->router = (router){s->manifest->strategy, s->manifest->key_encoding, s->manifest->num_dbs};
+    s->has_vectors = s->manifest->parsed.has_vector;
+    shardy__mutex_init(&s->lock);
+    shardy__condition_init(&s->opened);
+    shardy_status st = fill_tables(s, err);
+    if (st >= 0) {
+        st = set_engine(s, err);
+    }
+    if (st < 0) {
+        free_snapshot(s);
+        return st;
+    }
+    *snapshot_out = s;
+    return SHARDY_OK;
+}
+
+/* --- slots --------------------------------------------------------------------------------------------- */
+
+/* Takes open shards out of their slots until the bound is kept again, least recently used first (clock). Those that were asked since
+ * the hand passed last get a second chance. Called with the lock. */
+static pin_retired *choose_victims(shardy_snapshot *s, uint32_t keep)
+{
+    pin_retired *victims = NULL;
+    uint32_t looked = 0;
+    while (s->open_count > s->core->options.open_shards_max && looked < 2 * s->slot_count) {
+        uint32_t i = s->hand;
+        s->hand = (s->hand + 1) % s->slot_count;
+        looked++;
+        shard_slot *slot = &s->slots[i];
+        if (i == keep || atomic_exchange_explicit(&slot->used, 0, memory_order_relaxed)) {
+            continue;
+        }
+        open_shard *shard = atomic_exchange(&slot->shard, NULL);
+        if (shard) {
+            shard->retired.next = victims;
+            victims = &shard->retired;
+            s->open_count--;
+        }
+    }
+    return victims;
+}
+
+static void evict(shardy_snapshot *s, uint32_t keep)
+{
+    shardy__mutex_lock(&s->lock);
+    pin_retired *victims = choose_victims(s, keep);
+    shardy__mutex_unlock(&s->lock);
+    while (victims) {
+        pin_retired *next = victims->next;
+        shardy__count(s->core->context, SHARDY_METRIC_SHARD_EVICTIONS, 1);
+        shardy__pin_retire(&s->core->pins, victims);
+        victims = next;
+    }
+}
+
+static shardy_status open_engine(shardy_snapshot *s, uint32_t slot, open_shard *shard, shardy_error *err)
+{
+    char path[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    const manifest_shard *row = &s->manifest->shards[slot];
+    SHARDY_TRY(shardy__manifest_shard_path(s->manifest, row, path, err));
+    shardy_engine_reader_spec spec;
+    memset(&spec, 0, sizeof spec);
+    spec.struct_size = sizeof spec;
+    spec.context = s->core->context;
+    spec.store = s->core->catalog.store;
+    spec.shard_path = path;
+    spec.digests = s->digests;
+    spec.digest_count = s->manifest->object_count;
+    spec.verified = s->manifest->has_objects;
+    spec.io = s->core->options.io;
+    spec.dim = s->manifest->parsed.dim;
+    spec.metric = s->manifest->parsed.metric;
+    shardy_status st = shardy__engine_reader_open(s->engine, &spec, &shard->engine, err);
+    return st < 0 ? shardy__error_prefix(err, st, "shard %u", row->db_id) : SHARDY_OK;
+}
+
+static shardy_status open_shard_now(
+    shardy_snapshot *s, uint32_t slot, open_shard **shard_out, shardy_error *err)
+{
+    open_shard *shard = shardy__calloc(1, sizeof *shard);
+    if (!shard) {
+        return shardy__error_nomem(err, "read");
+    }
+    shard->core = s->core;
+    shard->retired.free = free_open_shard;
+    shardy_status st = open_engine(s, slot, shard, err);
+    if (st < 0) {
+        shardy__free(shard);
+        return st;
+    }
+    shardy__count(s->core->context, SHARDY_METRIC_SHARD_OPENS, 1);
+    *shard_out = shard;
+    return SHARDY_OK;
+}
+
+/* Waits until the thread that opens the shard has ended. Called with the lock. */
+static shardy_status wait_for_opening(
+    shardy_snapshot *s, const shard_slot *slot, const call_limits *limits, shardy_error *err)
+{
+    while (slot->opening) {
+        shardy_status st = shardy__check_time(
+            s->core->context, limits->deadline_ns, limits->cancel, "read", err);
+        if (st < 0) {
+            return st;
+        }
+        /* Woken at least every 50 ms, to notice a cancellation. */
+        shardy__condition_wait_ns(&s->opened, &s->lock, 50000000);
+    }
+    return SHARDY_OK;
+}
+
+shardy_status shardy__snapshot_shard(shardy_snapshot *s, uint32_t slot, const call_limits *limits,
+    open_shard **shard_out, int32_t *opened_out, shardy_error *err)
+{
+    shard_slot *at = &s->slots[slot];
+    open_shard *shard = atomic_load(&at->shard);
+    if (shard) {
+        if (!atomic_load_explicit(&at->used, memory_order_relaxed)) {
+            atomic_store_explicit(&at->used, 1, memory_order_relaxed);
+        }
+        *shard_out = shard;
+        return SHARDY_OK;
+    }
+    *shard_out = NULL;
+    if (!s->engine) {
+        const shardy_engine_ops *none;
+        return shardy__engine_find(s->engine_name, &none, err);
+    }
+    shardy__mutex_lock(&s->lock);
+    shardy_status st = wait_for_opening(s, at, limits, err);
+    shard = atomic_load(&at->shard);
+    if (st < 0 || shard) {
+        shardy__mutex_unlock(&s->lock);
+        *shard_out = shard;
+        return shard ? SHARDY_OK : st;
+    }
+    at->opening = 1;
+    shardy__mutex_unlock(&s->lock);
+
+    st = open_shard_now(s, slot, &shard, err);
+
+    shardy__mutex_lock(&s->lock);
+    at->opening = 0;
+    if (st >= 0) {
+        atomic_store_explicit(&at->used, 1, memory_order_relaxed);
+        atomic_store(&at->shard, shard);
+        s->open_count++;
+    }
+    int over = s->open_count > s->core->options.open_shards_max;
+    shardy__condition_broadcast(&s->opened);
+    shardy__mutex_unlock(&s->lock);
+    if (over) {
+        evict(s, slot);
+    }
+    if (opened_out && st >= 0) {
+        *opened_out = 1;
+    }
+    *shard_out = shard;
+    return st;
+}
+
+call_limits shardy__call_limits(const read_core *core, const shardy_read_options *options)
+{
+    call_limits limits = {0, NULL};
+    uint32_t timeout = options && options->timeout_ms ? options->timeout_ms : core->options.timeout_ms;
+    limits.deadline_ns = shardy__deadline_ns(core->context, timeout);
+    limits.cancel = options ? options->cancel : NULL;
+    return limits;
+}

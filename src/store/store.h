@@ -1,0 +1,47 @@
+/* store.h: the inside of a store; store.c is the only caller of the tables. */
+#ifndef SHARDY_STORE_STORE_H
+#define SHARDY_STORE_STORE_H
+
+#include "../base/context.h"
+#include "../base/error.h"
+
+#include <shardyfusion/sys/store.h>
+
+struct shardy_store {
+    const shardy_store_ops *ops;
+    void *state;
+    shardy_context *context; /* one reference */
+    uint64_t generation;     /* of the process it was opened in */
+    int32_t is_wrapper;      /* 1: what is behind it is counted there */
+};
+
+typedef struct store_url_options {
+    int32_t create; /* 1: make the directory when it is missing */
+    int32_t sync;
+    int32_t allow_network_fs;
+} store_url_options;
+
+/* The store of a URL: a path or file:// URL of a directory. NULL options: it must exist, sync 1.
+ * NOT_FOUND when there is no such directory; UNSUPPORTED for schemes that are known but not built in
+ * (s3), naming it; INVALID for anything else, naming what was expected. */
+shardy_status shardy__store_open_url(shardy_context *context, const char *url,
+    const store_url_options *options, shardy_store **store_out, shardy_error *err);
+
+/* INVALID naming the key when it breaks a rule of sys/store.h. */
+shardy_status shardy__store_check_key(shardy_bytes key, shardy_error *err);
+
+/* shardy_store_new_take() for a store that passes calls on to another. */
+shardy_status shardy__store_new_wrapper_take(shardy_context *context, const shardy_store_ops *ops,
+    void *state, shardy_store **store_out, shardy_error *err);
+
+/* What tests pretend about the file system of a directory. */
+typedef struct store_fs_quirks {
+    int32_t portable; /* 1: without the calls that only Linux has */
+    int32_t network;  /* 1: as if it were on a network file system */
+} store_fs_quirks;
+
+shardy_status shardy__store_open_fs_quirks(shardy_context *context, const char *root,
+    const shardy_store_fs_options *options, const store_fs_quirks *quirks, shardy_store **store_out,
+    shardy_error *err);
+
+#endif

@@ -1,0 +1,444 @@
+"""Cases of run.py that need more than lines: golden snapshots, signals, pipes, terminals.
+
+Each function takes the command; the first line of its docstring is its name."""
+
+import base64
+import json
+import math
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+GOLDEN = os.path.join(os.path.dirname(HERE), "golden", "snapshots")
+TESTS = []
+
+
+class Skip(Exception):
+    pass
+
+
+def tests():
+    return TESTS
+
+
+def test(function):
+    """Registers a case and gives it a directory of its own."""
+    def run(shardy):
+        directory = tempfile.mkdtemp(prefix="shardy-cli-")
+        try:
+            function(shardy, directory)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+    run.__doc__ = function.__doc__
+    TESTS.append(run)
+    return run
+
+
+def environment(tmp, extra=None):
+    from run import environment as make
+    return make(tmp, extra)
+
+
+def ask(shardy, directory, *args, code=0, **more):
+    done = shardy.run(list(args), directory, **more)
+    assert done.returncode == code, (args, done.returncode, done.stdout[:500], done.stderr[:500])
+    return done
+
+
+def answer(shardy, directory, *args, **more):
+    return json.loads(ask(shardy, directory, *args, **more).stdout)
+
+
+# --- golden snapshots -----------------------------------------------------------------------------
+
+def expectations():
+    for name in sorted(os.listdir(GOLDEN)):
+        path = os.path.join(GOLDEN, name, "expected.json")
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                expected = json.load(file)
+            if not any("db_bytes" in s and s["db_bytes"] == 0 for s in expected["shards"]):
+                yield name, os.path.join(GOLDEN, name), expected
+
+
+def key_arguments(records):
+    """Groups of records that can be asked for in one call: --key-format and the arguments."""
+    groups = {"text": [], "base64": []}
+    for record in records:
+        if "key_b64" in record:
+            groups["base64"].append((record["key_b64"], record))
+        else:
+            groups["text"].append((str(record["key"]), record))
+    for form, items in groups.items():
+        for at in range(0, len(items), 400):
+            part = items[at:at + 400]
+            yield ["--key-format", form], [k for k, _ in part], [r for _, r in part]
+
+
+def value_of(record):
+    return record["value_b64"] if "value_b64" in record else \
+        base64.b64encode(record["value"].encode()).decode()
+
+
+@test
+def golden_records(shardy, tmp):
+    """golden: every record is found with its value and routed to its shard"""
+    seen = 0
+    for name, path, expected in expectations():
+        for options, keys, records in key_arguments(expected["records"]):
+            got = answer(shardy, tmp, "-s", path, "multiget", *options, "--", *keys)
+            assert [r["key"] for r in got["results"]] == keys, name
+            for result, record in zip(got["results"], records):
+                assert result["found"], (name, record)
+                assert result["value"] == value_of(record), (name, record, result)
+            for key, record in list(zip(keys, records))[:5]:
+                got = answer(shardy, tmp, "-s", path, "route", *options, "--", key)
+                assert got["db_id"] == record["shard"], (name, record, got)
+                got = answer(shardy, tmp, "-s", path, "get", *options, "--", key)
+                assert got["value"] == value_of(record), (name, record, got)
+            seen += len(records)
+    assert seen > 4000, seen
+
+
+@test
+def golden_absent(shardy, tmp):
+    """golden: absent keys are not found, and --strict says so with its exit code"""
+    for name, path, expected in expectations():
+        absent = [k for k in expected.get("absent_keys", []) if not isinstance(k, dict)]
+        if not absent:
+            continue
+        keys = [str(k) for k in absent]
+        got = answer(shardy, tmp, "-s", path, "multiget", "--", *keys)
+        assert all(r == {"key": k, "found": False} for r, k in zip(got["results"], keys)), name
+        ask(shardy, tmp, "-s", path, "multiget", "--strict", "--", *keys, code=1)
+        got = answer(shardy, tmp, "-s", path, "get", "--", keys[0])
+        assert got == {"op": "get", "key": keys[0], "found": False, "value": "null"}
+        ask(shardy, tmp, "-s", path, "get", "--strict", "--", keys[0], code=1)
+
+
+@test
+def golden_info(shardy, tmp):
+    """golden: info, shards and health say what the manifest says"""
+    for name, path, expected in expectations():
+        info = answer(shardy, tmp, "-s", path, "info")
+        truth = expected["info"]
+        for field in ("num_dbs", "sharding", "key_encoding", "run_id", "row_count"):
+            assert info[field] == truth[field], (name, field, info[field])
+        assert info["verified"] is False
+        assert info["custom"] == expected["custom"], name
+        assert info["manifest_ref"] == expected["current"]["manifest_ref"], name
+        vector = expected["custom"].get("vector")
+        assert (info["vector"] is None) == (vector is None), name
+        if vector:
+            assert info["vector"] == {"dim": vector["dim"], "metric": vector["metric"]}
+        shards = answer(shardy, tmp, "-s", path, "shards")["shards"]
+        assert [s["db_id"] for s in shards] == list(range(truth["num_dbs"])), name
+        by_id = {s["db_id"]: s for s in expected["shards"]}
+        for shard in shards:
+            want = by_id.get(shard["db_id"], {"db_url": None, "attempt": 0, "row_count": 0,
+                                              "db_bytes": 0, "min_key": None, "max_key": None})
+            for field, value in want.items():
+                assert shard[field] == value, (name, field, shard, want)
+        health = answer(shardy, tmp, "-s", path, "health")
+        assert health["status"] == "healthy" and health["num_shards"] == truth["num_dbs"], health
+        # in snapshots of the reference nothing is promised, so nothing can be damaged
+        verified = answer(shardy, tmp, "-s", path, "verify")
+        assert verified["status"] == "unverified" and verified["damaged"] == [], (name, verified)
+
+
+@test
+def golden_search(shardy, tmp):
+    """golden: search finds the exact neighbours, from numbers and from files"""
+    from run import write_npy
+    seen = 0
+    for name, path, expected in expectations():
+        for i, query in enumerate(expected.get("queries", [])):
+            args = ["-s", path, "search", "--top-k", str(query["k"])]
+            if "shard_ids" in query:
+                args += ["--shard-ids", ",".join(map(str, query["shard_ids"]))]
+            numbers = ",".join(map(repr, query["query"]))
+            got = answer(shardy, tmp, *args, numbers)
+            assert got["top_k"] == query["k"]
+            exact = query["exact"]
+            assert [r["id"] for r in got["results"]] == [e[0] for e in exact], (name, i, got)
+            payloads = {r.get("vector_id", r.get("key")): r.get("payload")
+                        for r in expected["records"]}
+            for result, (_, distance) in zip(got["results"], exact):
+                assert math.isclose(result["score"], distance, abs_tol=2e-6), (name, result)
+                assert result["payload"] == payloads[result["id"]], (name, result)
+            write_npy(os.path.join(tmp, "q.npy"), "f8", (len(query["query"]),), query["query"])
+            again = answer(shardy, tmp, *args, "--vector-file", "q.npy")
+            assert again["results"] == got["results"]
+            seen += 1
+    assert seen >= 10, seen
+
+
+@test
+def golden_search_many(shardy, tmp):
+    """golden: a file with many queries gives one list per row"""
+    from run import write_npy
+    name, path, expected = next(e for e in expectations() if e[0] == "unified_sqlite_vec_cosine")
+    queries = [q for q in expected["queries"] if "shard_ids" not in q]
+    rows = [x for q in queries for x in q["query"]]
+    write_npy(os.path.join(tmp, "q.npy"), "f4", (len(queries), len(rows) // len(queries)), rows)
+    got = answer(shardy, tmp, "-s", path, "search", "--top-k", "3", "--vector-file", "q.npy")
+    assert "results" not in got
+    assert [q["query"] for q in got["queries"]] == list(range(len(queries)))
+    for part, query in zip(got["queries"], queries):
+        assert [r["id"] for r in part["results"]] == [e[0] for e in query["exact"][:3]], name
+    one = answer(shardy, tmp, "-s", path, "search", "--top-k", "3", "--vector-file", "q.npy",
+                 "--vector-row", "1")
+    assert one["results"] == got["queries"][1]["results"]
+    text = ask(shardy, tmp, "-s", path, "search", "--top-k", "1", "--vector-file", "q.npy",
+               "--output-format", "text").stdout.decode()
+    assert text.startswith("top_k=1  shards=4  latency_ms=") and "\nquery=1\nid=" in text
+
+
+@test
+def golden_history(shardy, tmp):
+    """golden: history and rollback as the reference printed them"""
+    path = os.path.join(tmp, "snap")
+    shutil.copytree(os.path.join(GOLDEN, "history_rollback"), path)
+    with open(os.path.join(path, "expected.json"), encoding="utf-8") as file:
+        expected = json.load(file)
+    recorded = json.loads(expected["command_line"]["history"]["stdout"])
+    got = answer(shardy, tmp, "-s", path, "history")
+    assert [m["current"] for m in got["manifests"]] == [False, True, False, False]
+    for manifest in got["manifests"]:
+        del manifest["current"]
+    assert got == recorded
+    refs = [m["ref"] for m in recorded["manifests"]]
+    ids = [m["run_id"] for m in recorded["manifests"]]
+    for option, value, offset in (("--offset", "3", 3), ("--run-id", ids[2], 2),
+                                  ("--ref", refs[0], 0)):
+        done = ask(shardy, tmp, "-s", path, "rollback", option, value, "--output-format", "text")
+        assert done.stdout.decode() == f"Rolled back _CURRENT to: {refs[offset]}\n"
+        info = answer(shardy, tmp, "-s", path, "info")
+        assert (info["run_id"], info["manifest_ref"]) == (ids[offset], refs[offset])
+        listed = answer(shardy, tmp, "-s", path, "history")["manifests"]
+        assert [m["current"] for m in listed] == [i == offset for i in range(4)]
+    back = answer(shardy, tmp, "-s", path, "rollback", "--offset", "1")
+    assert back == {"op": "rollback", "ref": refs[1]}
+    # pins look at other manifests without moving the pointer
+    pinned = answer(shardy, tmp, "-s", path, "--offset", "3", "info")
+    assert pinned["run_id"] == ids[3]
+    pinned = answer(shardy, tmp, "-s", path, "info", "--ref", refs[0])
+    assert pinned["run_id"] == ids[0]
+    assert answer(shardy, tmp, "-s", path, "info")["run_id"] == ids[1]
+    before = open(os.path.join(path, "_CURRENT"), "rb").read()
+    for args in (("--offset", "4"), ("--run-id", "0" * 32), ("--ref", refs[0] + "x")):
+        ask(shardy, tmp, "-s", path, "rollback", *args, code=1)
+    assert open(os.path.join(path, "_CURRENT"), "rb").read() == before
+
+
+@test
+def naming(shardy, tmp):
+    """a snapshot is named by a directory, its pointer, a URL of either, with or without a slash"""
+    path = os.path.join(GOLDEN, "kv_sqlite_hash_int")
+    for name in (path, path + "/", path + "/_CURRENT", "file://" + path, "file://" + path + "/",
+                 "file://" + path + "/_CURRENT", os.path.relpath(path, tmp)):
+        got = answer(shardy, tmp, "-s", name, "get", "7", "--value-encoding", "utf8")
+        assert got["value"] == "value-00001", name
+        assert len(answer(shardy, tmp, "-s", name, "history")["manifests"]) == 1, name
+        got = answer(shardy, tmp, "get", "7", env={"SHARDY_CURRENT": name})
+        assert got["found"], name
+
+
+# --- pipes and files ------------------------------------------------------------------------------
+
+@test
+def full_disk(shardy, tmp):
+    """an output that cannot be written is an error"""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([shardy.path, "--version"], stdout=full, stderr=subprocess.PIPE,
+                              env=environment(tmp), timeout=60)
+    assert done.returncode == 1, done
+    assert b"cannot write to the standard output: No space left on device" in done.stderr
+
+
+@test
+def closed_pipe(shardy, tmp):
+    """a reader that goes away ends the command quietly"""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run([shardy.path, "schema"], stdout=write_end, stderr=subprocess.PIPE,
+                          env=environment(tmp), timeout=60)
+    os.close(write_end)
+    assert done.returncode == -signal.SIGPIPE, done
+    assert done.stderr == b""
+
+
+@test
+def raw_value(shardy, tmp):
+    """get --raw writes the bytes and nothing else"""
+    rows = json.dumps({"key": "k", "v": "line\nmore\u00e9"}) + "\n"
+    ask(shardy, tmp, "build", "snap", "--input", "-", "--value-column", "v",
+        stdin=rows.encode())
+    done = ask(shardy, tmp, "-s", "snap", "get", "k", "--raw")
+    assert done.stdout == "line\nmore\u00e9".encode()
+    done = ask(shardy, tmp, "-s", "snap", "get", "x", "--raw")
+    assert done.stdout == b"" and b'key "x" was not found' in done.stderr
+    ask(shardy, tmp, "-s", "snap", "get", "x", "--raw", "--strict", code=1)
+
+
+# --- signals --------------------------------------------------------------------------------------
+
+def scratch(directory):
+    found = []
+    for parent, _, files in os.walk(directory):
+        found += [os.path.join(parent, f) for f in files]
+    return found
+
+
+def interrupt_build(shardy, tmp, number):
+    """Sends a signal to a build that waits for more rows."""
+    process = subprocess.Popen([shardy.path, "build", "snap", "--input", "-", "--num-dbs", "3"],
+                               cwd=tmp, env=environment(tmp), stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    rows = b"".join(b'{"key": %d, "v": "%d"}\n' % (i, i) for i in range(20000))
+    process.stdin.write(rows)
+    process.stdin.flush()
+    deadline = time.monotonic() + 60
+    # the rows are taken once the pipe is empty
+    while time.monotonic() < deadline and not os.path.isdir(os.path.join(tmp, "snap")):
+        time.sleep(0.01)
+    process.send_signal(number)
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return process.returncode, out, err
+
+
+@test
+def interrupted(shardy, tmp):
+    """SIGINT ends a build with 130 and leaves nothing behind"""
+    code, out, err = interrupt_build(shardy, tmp, signal.SIGINT)
+    assert code == 130, (code, out, err)
+    assert out == b""
+    assert json.loads(err) == {"op": "build", "error": "interrupted", "status": "CANCELLED"}
+    left = [p for p in scratch(tmp) if "/runs/" not in p and not p.endswith("/lock")]
+    assert left == [], left
+
+
+@test
+def terminated(shardy, tmp):
+    """SIGTERM ends a build with 143 and leaves nothing behind"""
+    code, out, err = interrupt_build(shardy, tmp, signal.SIGTERM)
+    assert code == 143, (code, out, err)
+    left = [p for p in scratch(tmp) if "/runs/" not in p and not p.endswith("/lock")]
+    assert left == [], left
+
+
+# --- terminals ------------------------------------------------------------------------------------
+
+def on_terminal(shardy, tmp, args, env=None, columns=80):
+    """Runs with a terminal as standard error; returns the exit code and what it showed."""
+    import fcntl
+    import struct
+    import termios
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen([shardy.path, *args], cwd=tmp, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=slave,
+                               env=environment(tmp, {"TERM": "xterm", **(env or {})}))
+    os.close(slave)
+    shown = b""
+    while True:
+        ready, _, _ = select.select([master], [], [], 0.05)
+        if ready:
+            try:
+                data = os.read(master, 65536)
+            except OSError:
+                data = b""
+            if not data:
+                break
+            shown += data
+        elif process.poll() is not None:
+            break
+    out = process.stdout.read()
+    os.close(master)
+    return process.wait(), out, shown.decode()
+
+
+def write_rows(tmp, count):
+    with open(os.path.join(tmp, "rows.jsonl"), "w", encoding="utf-8") as file:
+        for i in range(count):
+            file.write(json.dumps({"key": i, "text": f"row number {i}"}) + "\n")
+
+
+@test
+def progress(shardy, tmp):
+    """a terminal sees a line of progress that is taken away at the end"""
+    write_rows(tmp, 20000)
+    args = ["build", "snap", "--input", "rows.jsonl", "--num-dbs", "4"]
+    code, out, shown = on_terminal(shardy, tmp, args)
+    assert code == 0 and json.loads(out)["row_count"] == 20000
+    assert "reading" in shown and "building" in shown and "\u2500" in shown, shown
+    assert shown.endswith("\r\033[K"), repr(shown[-50:])
+    assert "\033[36m" in shown
+    import re
+    for line in shown.split("\r"):
+        assert len(re.sub("\033\\[[0-9;]*[mK]", "", line)) < 80, line
+    code, out, shown = on_terminal(shardy, tmp, args, {"NO_COLOR": "1", "LANG": "C"})
+    assert code == 0 and "\033[36m" not in shown and "\u2500" not in shown and "---" in shown
+    for quiet in ({"TERM": "dumb"},):
+        code, out, shown = on_terminal(shardy, tmp, args, quiet)
+        assert code == 0 and shown == "", shown
+    code, out, shown = on_terminal(shardy, tmp, args + ["--quiet"])
+    assert code == 0 and shown == "", shown
+    code, out, shown = on_terminal(shardy, tmp, ["-s", "snap", "verify"])
+    assert code == 0 and (shown == "" or shown.endswith("\r\033[K")), shown
+
+
+@test
+def progress_elsewhere(shardy, tmp):
+    """without a terminal there is no progress, with --verbose there are lines"""
+    write_rows(tmp, 2000)
+    done = ask(shardy, tmp, "build", "snap", "--input", "rows.jsonl")
+    assert done.stderr == b""
+    done = ask(shardy, tmp, "build", "snap", "--input", "rows.jsonl", "--verbose")
+    assert b"shardy: reading " in done.stderr and b"\r" not in done.stderr, done.stderr
+
+
+@test
+def documents(shardy, tmp):
+    """the manual page and the completions are well formed"""
+    done = ask(shardy, tmp, "--generate", "man")
+    assert done.stdout.startswith(b".TH SHARDY 1")
+    if shutil.which("groff"):
+        check = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z"], input=done.stdout,
+                               capture_output=True, timeout=60)
+        assert check.returncode == 0 and check.stderr == b"", check.stderr
+    for shell in ("bash", "zsh", "fish"):
+        done = ask(shardy, tmp, "--generate", shell)
+        if shutil.which(shell):
+            check = subprocess.run([shell, "-n"], input=done.stdout, capture_output=True,
+                                   timeout=60)
+            assert check.returncode == 0, check.stderr
+
+
+@test
+def completion(shardy, tmp):
+    """bash completes commands, options and their values"""
+    if not shutil.which("bash"):
+        raise Skip("there is no bash")
+    script = ask(shardy, tmp, "--generate", "bash").stdout.decode()
+    with open(os.path.join(tmp, "c.bash"), "w", encoding="utf-8") as file:
+        file.write(script)
+    cases = (("shardy ver", "verify"), ("shardy get --str", "--strict"),
+             ("shardy get --output-format js", "json jsonl"), ("shardy --sn", "--snapshot"),
+             ("shardy schema err", "error"), ("shardy history --str", ""))
+    for line, expected in cases:
+        words = line.split(" ")
+        check = subprocess.run(
+            ["bash", "-c", f'. ./c.bash; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; '
+             '_shardy; echo "${COMPREPLY[*]}"'], cwd=tmp, capture_output=True, timeout=60)
+        assert check.stdout.decode().strip() == expected, (line, check.stdout, check.stderr)
