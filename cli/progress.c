@@ -85,8 +85,12 @@ static size_t make_parts(const progress_view *v, double seconds, strbuf parts[PA
         }
         n++;
     }
-    if (v->fraction > 0.01 && v->fraction < 1 && seconds >= 1) {
-        progress_add_time(&parts[n], seconds / v->fraction - seconds);
+    if (v->fraction >= 0 && v->fraction < 1) {
+        if (v->fraction > 0.01 && seconds >= 1) {
+            progress_add_time(&parts[n], seconds / v->fraction - seconds);
+        } else {
+            strbuf_puts(&parts[n], "-:--"); /* keeps the place */
+        }
         strbuf_puts(&parts[n++], " left");
     } else if (v->fraction < 0 && rate_known) {
         progress_add_time(&parts[n++], seconds);

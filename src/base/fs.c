@@ -204,6 +204,7 @@ static void fill_info(const struct stat *st, file_info *info)
     info->size = (uint64_t)st->st_size;
     info->modified_us = (int64_t)modified.tv_sec * 1000000 + modified.tv_nsec / 1000;
     info->links = (uint64_t)st->st_nlink;
+    info->device = (uint64_t)st->st_dev;
     info->inode = (uint64_t)st->st_ino;
 }
 
@@ -385,6 +386,14 @@ shardy_status shardy__file_try_lock(int fd, int32_t *taken_out, shardy_error *er
     }
     *taken_out = result == 0;
     return SHARDY_OK;
+}
+
+void shardy__file_unlock_close(int fd)
+{
+    if (fd >= 0) {
+        flock(fd, LOCK_UN);
+        close(fd);
+    }
 }
 
 shardy_status shardy__file_writer_init(file_writer *w, int fd, size_t room, shardy_error *err)
@@ -720,6 +729,11 @@ shardy_status shardy__at_stat(int dir, const char *name, file_info *info_out, sh
     return SHARDY_OK;
 }
 
+shardy_status shardy__path_stat(const char *path, file_info *info_out, shardy_error *err)
+{
+    return shardy__at_stat(AT_FDCWD, path, info_out, err);
+}
+
 shardy_status shardy__at_make_dir(int dir, const char *name, uint32_t mode, shardy_error *err)
 {
     if (!fails(SHARDY_FAULT_WRITE, ENOSPC) && written(mkdirat(dir, name, (mode_t)mode)) == 0) {
@@ -790,6 +804,9 @@ static int rename_to_new(at_name from, at_name to)
 shardy_status shardy__at_rename(at_name from, at_name to, rename_mode mode, shardy_error *err)
 {
     int result = -1;
+    if (from.dir == AT_DIR_PATH) {
+        from.dir = AT_FDCWD;
+    }
     if (!fails(SHARDY_FAULT_WRITE, ENOSPC)) {
         if (mode == RENAME_OVER) {
             result = written(renameat(from.dir, from.name, to.dir, to.name));
@@ -804,6 +821,9 @@ shardy_status shardy__at_rename(at_name from, at_name to, rename_mode mode, shar
     switch (e) {
     case ENOENT:
         return SHARDY_NOT_FOUND;
+    case EXDEV:
+        return shardy__error(err, SHARDY_UNSUPPORTED, "fs",
+            "\"%.300s\" and \"%.300s\" are not on one file system", from.name, to.name);
     case EISDIR:
     case ENOTDIR:
         return shardy__error(err, SHARDY_INVALID, "fs", "\"%.300s\" is a directory", to.name);

@@ -37,6 +37,7 @@ typedef struct file_info {
     uint64_t size;
     int64_t modified_us;
     uint64_t links;
+    uint64_t device;
     uint64_t inode;
 } file_info;
 
@@ -65,6 +66,9 @@ void shardy__file_unmap(const void *base, size_t len);
 /* An advisory lock of this open file description, given back when it is closed; does not wait.
  * *taken_out is 0 when somebody else holds it. */
 shardy_status shardy__file_try_lock(int fd, int32_t *taken_out, shardy_error *err);
+/* Gives the lock back and closes the file, also when a child process has a copy of the
+ * descriptor. -1 is fine. */
+void shardy__file_unlock_close(int fd);
 
 /* Gathers small writes to a file, from where the descriptor stands, into large ones at multiples
  * of `room`. As long as no more than `room` bytes were put, nothing is written before flush, and
@@ -115,6 +119,7 @@ shardy_status shardy__at_create(
 shardy_status shardy__at_open_or_create(
     int dir, const char *name, uint32_t mode, int *fd_out, shardy_error *err);
 /* NOT_FOUND when there is none. */
+shardy_status shardy__path_stat(const char *path, file_info *info_out, shardy_error *err);
 shardy_status shardy__at_stat(int dir, const char *name, file_info *info_out, shardy_error *err);
 /* EXISTS when there is one of that name, of any kind. NOT_FOUND when `dir` was removed. */
 shardy_status shardy__at_make_dir(int dir, const char *name, uint32_t mode, shardy_error *err);
@@ -131,13 +136,15 @@ typedef enum rename_mode {
     RENAME_TO_NEW_LINK = 2 /* the same by a link and an unlink: the portable way */
 } rename_mode;
 
+/* A name in an open directory; with AT_DIR_PATH the path of a file. */
+#define AT_DIR_PATH (-1)
 typedef struct at_name {
     int dir;
     const char *name;
 } at_name;
 
 /* EXISTS; NOT_FOUND when one of the directories or `from` was removed; INVALID when a directory
- * is in the way. Both on one file system. */
+ * is in the way; UNSUPPORTED when they are not on one file system. */
 shardy_status shardy__at_rename(at_name from, at_name to, rename_mode mode, shardy_error *err);
 
 /* --- below a root --------------------------------------------------------------------------- */

@@ -406,6 +406,7 @@ shardy_status shardy_writer_put_source(
 {
     SHARDY_CHECK_ARG(w && source);
     shardy_row row;
+    shardy_row_init(&row, sizeof row);
     shardy_status st;
     while ((st = shardy_row_source_next(source, &row, err)) == SHARDY_OK) {
         st = shardy_writer_put(w, &row, err);

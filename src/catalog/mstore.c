@@ -9,13 +9,13 @@
 int shardy__manifest_dir_parse(
     const char *name, size_t len, const char **run_id_out, size_t *run_id_len_out, int64_t *us_out)
 {
-    static const char shape[] = "dddd-dd-ddTdd:dd:dd.ddddddZ_run_id=";
+    static const char shape[] = "0000-00-00T00:00:00.000000Z_run_id=";
     size_t shape_len = sizeof shape - 1;
     if (len <= shape_len) {
         return 0;
     }
     for (size_t i = 0; i < shape_len; i++) {
-        int ok = shape[i] == 'd' ? name[i] >= '0' && name[i] <= '9' : name[i] == shape[i];
+        int ok = shape[i] == '0' ? name[i] >= '0' && name[i] <= '9' : name[i] == shape[i];
         if (!ok) {
             return 0;
         }

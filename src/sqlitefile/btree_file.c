@@ -267,7 +267,11 @@ shardy_status shardy__btree_open_take(page_source *source, btree_file **file_out
         return shardy__error_nomem(err, "sqlite");
     }
     file->source = source;
-    shardy_status st = read_file_header(file, err);
+    file->hints = shardy__calloc(BTREE_HINTS, sizeof *file->hints);
+    shardy_status st = file->hints ? SHARDY_OK : shardy__error_nomem(err, "sqlite");
+    if (st >= 0) {
+        st = read_file_header(file, err);
+    }
     if (st >= 0) {
         st = read_schema(file, err);
     }
@@ -289,6 +293,7 @@ void shardy__btree_close(btree_file *file)
     }
     shardy__free(file->objects);
     shardy__free(file->text);
+    shardy__free((void *)(uintptr_t)file->hints);
     shardy__page_source_close(file->source);
     shardy__free(file);
 }

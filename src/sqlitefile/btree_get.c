@@ -171,7 +171,6 @@ typedef struct batch {
     const btree_tree *tree;
     lookup_spec spec;
     int32_t key_type;
-    uint32_t hot;              /* levels where no turns are taken */
     const shardy_bytes *keys;  /* or */
     const int64_t *rowids;
     size_t count;
@@ -197,7 +196,6 @@ static WALK_INLINE void start_next(batch *b, size_t i)
     }
     b->at[i] = at;
     b->statuses[i] = WALK_MORE;
-    b->walks[i].hot = (uint8_t)b->hot;
     shardy__btree_walk_find(&b->walks[i], &key);
 }
 
@@ -232,9 +230,6 @@ static WALK_INLINE shardy_status settle(batch *b, size_t i, shardy_error *err)
     if (b->statuses[i] != SHARDY_OK) {
         return b->statuses[i];
     }
-    /* Upper levels are in the caches: the last two are those that are not. */
-    uint32_t depth = b->walks[i].depth;
-    b->hot = depth > 2 ? depth - 2 : 0;
     shardy_status st = take_value(&b->walks[i], &b->copies[i], &b->spec, &result->value, err);
     if (st == SHARDY_OK) {
         __builtin_prefetch(result->value.data);

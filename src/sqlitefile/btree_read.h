@@ -23,6 +23,8 @@
 /* Walks in flight when pages have to be fetched: bounds the pages that are wanted at once. */
 #define BTREE_BATCH_FETCHES 256u
 
+#define BTREE_HINTS 8u
+
 typedef struct btree_file {
     page_source *source;
     uint32_t page_size;
@@ -36,6 +38,9 @@ typedef struct btree_file {
     uint32_t application_id;
     uint32_t schema_cookie;
     uint32_t object_count;
+    /* Depths of the leaves of trees, as look-ups find them: for prefetching, wrong ones do no harm. BTREE_HINTS words
+     * of root << 8 | depth, at the root's low bits. */
+    _Atomic uint64_t *hints;
     schema_object *objects; /* in the order of sqlite_schema */
     void *text;             /* what the names and sql of the objects point into */
 } btree_file;
@@ -116,6 +121,9 @@ typedef struct btree_walk {
     page_source *source;
     const uint8_t *page; /* of the current level; NULL: to be got */
     uint32_t usable;
+    uint32_t index_local_max;
+    uint32_t local_min;
+    uint32_t key_is_text; /* 1 text, 0 blob, 2 neither */
     uint32_t page_no;
     uint32_t header;     /* bytes of the page before its cell pointers */
     uint32_t cells;
@@ -129,8 +137,9 @@ typedef struct btree_walk {
     uint8_t known;       /* bits: 1 `low`, 2 `high` have a window */
     uint8_t key_type;
     uint8_t depth;       /* levels in use */
-    uint8_t hot;         /* levels that are in the caches anyway: no turns are taken there */
+    uint8_t leaf_depth;  /* of the tree, 0 when not known yet */
     uint64_t window;     /* 8 bytes of the key from `skip`, big-endian, padded with zeros */
+    double share;        /* where between its neighbours the key is expected, 0 to 1; <0: not known */
     btree_bound low;
     btree_bound high;
     const uint8_t *key;

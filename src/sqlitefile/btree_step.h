@@ -10,6 +10,11 @@
 /* Guesses by interpolation on one page before bisection. */
 #define WALK_GUESSES 4u
 
+/* Bytes on either side of where a cell is expected that are asked for before the page has come: as many lines as misses are free
+ * for a look-up by itself, few when others have misses open too. */
+#define WALK_REACH       320u
+#define WALK_REACH_BATCH 64u
+
 /* A step was made and there are more. Never leaves this layer. */
 #define WALK_MORE ((shardy_status)1000)
 

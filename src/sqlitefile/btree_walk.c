@@ -91,8 +91,32 @@ static WALK_INLINE void leave_page(btree_walk *w)
     w->page = NULL;
 }
 
+/* Prefetches the header of the next page, and where the cell is if rows are of about the same length: writers fill a page
+ * from its end downwards in the order of the keys. */
+static WALK_INLINE void ask_for_page(btree_walk *w, int batch)
+{
+    const uint8_t *hint = shardy__page_hint(w->source, w->page_no);
+    if (!hint) {
+        return;
+    }
+    __builtin_prefetch(hint);
+    __builtin_prefetch(hint + 64);
+    if (w->share < 0 || w->depth + 1 < w->leaf_depth) {
+        return;
+    }
+    uint32_t reach = batch ? WALK_REACH_BATCH : WALK_REACH;
+    uint32_t span = w->usable - 128;
+    uint32_t at = w->usable - 64 - (uint32_t)(w->share * (double)span);
+    uint32_t from = at > reach ? at - reach : 0;
+    uint32_t to = at + reach < w->usable ? at + reach : w->usable;
+    for (; from < to; from += 64) {
+        __builtin_prefetch(hint + from);
+    }
+}
+
 /* To the child of position `i`, 0 to cells. */
-static WALK_INLINE shardy_status descend(btree_walk *w, uint32_t i, shardy_error *err)
+static WALK_INLINE shardy_status descend(
+    btree_walk *w, uint32_t i, int batch, shardy_error *err)
 {
     uint32_t at = w->header - 4;
     if (i < w->cells) {
@@ -109,11 +133,7 @@ static WALK_INLINE shardy_status descend(btree_walk *w, uint32_t i, shardy_error
     w->page_no = shardy__get_be32(w->page + at);
     leave_page(w);
     w->stage = WALK_PAGE;
-    const uint8_t *hint = shardy__page_hint(w->source, w->page_no);
-    if (hint) {
-        __builtin_prefetch(hint);
-        __builtin_prefetch(hint + 64);
-    }
+    ask_for_page(w, batch);
     return WALK_MORE;
 }
 
@@ -221,12 +241,12 @@ static size_t common_prefix(const uint8_t *a, const uint8_t *b, size_t len)
     return i;
 }
 
-static WALK_INLINE btree_bound *bound_of(btree_walk *w, int order)
+static btree_bound *bound_of(btree_walk *w, int order)
 {
     return order < 0 ? &w->low : &w->high;
 }
 
-static WALK_INLINE void learn_bound(btree_walk *w, int less)
+static void learn_bound(btree_walk *w, int less)
 {
     w->known = (uint8_t)(w->known | (less ? 1 : 2));
 }
@@ -257,11 +277,11 @@ static shardy_status compare_rest(
 }
 
 /* A key of the right class that lies on its page as a whole. */
-static WALK_INLINE shardy_status compare_key(btree_walk *w, const uint8_t *key, uint32_t len,
-    uint32_t room, int *order_out, shardy_error *err)
+static shardy_status compare_key(btree_walk *w, const uint8_t *key, uint32_t len, uint32_t room,
+    int *order_out, shardy_error *err)
 {
     uint64_t window = entry_window(w, key, len, room);
-    if (__builtin_expect(window == w->window, 0)) {
+    if (window == w->window) {
         return compare_rest(w, key, len, order_out, err);
     }
     int less = window < w->window;
@@ -388,61 +408,47 @@ static shardy_status probe_record(
     return WALK_MORE;
 }
 
-/* Cell with one- or two-byte payload length, and a record whose header length and first type take one byte: everything that has
- * short keys. All others go to probe_record(). */
-static WALK_INLINE shardy_status probe_index(
-    btree_walk *w, uint32_t at, int *order_out, shardy_error *err)
+/* The key of a cell with one- or two-byte payload length and a record whose header length and first type take one byte:
+ * everything that has short keys. 0: another cell, see probe_record(). */
+static WALK_INLINE int find_key(const btree_walk *w, const uint8_t *p, uint32_t room,
+    const uint8_t **key_out, uint32_t *len_out, uint32_t *room_out)
 {
-    const uint8_t *p = w->page + at;
-    uint32_t room = w->usable - at;
-    if (!w->leaf) {
-        p += 4;
-        room -= 4;
-    }
-    if (room < 4) {
-        return probe_record(w, p, room, order_out, err);
-    }
-    uint32_t payload = p[0];
+    uint32_t bytes = (uint32_t)shardy__get_le32(p);
+    uint32_t payload = bytes & 0x7F;
     uint32_t n = 1;
-    uint32_t high_bits = 0;
-    if (payload & 0x80) {
-        high_bits = p[1] & 0x80u;
-        payload = (payload & 0x7F) << 7 | (p[1] & 0x7Fu);
+    if (bytes & 0x80) {
+        payload = payload << 7 | (bytes >> 8 & 0xFF); /* too large when this byte goes on too */
+        bytes >>= 8;
         n = 2;
     }
-    const btree_file *file = w->tree.file;
-    uint32_t header_len = p[n];
-    uint32_t serial = p[n + 1];
-    uint32_t len = (serial - 12) >> 1; /* huge when serial < 12 */
-    uint32_t local = payload <= file->index_local_max ? payload : file->local_min;
-    uint32_t class_bit = w->key_type == RECORD_TEXT;
-    if (((high_bits | header_len | serial) & 0x80) || serial < 12 || (serial & 1) != class_bit ||
-        header_len < 2 || header_len + len > local || n + local > room ||
-        w->key_type == RECORD_INT) {
-        return probe_record(w, p, room, order_out, err);
+    uint32_t header_len = bytes >> 8 & 0xFF;
+    uint32_t type = (bytes >> 16 & 0xFF) - 12; /* huge when below 12 */
+    uint32_t len = type >> 1;
+    uint32_t at = n + header_len;
+    uint32_t local = payload <= w->index_local_max ? payload : w->local_min;
+    if ((n == 2 && bytes & 0x80) || header_len >= 0x80 || header_len < 2 || type >= 0x80 - 12 ||
+        (type & 1) != w->key_is_text || header_len + len > local || at + len > room) {
+        return 0;
     }
-    return compare_key(w, p + n + header_len, len, room - n - header_len, order_out, err);
+    *key_out = p + at;
+    *len_out = len;
+    *room_out = room - at;
+    return 1;
 }
 
-static WALK_INLINE shardy_status probe_table(
-    btree_walk *w, uint32_t at, int *order_out, shardy_error *err)
+static WALK_INLINE int find_rowid(
+    const btree_walk *w, const uint8_t *p, uint32_t room, uint64_t *window_out)
 {
-    const uint8_t *p = w->page + at;
-    uint32_t room = w->usable - at;
-    size_t n = 4;
-    uint64_t value = 0;
+    size_t n = 0;
     if (w->leaf) {
-        n = shardy__varint_get(p, room, &value);
+        n = shardy__varint_get(p, room, window_out);
+        if (n == 0) {
+            return 0;
+        }
     }
-    size_t m = n ? shardy__varint_get(p + n, room - n, &value) : 0;
-    if (m == 0) {
-        return broken_page(w, err, "cell is cut off");
-    }
-    uint64_t window = value ^ (uint64_t)1 << 63;
-    *order_out = window < w->window ? -1 : window > w->window;
-    bound_of(w, *order_out)->window = window;
-    learn_bound(w, window < w->window);
-    return SHARDY_OK;
+    size_t m = shardy__varint_get(p + n, room - n, window_out);
+    *window_out ^= (uint64_t)1 << 63;
+    return m != 0;
 }
 
 /* --- searching a page ---------------------------------------------------------------------------------- */
@@ -489,32 +495,71 @@ static WALK_INLINE void move_window(btree_walk *w)
     shift_bound(&w->high, high, skip, high_tail, w->window);
 }
 
-/* The position in [first, last) to look at next. Of n entries between two known keys, entry i is expected at (i + 1) / (n + 1)
- * of the way. On interior pages that is good to one entry or so, because what a child holds evens out: there the next guess
- * is its neighbour. */
-static WALK_INLINE uint32_t choose(const btree_walk *w, uint32_t tried, int order)
+/* The search of a page, in registers. The answer is a position in [first, last]. */
+typedef struct search {
+    uint64_t low; /* windows of the neighbours */
+    uint64_t high;
+    uint32_t first;
+    uint32_t last;
+    uint32_t guess;
+    uint32_t known;
+    uint32_t probes;
+} search;
+
+static WALK_INLINE search load_search(const btree_walk *w)
 {
-    uint32_t n = w->last - w->first;
-    uint64_t span = (w->high.window - w->low.window) >> 1;
-    if (n <= 2 || w->probes >= WALK_GUESSES || w->known != 3 || span == 0) {
-        return w->first + n / 2;
+    search s = {w->low.window, w->high.window, w->first, w->last, w->guess, w->known, w->probes};
+    return s;
+}
+
+static WALK_INLINE void save_search(btree_walk *w, const search *s)
+{
+    w->low.window = s->low;
+    w->high.window = s->high;
+    w->first = s->first;
+    w->last = s->last;
+    w->guess = s->guess;
+    w->known = (uint8_t)s->known;
+    w->probes = (uint8_t)s->probes;
+}
+
+/* Where between its neighbours the key is expected: 0 to 1, or less than 0 when that is not known. */
+static WALK_INLINE double share_of(uint64_t window, uint64_t low, uint64_t high)
+{
+    uint64_t span = (high - low) >> 1;
+    uint64_t part = (window - low) >> 1;
+    return part <= span && span > 0 ? (double)(int64_t)part / (double)(int64_t)span : -1;
+}
+
+/* Of n entries between two known keys, entry i is expected at (i + 1) / (n + 1) of the way. */
+static WALK_INLINE uint32_t place_of(double share, uint32_t n)
+{
+    double place = share * (double)(n + 1) - 0.5;
+    uint32_t i = place > 0 ? (uint32_t)(int32_t)place : 0;
+    return i < n ? i : n - 1;
+}
+
+/* The position in [first, last) to look at after the cell `tried`. On interior pages a guess is good to one entry or so,
+ * because what a child holds evens out: there the next one is its neighbour. */
+static WALK_INLINE uint32_t next_guess(
+    const btree_walk *w, const search *s, uint32_t tried, uint32_t less)
+{
+    uint32_t n = s->last - s->first;
+    if (n <= 2 || s->probes >= WALK_GUESSES || s->known != 3) {
+        return s->first + n / 2;
     }
-    if (!w->leaf && w->probes > 0 && w->probes < 3) {
-        return order < 0 ? tried + 1 : tried - 1;
+    if (!w->leaf && s->probes < 3) {
+        return less ? tried + 1 : tried - 1;
     }
-    uint64_t part = (w->window - w->low.window) >> 1;
-    double place = (double)(int64_t)part / (double)(int64_t)span * (double)(n + 1) - 0.5;
-    if (place >= (double)(n - 1)) {
-        return w->last - 1;
-    }
-    return w->first + (place > 0 ? (uint32_t)place : 0);
+    double share = share_of(w->window, s->low, s->high);
+    return share < 0 ? s->first + n / 2 : s->first + place_of(share, n);
 }
 
 /* The search of this page is over: the answer is w->first. */
-static WALK_INLINE shardy_status end_page(btree_walk *w, shardy_error *err)
+static WALK_INLINE shardy_status end_page(btree_walk *w, int batch, shardy_error *err)
 {
     if (!w->leaf) {
-        return descend(w, w->first, err);
+        return descend(w, w->first, batch, err);
     }
     if (w->goal == WALK_FIND) {
         w->stage = WALK_OVER;
@@ -529,11 +574,17 @@ static WALK_INLINE shardy_status end_page(btree_walk *w, shardy_error *err)
     return WALK_MORE;
 }
 
+static WALK_INLINE void ask_for_cell(const btree_walk *w, uint32_t cell)
+{
+    __builtin_prefetch(w->page + cell_pointer(w, cell));
+}
+
 /* Chooses the first cell to compare on a page and asks for its line. On interior pages the answer is near, so the
  * neighbours are to come at the same time; on leaves only for a look-up that has nothing else to do meanwhile. */
 static WALK_INLINE shardy_status start_search(btree_walk *w, int batch)
 {
-    w->guess = choose(w, 0, 0);
+    uint32_t n = w->last - w->first;
+    w->guess = w->first + (n > 2 && w->share >= 0 ? place_of(w->share, n) : n / 2);
     w->stage = WALK_PROBE;
     uint32_t at = w->header + 2 * w->guess;
     if (batch && at >= 128) {
@@ -542,14 +593,20 @@ static WALK_INLINE shardy_status start_search(btree_walk *w, int batch)
         w->stage = WALK_POINTER;
         return WALK_MORE;
     }
-    __builtin_prefetch(w->page + cell_pointer(w, w->guess));
+    ask_for_cell(w, w->guess);
     if (!batch || !w->leaf) {
-        uint32_t before = w->guess > w->first ? w->guess - 1 : w->guess;
-        uint32_t after = w->guess + 1 < w->last ? w->guess + 1 : w->guess;
-        __builtin_prefetch(w->page + cell_pointer(w, before));
-        __builtin_prefetch(w->page + cell_pointer(w, after));
+        ask_for_cell(w, w->guess > w->first ? w->guess - 1 : w->guess);
+        ask_for_cell(w, w->guess + 1 < w->last ? w->guess + 1 : w->guess);
     }
     return WALK_MORE;
+}
+
+/* Remembers for other look-ups how deep the leaves are. Relaxed: the number stands for itself. */
+static void learn_depth(btree_walk *w)
+{
+    w->leaf_depth = w->depth;
+    _Atomic uint64_t *hint = &w->tree.file->hints[w->tree.root % BTREE_HINTS];
+    atomic_store_explicit(hint, (uint64_t)w->tree.root << 8 | w->depth, memory_order_relaxed);
 }
 
 static WALK_INLINE shardy_status step_page(btree_walk *w, int batch, shardy_error *err)
@@ -565,12 +622,12 @@ static WALK_INLINE shardy_status step_page(btree_walk *w, int batch, shardy_erro
     w->first = 0;
     w->last = w->cells;
     w->probes = 0;
-    if (w->goal == WALK_FIRST) {
-        w->last = 0;
-        return end_page(w, err);
+    if (w->leaf && w->leaf_depth != w->depth) {
+        learn_depth(w);
     }
-    if (w->first == w->last) {
-        return end_page(w, err);
+    if (w->goal == WALK_FIRST || w->cells == 0) {
+        w->last = 0;
+        return end_page(w, batch, err);
     }
     move_window(w);
     if (w->depth == 1 && w->last > 3 && w->tree.window_type == w->key_type &&
@@ -579,67 +636,121 @@ static WALK_INLINE shardy_status step_page(btree_walk *w, int batch, shardy_erro
         w->low.window = w->tree.low_window;
         w->high.window = w->tree.high_window;
         w->known = 3;
+        w->share = share_of(w->window, w->low.window, w->high.window);
         w->first = 1;
         w->last--;
     }
     return start_search(w, batch);
 }
 
-/* The order of the cell at w->guess against the key is known. WALK_MORE: w->guess is the next to compare; OK: it is the
- * entry that was looked for; DONE: the search is over and the answer is w->first. */
-static WALK_INLINE shardy_status apply_order(btree_walk *w, int order)
+/* The order of the cell at `tried` is known: -1, 0, 1. WALK_MORE: s->guess is the next to compare; OK: this is the entry that
+ * was looked for; DONE: the search is over and the answer is s->first. */
+static WALK_INLINE shardy_status apply_order(const btree_walk *w, search *s, int order)
 {
-    uint32_t tried = w->guess;
-    w->probes++;
-    if (order < 0) {
-        w->first = tried + 1;
-    } else {
-        w->last = tried;
-    }
+    uint32_t tried = s->guess;
+    s->probes++;
+    s->first = order < 0 ? tried + 1 : s->first;
+    s->last = order < 0 ? s->last : tried;
     if (__builtin_expect(order == 0, 0)) {
         if (w->goal == WALK_FIND && (w->leaf || w->tree.kind == BTREE_INDEX)) {
             return SHARDY_OK;
         }
         if (w->tree.kind == BTREE_TABLE) {
             /* The key of an interior cell is the greatest below it. */
-            w->first = tried;
+            s->first = tried;
         }
     }
-    if (w->first >= w->last) {
+    if (s->first >= s->last) {
         return SHARDY_DONE;
     }
-    w->guess = choose(w, tried, order);
+    s->guess = next_guess(w, s, tried, order < 0);
     return WALK_MORE;
 }
 
-static WALK_INLINE shardy_status end_search(btree_walk *w, shardy_status st, shardy_error *err)
+/* Compares one cell. WALK_MORE when that takes more than this page. */
+static WALK_INLINE shardy_status probe_cell(
+    btree_walk *w, search *s, int table, int *order_out, shardy_error *err)
 {
-    return st == SHARDY_OK ? stand_on(w, w->guess, err) : end_page(w, err);
+    uint32_t child = w->leaf ? 0 : 4;
+    uint32_t at = cell_pointer(w, s->guess) + child;
+    if (__builtin_expect(at < w->header + 2 * w->cells || at + (table ? 1u : 4u) > w->usable, 0)) {
+        return broken_page(w, err, "cell beyond the page");
+    }
+    const uint8_t *p = w->page + at;
+    const uint8_t *key = NULL;
+    uint32_t len = 0;
+    uint32_t room = w->usable - at;
+    uint64_t window = 0;
+    if (table) {
+        if (!find_rowid(w, p, room, &window)) {
+            return broken_page(w, err, "cell is cut off");
+        }
+        if (window == w->window) {
+            *order_out = 0;
+            return SHARDY_OK;
+        }
+    } else {
+        if (__builtin_expect(!find_key(w, p, room, &key, &len, &room), 0)) {
+            save_search(w, s);
+            shardy_status st = probe_record(w, p, w->usable - at, order_out, err);
+            *s = load_search(w);
+            return st;
+        }
+        window = entry_window(w, key, len, room);
+        if (__builtin_expect(window == w->window, 0)) {
+            save_search(w, s);
+            shardy_status st = compare_rest(w, key, len, order_out, err);
+            *s = load_search(w);
+            return st;
+        }
+    }
+    int less = window < w->window;
+    s->low = less ? window : s->low;
+    s->high = less ? s->high : window;
+    s->known |= less ? 1u : 2u;
+    *order_out = less ? -1 : 1;
+    return SHARDY_OK;
+}
+
+/* The search of the page is over, with OK or DONE from apply_order(). */
+static WALK_INLINE shardy_status end_search(
+    btree_walk *w, const search *s, shardy_status st, int batch, shardy_error *err)
+{
+    save_search(w, s);
+    if (st == SHARDY_OK) {
+        return stand_on(w, w->guess, err);
+    }
+    w->share = w->known == 3 ? share_of(w->window, w->low.window, w->high.window) : -1;
+    return end_page(w, batch, err);
 }
 
 /* Compares cells until the search of this page is over, or the next one's line has to be waited for. */
-static WALK_INLINE shardy_status step_probe(btree_walk *w, int batch, shardy_error *err)
+static WALK_INLINE shardy_status search_page(
+    btree_walk *w, int table, int batch, shardy_error *err)
 {
+    search s = load_search(w);
     for (;;) {
-        uint32_t at = cell_pointer(w, w->guess);
-        if (!cell_in_page(w, at)) {
-            return broken_page(w, err, "cell beyond the page");
-        }
         int order = 0;
-        shardy_status st = w->tree.kind == BTREE_INDEX ? probe_index(w, at, &order, err)
-                                                       : probe_table(w, at, &order, err);
+        shardy_status st = probe_cell(w, &s, table, &order, err);
         if (st != SHARDY_OK) {
             return st;
         }
-        st = apply_order(w, order);
+        st = apply_order(w, &s, order);
         if (st != WALK_MORE) {
-            return end_search(w, st, err);
+            return end_search(w, &s, st, batch, err);
         }
         if (batch && w->leaf) {
-            __builtin_prefetch(w->page + cell_pointer(w, w->guess));
+            ask_for_cell(w, s.guess);
+            save_search(w, &s);
             return WALK_MORE;
         }
     }
+}
+
+static WALK_INLINE shardy_status step_probe(btree_walk *w, int batch, shardy_error *err)
+{
+    return w->tree.kind == BTREE_INDEX ? search_page(w, 0, batch, err)
+                                       : search_page(w, 1, batch, err);
 }
 
 /* --- moving on ----------------------------------------------------------------------------------------- */
@@ -664,7 +775,7 @@ static shardy_status step_next(btree_walk *w, shardy_error *err)
     w->goal = WALK_FIRST;
     if (w->interior) {
         w->interior = 0;
-        return descend(w, i, err);
+        return descend(w, i, 1, err);
     }
     return i < w->cells ? stand_on(w, i, err) : go_up(w);
 }
@@ -685,7 +796,7 @@ static shardy_status step_back(btree_walk *w, shardy_error *err)
         return go_up(w);
     }
     w->goal = WALK_FIRST;
-    return w->tree.kind == BTREE_INDEX ? stand_on(w, i, err) : descend(w, i + 1, err);
+    return w->tree.kind == BTREE_INDEX ? stand_on(w, i, err) : descend(w, i + 1, 1, err);
 }
 
 static shardy_status step_far(btree_walk *w, shardy_error *err)
@@ -696,8 +807,13 @@ static shardy_status step_far(btree_walk *w, shardy_error *err)
         return st;
     }
     w->stage = WALK_PROBE;
-    st = apply_order(w, order);
-    return st == WALK_MORE ? st : end_search(w, st, err);
+    search s = load_search(w);
+    st = apply_order(w, &s, order);
+    if (st != WALK_MORE) {
+        return end_search(w, &s, st, 1, err);
+    }
+    save_search(w, &s);
+    return WALK_MORE;
 }
 
 static shardy_status step_rare(btree_walk *w, shardy_error *err)
@@ -744,7 +860,7 @@ void shardy__walk_turn(btree_walk *walks, shardy_status *statuses, size_t count,
             btree_walk *w = &walks[i];
             do {
                 statuses[i] = micro_step(w, 1, err);
-            } while (statuses[i] == WALK_MORE && w->depth <= w->hot);
+            } while (statuses[i] == WALK_MORE && w->depth + 2 <= w->leaf_depth);
         }
     }
 }
@@ -825,9 +941,10 @@ void shardy__btree_walk_init(btree_walk *walk, const btree_tree *tree)
     walk->tree = *tree;
     walk->source = tree->file->source;
     walk->usable = tree->file->usable;
+    walk->index_local_max = tree->file->index_local_max;
+    walk->local_min = tree->file->local_min;
     walk->stage = WALK_IDLE;
     walk->goal = WALK_FIND;
-    walk->hot = 0;
     walk->page = NULL;
     walk->ref.data = NULL;
     walk->ref.pin = NULL;
@@ -875,6 +992,10 @@ static void start(btree_walk *w, uint8_t goal)
     w->interior = 0;
     w->page_no = w->tree.root;
     w->budget = 2 * (uint64_t)w->tree.file->page_count + 16;
+    w->share = -1;
+    uint64_t hint = atomic_load_explicit(
+        &w->tree.file->hints[w->tree.root % BTREE_HINTS], memory_order_relaxed);
+    w->leaf_depth = hint >> 8 == w->tree.root ? (uint8_t)hint : 0;
 }
 
 static void start_key(btree_walk *w, uint8_t goal, const btree_key *key)
@@ -883,6 +1004,8 @@ static void start_key(btree_walk *w, uint8_t goal, const btree_key *key)
     w->key = key->data;
     w->key_len = key->len;
     w->key_type = (uint8_t)key->type;
+    /* Numbers are not compared by their bytes: no type bit is 2. */
+    w->key_is_text = key->type == RECORD_TEXT ? 1 : key->type == RECORD_BLOB ? 0 : 2;
     w->integer = key->integer;
     w->skip = 0;
     w->known = 0;

@@ -10,15 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-void shardy__page_source_options_init(page_source_options *options)
-{
-    memset(options, 0, sizeof *options);
-    options->size = UINT64_MAX;
-    options->size_max = UINT64_MAX;
-    options->io = PAGE_IO_AUTO;
-    options->cache_bytes = 8u << 20;
-}
-
 static shardy_status check_size(
     const char *key, uint64_t size, const page_source_options *options, shardy_error *err)
 {

@@ -3,6 +3,7 @@
 #include "../base/alloc.h"
 #include "../base/thread.h"
 #include "../base/uri.h"
+#include "../base/utf8.h"
 
 #include <shardyfusion/limits.h>
 
@@ -61,7 +62,7 @@ shardy_status shardy_store_new_take(shardy_context *context, const shardy_store_
     size_t known = offsetof(shardy_store_ops, close) + sizeof ops->close;
     if (ops->abi != SHARDY_STORE_ABI || ops->struct_size < known || !ops->close) {
         return shardy__error(err, SHARDY_INVALID, "store",
-            "the table of a store has ABI %u and %u bytes, expected %u and %zu with a close slot",
+            "the table of a store has ABI %u and %u bytes, expected %d and %zu with a close slot",
             ops->abi, ops->struct_size, SHARDY_STORE_ABI, known);
     }
     const char *problem = table_problem(ops, state);
@@ -89,13 +90,9 @@ shardy_status shardy__store_open_url(shardy_context *context, const char *url,
     *store_out = NULL;
     uri u;
     SHARDY_TRY(shardy__uri_parse(url, &u, err));
-    if (u.kind == URI_S3) {
+    if (u.scheme == URI_S3) {
         return shardy__error(err, SHARDY_UNSUPPORTED, "url",
             "the scheme \"s3\" of \"%.300s\" comes with a later version, expected a directory", url);
-    }
-    if (u.kind == URI_OTHER) {
-        return shardy__error(err, SHARDY_INVALID, "url",
-            "the scheme of \"%.300s\" is not known, expected a directory or file:///path", url);
     }
     shardy_store_fs_options fs;
     shardy_store_fs_options_init(&fs, sizeof fs);
@@ -104,10 +101,7 @@ shardy_status shardy__store_open_url(shardy_context *context, const char *url,
         fs.sync = options->sync;
         fs.allow_network_fs = options->allow_network_fs;
     }
-    char path[SHARDY_URL_LEN_MAX + 2];
-    memcpy(path, u.path.data, u.path.len);
-    path[u.path.len] = '\0';
-    return shardy_store_open_fs(context, u.path.len ? path : "/", &fs, store_out, err);
+    return shardy_store_open_fs(context, u.path, &fs, store_out, err);
 }
 
 void shardy_store_close(shardy_store *store)
@@ -131,9 +125,42 @@ const char *shardy_store_name(const shardy_store *store)
 
 /* --- checks ------------------------------------------------------------------------------- */
 
+/* NULL, or what is wrong with a key. */
+static const char *key_problem(const char *key, size_t len)
+{
+    if (len == 0) {
+        return "is empty";
+    }
+    if (len > SHARDY_OBJECT_KEY_LEN_MAX) {
+        return "is too long";
+    }
+    if (!shardy__utf8_valid(key, len)) {
+        return "is not valid UTF-8";
+    }
+    size_t start = 0;
+    for (size_t i = 0; i <= len; i++) {
+        if (i < len && key[i] != '/') {
+            if ((unsigned char)key[i] < 0x20 || key[i] == 0x7F) {
+                return "has a control character";
+            }
+            continue;
+        }
+        size_t n = i - start;
+        if (n == 0) {
+            return "has an empty segment";
+        }
+        if ((n == 1 && key[start] == '.') ||
+            (n == 2 && key[start] == '.' && key[start + 1] == '.')) {
+            return "has a segment \".\" or \"..\"";
+        }
+        start = i + 1;
+    }
+    return NULL;
+}
+
 shardy_status shardy__store_check_key(shardy_bytes key, shardy_error *err)
 {
-    const char *problem = key.data ? shardy__key_problem(key.data, key.len) : "is empty";
+    const char *problem = key.data ? key_problem(key.data, key.len) : "is empty";
     if (!problem) {
         return SHARDY_OK;
     }
@@ -487,7 +514,7 @@ static shardy_status check_prefix(const char *prefix, shardy_error *err)
         return SHARDY_OK;
     }
     const char *problem =
-        prefix[len - 1] == '/' ? shardy__key_problem(prefix, len - 1) : "does not end in '/'";
+        prefix[len - 1] == '/' ? key_problem(prefix, len - 1) : "does not end in '/'";
     return problem ? shardy__error(err, SHARDY_INVALID, "store", "the prefix \"%.300s\" %s", prefix,
                          problem)
                    : SHARDY_OK;

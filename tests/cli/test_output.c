@@ -456,7 +456,7 @@ static void test_progress__the_line_fits_and_the_most_important_comes_first(void
         .shards_done = 3,
         .shards_total = 8,
         .rows_per_second = 1};
-    assert_line(&b, 0.1, 60, "building  ##########----------   50%  3/8 shards  10 rows");
+    assert_line(&b, 0.1, 70, "building  #####-----   50%  3/8 shards  10 rows  -:-- left");
     progress_view u = {.label = "reading", .fraction = -1, .rows = 999, .rows_per_second = 1};
     assert_line(&u, 61, 80, "reading    999 rows  16 rows/s  1:01");
 }

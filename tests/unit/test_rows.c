@@ -986,42 +986,57 @@ static void test_source__the_format_can_be_given(void **state)
     check_rows(f, "a.csv", "{\"key\":1}\n", "i1 {}\n");
 }
 
-#define ROWS_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ROWS_TEST(test_jsonl__value_is_the_row_without_the_key),
-        ROWS_TEST(test_jsonl__value_column_is_utf8_or_compact_json),
-        ROWS_TEST(test_jsonl__key_column_has_any_name),
-        ROWS_TEST(test_jsonl__keys_are_strings_or_integers_that_fit),
-        ROWS_TEST(test_jsonl__errors_name_file_line_and_column),
-        ROWS_TEST(test_jsonl__blank_lines_and_a_byte_order_mark_are_skipped),
-        ROWS_TEST(test_jsonl__vectors_payloads_and_ids),
-        ROWS_TEST(test_jsonl__a_vector_has_at_most_as_many_numbers_as_the_limit),
-        ROWS_TEST(test_jsonl__extra_columns_are_typed),
-        ROWS_TEST(test_jsonl__many_columns_are_found_too),
-        ROWS_TEST(test_jsonl__long_lines_and_many_lines_pass_the_blocks),
-        ROWS_TEST(test_csv__rows_are_those_of_pythons_csv),
-        ROWS_TEST(test_csv__columns_have_uses),
-        ROWS_TEST(test_csv__integer_encodings_make_integer_keys),
-        ROWS_TEST(test_csv__errors_name_file_line_and_column),
-        ROWS_TEST(test_csv__line_ends_and_the_last_line),
-        ROWS_TEST(test_csv__records_pass_the_blocks),
-        ROWS_TEST(test_npy__vectors_come_in_order_with_the_rows),
-        ROWS_TEST(test_npy__every_type_is_read),
-        ROWS_TEST(test_npy__another_number_of_rows_is_invalid_with_both_counts),
-        ROWS_TEST(test_npy__arrays_that_cannot_be_used_are_invalid),
-        ROWS_TEST(test_npy__many_rows_pass_the_blocks),
-        ROWS_TEST(test_source__files_are_read_one_after_the_other),
-        ROWS_TEST(test_source__tells_position_and_progress),
-        ROWS_TEST(test_source__the_standard_input),
-        ROWS_TEST(test_source__options_are_checked),
-        ROWS_TEST(test_source__a_row_struct_of_an_older_caller_is_filled_as_far_as_it_goes),
-        ROWS_TEST(test_source__the_format_can_be_given),
+        cmocka_unit_test_setup_teardown(
+            test_jsonl__value_is_the_row_without_the_key, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_jsonl__value_column_is_utf8_or_compact_json, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_jsonl__key_column_has_any_name, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_jsonl__keys_are_strings_or_integers_that_fit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_jsonl__errors_name_file_line_and_column, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_jsonl__blank_lines_and_a_byte_order_mark_are_skipped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_jsonl__vectors_payloads_and_ids, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_jsonl__a_vector_has_at_most_as_many_numbers_as_the_limit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_jsonl__extra_columns_are_typed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_jsonl__many_columns_are_found_too, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_jsonl__long_lines_and_many_lines_pass_the_blocks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_csv__rows_are_those_of_pythons_csv, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_csv__columns_have_uses, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_csv__integer_encodings_make_integer_keys, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_csv__errors_name_file_line_and_column, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_csv__line_ends_and_the_last_line, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_csv__records_pass_the_blocks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_npy__vectors_come_in_order_with_the_rows, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_npy__every_type_is_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_npy__another_number_of_rows_is_invalid_with_both_counts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_npy__arrays_that_cannot_be_used_are_invalid, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_npy__many_rows_pass_the_blocks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_source__files_are_read_one_after_the_other, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_source__tells_position_and_progress, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_source__the_standard_input, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_source__options_are_checked, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_source__a_row_struct_of_an_older_caller_is_filled_as_far_as_it_goes, set_up,
+            tear_down),
+        cmocka_unit_test_setup_teardown(test_source__the_format_can_be_given, set_up, tear_down),
 #ifdef SHARDY_HAVE_ZSTD
-        ROWS_TEST(test_zst__is_decompressed),
-        ROWS_TEST(test_zst__csv_is_known_by_the_name_below),
+        cmocka_unit_test_setup_teardown(test_zst__is_decompressed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_zst__csv_is_known_by_the_name_below, set_up, tear_down),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,53 @@
+/* sweep.h: makes the first, the second, ... operation of a kind fail, until none is left, and looks
+ * after each run whether the failure was told and nothing was leaked. */
+#ifndef SHARDY_TESTS_SWEEP_H
+#define SHARDY_TESTS_SWEEP_H
+
+#include <shardyfusion/sys/store.h>
+#include <shardyfusion/sys/testing.h>
+
+/* What is made to fail: the kinds of sys/testing.h, then calls of a store made by
+ * shardy_store_wrap_fault(). */
+typedef enum sweep_kind {
+    SWEEP_ALLOC = SHARDY_FAULT_ALLOC,
+    SWEEP_WRITE = SHARDY_FAULT_WRITE,
+    SWEEP_READ = SHARDY_FAULT_READ,
+    SWEEP_THREAD = SHARDY_FAULT_THREAD,
+    SWEEP_STORE_BEFORE = SHARDY_FAULT_KIND_COUNT_,
+    SWEEP_STORE_AFTER,
+    SWEEP_STORE_SHORT,
+    SWEEP_KIND_COUNT
+} sweep_kind;
+
+#define SWEEP_BIT(kind) (1u << (kind))
+
+/* One operation. Everything but `operation` runs without faults. */
+typedef struct sweep_case {
+    const char *name;
+    unsigned kinds;   /* each of these must have a point at least */
+    unsigned absorbs; /* of these a failure may go unnoticed: `check` sees whether all is well */
+    /* Makes what the operation needs. May be NULL. */
+    void *(*setup)(const void *param);
+    /* The status it must answer without faults is any that is not a failure. */
+    shardy_status (*operation)(void *state, shardy_error *err);
+    /* Looks at the state afterwards: `err` is what the operation left. May be NULL. */
+    void (*check)(void *state, shardy_status status, const shardy_error *err);
+    /* Gives all of it back. May be NULL. */
+    void (*teardown)(void *state);
+    /* The store whose calls fail, for the SWEEP_STORE_ kinds. */
+    shardy_store *(*fault_store)(void *state);
+    const void *param; /* for setup */
+} sweep_case;
+
+/* Runs a case: each of its kinds, once and persistently. Fails the test when
+ * - a failure was neither told, with a message and the right status, nor may be absorbed,
+ * - memory of the library or a descriptor is left after teardown,
+ * - a kind has no point at all.
+ * Prints how many points there were. Returns their sum; 0 when the library was built without fault
+ * points. */
+uint64_t sweep_run(const sweep_case *c);
+
+/* Open descriptors of this process. */
+unsigned sweep_open_descriptors(void);
+
+#endif
