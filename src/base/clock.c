@@ -223,47 +223,61 @@ static int days_in_month(int year, int month)
     return days[month - 1] + (month == 2 && leap);
 }
 
-int shardy__time_parse(const char *text, size_t len, int64_t *wall_us_out)
+/* "2026-01-02" as days since 1970. */
+static int take_date(time_text *t, int64_t *days_out)
 {
-    time_text t = {text, text + len};
     int year;
     int month;
     int day;
-    if (!take_digits(&t, 4, &year) || !take_char(&t, '-') || !take_digits(&t, 2, &month) ||
-        !take_char(&t, '-') || !take_digits(&t, 2, &day)) {
-        t.p = text;
-        return parse_number(t, wall_us_out);
+    if (!take_digits(t, 4, &year) || !take_char(t, '-') || !take_digits(t, 2, &month) ||
+        !take_char(t, '-') || !take_digits(t, 2, &day)) {
+        return -1; /* perhaps a number */
     }
     if (year < 1 || month < 1 || month > 12 || day < 1 || day > days_in_month(year, month)) {
         return 0;
     }
-    int64_t seconds = days_from_date(year, month, day) * 86400;
-    *wall_us_out = seconds * 1000000;
-    if (t.p == t.end) {
-        return 1;
-    }
+    *days_out = days_from_date(year, month, day);
+    return 1;
+}
+
+/* "T03:04:05.000006" as microseconds of the day; seconds may be missing. */
+static int take_time(time_text *t, int64_t *micros_out)
+{
     int hour;
     int minute;
     int second = 0;
+    int64_t fraction = 0;
+    char separator = t->p < t->end ? *t->p++ : '\0';
+    if (separator == '\0' || !strchr("Tt_ ", separator) || !take_digits(t, 2, &hour) ||
+        !take_char(t, ':') || !take_digits(t, 2, &minute)) {
+        return 0;
+    }
+    if (take_char(t, ':')) {
+        if (!take_digits(t, 2, &second)) {
+            return 0;
+        }
+        if ((take_char(t, '.') || take_char(t, ',')) && !take_fraction(t, &fraction)) {
+            return 0;
+        }
+    }
+    *micros_out = ((int64_t)hour * 3600 + minute * 60 + second) * 1000000 + fraction;
+    return hour <= 23 && minute <= 59 && second <= 59;
+}
+
+int shardy__time_parse(const char *text, size_t len, int64_t *wall_us_out)
+{
+    time_text t = {text, text + len};
+    int64_t days;
     int64_t micros = 0;
-    char separator = *t.p++;
-    if (!strchr("Tt_ ", separator) || separator == '\0' || !take_digits(&t, 2, &hour) ||
-        !take_char(&t, ':') || !take_digits(&t, 2, &minute)) {
+    int zone = 0;
+    int is_date = take_date(&t, &days);
+    if (is_date < 0) {
+        t.p = text;
+        return parse_number(t, wall_us_out);
+    }
+    if (!is_date || (t.p < t.end && (!take_time(&t, &micros) || !take_zone(&t, &zone)))) {
         return 0;
     }
-    if (take_char(&t, ':')) {
-        if (!take_digits(&t, 2, &second)) {
-            return 0;
-        }
-        if ((take_char(&t, '.') || take_char(&t, ',')) && !take_fraction(&t, &micros)) {
-            return 0;
-        }
-    }
-    int zone;
-    if (hour > 23 || minute > 59 || second > 59 || !take_zone(&t, &zone)) {
-        return 0;
-    }
-    seconds += (int64_t)hour * 3600 + (int64_t)(minute - zone) * 60 + second;
-    *wall_us_out = seconds * 1000000 + micros;
+    *wall_us_out = days * 86400000000 + micros - (int64_t)zone * 60000000;
     return 1;
 }

@@ -9,7 +9,6 @@
 #include <shardyfusion/limits.h>
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define TEMPLATE_DIGITS_MAX 20
@@ -253,11 +252,15 @@ static shardy_status set_prefix(shardy_plan *plan, shardy_error *err)
         if (strncmp(path, "file://", 7) == 0) {
             path += 7;
         }
-        real = realpath(path, NULL);
+        shardy_status resolved = shardy__path_real(path, &real, err);
+        if (resolved < 0) {
+            shardy__bytebuf_free(&text);
+            return resolved;
+        }
         shardy__bytebuf_puts(&text, "file://");
         shardy__bytebuf_puts(&text, real ? real : path);
     }
-    free(real); /* from the C library */
+    shardy__free(real);
     shardy_status st = shardy__bytebuf_check(&text, "build", err);
     size_t len = text.len;
     while (st >= 0 && len > 0 && text.data[len - 1] == '/') {

@@ -158,20 +158,13 @@ static shardy_status object_list(
     return SHARDY_OK;
 }
 
-static shardy_status put_object(object_mstore *m, const char *key, shardy_bytes body,
-    int32_t condition, const char *etag, const char *content_type, shardy_etag *version_out,
-    shardy_error *err)
+static shardy_status put_object(
+    const object_mstore *m, shardy_store_put *put, shardy_etag *version_out, shardy_error *err)
 {
-    shardy_store_put put = {0};
-    put.key = shardy__bytes(key, strlen(key));
-    put.condition = condition;
-    put.sync = m->sync;
-    put.etag = etag;
-    put.body = body;
-    put.content_type = content_type;
     shardy_object_meta meta;
     memset(&meta, 0, sizeof meta);
-    SHARDY_TRY(shardy_store_put_object(m->store, &put, &meta, err));
+    put->sync = m->sync;
+    SHARDY_TRY(shardy_store_put_object(m->store, put, &meta, err));
     if (version_out) {
         *version_out = meta.etag;
     }
@@ -195,22 +188,35 @@ static shardy_status object_add(
             st = shardy__chunk_digest_finish(&d, &digest, err);
         }
         if (st >= 0) {
-            st = put_object(m, key, shardy__bytes(d.sums, d.count * sizeof *d.sums),
-                SHARDY_PUT_ALWAYS, NULL, "application/octet-stream", NULL, err);
+            shardy_store_put put = {0};
+            put.key = shardy__bytes(key, strlen(key));
+            put.condition = SHARDY_PUT_ALWAYS;
+            put.body = shardy__bytes(d.sums, d.count * sizeof *d.sums);
+            put.content_type = "application/octet-stream";
+            st = put_object(m, &put, NULL, err);
         }
         shardy__chunk_digest_free(&d);
         SHARDY_TRY(st);
     }
-    return put_object(m, ref, image, SHARDY_PUT_IF_ABSENT, NULL, "application/x-sqlite3", NULL, err);
+    shardy_store_put put = {0};
+    put.key = shardy__bytes(ref, strlen(ref));
+    put.condition = SHARDY_PUT_IF_ABSENT;
+    put.body = image;
+    put.content_type = "application/x-sqlite3";
+    return put_object(m, &put, NULL, err);
 }
 
 static shardy_status object_set_current(void *store, shardy_bytes body,
     const shardy_etag *expected, shardy_etag *version_out, shardy_error *err)
 {
     object_mstore *m = store;
-    int32_t condition = expected->text[0] ? SHARDY_PUT_IF_MATCH : SHARDY_PUT_IF_ABSENT;
-    shardy_status st = put_object(m, m->pointer_key, body, condition, expected->text,
-        POINTER_CONTENT_TYPE, version_out, err);
+    shardy_store_put put = {0};
+    put.key = shardy__bytes(m->pointer_key, strlen(m->pointer_key));
+    put.condition = expected->text[0] ? SHARDY_PUT_IF_MATCH : SHARDY_PUT_IF_ABSENT;
+    put.etag = expected->text;
+    put.body = body;
+    put.content_type = POINTER_CONTENT_TYPE;
+    shardy_status st = put_object(m, &put, version_out, err);
     return st == SHARDY_EXISTS ? shardy__error_as(err, SHARDY_CONFLICT) : st;
 }
 

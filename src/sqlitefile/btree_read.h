@@ -137,6 +137,7 @@ typedef struct btree_walk {
     uint8_t known;       /* bits: 1 `low`, 2 `high` have a window */
     uint8_t key_type;
     uint8_t depth;       /* levels in use */
+    uint8_t four;        /* cells of the page are compared four at once, from `guess` on */
     uint8_t leaf_depth;  /* of the tree, 0 when not known yet */
     uint64_t window;     /* 8 bytes of the key from `skip`, big-endian, padded with zeros */
     double share;        /* where between its neighbours the key is expected, 0 to 1; <0: not known */

@@ -531,28 +531,32 @@ static WALK_INLINE double share_of(uint64_t window, uint64_t low, uint64_t high)
     return part <= span && span > 0 ? (double)(int64_t)part / (double)(int64_t)span : -1;
 }
 
-/* Of n entries between two known keys, entry i is expected at (i + 1) / (n + 1) of the way. */
-static WALK_INLINE uint32_t place_of(double share, uint32_t n)
-{
-    double place = share * (double)(n + 1) - 0.5;
-    uint32_t i = place > 0 ? (uint32_t)(int32_t)place : 0;
-    return i < n ? i : n - 1;
-}
-
-/* The position in [first, last) to look at after the cell `tried`. On interior pages a guess is good to one entry or so,
- * because what a child holds evens out: there the next one is its neighbour. */
-static WALK_INLINE uint32_t next_guess(
-    const btree_walk *w, const search *s, uint32_t tried, uint32_t less)
+/* The position in [first, last) to look at next when cells are compared one by one. Of n entries between two known keys, entry
+ * i is expected at (i + 1) / (n + 1) of the way. */
+static WALK_INLINE uint32_t next_one(const btree_walk *w, const search *s)
 {
     uint32_t n = s->last - s->first;
-    if (n <= 2 || s->probes >= WALK_GUESSES || s->known != 3) {
+    double share = s->known == 3 && s->probes < WALK_GUESSES && n > 2
+                       ? share_of(w->window, s->low, s->high)
+                       : -1;
+    if (share < 0) {
         return s->first + n / 2;
     }
-    if (!w->leaf && s->probes < 3) {
-        return less ? tried + 1 : tried - 1;
-    }
-    double share = share_of(w->window, s->low, s->high);
-    return share < 0 ? s->first + n / 2 : s->first + place_of(share, n);
+    double place = share * (double)(n + 1) - 0.5;
+    uint32_t i = place > 0 ? (uint32_t)(int32_t)place : 0;
+    return s->first + (i < n ? i : n - 1);
+}
+
+/* The first of the four cells to look at next: around the expected place, such that at least one of them is in [first, last). */
+static WALK_INLINE uint32_t next_four(
+    double share, uint32_t probes, uint32_t first, uint32_t last, uint32_t cells)
+{
+    uint32_t n = last - first;
+    share = share < 0 || probes >= WALK_GUESSES ? 0.5 : share;
+    double place = share * (double)(n + 1) - 2;
+    uint32_t i = place > 0 ? (uint32_t)(int32_t)place : 0;
+    i = first + (i < n ? i : n - 1);
+    return i <= cells - 4 ? i : cells - 4;
 }
 
 /* The search of this page is over: the answer is w->first. */
@@ -579,12 +583,25 @@ static WALK_INLINE void ask_for_cell(const btree_walk *w, uint32_t cell)
     __builtin_prefetch(w->page + cell_pointer(w, cell));
 }
 
-/* Chooses the first cell to compare on a page and asks for its line. On interior pages the answer is near, so the
- * neighbours are to come at the same time; on leaves only for a look-up that has nothing else to do meanwhile. */
+/* Asks for the lines of the cells that are compared next. */
+static WALK_INLINE void ask_for_cells(const btree_walk *w, uint32_t guess)
+{
+    uint32_t count = w->four ? 4 : 1;
+    for (uint32_t i = 0; i < count; i++) {
+        ask_for_cell(w, guess + i);
+    }
+}
+
+/* Chooses what to compare first on a page and asks for its lines. */
 static WALK_INLINE shardy_status start_search(btree_walk *w, int batch)
 {
-    uint32_t n = w->last - w->first;
-    w->guess = w->first + (n > 2 && w->share >= 0 ? place_of(w->share, n) : n / 2);
+    w->four = w->tree.kind == BTREE_INDEX && w->cells >= 4;
+    if (w->four) {
+        w->guess = next_four(w->share, 0, w->first, w->last, w->cells);
+    } else {
+        search s = load_search(w);
+        w->guess = next_one(w, &s);
+    }
     w->stage = WALK_PROBE;
     uint32_t at = w->header + 2 * w->guess;
     if (batch && at >= 128) {
@@ -593,11 +610,7 @@ static WALK_INLINE shardy_status start_search(btree_walk *w, int batch)
         w->stage = WALK_POINTER;
         return WALK_MORE;
     }
-    ask_for_cell(w, w->guess);
-    if (!batch || !w->leaf) {
-        ask_for_cell(w, w->guess > w->first ? w->guess - 1 : w->guess);
-        ask_for_cell(w, w->guess + 1 < w->last ? w->guess + 1 : w->guess);
-    }
+    ask_for_cells(w, w->guess);
     return WALK_MORE;
 }
 
@@ -643,7 +656,7 @@ static WALK_INLINE shardy_status step_page(btree_walk *w, int batch, shardy_erro
     return start_search(w, batch);
 }
 
-/* The order of the cell at `tried` is known: -1, 0, 1. WALK_MORE: s->guess is the next to compare; OK: this is the entry that
+/* The order of the cell s->guess is known: -1, 0, 1. WALK_MORE: s->guess is the next to compare; OK: this is the entry that
  * was looked for; DONE: the search is over and the answer is s->first. */
 static WALK_INLINE shardy_status apply_order(const btree_walk *w, search *s, int order)
 {
@@ -663,53 +676,83 @@ static WALK_INLINE shardy_status apply_order(const btree_walk *w, search *s, int
     if (s->first >= s->last) {
         return SHARDY_DONE;
     }
-    s->guess = next_guess(w, s, tried, order < 0);
+    s->guess = next_one(w, s);
     return WALK_MORE;
 }
 
-/* Compares one cell. WALK_MORE when that takes more than this page. */
-static WALK_INLINE shardy_status probe_cell(
+/* Where cell `i` starts, behind its child; 0 when that is beyond the page. */
+static WALK_INLINE uint32_t cell_start(const btree_walk *w, uint32_t i)
+{
+    uint32_t at = cell_pointer(w, i) + (w->leaf ? 0u : 4u);
+    return at >= w->header + 2 * w->cells && at + 4 <= w->usable ? at : 0;
+}
+
+/* Compares the one cell s->guess. WALK_MORE when that takes more than this page. */
+static WALK_INLINE shardy_status probe_one(
     btree_walk *w, search *s, int table, int *order_out, shardy_error *err)
 {
-    uint32_t child = w->leaf ? 0 : 4;
-    uint32_t at = cell_pointer(w, s->guess) + child;
-    if (__builtin_expect(at < w->header + 2 * w->cells || at + (table ? 1u : 4u) > w->usable, 0)) {
+    uint32_t at = cell_start(w, s->guess);
+    if (at == 0) {
         return broken_page(w, err, "cell beyond the page");
     }
     const uint8_t *p = w->page + at;
-    const uint8_t *key = NULL;
-    uint32_t len = 0;
-    uint32_t room = w->usable - at;
+    if (!table) {
+        save_search(w, s);
+        shardy_status st = probe_record(w, p, w->usable - at, order_out, err);
+        *s = load_search(w);
+        return st;
+    }
     uint64_t window = 0;
-    if (table) {
-        if (!find_rowid(w, p, room, &window)) {
-            return broken_page(w, err, "cell is cut off");
-        }
-        if (window == w->window) {
-            *order_out = 0;
-            return SHARDY_OK;
-        }
-    } else {
-        if (__builtin_expect(!find_key(w, p, room, &key, &len, &room), 0)) {
-            save_search(w, s);
-            shardy_status st = probe_record(w, p, w->usable - at, order_out, err);
-            *s = load_search(w);
-            return st;
-        }
-        window = entry_window(w, key, len, room);
-        if (__builtin_expect(window == w->window, 0)) {
-            save_search(w, s);
-            shardy_status st = compare_rest(w, key, len, order_out, err);
-            *s = load_search(w);
-            return st;
-        }
+    if (!find_rowid(w, p, w->usable - at, &window)) {
+        return broken_page(w, err, "cell is cut off");
     }
     int less = window < w->window;
     s->low = less ? window : s->low;
     s->high = less ? s->high : window;
     s->known |= less ? 1u : 2u;
-    *order_out = less ? -1 : 1;
+    *order_out = less ? -1 : window > w->window;
     return SHARDY_OK;
+}
+
+/* Compares the cells s->guess to s->guess + 3 at once and without a branch on what comes out, so that nothing is mispredicted
+ * and their loads overlap. WALK_MORE and DONE as apply_order(); NOT_FOUND when they have to be compared one by one, beginning
+ * with s->guess: windows that are equal, or cells of another form. */
+static WALK_INLINE shardy_status probe_four(const btree_walk *w, search *s)
+{
+    uint64_t windows[4];
+    uint32_t less = 0;
+    uint32_t equal = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        uint32_t at = cell_start(w, s->guess + i);
+        const uint8_t *key = NULL;
+        uint32_t len = 0;
+        uint32_t room = w->usable - at;
+        if (__builtin_expect(at == 0 || !find_key(w, w->page + at, room, &key, &len, &room), 0)) {
+            s->guess = s->guess < s->first ? s->first : s->guess;
+            return SHARDY_NOT_FOUND;
+        }
+        windows[i] = entry_window(w, key, len, room);
+        less += windows[i] < w->window;
+        equal |= (uint32_t)(windows[i] == w->window) << i;
+    }
+    if (__builtin_expect(equal != 0, 0)) {
+        uint32_t i = s->guess + (uint32_t)__builtin_ctz(equal);
+        s->guess = i < s->first ? s->first : i < s->last ? i : s->last - 1;
+        return SHARDY_NOT_FOUND;
+    }
+    s->probes++;
+    uint32_t at = s->guess + less;
+    s->low = less > 0 ? windows[(less - 1) & 3] : s->low;
+    s->high = less < 4 ? windows[less & 3] : s->high;
+    s->known |= (less > 0 ? 1u : 0u) | (less < 4 ? 2u : 0u);
+    s->first = less > 0 && at > s->first ? (at < s->last ? at : s->last) : s->first;
+    s->last = less < 4 && at < s->last ? (at > s->first ? at : s->first) : s->last;
+    if (s->first >= s->last) {
+        return SHARDY_DONE;
+    }
+    double share = s->known == 3 ? share_of(w->window, s->low, s->high) : -1;
+    s->guess = next_four(share, s->probes, s->first, s->last, w->cells);
+    return WALK_MORE;
 }
 
 /* The search of the page is over, with OK or DONE from apply_order(). */
@@ -724,23 +767,30 @@ static WALK_INLINE shardy_status end_search(
     return end_page(w, batch, err);
 }
 
-/* Compares cells until the search of this page is over, or the next one's line has to be waited for. */
+/* Compares cells until the search of this page is over, or the next lines have to be waited for. */
 static WALK_INLINE shardy_status search_page(
     btree_walk *w, int table, int batch, shardy_error *err)
 {
     search s = load_search(w);
     for (;;) {
-        int order = 0;
-        shardy_status st = probe_cell(w, &s, table, &order, err);
-        if (st != SHARDY_OK) {
-            return st;
+        shardy_status st = SHARDY_NOT_FOUND;
+        if (!table && w->four) {
+            st = probe_four(w, &s);
+            w->four = st != SHARDY_NOT_FOUND;
         }
-        st = apply_order(w, &s, order);
+        if (st == SHARDY_NOT_FOUND) {
+            int order = 0;
+            st = probe_one(w, &s, table, &order, err);
+            if (st != SHARDY_OK) {
+                return st;
+            }
+            st = apply_order(w, &s, order);
+        }
         if (st != WALK_MORE) {
             return end_search(w, &s, st, batch, err);
         }
+        ask_for_cells(w, s.guess);
         if (batch && w->leaf) {
-            ask_for_cell(w, s.guess);
             save_search(w, &s);
             return WALK_MORE;
         }
@@ -820,7 +870,7 @@ static shardy_status step_rare(btree_walk *w, shardy_error *err)
 {
     switch (w->stage) {
     case WALK_POINTER:
-        __builtin_prefetch(w->page + cell_pointer(w, w->guess));
+        ask_for_cells(w, w->guess);
         w->stage = WALK_PROBE;
         return WALK_MORE;
     case WALK_FAR:

@@ -33,7 +33,6 @@
 #endif
 
 #define OWN_DIR      ".shardyfusion"
-#define ETAG_LEN_MAX (1u << 20)
 #define COPY_LEN     (1u << 20)
 /* A directory may vanish under a put, because a remove prunes empty ones; more often than this it is not that. */
 #define PUT_TRIES 16
@@ -176,7 +175,7 @@ static shardy_status open_object(
 static shardy_status etag_of(int fd, uint64_t size, shardy_etag *etag, shardy_error *err)
 {
     etag->text[0] = '\0';
-    if (size > ETAG_LEN_MAX) {
+    if (size > SHARDY_FS_ETAG_LEN_MAX) {
         return SHARDY_OK;
     }
     uint8_t *data = shardy__malloc((size_t)size);
@@ -595,7 +594,7 @@ static shardy_status compare_version(
         st = etag_of(fd, (uint64_t)info.st_size, &meta.etag, err);
         close(fd);
         SHARDY_TRY(st);
-        if ((uint64_t)info.st_size > ETAG_LEN_MAX) {
+        if ((uint64_t)info.st_size > SHARDY_FS_ETAG_LEN_MAX) {
             return shardy__error(err, SHARDY_UNSUPPORTED, "store",
                 "\"%.*s\" is too large to be replaced under a condition",
                 SHARDY_BYTES_FMT(put->key));

@@ -228,7 +228,8 @@ def golden_history(shardy, tmp):
         done = ask(shardy, tmp, "-s", path, "rollback", option, value, "--output-format", "text")
         assert done.stdout.decode() == f"Rolled back _CURRENT to: {refs[offset]}\n"
         info = answer(shardy, tmp, "-s", path, "info")
-        assert (info["run_id"], info["manifest_ref"]) == (ids[offset], refs[offset])
+        assert info["run_id"] == ids[offset]
+        assert info["manifest_ref"].endswith(refs[offset].rpartition("/manifests/")[2])
         listed = answer(shardy, tmp, "-s", path, "history")["manifests"]
         assert [m["current"] for m in listed] == [i == offset for i in range(4)]
     back = answer(shardy, tmp, "-s", path, "rollback", "--offset", "1")
