@@ -151,7 +151,9 @@ int target_find(cli *c)
         c->snapshot = sys_strdup(url);
     } else if (c->cfg.s3_prefix) {
         strbuf b = {0};
-        strbuf_printf(&b, "%s/", c->cfg.s3_prefix);
+        const char *prefix = c->cfg.s3_prefix;
+        size_t len = strlen(prefix);
+        strbuf_printf(&b, "%s%s", prefix, prefix[len - 1] == '/' ? "" : "/");
         c->snapshot = strbuf_take(&b);
     }
     int rc = target_check(c, c->snapshot);

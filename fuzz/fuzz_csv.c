@@ -7,7 +7,7 @@
 typedef struct plain_csv {
     const char *p;
     const char *end;
-    bytebuf text;         /* of all fields of the current record */
+    bytebuf text;          /* of all fields of the current record */
     size_t starts[FIELDS]; /* of each field in `text`, and the end of the last one */
     size_t fields;
     int bad;
@@ -123,7 +123,8 @@ static int names_differ(const plain_csv *c)
 static int plain_good(plain_csv *c, comparison *comparison_out)
 {
     const char *start = c->p;
-    if (!shardy__utf8_valid(c->p, (size_t)(c->end - c->p)) || !plain_record(c) || !names_differ(c)) {
+    if (!shardy__utf8_valid(c->p, (size_t)(c->end - c->p)) || !plain_record(c) ||
+        !names_differ(c)) {
         return 0;
     }
     size_t fields = c->fields;

@@ -38,7 +38,8 @@ static void check_array(shardy_bytes file, const npy_array *array)
         bytebuf out;
         npy_header again;
         shardy__bytebuf_init(&out, file.len + 1000);
-        require(shardy__npy_write_floats(floats, h->rows, h->cols, h->dims, &out, NULL) == SHARDY_OK);
+        require(
+            shardy__npy_write_floats(floats, h->rows, h->cols, h->dims, &out, NULL) == SHARDY_OK);
         shardy_bytes written = {out.data, out.len};
         require(shardy__npy_parse_header(written, out.len, &again, NULL) == SHARDY_OK);
         require(again.rows == h->rows && again.cols == h->cols && again.dims == h->dims);

@@ -684,7 +684,9 @@ static WALK_INLINE shardy_status apply_order(const btree_walk *w, search *s, int
 static WALK_INLINE uint32_t cell_start(const btree_walk *w, uint32_t i)
 {
     uint32_t at = cell_pointer(w, i) + (w->leaf ? 0u : 4u);
-    return at >= w->header + 2 * w->cells && at + 4 <= w->usable ? at : 0;
+    /* The smallest interior cell of a table has five bytes: the child and one of the rowid. */
+    uint32_t least = w->tree.kind == BTREE_TABLE ? 1 : 4;
+    return at >= w->header + 2 * w->cells && at + least <= w->usable ? at : 0;
 }
 
 /* Compares the one cell s->guess. WALK_MORE when that takes more than this page. */
@@ -714,43 +716,99 @@ static WALK_INLINE shardy_status probe_one(
     return SHARDY_OK;
 }
 
-/* Compares the cells s->guess to s->guess + 3 at once and without a branch on what comes out, so that nothing is mispredicted
- * and their loads overlap. WALK_MORE and DONE as apply_order(); NOT_FOUND when they have to be compared one by one, beginning
- * with s->guess: windows that are equal, or cells of another form. */
-static WALK_INLINE shardy_status probe_four(const btree_walk *w, search *s)
+/* The windows of four cells whose keys are of one length, not longer than what stays of every payload on its page, and whose
+ * payload lengths take as many bytes: the usual case of rows of one kind. 0 when they are not, or near the end of the page. */
+static int windows_alike(const btree_walk *w, uint32_t guess, uint64_t windows[4])
 {
-    uint64_t windows[4];
-    uint32_t less = 0;
-    uint32_t equal = 0;
+    const uint8_t *page = w->page;
+    const uint8_t *pointers = page + w->header + 2 * guess;
+    uint32_t child = w->leaf ? 0 : 4;
+    uint32_t floor = w->header + 2 * w->cells;
+    uint32_t at = shardy__get_be16(pointers);
+    if (at < floor || at + child + 4 > w->usable) {
+        return 0;
+    }
+    uint32_t form = shardy__get_le32(page + at + child);
+    uint32_t longer = form >> 7 & 1; /* the payload length takes two bytes */
+    /* Bits that must be the same: header length, type of the key, and where the payload length ends. */
+    uint32_t mask = longer ? 0xFFFF8080u : 0x00FFFF80u;
+    uint32_t header_len = form >> (8 + 8 * longer) & 0xFF;
+    uint32_t type = (form >> (16 + 8 * longer) & 0xFF) - 12; /* huge when below 12 */
+    uint32_t len = type >> 1;
+    if ((longer && (form & 0x8000)) || header_len - 2 >= 0x80 - 2 || type >= 0x80 - 12 ||
+        (type & 1) != w->key_is_text || header_len + len > w->local_min) {
+        return 0;
+    }
+    size_t skip = w->skip;
+    size_t to_window = child + 1 + longer + header_len + skip;
+    if (to_window + 8 + floor > w->usable) {
+        return 0;
+    }
+    uint64_t keep = keep_bytes(UINT64_MAX, len > skip ? len - skip : 0);
+    uint32_t span = w->usable - 8 - (uint32_t)to_window - floor;
+    uint32_t differ = 0;
     for (uint32_t i = 0; i < 4; i++) {
-        uint32_t at = cell_start(w, s->guess + i);
+        at = shardy__get_be16(pointers + 2 * i);
+        if (at - floor > span) {
+            return 0;
+        }
+        differ |= form ^ shardy__get_le32(page + at + child);
+        windows[i] = shardy__get_be64(page + at + to_window) & keep;
+    }
+    return (differ & mask) == 0;
+}
+
+/* The windows of any four cells with short keys. */
+static int windows_any(const btree_walk *w, uint32_t guess, uint64_t windows[4])
+{
+    for (uint32_t i = 0; i < 4; i++) {
+        uint32_t at = cell_start(w, guess + i);
         const uint8_t *key = NULL;
         uint32_t len = 0;
         uint32_t room = w->usable - at;
-        if (__builtin_expect(at == 0 || !find_key(w, w->page + at, room, &key, &len, &room), 0)) {
-            s->guess = s->guess < s->first ? s->first : s->guess;
-            return SHARDY_NOT_FOUND;
+        if (at == 0 || !find_key(w, w->page + at, room, &key, &len, &room)) {
+            return 0;
         }
         windows[i] = entry_window(w, key, len, room);
-        less += windows[i] < w->window;
-        equal |= (uint32_t)(windows[i] == w->window) << i;
     }
-    if (__builtin_expect(equal != 0, 0)) {
+    return 1;
+}
+
+/* Compares the cells s->guess to s->guess + 3 at once and without a branch on what comes out, so that little is
+ * mispredicted and their loads overlap. WALK_MORE and DONE as apply_order(); NOT_FOUND when they have to be compared one
+ * by one, beginning with s->guess: windows that are equal, or cells of another form. */
+static WALK_INLINE shardy_status probe_four(const btree_walk *w, search *s)
+{
+    uint64_t windows[6];
+    if (!windows_alike(w, s->guess, windows + 1) && !windows_any(w, s->guess, windows + 1)) {
+        s->guess = s->guess < s->first ? s->first : s->guess;
+        return SHARDY_NOT_FOUND;
+    }
+    uint64_t key = w->window;
+    uint32_t less = (uint32_t)(windows[1] < key) + (windows[2] < key) + (windows[3] < key) +
+                    (windows[4] < key);
+    uint32_t equal = (uint32_t)(windows[1] == key) | (windows[2] == key) << 1 |
+                     (windows[3] == key) << 2 | (windows[4] == key) << 3;
+    if (equal != 0) {
         uint32_t i = s->guess + (uint32_t)__builtin_ctz(equal);
         s->guess = i < s->first ? s->first : i < s->last ? i : s->last - 1;
         return SHARDY_NOT_FOUND;
     }
     s->probes++;
     uint32_t at = s->guess + less;
-    s->low = less > 0 ? windows[(less - 1) & 3] : s->low;
-    s->high = less < 4 ? windows[less & 3] : s->high;
-    s->known |= (less > 0 ? 1u : 0u) | (less < 4 ? 2u : 0u);
-    s->first = less > 0 && at > s->first ? (at < s->last ? at : s->last) : s->first;
-    s->last = less < 4 && at < s->last ? (at > s->first ? at : s->first) : s->last;
+    windows[0] = s->low;
+    windows[5] = s->high;
+    s->low = windows[less];
+    s->high = windows[less + 1];
+    s->known |= (less > 0) | (uint32_t)(less < 4) << 1;
+    uint32_t first = less > 0 && at > s->first ? at : s->first;
+    uint32_t last = less < 4 && at < s->last ? at : s->last;
+    s->first = first < s->last ? first : s->last;
+    s->last = last > s->first ? last : s->first;
     if (s->first >= s->last) {
         return SHARDY_DONE;
     }
-    double share = s->known == 3 ? share_of(w->window, s->low, s->high) : -1;
+    double share = s->known == 3 ? share_of(key, s->low, s->high) : -1;
     s->guess = next_four(share, s->probes, s->first, s->last, w->cells);
     return WALK_MORE;
 }

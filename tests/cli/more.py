@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN = os.path.join(os.path.dirname(HERE), "golden", "snapshots")
@@ -299,31 +298,42 @@ def raw_value(shardy, tmp):
 # --- signals --------------------------------------------------------------------------------------
 
 def scratch(directory):
+    """All files below a directory."""
     found = []
     for parent, _, files in os.walk(directory):
         found += [os.path.join(parent, f) for f in files]
     return found
 
 
-def interrupt_build(shardy, tmp, number):
-    """Sends a signal to a build that waits for more rows."""
-    process = subprocess.Popen([shardy.path, "build", "snap", "--input", "-", "--num-dbs", "3"],
-                               cwd=tmp, env=environment(tmp), stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    rows = b"".join(b'{"key": %d, "v": "%d"}\n' % (i, i) for i in range(20000))
-    process.stdin.write(rows)
-    process.stdin.flush()
-    deadline = time.monotonic() + 60
-    # the rows are taken once the pipe is empty
-    while time.monotonic() < deadline and not os.path.isdir(os.path.join(tmp, "snap")):
-        time.sleep(0.01)
-    process.send_signal(number)
+def start_build(shardy, tmp, *args):
+    return subprocess.Popen([shardy.path, "build", "snap", "--num-dbs", "3", *args], cwd=tmp,
+                            env=environment(tmp), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
+
+
+def finish(process):
     try:
         out, err = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
     return process.returncode, out, err
+
+
+def interrupt_build(shardy, tmp, number):
+    """Sends a signal to a build that waits for more rows."""
+    process = start_build(shardy, tmp, "--input", "-")
+    # far more than a pipe holds: when the write returns, most of the rows have been taken
+    process.stdin.write(b"".join(b'{"key": %d, "v": "%d"}\n' % (i, i) for i in range(20000)))
+    process.stdin.flush()
+    process.send_signal(number)
+    return finish(process)
+
+
+def left_behind(tmp):
+    """Files that a build must not leave: everything but its run record and the lock."""
+    return [p for p in scratch(os.path.join(tmp, "snap"))
+            if "/runs/" not in p and not p.endswith("/lock")]
 
 
 @test
@@ -333,8 +343,7 @@ def interrupted(shardy, tmp):
     assert code == 130, (code, out, err)
     assert out == b""
     assert json.loads(err) == {"op": "build", "error": "interrupted", "status": "CANCELLED"}
-    left = [p for p in scratch(tmp) if "/runs/" not in p and not p.endswith("/lock")]
-    assert left == [], left
+    assert left_behind(tmp) == [], left_behind(tmp)
 
 
 @test
@@ -342,8 +351,26 @@ def terminated(shardy, tmp):
     """SIGTERM ends a build with 143 and leaves nothing behind"""
     code, out, err = interrupt_build(shardy, tmp, signal.SIGTERM)
     assert code == 143, (code, out, err)
-    left = [p for p in scratch(tmp) if "/runs/" not in p and not p.endswith("/lock")]
-    assert left == [], left
+    assert left_behind(tmp) == [], left_behind(tmp)
+
+
+@test
+def interrupted_in_each_phase(shardy, tmp):
+    """SIGINT in any phase leaves either nothing or a snapshot that is whole"""
+    write_rows(tmp, 50000)
+    for phase in (b"reading", b"building", b"publishing"):
+        process = start_build(shardy, tmp, "--input", "rows.jsonl", "--verbose")
+        while phase not in (line := process.stderr.readline()) and line:
+            pass
+        process.send_signal(signal.SIGINT)
+        code, out, err = finish(process)
+        if code == 0:
+            assert json.loads(out)["row_count"] == 50000
+            assert answer(shardy, tmp, "-s", "snap", "verify", "--deep")["status"] == "ok"
+            shutil.rmtree(os.path.join(tmp, "snap"))
+        else:
+            assert code == 130 and out == b"", (phase, code, out, err)
+            assert left_behind(tmp) == [], (phase, left_behind(tmp))
 
 
 # --- terminals ------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ A file in cases/ holds many cases. A case begins with "### name" and goes on wit
 
   @ golden NAME          copies tests/golden/snapshots/NAME to {tmp}/NAME
   @ write FILE           makes {tmp}/FILE from the lines that follow and begin with "| "
+  @ zst FILE             the same, compressed with zstd
   @ npy FILE TYPE SHAPE NUMBERS   makes a NumPy file, e.g. @ npy q.npy f4 1x2 1 2
   @ damage FILE OFFSET   changes the byte of {tmp}/FILE at an offset
   @ chmod MODE FILE, @ remove FILE, @ env NAME=VALUE
@@ -207,6 +208,10 @@ class Case:
             os.makedirs(os.path.dirname(self.path(rest[0])), exist_ok=True)
             with open(self.path(rest[0]), "w", encoding="utf-8") as file:
                 file.write("".join(self.fill(line) + "\n" for line in content))
+        elif verb == "zst":
+            text = "".join(self.fill(line) + "\n" for line in content)
+            subprocess.run(["zstd", "-q", "-o", self.path(rest[0])], input=text.encode(),
+                           check=True, timeout=60)
         elif verb == "npy":
             shape = tuple(int(n) for n in rest[2].split("x"))
             write_npy(self.path(rest[0]), rest[1], shape, [float(n) for n in rest[3:]])
