@@ -3,6 +3,7 @@
 #include "out_table.h"
 
 #include <string.h>
+#include <unistd.h>
 
 typedef struct build {
     cli *c;
@@ -299,6 +300,17 @@ static shardy_status write_rows(
     return st;
 }
 
+/* Not where somebody types the rows: the line would be drawn over theirs. */
+static int wants_progress(const cli *c)
+{
+    const opt_value *input = &c->opts.values[OPT_INPUT];
+    int from_stdin = 0;
+    for (size_t i = 0; i < input->list_count; i++) {
+        from_stdin |= strcmp(input->list[i], "-") == 0;
+    }
+    return !opt_given(&c->opts, OPT_QUIET) && !(from_stdin && isatty(STDIN_FILENO));
+}
+
 static int run(build *b)
 {
     cli *c = b->c;
@@ -316,7 +328,7 @@ static int run(build *b)
     if (rc != EXIT_OK) {
         return rc;
     }
-    progress_begin(&c->bar, !opt_given(&c->opts, OPT_QUIET), c->verbose, c->colour_err);
+    progress_begin(&c->bar, wants_progress(c), c->verbose, c->colour_err);
     shardy_status st = write_rows(b, &options, &result, &err);
     progress_end(&c->bar);
     if (st < 0 && signals_caught()) {

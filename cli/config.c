@@ -27,53 +27,53 @@ typedef struct field_def {
     const char *table;
     const char *key;
     field_kind kind;
-    size_t offset; /* in the struct */
+    int keep_empty; /* "" is a value of its own */
+    size_t offset;  /* in the struct */
     const char *choices;
     int64_t min;
-    int keep_empty; /* "" is a value of its own */
 } field_def;
 
 #define CONFIG_AT(member)      offsetof(config, member)
 #define CREDENTIALS_AT(member) offsetof(credentials, member)
 
 static const field_def config_fields[] = {
-    {"reader", "current_url", FIELD_TEXT, CONFIG_AT(current_url), NULL, 0, 0},
-    {"reader", "s3_prefix", FIELD_TEXT, CONFIG_AT(s3_prefix), NULL, 0, 0},
-    {"reader", "local_root", FIELD_TEXT, CONFIG_AT(local_root), NULL, 0, 0},
-    {"reader", "thread_safety", FIELD_CHOICE, CONFIG_AT(thread_safety), "lock|pool", 0, 0},
-    {"reader", "pool_checkout_timeout", FIELD_SECONDS, CONFIG_AT(pool_checkout_timeout), NULL, 0,
+    {"reader", "current_url", FIELD_TEXT, 0, CONFIG_AT(current_url), NULL, 0},
+    {"reader", "s3_prefix", FIELD_TEXT, 0, CONFIG_AT(s3_prefix), NULL, 0},
+    {"reader", "local_root", FIELD_TEXT, 0, CONFIG_AT(local_root), NULL, 0},
+    {"reader", "thread_safety", FIELD_CHOICE, 0, CONFIG_AT(thread_safety), "lock|pool", 0},
+    {"reader", "pool_checkout_timeout", FIELD_SECONDS, 0, CONFIG_AT(pool_checkout_timeout), NULL,
         0},
-    {"reader", "max_workers", FIELD_INT, CONFIG_AT(max_workers), NULL, 1, 0},
-    {"reader", "slate_env_file", FIELD_TEXT, CONFIG_AT(slate_env_file), NULL, 0, 0},
-    {"reader", "credentials_profile", FIELD_TEXT, CONFIG_AT(credentials_profile), NULL, 0, 0},
-    {"reader", "reader_backend", FIELD_CHOICE, CONFIG_AT(reader_backend), "slatedb|sqlite", 0, 0},
-    {"reader", "sqlite_mode", FIELD_CHOICE, CONFIG_AT(sqlite_mode), "download|range|auto", 0, 0},
-    {"reader", "sqlite_auto_per_shard_threshold_bytes", FIELD_INT,
-        CONFIG_AT(sqlite_per_shard_bytes), NULL, 0, 0},
-    {"reader", "sqlite_auto_total_budget_bytes", FIELD_INT, CONFIG_AT(sqlite_total_bytes), NULL, 0,
+    {"reader", "max_workers", FIELD_INT, 0, CONFIG_AT(max_workers), NULL, 1},
+    {"reader", "slate_env_file", FIELD_TEXT, 0, CONFIG_AT(slate_env_file), NULL, 0},
+    {"reader", "credentials_profile", FIELD_TEXT, 0, CONFIG_AT(credentials_profile), NULL, 0},
+    {"reader", "reader_backend", FIELD_CHOICE, 0, CONFIG_AT(reader_backend), "slatedb|sqlite", 0},
+    {"reader", "sqlite_mode", FIELD_CHOICE, 0, CONFIG_AT(sqlite_mode), "download|range|auto", 0},
+    {"reader", "sqlite_auto_per_shard_threshold_bytes", FIELD_INT, 0,
+        CONFIG_AT(sqlite_per_shard_bytes), NULL, 0},
+    {"reader", "sqlite_auto_total_budget_bytes", FIELD_INT, 0, CONFIG_AT(sqlite_total_bytes), NULL,
         0},
-    {"manifest_store", "backend", FIELD_CHOICE, CONFIG_AT(store), "s3|postgres", 0, 0},
-    {"manifest_store", "dsn", FIELD_TEXT, CONFIG_AT(dsn), NULL, 0, 0},
-    {"manifest_store", "table_name", FIELD_TEXT, CONFIG_AT(table_name), NULL, 0, 0},
-    {"manifest_store", "ensure_table", FIELD_BOOL, CONFIG_AT(ensure_table), NULL, 0, 0},
-    {"output", "format", FIELD_CHOICE, CONFIG_AT(format), "json|jsonl|table|text", 0, 0},
-    {"output", "value_encoding", FIELD_CHOICE, CONFIG_AT(value_encoding), "base64|utf8|hex", 0, 0},
-    {"output", "null_repr", FIELD_TEXT, CONFIG_AT(null_repr), NULL, 0, 1},
+    {"manifest_store", "backend", FIELD_CHOICE, 0, CONFIG_AT(store), "s3|postgres", 0},
+    {"manifest_store", "dsn", FIELD_TEXT, 0, CONFIG_AT(dsn), NULL, 0},
+    {"manifest_store", "table_name", FIELD_TEXT, 0, CONFIG_AT(table_name), NULL, 0},
+    {"manifest_store", "ensure_table", FIELD_BOOL, 0, CONFIG_AT(ensure_table), NULL, 0},
+    {"output", "format", FIELD_CHOICE, 0, CONFIG_AT(format), "json|jsonl|table|text", 0},
+    {"output", "value_encoding", FIELD_CHOICE, 0, CONFIG_AT(value_encoding), "base64|utf8|hex", 0},
+    {"output", "null_repr", FIELD_TEXT, 1, CONFIG_AT(null_repr), NULL, 0},
 };
 
 /* "*" stands for the profile that is loaded; all profiles are checked. */
 static const field_def credentials_fields[] = {
-    {"*", "endpoint_url", FIELD_TEXT, CREDENTIALS_AT(endpoint_url), NULL, 0, 0},
-    {"*", "region", FIELD_TEXT, CREDENTIALS_AT(region), NULL, 0, 0},
-    {"*", "access_key_id", FIELD_TEXT, CREDENTIALS_AT(access_key_id), NULL, 0, 0},
-    {"*", "secret_access_key", FIELD_TEXT, CREDENTIALS_AT(secret_access_key), NULL, 0, 0},
-    {"*", "session_token", FIELD_TEXT, CREDENTIALS_AT(session_token), NULL, 0, 0},
-    {"*", "addressing_style", FIELD_TEXT, CREDENTIALS_AT(addressing_style), NULL, 0, 0},
-    {"*", "signature_version", FIELD_TEXT, CREDENTIALS_AT(signature_version), NULL, 0, 0},
-    {"*", "verify_ssl", FIELD_VERIFY, CREDENTIALS_AT(verify_ssl), NULL, 0, 0},
-    {"*", "connect_timeout", FIELD_INT, CREDENTIALS_AT(connect_timeout), NULL, 0, 0},
-    {"*", "read_timeout", FIELD_INT, CREDENTIALS_AT(read_timeout), NULL, 0, 0},
-    {"*", "max_attempts", FIELD_INT, CREDENTIALS_AT(max_attempts), NULL, 1, 0},
+    {"*", "endpoint_url", FIELD_TEXT, 0, CREDENTIALS_AT(endpoint_url), NULL, 0},
+    {"*", "region", FIELD_TEXT, 0, CREDENTIALS_AT(region), NULL, 0},
+    {"*", "access_key_id", FIELD_TEXT, 0, CREDENTIALS_AT(access_key_id), NULL, 0},
+    {"*", "secret_access_key", FIELD_TEXT, 0, CREDENTIALS_AT(secret_access_key), NULL, 0},
+    {"*", "session_token", FIELD_TEXT, 0, CREDENTIALS_AT(session_token), NULL, 0},
+    {"*", "addressing_style", FIELD_TEXT, 0, CREDENTIALS_AT(addressing_style), NULL, 0},
+    {"*", "signature_version", FIELD_TEXT, 0, CREDENTIALS_AT(signature_version), NULL, 0},
+    {"*", "verify_ssl", FIELD_VERIFY, 0, CREDENTIALS_AT(verify_ssl), NULL, 0},
+    {"*", "connect_timeout", FIELD_INT, 0, CREDENTIALS_AT(connect_timeout), NULL, 0},
+    {"*", "read_timeout", FIELD_INT, 0, CREDENTIALS_AT(read_timeout), NULL, 0},
+    {"*", "max_attempts", FIELD_INT, 0, CREDENTIALS_AT(max_attempts), NULL, 1},
 };
 
 enum {

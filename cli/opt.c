@@ -301,11 +301,11 @@ static int unknown_option(parser *p, const char *name, size_t len)
     const char *nearest = opt_nearest(copy, names, count);
     sys_free(copy);
     strbuf_puts(p->message, "unknown option ");
-    char *dashed = sys_alloc(len + 3, 1);
-    memcpy(dashed, "--", 2);
-    memcpy(dashed + 2, name, len);
-    add_name(p->message, dashed, len + 2);
-    sys_free(dashed);
+    strbuf dashed = {0};
+    strbuf_puts(&dashed, "--");
+    strbuf_add(&dashed, name, len);
+    add_name(p->message, dashed.data, dashed.len);
+    strbuf_free(&dashed);
     if (nearest) {
         strbuf_printf(p->message, "; did you mean \"--%s\"?", nearest);
     }

@@ -89,15 +89,16 @@ void table_end(out_table *t, strbuf *out, int colour)
     strbuf_fill(out, '-', total);
     term_style(out, colour, TERM_PLAIN);
     strbuf_putc(out, '\n');
+    size_t at = 0; /* column of the next cell */
     for (size_t i = 0; i < t->cell_count; i++) {
-        size_t c = i % t->column_count;
-        int last = c + 1 == t->column_count;
-        strbuf_puts(out, c ? "  " : "");
-        add_padded(out, t->cells[i], widths[c], t->columns[c].right, last);
+        int last = at + 1 == t->column_count;
+        strbuf_puts(out, at ? "  " : "");
+        add_padded(out, t->cells[i], widths[at], t->columns[at].right, last);
         sys_free(t->cells[i]);
         if (last) {
             end_line(out);
         }
+        at = last ? 0 : at + 1;
     }
     sys_free(widths);
     sys_free(t->cells);

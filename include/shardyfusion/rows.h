@@ -1,10 +1,28 @@
 /* rows.h: row sources: JSON lines, CSV and NumPy files as rows for a writer.
  *
- * JSON lines: one object a line. Strings give their UTF-8, anything else compact JSON with sorted
- * keys. A key is a string (text) or an integer; floats, booleans and null are INVALID.
- * CSV: RFC 4180 with a header line; every field is text; vectors are JSON arrays, payloads must
- * parse as JSON; keys are text unless the key encoding is an integer one.
- * Files ending in .zst are decompressed; "-" is the standard input.
+ * JSON lines: one object a line; blank lines are skipped. JSON is what Python's json.loads takes
+ * (also NaN and Infinity; of members with the same name the last one counts), but lone
+ * surrogates and more than SHARDY_JSON_DEPTH_MAX levels are INVALID.
+ * - key: a string (text) or an integer from -2^63 to 2^64-1; everything else is INVALID.
+ * - value: a string gives its UTF-8, anything else compact JSON with sorted keys, whose numbers
+ *   keep their text. Without a value column: the row without key, vector and payload, in that
+ *   form.
+ * - vector: an array of numbers; null or no such field: the row has none. NaN and Infinity pass:
+ *   the writer refuses them. Its id: a string or an integer; a row with a vector must have it
+ *   when there is a column for it.
+ * - payload: any JSON, written again as Python's json.dumps does, members in their order; null
+ *   or no such field: none.
+ * - further columns: null (also when there is no such field), bool, int, uint, double or text;
+ *   arrays and objects are INVALID.
+ *
+ * CSV: RFC 4180 with a header line, in each file; blank lines are skipped. Every field is text;
+ * keys are integers when the key encoding is an integer one. Vectors are JSON arrays, payloads
+ * must parse as JSON; an empty field is none. Without a value column the value is an object of
+ * texts. Every named column must be in the header.
+ *
+ * A byte order mark at the start of a file is skipped. A row is at most SHARDY_INPUT_ROW_LEN_MAX
+ * bytes. Files ending in .zst are decompressed; "-" is the standard input, as it is. Messages
+ * begin with "file:line:column: ", columns in bytes.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef SHARDYFUSION_ROWS_H
@@ -46,18 +64,22 @@ typedef struct shardy_row_source_options {
 SHARDY_API void shardy_row_source_options_init(
     shardy_row_source_options *options, size_t struct_size);
 
-/* Opens `path_count` files that are read one after the other. NULL context: a private one; NULL
- * options: the defaults. The options and paths are copied.
- * Statuses: OK; INVALID (unknown file, unusable .npy, both kinds of vectors); IO; UNSUPPORTED (.zst
- * in a build without zstd); NOMEM. Ownership: yours. Threads: construction only. */
+/* Opens `path_count` files that are read one after the other. The context may be NULL; NULL
+ * options: the defaults. The options and paths are copied. The files must exist now; they are read
+ * as rows are asked for.
+ * Statuses: OK; INVALID (unknown file, unusable .npy, both kinds of vectors, a column named twice);
+ * IO; UNSUPPORTED (.zst in a build without zstd); NOMEM. Ownership: yours. Threads: construction
+ * only. */
 SHARDY_API shardy_status shardy_row_source_open(shardy_context *context, const char *const *paths,
     size_t path_count, const shardy_row_source_options *options, shardy_row_source **source_out,
     shardy_error *err) SHARDY_MUST_USE;
 
-/* The next row, borrowed until the next call. DONE after the last one; then it has been checked
- * that a vectors file held exactly as many rows (INVALID with both counts if not).
- * Statuses: OK, DONE; INVALID with file, line and column; IO; NOMEM. After a failure every further
- * call answers the same. Threads: one thread at a time per handle. */
+/* The next row, borrowed until the next call. *row_out must have been set by shardy_row_init()
+ * once; it is cleared first. DONE after the last one; then it has been checked that a vectors
+ * file held exactly as many rows (INVALID with both counts if not, and as soon as it has too
+ * few). Statuses: OK, DONE; INVALID with file, line and column; CORRUPT (a .zst file is damaged,
+ * the vectors file became shorter); IO; NOMEM. After a failure every further call answers the
+ * same. Threads: one thread at a time per handle. */
 SHARDY_API shardy_status shardy_row_source_next(
     shardy_row_source *source, shardy_row *row_out, shardy_error *err) SHARDY_MUST_USE;
 

@@ -15,8 +15,7 @@
 
 #include <shardyfusion/sys/text.h>
 
-/* --- reading
- * ------------------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 typedef enum json_token {
     JSON_END = 0, /* the text is over */
@@ -78,8 +77,7 @@ void shardy__json_decode(shardy_bytes text, bytebuf *out);
 /* Whether the decoded text of a name or string token equals `len` bytes. */
 int shardy__json_text_equals(shardy_bytes text, uint32_t flags, const void *data, size_t len);
 
-/* --- writing
- * ------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 /* formats.md, "Notation". To be combined with JSON_KEEP_UTF8. */
 enum {

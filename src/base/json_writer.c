@@ -111,8 +111,7 @@ static inline bool begin_value(json_writer *w)
     return true;
 }
 
-/* --- text
- * --------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------- */
 
 static size_t put_unit(char *dest, uint32_t unit)
 {
@@ -208,8 +207,7 @@ static void put_token_text(json_writer *w, shardy_bytes text, uint32_t flags)
     put_char(w, '"');
 }
 
-/* --- names and their order
- * ---------------------------------------------------------------------- */
+/* --- names and their order -------------------------------------------------------------------- */
 
 static bool add_member(json_writer *w, json_member **member_out)
 {
@@ -409,8 +407,7 @@ static void put_in_order(json_writer *w, json_member *members, size_t n)
     w->out->len = members[0].start + w->scratch.len;
 }
 
-/* --- values
- * ------------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static void begin_container(json_writer *w, bool object)
 {

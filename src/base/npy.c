@@ -31,8 +31,7 @@ static shardy_status invalid(shardy_error *err, const char *problem)
     return shardy__error(err, SHARDY_INVALID, "npy", "%s", problem);
 }
 
-/* --- the header
- * --------------------------------------------------------------------------------- */
+/* --- the header ------------------------------------------------------------------------------- */
 
 shardy_status shardy__npy_header_len(shardy_bytes prefix, size_t *len_out, shardy_error *err)
 {
@@ -253,8 +252,7 @@ shardy_status shardy__npy_parse_header(
     return SHARDY_OK;
 }
 
-/* --- the numbers
- * -------------------------------------------------------------------------------- */
+/* --- the numbers ------------------------------------------------------------------------------ */
 
 /* A float16, exactly. */
 static double half_to_double(uint16_t half)

@@ -25,8 +25,7 @@ static inline bool is_digit(char c)
     return (unsigned char)(c - '0') < 10;
 }
 
-/* --- integers
- * ----------------------------------------------------------------------------------- */
+/* --- integers --------------------------------------------------------------------------------- */
 
 static int parse_magnitude(const char *p, const char *end, uint64_t *value_out)
 {
@@ -96,8 +95,7 @@ size_t shardy__number_span(const char *text, size_t len)
     return (size_t)(p - text);
 }
 
-/* --- rounding
- * ----------------------------------------------------------------------------------- */
+/* --- rounding --------------------------------------------------------------------------------- */
 
 /* The double nearest to m * 2^exponent, where the top bit of m is set and `sticky` says that the
  * exact value is a little (less than the last bit of m) larger. Ties go to the even one. */
@@ -105,7 +103,7 @@ static double round_to_double(uint64_t m, bool sticky, int32_t exponent)
 {
     int32_t top = exponent + 63; /* the value is in [2^top, 2^(top + 1)) */
     if (top > DBL_MAX_EXP - 1) {
-        return INFINITY;
+        return HUGE_VAL;
     }
     bool subnormal = top < DBL_MIN_EXP - 1;
     int32_t drop = 64 - DBL_MANT_DIG + (subnormal ? DBL_MIN_EXP - 1 - top : 0);
@@ -155,8 +153,7 @@ static double convert_near(uint64_t digits, int32_t exponent)
         quotient << shift, sticky, exponent + fives_shift - digits_shift - 63 - shift);
 }
 
-/* --- large numbers
- * ------------------------------------------------------------------------------ */
+/* --- large numbers ---------------------------------------------------------------------------- */
 
 /* The exact values of doubles and of the points between them have at most 767 significant digits;
  * more digits only tell whether a number is above such a point. */
@@ -280,7 +277,7 @@ static double convert(uint64_t digits, int32_t exponent)
         return convert_near(digits, exponent);
     }
     if (exponent > DBL_MAX_10_EXP) {
-        return INFINITY;
+        return HUGE_VAL;
     }
     if (exponent < DBL_MIN_10_EXP - DBL_DIG - 2 - DIGITS_MAX) {
         return 0.0;
@@ -290,8 +287,7 @@ static double convert(uint64_t digits, int32_t exponent)
     return convert_big(&b, exponent);
 }
 
-/* --- text to double
- * ----------------------------------------------------------------------------- */
+/* --- text to double --------------------------------------------------------------------------- */
 
 /* A number whose text was found to be well-formed. */
 typedef struct decimal {
@@ -307,7 +303,7 @@ static double convert_long(const decimal *d)
 {
     int64_t magnitude = d->exponent + (int64_t)d->count; /* value < 10^magnitude */
     if (magnitude > DBL_MAX_10_EXP + 1) {
-        return INFINITY;
+        return HUGE_VAL;
     }
     if (magnitude < DBL_MIN_10_EXP - DBL_DIG - 2) {
         return 0.0;
@@ -388,9 +384,9 @@ static int parse_word(const char *text, size_t len, double *value_out)
     if (len == 3 && memcmp(text, "NaN", 3) == 0) {
         *value_out = (double)NAN;
     } else if (len == 8 && memcmp(text, "Infinity", 8) == 0) {
-        *value_out = INFINITY;
+        *value_out = HUGE_VAL;
     } else if (len == 9 && memcmp(text, "-Infinity", 9) == 0) {
-        *value_out = -INFINITY;
+        *value_out = -HUGE_VAL;
     } else {
         return 0;
     }
@@ -434,8 +430,7 @@ float shardy__to_float(double value)
     return value <= -bound ? -INFINITY : (float)value;
 }
 
-/* --- double to text
- * ----------------------------------------------------------------------------- */
+/* --- double to text --------------------------------------------------------------------------- */
 
 /* The number made of the `count` significant digits nearest to `value`; *power_out gets the
  * power of ten of the first digit. */

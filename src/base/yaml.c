@@ -20,8 +20,7 @@ struct yaml_map {
     size_t room;
 };
 
-/* --- reading
- * ------------------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static shardy_status nomem(shardy_error *err)
 {
@@ -292,8 +291,7 @@ const yaml_entry *shardy__yaml_get(const yaml_map *map, const char *name)
     return NULL;
 }
 
-/* --- writing
- * ------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static bool is_one_of(const char *text, const char *words)
 {

@@ -41,8 +41,7 @@ shardy_status shardy__rows_fill(shardy_row_source *s, shardy_error *err)
                : shardy__error_prefix(err, st, "%.300s:%llu", s->path, (unsigned long long)s->line);
 }
 
-/* --- what becomes of a value
- * -------------------------------------------------------------------- */
+/* --- what becomes of a value ------------------------------------------------------------------ */
 
 static shardy_status refuse(shardy_error *err, const char *text)
 {
@@ -303,8 +302,7 @@ shardy_status shardy__rows_take_json(
     }
 }
 
-/* --- a row
- * -------------------------------------------------------------------------------------- */
+/* --- a row ------------------------------------------------------------------------------------ */
 
 void shardy__rows_begin(shardy_row_source *s)
 {
@@ -350,27 +348,30 @@ shardy_status shardy__rows_finish(shardy_row_source *s, shardy_error *err)
     return SHARDY_OK;
 }
 
-const row_field *shardy__rows_find_field(shardy_row_source *s, shardy_bytes text, uint32_t flags)
+shardy_status shardy__rows_find_field(shardy_row_source *s, shardy_bytes text, uint32_t flags,
+    const row_field **field_out, shardy_error *err)
 {
+    *field_out = NULL;
     if (s->field_count < MANY_FIELDS) {
-        for (size_t i = 0; i < s->field_count; i++) {
+        for (size_t i = 0; i < s->field_count && !*field_out; i++) {
             const row_field *field = &s->fields[i];
             if (shardy__json_text_equals(text, flags, field->name.data, field->name.len)) {
-                return field;
+                *field_out = field;
             }
         }
-        return NULL;
+        return SHARDY_OK;
     }
     if (flags & JSON_HAS_ESCAPES) {
         shardy__bytebuf_clear(&s->name_text);
         shardy__json_decode(text, &s->name_text);
+        SHARDY_TRY(shardy__bytebuf_check(&s->name_text, "rows", err));
         text = shardy__bytes(s->name_text.data, s->name_text.len);
     }
-    return shardy__map_get(&s->field_map, text.data, text.len);
+    *field_out = shardy__map_get(&s->field_map, text.data, text.len);
+    return SHARDY_OK;
 }
 
-/* --- opening
- * ------------------------------------------------------------------------------------ */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static shardy_status keep_name(shardy_row_source *s, const char **name, shardy_error *err)
 {
@@ -610,8 +611,7 @@ void shardy_row_source_close(shardy_row_source *source)
     shardy__free(s);
 }
 
-/* --- reading
- * ------------------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static bool is_csv_name(const char *path)
 {

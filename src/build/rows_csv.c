@@ -12,8 +12,7 @@
  * too; each costs memory before the record is checked against the header. */
 #define FIELDS_MAX 65536u
 
-/* --- records
- * ------------------------------------------------------------------------------------ */
+/* --- records ---------------------------------------------------------------------------------- */
 
 /* A record that is being looked for in the window. */
 typedef struct csv_scan {
@@ -255,8 +254,7 @@ static shardy_status next_record(shardy_row_source *s, shardy_error *err)
     }
 }
 
-/* --- the header
- * --------------------------------------------------------------------------------- */
+/* --- the header ------------------------------------------------------------------------------- */
 
 static int compare_names(shardy_bytes a, shardy_bytes b)
 {
@@ -352,7 +350,7 @@ shardy_status shardy__rows_csv_begin(shardy_row_source *s, shardy_error *err)
             return shardy__error_nomem(err, "rows");
         }
         column->name = shardy__bytes(name, csv->fields[i].len);
-        column->field = shardy__rows_find_field(s, column->name, 0);
+        SHARDY_TRY(shardy__rows_find_field(s, column->name, 0, &column->field, err));
         bool member =
             column->field ? (column->field->uses & ROW_MEMBER) != 0 : !s->options.value_column;
         if (member) {
@@ -371,8 +369,7 @@ void shardy__rows_csv_free(shardy_row_source *s)
     shardy__free(s->csv_state.fields);
 }
 
-/* --- rows
- * --------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 static bool integer_keys(const shardy_row_source *s)
 {

@@ -119,8 +119,9 @@ shardy_status shardy__rows_at(const shardy_row_source *s, uint64_t line, uint64_
 /* More bytes into the window; errors name the file and the line. */
 shardy_status shardy__rows_fill(shardy_row_source *s, shardy_error *err);
 
-/* What a field is for; NULL: nothing. */
-const row_field *shardy__rows_find_field(shardy_row_source *s, shardy_bytes text, uint32_t flags);
+/* What a field is for; NULL: nothing. `text` and `flags` are those of a name of JSON. NOMEM. */
+shardy_status shardy__rows_find_field(shardy_row_source *s, shardy_bytes text, uint32_t flags,
+    const row_field **field_out, shardy_error *err);
 
 /* Clears the row that is put together. */
 void shardy__rows_begin(shardy_row_source *s);

@@ -84,7 +84,8 @@ static shardy_status take_often(shardy_row_source *s, json_reader *r, const row_
 static shardy_status take_member(
     shardy_row_source *s, json_reader *r, const char *line, shardy_error *err)
 {
-    const row_field *field = shardy__rows_find_field(s, r->text, r->flags);
+    const row_field *field;
+    SHARDY_TRY(shardy__rows_find_field(s, r->text, r->flags, &field, err));
     uint32_t uses = field ? field->uses : s->options.value_column ? 0u : (uint32_t)ROW_MEMBER;
     s->seen |= uses;
     if (uses & ROW_MEMBER) {

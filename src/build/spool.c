@@ -296,10 +296,10 @@ static shardy_status new_block(spool *s, shardy_error *err)
 /* Waits until the block that was submitted first has been written and takes it. */
 static shardy_status reuse_block(spool *s, shardy_error *err)
 {
-    spool_block *oldest = NULL;
-    for (uint32_t i = 0; i < s->block_count; i++) {
+    spool_block *oldest = s->blocks[0];
+    for (uint32_t i = 1; i < s->block_count; i++) {
         spool_block *sb = s->blocks[i];
-        if (!oldest || sb->block.number < oldest->block.number) {
+        if (sb->block.number < oldest->block.number) {
             oldest = sb;
         }
     }

@@ -16,7 +16,7 @@ const char *shardy__fate_state_name(int32_t state)
 
 void shardy__fate_key(const char *run_id, char key_out[SHARDY_OBJECT_KEY_LEN_MAX + 1])
 {
-    snprintf(key_out, SHARDY_OBJECT_KEY_LEN_MAX + 1, "runs/run_id=%s/fate", run_id);
+    snprintf(key_out, SHARDY_OBJECT_KEY_LEN_MAX + 1, "runs/run_id=%.1000s/fate", run_id);
 }
 
 static shardy_status parse_manifest(const shardy_json_value *root, fate *out, shardy_error *err)

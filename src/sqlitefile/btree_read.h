@@ -139,6 +139,13 @@ typedef struct btree_walk {
     uint8_t depth;       /* levels in use */
     uint8_t four;        /* cells of the page are compared four at once, from `guess` on */
     uint8_t leaf_depth;  /* of the tree, 0 when not known yet */
+    /* What a cell begins with whose key is at `form_key` behind its child and takes `form_len` bytes; `keep` has bits for
+     * what of its window belongs to the key. */
+    uint32_t form_bits;
+    uint32_t form_mask;
+    uint32_t form_key;
+    uint32_t form_len;
+    uint64_t keep;
     uint64_t window;     /* 8 bytes of the key from `skip`, big-endian, padded with zeros */
     double share;        /* where between its neighbours the key is expected, 0 to 1; <0: not known */
     btree_bound low;

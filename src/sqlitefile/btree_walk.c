@@ -105,12 +105,10 @@ static WALK_INLINE void ask_for_page(btree_walk *w, int batch)
         return;
     }
     uint32_t reach = batch ? WALK_REACH_BATCH : WALK_REACH;
-    uint32_t span = w->usable - 128;
-    uint32_t at = w->usable - 64 - (uint32_t)(w->share * (double)span);
-    uint32_t from = at > reach ? at - reach : 0;
-    uint32_t to = at + reach < w->usable ? at + reach : w->usable;
-    for (; from < to; from += 64) {
-        __builtin_prefetch(hint + from);
+    int32_t at = (int32_t)w->usable - 64 - (int32_t)(w->share * (double)(w->usable - 128));
+    const uint8_t *from = hint + (at > (int32_t)reach ? at - (int32_t)reach : 0);
+    for (uint32_t i = 0; i < 2 * reach; i += 64) {
+        __builtin_prefetch(from + i);
     }
 }
 
@@ -493,70 +491,43 @@ static WALK_INLINE void move_window(btree_walk *w)
     w->window = skip < w->key_len ? window_of(w->key + skip, w->key_len - skip) : 0;
     shift_bound(&w->low, low, skip, low_tail, w->window);
     shift_bound(&w->high, high, skip, high_tail, w->window);
-}
-
-/* The search of a page, in registers. The answer is a position in [first, last]. */
-typedef struct search {
-    uint64_t low; /* windows of the neighbours */
-    uint64_t high;
-    uint32_t first;
-    uint32_t last;
-    uint32_t guess;
-    uint32_t known;
-    uint32_t probes;
-} search;
-
-static WALK_INLINE search load_search(const btree_walk *w)
-{
-    search s = {w->low.window, w->high.window, w->first, w->last, w->guess, w->known, w->probes};
-    return s;
-}
-
-static WALK_INLINE void save_search(btree_walk *w, const search *s)
-{
-    w->low.window = s->low;
-    w->high.window = s->high;
-    w->first = s->first;
-    w->last = s->last;
-    w->guess = s->guess;
-    w->known = (uint8_t)s->known;
-    w->probes = (uint8_t)s->probes;
+    w->keep = keep_bytes(UINT64_MAX, w->form_len > skip ? w->form_len - skip : 0);
 }
 
 /* Where between its neighbours the key is expected: 0 to 1, or less than 0 when that is not known. */
-static WALK_INLINE double share_of(uint64_t window, uint64_t low, uint64_t high)
+static WALK_INLINE double share_of(const btree_walk *w)
 {
-    uint64_t span = (high - low) >> 1;
-    uint64_t part = (window - low) >> 1;
-    return part <= span && span > 0 ? (double)(int64_t)part / (double)(int64_t)span : -1;
+    uint64_t span = (w->high.window - w->low.window) >> 1;
+    uint64_t part = (w->window - w->low.window) >> 1;
+    if (w->known != 3 || part > span || span == 0) {
+        return -1;
+    }
+    return (double)(int64_t)part / (double)(int64_t)span;
 }
 
 /* The position in [first, last) to look at next when cells are compared one by one. Of n entries between two known keys, entry
  * i is expected at (i + 1) / (n + 1) of the way. */
-static WALK_INLINE uint32_t next_one(const btree_walk *w, const search *s)
+static uint32_t next_one(const btree_walk *w)
 {
-    uint32_t n = s->last - s->first;
-    double share = s->known == 3 && s->probes < WALK_GUESSES && n > 2
-                       ? share_of(w->window, s->low, s->high)
-                       : -1;
+    uint32_t n = w->last - w->first;
+    double share = w->probes < WALK_GUESSES && n > 2 ? share_of(w) : -1;
     if (share < 0) {
-        return s->first + n / 2;
+        return w->first + n / 2;
     }
     double place = share * (double)(n + 1) - 0.5;
     uint32_t i = place > 0 ? (uint32_t)(int32_t)place : 0;
-    return s->first + (i < n ? i : n - 1);
+    return w->first + (i < n ? i : n - 1);
 }
 
 /* The first of the four cells to look at next: around the expected place, such that at least one of them is in [first, last). */
-static WALK_INLINE uint32_t next_four(
-    double share, uint32_t probes, uint32_t first, uint32_t last, uint32_t cells)
+static WALK_INLINE uint32_t next_four(const btree_walk *w)
 {
-    uint32_t n = last - first;
-    share = share < 0 || probes >= WALK_GUESSES ? 0.5 : share;
-    double place = share * (double)(n + 1) - 2;
-    uint32_t i = place > 0 ? (uint32_t)(int32_t)place : 0;
-    i = first + (i < n ? i : n - 1);
-    return i <= cells - 4 ? i : cells - 4;
+    uint32_t n = w->last - w->first;
+    double share = w->share < 0 || w->probes >= WALK_GUESSES ? 0.5 : w->share;
+    int32_t i = (int32_t)(share * (double)(n + 1)) - 2;
+    i = i < (int32_t)n - 1 ? i : (int32_t)n - 1;
+    uint32_t at = w->first + (uint32_t)(i > 0 ? i : 0);
+    return at <= w->cells - 4 ? at : w->cells - 4;
 }
 
 /* The search of this page is over: the answer is w->first. */
@@ -584,11 +555,13 @@ static WALK_INLINE void ask_for_cell(const btree_walk *w, uint32_t cell)
 }
 
 /* Asks for the lines of the cells that are compared next. */
-static WALK_INLINE void ask_for_cells(const btree_walk *w, uint32_t guess)
+static WALK_INLINE void ask_for_cells(const btree_walk *w)
 {
-    uint32_t count = w->four ? 4 : 1;
-    for (uint32_t i = 0; i < count; i++) {
-        ask_for_cell(w, guess + i);
+    ask_for_cell(w, w->guess);
+    if (w->four) {
+        ask_for_cell(w, w->guess + 1);
+        ask_for_cell(w, w->guess + 2);
+        ask_for_cell(w, w->guess + 3);
     }
 }
 
@@ -596,12 +569,7 @@ static WALK_INLINE void ask_for_cells(const btree_walk *w, uint32_t guess)
 static WALK_INLINE shardy_status start_search(btree_walk *w, int batch)
 {
     w->four = w->tree.kind == BTREE_INDEX && w->cells >= 4;
-    if (w->four) {
-        w->guess = next_four(w->share, 0, w->first, w->last, w->cells);
-    } else {
-        search s = load_search(w);
-        w->guess = next_one(w, &s);
-    }
+    w->guess = w->four ? next_four(w) : next_one(w);
     w->stage = WALK_PROBE;
     uint32_t at = w->header + 2 * w->guess;
     if (batch && at >= 128) {
@@ -610,7 +578,7 @@ static WALK_INLINE shardy_status start_search(btree_walk *w, int batch)
         w->stage = WALK_POINTER;
         return WALK_MORE;
     }
-    ask_for_cells(w, w->guess);
+    ask_for_cells(w);
     return WALK_MORE;
 }
 
@@ -649,34 +617,44 @@ static WALK_INLINE shardy_status step_page(btree_walk *w, int batch, shardy_erro
         w->low.window = w->tree.low_window;
         w->high.window = w->tree.high_window;
         w->known = 3;
-        w->share = share_of(w->window, w->low.window, w->high.window);
+        w->share = share_of(w);
         w->first = 1;
         w->last--;
     }
     return start_search(w, batch);
 }
 
-/* The order of the cell s->guess is known: -1, 0, 1. WALK_MORE: s->guess is the next to compare; OK: this is the entry that
- * was looked for; DONE: the search is over and the answer is s->first. */
-static WALK_INLINE shardy_status apply_order(const btree_walk *w, search *s, int order)
+/* The search of the page ends without a match: on to the child, or off. */
+static WALK_INLINE shardy_status end_search(btree_walk *w, int batch, shardy_error *err)
 {
-    uint32_t tried = s->guess;
-    s->probes++;
-    s->first = order < 0 ? tried + 1 : s->first;
-    s->last = order < 0 ? s->last : tried;
-    if (__builtin_expect(order == 0, 0)) {
+    w->share = share_of(w);
+    return end_page(w, batch, err);
+}
+
+/* The order of the cell w->guess is known: -1, 0, 1. WALK_MORE: w->guess is the next to compare, or the walk went on. */
+static shardy_status apply_order(btree_walk *w, int order, int batch, shardy_error *err)
+{
+    uint32_t tried = w->guess;
+    w->probes = (uint8_t)(w->probes + (w->probes < UINT8_MAX));
+    if (order < 0) {
+        w->first = tried + 1;
+    } else {
+        w->last = tried;
+    }
+    if (order == 0) {
         if (w->goal == WALK_FIND && (w->leaf || w->tree.kind == BTREE_INDEX)) {
-            return SHARDY_OK;
+            return stand_on(w, tried, err);
         }
         if (w->tree.kind == BTREE_TABLE) {
             /* The key of an interior cell is the greatest below it. */
-            s->first = tried;
+            w->first = tried;
         }
     }
-    if (s->first >= s->last) {
-        return SHARDY_DONE;
+    if (w->first >= w->last) {
+        return end_search(w, batch, err);
     }
-    s->guess = next_one(w, s);
+    w->guess = next_one(w);
+    ask_for_cell(w, w->guess);
     return WALK_MORE;
 }
 
@@ -689,80 +667,94 @@ static WALK_INLINE uint32_t cell_start(const btree_walk *w, uint32_t i)
     return at >= w->header + 2 * w->cells && at + least <= w->usable ? at : 0;
 }
 
-/* Compares the one cell s->guess. WALK_MORE when that takes more than this page. */
-static WALK_INLINE shardy_status probe_one(
-    btree_walk *w, search *s, int table, int *order_out, shardy_error *err)
+/* Compares one cell. WALK_MORE: the search, or the comparison (stage WALK_FAR), goes on. */
+static shardy_status probe_one(btree_walk *w, int batch, shardy_error *err)
 {
-    uint32_t at = cell_start(w, s->guess);
+    uint32_t at = cell_start(w, w->guess);
     if (at == 0) {
         return broken_page(w, err, "cell beyond the page");
     }
     const uint8_t *p = w->page + at;
-    if (!table) {
-        save_search(w, s);
-        shardy_status st = probe_record(w, p, w->usable - at, order_out, err);
-        *s = load_search(w);
-        return st;
+    uint32_t room = w->usable - at;
+    int order = 0;
+    if (w->tree.kind == BTREE_INDEX) {
+        shardy_status st = probe_record(w, p, room, &order, err);
+        return st == SHARDY_OK ? apply_order(w, order, batch, err) : st;
     }
     uint64_t window = 0;
-    if (!find_rowid(w, p, w->usable - at, &window)) {
+    if (!find_rowid(w, p, room, &window)) {
         return broken_page(w, err, "cell is cut off");
     }
-    int less = window < w->window;
-    s->low = less ? window : s->low;
-    s->high = less ? s->high : window;
-    s->known |= less ? 1u : 2u;
-    *order_out = less ? -1 : window > w->window;
-    return SHARDY_OK;
+    if (window != w->window) {
+        order = window < w->window ? -1 : 1;
+        bound_of(w, order)->window = window;
+        learn_bound(w, order < 0);
+    }
+    return apply_order(w, order, batch, err);
 }
 
-/* The windows of four cells whose keys are of one length, not longer than what stays of every payload on its page, and whose
- * payload lengths take as many bytes: the usual case of rows of one kind. 0 when they are not, or near the end of the page. */
-static int windows_alike(const btree_walk *w, uint32_t guess, uint64_t windows[4])
+/* Takes the form of a cell as the one to expect: keys of one length, not longer than what stays of every payload on its page,
+ * behind a record header of one length, behind a payload length of as many bytes. That is so of rows of one kind. 0 for
+ * cells whose key is not as short. */
+static int learn_form(btree_walk *w, uint32_t cell)
 {
-    const uint8_t *page = w->page;
-    const uint8_t *pointers = page + w->header + 2 * guess;
-    uint32_t child = w->leaf ? 0 : 4;
-    uint32_t floor = w->header + 2 * w->cells;
-    uint32_t at = shardy__get_be16(pointers);
-    if (at < floor || at + child + 4 > w->usable) {
+    uint32_t at = cell_start(w, cell);
+    if (at == 0) {
         return 0;
     }
-    uint32_t form = shardy__get_le32(page + at + child);
-    uint32_t longer = form >> 7 & 1; /* the payload length takes two bytes */
-    /* Bits that must be the same: header length, type of the key, and where the payload length ends. */
-    uint32_t mask = longer ? 0xFFFF8080u : 0x00FFFF80u;
-    uint32_t header_len = form >> (8 + 8 * longer) & 0xFF;
-    uint32_t type = (form >> (16 + 8 * longer) & 0xFF) - 12; /* huge when below 12 */
+    uint32_t bits = shardy__get_le32(w->page + at);
+    uint32_t longer = bits >> 7 & 1; /* the payload length takes two bytes */
+    uint32_t header_len = bits >> (8 + 8 * longer) & 0xFF;
+    uint32_t type = (bits >> (16 + 8 * longer) & 0xFF) - 12; /* huge when below 12 */
     uint32_t len = type >> 1;
-    if ((longer && (form & 0x8000)) || header_len - 2 >= 0x80 - 2 || type >= 0x80 - 12 ||
+    if ((longer && (bits & 0x8000)) || header_len < 2 || header_len >= 0x80 || type >= 0x80 - 12 ||
         (type & 1) != w->key_is_text || header_len + len > w->local_min) {
         return 0;
     }
-    size_t skip = w->skip;
-    size_t to_window = child + 1 + longer + header_len + skip;
-    if (to_window + 8 + floor > w->usable) {
-        return 0;
-    }
-    uint64_t keep = keep_bytes(UINT64_MAX, len > skip ? len - skip : 0);
-    uint32_t span = w->usable - 8 - (uint32_t)to_window - floor;
-    uint32_t differ = 0;
-    for (uint32_t i = 0; i < 4; i++) {
-        at = shardy__get_be16(pointers + 2 * i);
-        if (at - floor > span) {
-            return 0;
-        }
-        differ |= form ^ shardy__get_le32(page + at + child);
-        windows[i] = shardy__get_be64(page + at + to_window) & keep;
-    }
-    return (differ & mask) == 0;
+    w->form_mask = longer ? 0xFFFF8080u : 0x00FFFF80u;
+    w->form_bits = bits & w->form_mask;
+    w->form_key = 1 + longer + header_len;
+    w->form_len = len;
+    w->keep = keep_bytes(UINT64_MAX, len > w->skip ? len - w->skip : 0);
+    return 1;
 }
 
-/* The windows of any four cells with short keys. */
-static int windows_any(const btree_walk *w, uint32_t guess, uint64_t windows[4])
+/* The windows of the four cells from w->guess on, if they are of the form that is expected and not at the very end of the page:
+ * 1 or 0. */
+static WALK_INLINE int load_windows(const btree_walk *w, uint64_t windows[4])
+{
+    uint32_t child = w->leaf ? 0 : 4;
+    const uint8_t *start = w->page + child;
+    uint32_t to_window = w->form_key + (uint32_t)w->skip;
+    uint32_t floor = w->header + 2 * w->cells;
+    uint32_t beyond = child + to_window + 8 + floor;
+    uint32_t span = w->usable - beyond;
+    uint64_t pointers = shardy__get_be64(w->page + w->header + 2 * w->guess);
+    uint32_t a = (uint32_t)(pointers >> 48);
+    uint32_t b = (uint32_t)(pointers >> 32) & 0xFFFF;
+    uint32_t c = (uint32_t)(pointers >> 16) & 0xFFFF;
+    uint32_t d = (uint32_t)pointers & 0xFFFF;
+    if (beyond > w->usable || a - floor > span || b - floor > span || c - floor > span ||
+        d - floor > span) {
+        return 0;
+    }
+    uint32_t differ = w->form_bits ^ (shardy__get_le32(start + a) & w->form_mask);
+    differ |= w->form_bits ^ (shardy__get_le32(start + b) & w->form_mask);
+    differ |= w->form_bits ^ (shardy__get_le32(start + c) & w->form_mask);
+    differ |= w->form_bits ^ (shardy__get_le32(start + d) & w->form_mask);
+    start += to_window;
+    windows[0] = shardy__get_be64(start + a) & w->keep;
+    windows[1] = shardy__get_be64(start + b) & w->keep;
+    windows[2] = shardy__get_be64(start + c) & w->keep;
+    windows[3] = shardy__get_be64(start + d) & w->keep;
+    return differ == 0;
+}
+
+/* The same for cells with short keys of any form. */
+static int load_any_windows(const btree_walk *w, uint64_t windows[4])
 {
     for (uint32_t i = 0; i < 4; i++) {
-        uint32_t at = cell_start(w, guess + i);
+        uint32_t at = cell_start(w, w->guess + i);
         const uint8_t *key = NULL;
         uint32_t len = 0;
         uint32_t room = w->usable - at;
@@ -774,91 +766,55 @@ static int windows_any(const btree_walk *w, uint32_t guess, uint64_t windows[4])
     return 1;
 }
 
-/* Compares the cells s->guess to s->guess + 3 at once and without a branch on what comes out, so that little is
- * mispredicted and their loads overlap. WALK_MORE and DONE as apply_order(); NOT_FOUND when they have to be compared one
- * by one, beginning with s->guess: windows that are equal, or cells of another form. */
-static WALK_INLINE shardy_status probe_four(const btree_walk *w, search *s)
+/* From comparing four to comparing one: the cell `i`, if it may be the answer. */
+static shardy_status narrow(btree_walk *w, uint32_t i, int batch, shardy_error *err)
+{
+    w->four = 0;
+    w->guess = i < w->first ? w->first : i < w->last ? i : w->last - 1;
+    return probe_one(w, batch, err);
+}
+
+/* Compares the four cells from w->guess on at once and without a branch on what comes out, so that little is mispredicted and
+ * their loads overlap. WALK_MORE: the search goes on. */
+static WALK_INLINE shardy_status probe_four(btree_walk *w, int batch, shardy_error *err)
 {
     uint64_t windows[6];
-    if (!windows_alike(w, s->guess, windows + 1) && !windows_any(w, s->guess, windows + 1)) {
-        s->guess = s->guess < s->first ? s->first : s->guess;
-        return SHARDY_NOT_FOUND;
+    if (__builtin_expect(!load_windows(w, windows + 1), 0)) {
+        if ((!learn_form(w, w->guess) || !load_windows(w, windows + 1)) &&
+            !load_any_windows(w, windows + 1)) {
+            return narrow(w, w->guess, batch, err);
+        }
     }
     uint64_t key = w->window;
     uint32_t less = (uint32_t)(windows[1] < key) + (windows[2] < key) + (windows[3] < key) +
                     (windows[4] < key);
-    uint32_t equal = (uint32_t)(windows[1] == key) | (windows[2] == key) << 1 |
-                     (windows[3] == key) << 2 | (windows[4] == key) << 3;
-    if (equal != 0) {
-        uint32_t i = s->guess + (uint32_t)__builtin_ctz(equal);
-        s->guess = i < s->first ? s->first : i < s->last ? i : s->last - 1;
-        return SHARDY_NOT_FOUND;
+    uint32_t at = w->guess + less;
+    if (less < 4 && windows[less + 1] == key) {
+        return narrow(w, at, batch, err);
     }
-    s->probes++;
-    uint32_t at = s->guess + less;
-    windows[0] = s->low;
-    windows[5] = s->high;
-    s->low = windows[less];
-    s->high = windows[less + 1];
-    s->known |= (less > 0) | (uint32_t)(less < 4) << 1;
-    uint32_t first = less > 0 && at > s->first ? at : s->first;
-    uint32_t last = less < 4 && at < s->last ? at : s->last;
-    s->first = first < s->last ? first : s->last;
-    s->last = last > s->first ? last : s->first;
-    if (s->first >= s->last) {
-        return SHARDY_DONE;
+    windows[0] = w->low.window;
+    windows[5] = w->high.window;
+    w->low.window = windows[less];
+    w->high.window = windows[less + 1];
+    w->known = (uint8_t)(w->known | (less > 0) | (less < 4) << 1);
+    w->probes++;
+    uint32_t first = less > 0 && at > w->first ? at : w->first;
+    uint32_t last = less < 4 && at < w->last ? at : w->last;
+    w->first = first < w->last ? first : w->last;
+    w->last = last > w->first ? last : w->first;
+    if (w->first >= w->last) {
+        return end_search(w, batch, err);
     }
-    double share = s->known == 3 ? share_of(key, s->low, s->high) : -1;
-    s->guess = next_four(share, s->probes, s->first, s->last, w->cells);
+    w->share = share_of(w);
+    w->guess = next_four(w);
+    ask_for_cells(w);
     return WALK_MORE;
 }
 
-/* The search of the page is over, with OK or DONE from apply_order(). */
-static WALK_INLINE shardy_status end_search(
-    btree_walk *w, const search *s, shardy_status st, int batch, shardy_error *err)
-{
-    save_search(w, s);
-    if (st == SHARDY_OK) {
-        return stand_on(w, w->guess, err);
-    }
-    w->share = w->known == 3 ? share_of(w->window, w->low.window, w->high.window) : -1;
-    return end_page(w, batch, err);
-}
-
-/* Compares cells until the search of this page is over, or the next lines have to be waited for. */
-static WALK_INLINE shardy_status search_page(
-    btree_walk *w, int table, int batch, shardy_error *err)
-{
-    search s = load_search(w);
-    for (;;) {
-        shardy_status st = SHARDY_NOT_FOUND;
-        if (!table && w->four) {
-            st = probe_four(w, &s);
-            w->four = st != SHARDY_NOT_FOUND;
-        }
-        if (st == SHARDY_NOT_FOUND) {
-            int order = 0;
-            st = probe_one(w, &s, table, &order, err);
-            if (st != SHARDY_OK) {
-                return st;
-            }
-            st = apply_order(w, &s, order);
-        }
-        if (st != WALK_MORE) {
-            return end_search(w, &s, st, batch, err);
-        }
-        ask_for_cells(w, s.guess);
-        if (batch && w->leaf) {
-            save_search(w, &s);
-            return WALK_MORE;
-        }
-    }
-}
-
+/* Compares cells. A turn of a batch ends here; a look-up by itself comes again at once. */
 static WALK_INLINE shardy_status step_probe(btree_walk *w, int batch, shardy_error *err)
 {
-    return w->tree.kind == BTREE_INDEX ? search_page(w, 0, batch, err)
-                                       : search_page(w, 1, batch, err);
+    return w->four ? probe_four(w, batch, err) : probe_one(w, batch, err);
 }
 
 /* --- moving on ----------------------------------------------------------------------------------------- */
@@ -915,20 +871,14 @@ static shardy_status step_far(btree_walk *w, shardy_error *err)
         return st;
     }
     w->stage = WALK_PROBE;
-    search s = load_search(w);
-    st = apply_order(w, &s, order);
-    if (st != WALK_MORE) {
-        return end_search(w, &s, st, 1, err);
-    }
-    save_search(w, &s);
-    return WALK_MORE;
+    return apply_order(w, order, 1, err);
 }
 
 static shardy_status step_rare(btree_walk *w, shardy_error *err)
 {
     switch (w->stage) {
     case WALK_POINTER:
-        ask_for_cells(w, w->guess);
+        ask_for_cells(w);
         w->stage = WALK_PROBE;
         return WALK_MORE;
     case WALK_FAR:
@@ -1051,6 +1001,10 @@ void shardy__btree_walk_init(btree_walk *walk, const btree_tree *tree)
     walk->usable = tree->file->usable;
     walk->index_local_max = tree->file->index_local_max;
     walk->local_min = tree->file->local_min;
+    walk->form_mask = 0;
+    walk->form_bits = 1; /* no cell is of this form */
+    walk->form_key = 0;
+    walk->form_len = 0;
     walk->stage = WALK_IDLE;
     walk->goal = WALK_FIND;
     walk->page = NULL;
@@ -1116,6 +1070,7 @@ static void start_key(btree_walk *w, uint8_t goal, const btree_key *key)
     w->key_is_text = key->type == RECORD_TEXT ? 1 : key->type == RECORD_BLOB ? 0 : 2;
     w->integer = key->integer;
     w->skip = 0;
+    w->keep = keep_bytes(UINT64_MAX, w->form_len);
     w->known = 0;
     w->low.window = 0;
     w->high.window = 0;

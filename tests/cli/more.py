@@ -295,6 +295,16 @@ def raw_value(shardy, tmp):
     ask(shardy, tmp, "-s", "snap", "get", "x", "--raw", "--strict", code=1)
 
 
+@test
+def keys_from_stdin(shardy, tmp):
+    """keys on the standard input end with a line feed, or with both bytes; the rest is theirs"""
+    rows = "".join(json.dumps({"key": k, "v": str(i)}) + "\n" for i, k in enumerate((" a ", "b")))
+    ask(shardy, tmp, "build", "snap", "--input", "-", "--value-column", "v", stdin=rows.encode())
+    got = answer(shardy, tmp, "-s", "snap", "multiget", "-", stdin=b" a \r\n\r\n \t\nb\na")
+    assert [(r["key"], r["found"]) for r in got["results"]] == \
+        [(" a ", True), ("b", True), ("a", False)], got
+
+
 # --- signals --------------------------------------------------------------------------------------
 
 def scratch(directory):
@@ -327,7 +337,12 @@ def interrupt_build(shardy, tmp, number):
     process.stdin.write(b"".join(b'{"key": %d, "v": "%d"}\n' % (i, i) for i in range(20000)))
     process.stdin.flush()
     process.send_signal(number)
-    return finish(process)
+    try:
+        code = process.wait(timeout=60)  # its standard input stays open meanwhile
+    finally:
+        process.kill()
+    with process.stdin, process.stdout, process.stderr:
+        return code, process.stdout.read(), process.stderr.read()
 
 
 def left_behind(tmp):

@@ -15,7 +15,7 @@
 #include <zstd.h>
 #endif
 
-/* --- row sources -------------------------------------------------------------------------------- */
+/* --- row sources ------------------------------------------------------------------------------ */
 
 /* What a source reads: files and options; `rows` is how many rows there are. */
 typedef struct rows_input_case {
@@ -194,7 +194,7 @@ static void test_rows__compressed_files_survive_faults(void **state)
 }
 #endif
 
-/* --- parsers ------------------------------------------------------------------------------------ */
+/* --- parsers ---------------------------------------------------------------------------------- */
 
 static const char json_text[] =
     "{\"z\":[1,[2],{\"b\":\"\\u00e9\\n\",\"a\":1,\"b\":2}],\"k1\":1,\"k2\":2,\"k3\":3,\"k4\":4,"

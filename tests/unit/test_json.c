@@ -16,8 +16,7 @@ static shardy_bytes bytes_of(const char *text)
     return shardy__bytes(text, strlen(text));
 }
 
-/* --- reading
- * ------------------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* The tokens of a text as letters: n t f 0 s k [ ] { }. */
 static shardy_status read_tokens(shardy_bytes text, char *letters, size_t room, shardy_error *err)
@@ -275,8 +274,7 @@ static void test_skip__gives_the_text_of_a_value_as_it_is_written(void **state)
     assert_int_equal(JSON_END, r.token);
 }
 
-/* --- writing
- * ------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static void check_style(const char *text, uint32_t style, const char *expected)
 {
@@ -521,8 +519,7 @@ static void test_restyle__says_where_the_text_is_wrong(void **state)
     shardy__bytebuf_free(&out);
 }
 
-/* --- documents
- * ---------------------------------------------------------------------------------- */
+/* --- documents -------------------------------------------------------------------------------- */
 
 static void test_document__members_are_found_by_name(void **state)
 {

@@ -5,6 +5,7 @@
 
 #include <shardyfusion/limits.h>
 #include <shardyfusion/rows.h>
+#include <shardyfusion/sys/testing.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +16,7 @@
 #include <zstd.h>
 #endif
 
-/* --- rows as text
- * ------------------------------------------------------------------------------- */
+/* --- rows as text ----------------------------------------------------------------------------- */
 
 static void show_key(bytebuf *out, const shardy_key *key)
 {
@@ -170,8 +170,7 @@ static void check_invalid(fixture *f, const char *name, const char *text, const 
     assert_string_equal("rows", f->err.domain);
 }
 
-/* --- JSON lines
- * --------------------------------------------------------------------------------- */
+/* --- JSON lines ------------------------------------------------------------------------------- */
 
 static void test_jsonl__value_is_the_row_without_the_key(void **state)
 {
@@ -448,8 +447,7 @@ static void test_jsonl__long_lines_and_many_lines_pass_the_blocks(void **state)
     shardy__bytebuf_free(&expected);
 }
 
-/* --- CSV
- * ---------------------------------------------------------------------------------------- */
+/* --- CSV -------------------------------------------------------------------------------------- */
 
 /* Compares with lines "key TAB value" that Python made. */
 static void check_csv_file(fixture *f, const char *name)
@@ -604,8 +602,7 @@ static void test_csv__records_pass_the_blocks(void **state)
     shardy__bytebuf_free(&expected);
 }
 
-/* --- vectors files
- * ------------------------------------------------------------------------------ */
+/* --- vectors files ---------------------------------------------------------------------------- */
 
 static const char *write_vectors(fixture *f, uint64_t rows, uint64_t cols, uint32_t dims)
 {
@@ -734,8 +731,7 @@ static void test_npy__many_rows_pass_the_blocks(void **state)
     shardy_row_source_close(source);
 }
 
-/* --- files
- * -------------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------------------------------ */
 
 static void test_source__files_are_read_one_after_the_other(void **state)
 {
@@ -977,6 +973,52 @@ static void test_zst__csv_is_known_by_the_name_below(void **state)
 }
 #endif
 
+static void test_source__rows_of_the_same_kind_need_no_memory(void **state)
+{
+    fixture *f = *state;
+    if (!shardy_testing_fault_points()) {
+        print_message("skipped: built without fault points, so that nothing counts allocations\n");
+        skip();
+    }
+    static const char *const names[] = {"a.jsonl", "a.csv"};
+    static const char *const heads[] = {"", "key,s,vec,p,c\n"};
+    static const char *const lines[] = {
+        "{\"key\":\"k\\u0041\",\"s\":{\"b\":\"x\\n\",\"a\":[1,2]},\"vec\":[1,2,3],\"p\":{\"z\":1,"
+        "\"y\":2},\"c\":\"t\\t\"}\n",
+        "k,\"quoted \"\"text\"\"\",\"[1,2,3]\",\"{\"\"z\"\":1}\",c\n"};
+    static const char *const columns[] = {"c"};
+    f->options.vector_column = "vec";
+    f->options.payload_column = "p";
+    f->options.columns = columns;
+    f->options.column_count = 1;
+    for (size_t i = 0; i < 2; i++) {
+        bytebuf text;
+        shardy__bytebuf_init(&text, 1u << 24);
+        shardy__bytebuf_puts(&text, heads[i]);
+        for (int j = 0; j < 20000; j++) {
+            shardy__bytebuf_puts(&text, lines[i]);
+        }
+        const char *path = support_path(f->dir, names[i]);
+        support_write_file(path, text.data, text.len);
+        shardy__bytebuf_free(&text);
+        shardy_error err = {0};
+        shardy_row_source *source;
+        shardy_row row;
+        shardy_row_init(&row, sizeof row);
+        assert_ok(shardy_row_source_open(NULL, &path, 1, &f->options, &source, &err));
+        assert_ok(shardy_row_source_next(source, &row, &err));
+        shardy_testing_fault_set(SHARDY_FAULT_ALLOC, 0, 0);
+        for (int j = 1; j < 20000; j++) {
+            assert_ok(shardy_row_source_next(source, &row, &err));
+        }
+        uint64_t seen;
+        uint64_t failed;
+        shardy_testing_fault_counts(SHARDY_FAULT_ALLOC, &seen, &failed);
+        assert_int_equal(0, seen);
+        shardy_row_source_close(source);
+    }
+}
+
 static void test_source__the_format_can_be_given(void **state)
 {
     fixture *f = *state;
@@ -1032,6 +1074,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_source__a_row_struct_of_an_older_caller_is_filled_as_far_as_it_goes, set_up,
             tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_source__rows_of_the_same_kind_need_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_source__the_format_can_be_given, set_up, tear_down),
 #ifdef SHARDY_HAVE_ZSTD
         cmocka_unit_test_setup_teardown(test_zst__is_decompressed, set_up, tear_down),
