@@ -1,9 +1,9 @@
 /* micro_btree: our B-tree reader and writer against libsqlite3 on the same shard file.
  *
- * micro_btree [rows] [value bytes] [page size] [rounds] [directory]
- * Writes a file of `rows` rows (16-byte random keys) with our writer, then reads it in interleaved rounds: single gets, batches of
- * 1000, absent keys, for both. Prints one line of JSON: medians of the per-round ratios and nanoseconds of each side. Every
- * value that is read is touched. */
+ * micro_btree [rows] [value bytes] [page size] [rounds] [directory] Writes a file of `rows` rows
+ * (16-byte random keys) with our writer, then reads it in interleaved rounds: single gets, batches
+ * of 1000, absent keys, for both. Prints one line of JSON: medians of the per-round ratios and
+ * nanoseconds of each side. Every value that is read is touched. */
 #include "base/alloc.h"
 #include "sqlitefile/btree_read.h"
 #include "sqlitefile/btree_write.h"
@@ -17,8 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define KEY_LEN   16u
-#define BATCH     1000u
+#define KEY_LEN    16u
+#define BATCH      1000u
 #define ROUNDS_MAX 64
 
 static uint64_t random_state = 42;
@@ -110,8 +110,7 @@ typedef struct sample {
 
 static volatile uint64_t touched;
 
-static double ours_single(const btree_tree *tree, const uint8_t *keys, size_t n,
-    int expect)
+static double ours_single(const btree_tree *tree, const uint8_t *keys, size_t n, int expect)
 {
     shardy_error err;
     uint64_t sum = 0;
@@ -154,14 +153,12 @@ static double ours_batch(const btree_tree *tree, const uint8_t *keys, size_t n)
     return (now_ns() - start) / (double)(n / BATCH * BATCH);
 }
 
-static double peer_single(sqlite3_stmt *statement, const uint8_t *keys, size_t n,
-    int expect)
+static double peer_single(sqlite3_stmt *statement, const uint8_t *keys, size_t n, int expect)
 {
     uint64_t sum = 0;
     double start = now_ns();
     for (size_t i = 0; i < n; i++) {
-        sqlite3_bind_blob(
-            statement, 1, keys + i * KEY_LEN, KEY_LEN, SQLITE_STATIC);
+        sqlite3_bind_blob(statement, 1, keys + i * KEY_LEN, KEY_LEN, SQLITE_STATIC);
         int row = sqlite3_step(statement) == SQLITE_ROW;
         need(row == expect, "sqlite get", NULL);
         if (row) {

@@ -603,7 +603,7 @@ def declarations(source):
 
 
 def check_header(source):
-    if "SPDX-License-Identifier: Apache-2.0" not in "\n".join(source.lines[:20]):
+    if "SPDX-License-Identifier: Apache-2.0" not in "\n".join(source.lines[:40]):
         yield Finding(source.path, 1, "spdx", "say SPDX-License-Identifier: Apache-2.0 at the top")
     if 'extern "C"' not in source.text and "SHARDY_API" in source.code:
         yield Finding(source.path, 1, "header", 'wrap declarations in extern "C" for C++')

@@ -59,8 +59,8 @@ static shardy_status current_ref(
     return st == SHARDY_CORRUPT ? SHARDY_OK : st;
 }
 
-static shardy_status fill_history(const shardy_manifest_list *list, const char *current,
-    shardy_history *out, shardy_error *err)
+static shardy_status fill_history(
+    const shardy_manifest_list *list, const char *current, shardy_history *out, shardy_error *err)
 {
     arena *a = shardy__calloc(1, sizeof *a);
     if (!a) {
@@ -128,7 +128,7 @@ shardy_status shardy_history_list(shardy_context *context, const char *url, uint
     return st;
 }
 
-/* --- rollback ------------------------------------------------------------------------------------------ */
+/* --- rollback --------------------------------------------------------------------------------- */
 
 static shardy_status find_target(const catalog *c, const shardy_rollback_target *target,
     char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
@@ -162,8 +162,8 @@ static shardy_status find_target(const catalog *c, const shardy_rollback_target 
         "offset %lld is out of range: there are %zu manifests", (long long)target->offset, count);
 }
 
-static shardy_status roll_back(const catalog *c, const shardy_rollback_target *target,
-    shardy_buf *ref_out, shardy_error *err)
+static shardy_status roll_back(
+    const catalog *c, const shardy_rollback_target *target, shardy_buf *ref_out, shardy_error *err)
 {
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "";
     SHARDY_TRY(find_target(c, target, ref, err));

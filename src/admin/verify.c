@@ -1,4 +1,5 @@
-/* verify.c: reading every byte of a snapshot and comparing it with what was promised, from the pointer down. */
+/* verify.c: reading every byte of a snapshot and comparing it with what was promised, from the
+ * pointer down. */
 #include "../base/alloc.h"
 #include "../base/arena.h"
 #include "../base/bytebuf.h"
@@ -19,7 +20,7 @@
 typedef struct verifier {
     shardy_context *context;
     const shardy_verify_options *options;
-    catalog *catalog;
+    catalog catalog;
     arena *arena; /* of the result */
     shardy_damage *damaged;
     size_t damaged_room;
@@ -104,10 +105,11 @@ static shardy_status tell(verifier *v, shardy_error *err)
     return SHARDY_OK;
 }
 
-/* --- one object ---------------------------------------------------------------------------------------- */
+/* --- one object ------------------------------------------------------------------------------- */
 
-/* The list of chunk digests beside an object; OK with *sums NULL when there is none. A list that has not the digest of the object is
- * damage of its own: then only the whole object can be judged. */
+/* The list of chunk digests beside an object; OK with *sums NULL when there is none. A list that
+ * has not the digest of the object is damage of its own: then only the whole object can be
+ * judged. */
 static shardy_status load_sums(verifier *v, const manifest_object *object, shardy_buf *sums,
     int32_t *usable_out, shardy_error *err)
 {
@@ -120,7 +122,7 @@ static shardy_status load_sums(verifier *v, const manifest_object *object, shard
     }
     snprintf(key, sizeof key, "%s.sums", object->path);
     shardy_status st =
-        shardy_store_get(v->catalog->store, key, 0, SHARDY_READ_TO_END, sums, NULL, err);
+        shardy_store_get(v->catalog.store, key, 0, SHARDY_READ_TO_END, sums, NULL, err);
     if (st == SHARDY_NOT_FOUND) {
         return SHARDY_OK;
     }
@@ -131,7 +133,8 @@ static shardy_status load_sums(verifier *v, const manifest_object *object, shard
     SHARDY_TRY(shardy__sha256(sums->data, sums->len, &digest, err));
     if (sums->len != chunks * SHARDY_SHA256_LEN ||
         memcmp(digest.bytes, object->digest.bytes, SHARDY_SHA256_LEN) != 0) {
-        return add_damage(v, key, 0, "the list of chunk digests has not the digest of its object", err);
+        return add_damage(
+            v, key, 0, "the list of chunk digests has not the digest of its object", err);
     }
     *usable_out = 1;
     return SHARDY_OK;
@@ -146,8 +149,7 @@ static shardy_status check_piece(verifier *v, const manifest_object *object, con
         sha256 digest;
         SHARDY_TRY(shardy__sha256(v->buf + at, n, &digest, err));
         uint64_t chunk = (offset + at) >> SHARDY_CHUNK_SHIFT;
-        if (!*damaged &&
-            memcmp(digest.bytes, sums[chunk].bytes, SHARDY_SHA256_LEN) != 0) {
+        if (!*damaged && memcmp(digest.bytes, sums[chunk].bytes, SHARDY_SHA256_LEN) != 0) {
             *damaged = 1;
             SHARDY_TRY(add_damage(v, object->path, offset + at,
                 "a chunk differs from the digest it was published with", err));
@@ -157,8 +159,8 @@ static shardy_status check_piece(verifier *v, const manifest_object *object, con
     return SHARDY_OK;
 }
 
-static shardy_status read_object(verifier *v, const manifest_object *object, const sha256 *sums,
-    shardy_error *err)
+static shardy_status read_object(
+    verifier *v, const manifest_object *object, const sha256 *sums, shardy_error *err)
 {
     chunk_digest whole;
     shardy__chunk_digest_init(&whole);
@@ -173,7 +175,7 @@ static shardy_status read_object(verifier *v, const manifest_object *object, con
         read.len = left < READ_LEN ? left : READ_LEN;
         read.dest = v->buf;
         read.cancel = v->options->admin.cancel;
-        shardy_store_read_all(v->catalog->store, &read, 1);
+        shardy_store_read_all(v->catalog.store, &read, 1);
         if (read.status < 0) {
             if (err) {
                 *err = read.error;
@@ -199,8 +201,8 @@ static shardy_status read_object(verifier *v, const manifest_object *object, con
     if (st >= 0 && !sums && !damaged) {
         st = shardy__chunk_digest_finish(&whole, &digest, err);
         if (st >= 0 && memcmp(digest.bytes, object->digest.bytes, SHARDY_SHA256_LEN) != 0) {
-            st = add_damage(
-                v, object->path, 0, "the object differs from the digest it was published with", err);
+            st = add_damage(v, object->path, 0,
+                "the object differs from the digest it was published with", err);
         }
     }
     shardy__chunk_digest_free(&whole);
@@ -210,7 +212,7 @@ static shardy_status read_object(verifier *v, const manifest_object *object, con
 static shardy_status verify_object(verifier *v, const manifest_object *object, shardy_error *err)
 {
     shardy_object_meta meta;
-    shardy_status st = shardy_store_head(v->catalog->store, object->path, &meta, err);
+    shardy_status st = shardy_store_head(v->catalog.store, object->path, &meta, err);
     SHARDY_TRY(st);
     v->result->objects++;
     if (st == SHARDY_NOT_FOUND) {
@@ -231,7 +233,7 @@ static shardy_status verify_object(verifier *v, const manifest_object *object, s
     return st;
 }
 
-/* --- the shards, deep ---------------------------------------------------------------------------------- */
+/* --- the shards, deep ------------------------------------------------------------------------- */
 
 typedef struct deep_scan {
     router router;
@@ -272,8 +274,7 @@ static shardy_status check_row(void *user, const shardy_engine_row *row, shardy_
 static shardy_status scan_shard(verifier *v, const manifest *m, const manifest_shard *shard,
     const shardy_engine_ops *engine, const char *path, shardy_error *err)
 {
-    shardy_object_digest *digests =
-        shardy__calloc(m->object_count, sizeof *digests);
+    shardy_object_digest *digests = shardy__calloc(m->object_count, sizeof *digests);
     if (!digests) {
         return shardy__error_nomem(err, "verify");
     }
@@ -286,7 +287,7 @@ static shardy_status scan_shard(verifier *v, const manifest *m, const manifest_s
     memset(&spec, 0, sizeof spec);
     spec.struct_size = sizeof spec;
     spec.context = v->context;
-    spec.store = v->catalog->store;
+    spec.store = v->catalog.store;
     spec.shard_path = path;
     spec.digests = digests;
     spec.digest_count = m->object_count;
@@ -306,9 +307,11 @@ static shardy_status scan_shard(verifier *v, const manifest *m, const manifest_s
         shardy__engine_reader_close(&reader);
     }
     /* The reference counts rows that were overwritten. */
-    if (st >= 0 && (m->has_objects ? scan.rows != shard->row_count : scan.rows > shard->row_count)) {
-        st = shardy__error(err, SHARDY_CORRUPT, "verify", "there are %llu rows, the manifest says %llu",
-            (unsigned long long)scan.rows, (unsigned long long)shard->row_count);
+    if (st >= 0 &&
+        (m->has_objects ? scan.rows != shard->row_count : scan.rows > shard->row_count)) {
+        st = shardy__error(err, SHARDY_CORRUPT, "verify",
+            "there are %llu rows, the manifest says %llu", (unsigned long long)scan.rows,
+            (unsigned long long)shard->row_count);
     }
     shardy__bytebuf_free(&scan.last);
     shardy__free(digests);
@@ -318,7 +321,7 @@ static shardy_status scan_shard(verifier *v, const manifest *m, const manifest_s
 /* Walks the B-trees of all shards whose engine is in this build. */
 static shardy_status verify_deep(verifier *v, const manifest *m, shardy_error *err)
 {
-    const char *name = m->parsed.engine[0]                          ? m->parsed.engine
+    const char *name = m->parsed.engine[0]                            ? m->parsed.engine
                        : strcmp(m->parsed.backend, "sqlite-vec") == 0 ? "sqlite-vec"
                                                                       : "sqlite";
     const shardy_engine_ops *engine;
@@ -347,14 +350,14 @@ static shardy_status verify_deep(verifier *v, const manifest *m, shardy_error *e
     return SHARDY_OK;
 }
 
-/* --- the whole ----------------------------------------------------------------------------------------- */
+/* --- the whole -------------------------------------------------------------------------------- */
 
 /* The manifest to verify: damage of pointer or manifest is a result, with *manifest_out NULL. */
 static shardy_status load_target(verifier *v, loaded_manifest *loaded, shardy_error *err)
 {
     shardy_error error;
     shardy_status st;
-    const char *path = v->catalog->pointer_key;
+    const char *path = v->catalog.pointer_key;
     memset(loaded, 0, sizeof *loaded);
     shardy__error_clear(&error);
     if (v->options->ref) {
@@ -367,13 +370,13 @@ static shardy_status load_target(verifier *v, loaded_manifest *loaded, shardy_er
         int64_t us;
         char id[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "";
         size_t dir = strlen(MANIFEST_DIR);
-        if (shardy__manifest_dir_parse(ref + dir, strlen(ref) - dir - strlen(MANIFEST_NAME),
-                &run_id, &run_id_len, &us)) {
+        if (shardy__manifest_dir_parse(
+                ref + dir, strlen(ref) - dir - strlen(MANIFEST_NAME), &run_id, &run_id_len, &us)) {
             snprintf(id, sizeof id, "%.*s", (int)run_id_len, run_id);
         }
-        SHARDY_TRY(shardy__catalog_promise(v->catalog, id, ref, &promise, err));
+        SHARDY_TRY(shardy__catalog_promise(&v->catalog, id, ref, &promise, err));
         st = shardy__catalog_load(
-            v->catalog, ref, &promise, shardy__bytes(NULL, 0), loaded, &error);
+            &v->catalog, ref, &promise, shardy__bytes(NULL, 0), loaded, &error);
         path = v->options->ref;
         if (st == SHARDY_NOT_FOUND) {
             return shardy__error(
@@ -382,11 +385,11 @@ static shardy_status load_target(verifier *v, loaded_manifest *loaded, shardy_er
     } else {
         pointer p;
         shardy_etag version;
-        st = shardy__catalog_load_current(v->catalog, &p, &version, loaded, &error);
+        st = shardy__catalog_load_current(&v->catalog, &p, &version, loaded, &error);
         if (st == SHARDY_NOT_FOUND) {
             return shardy__error(err, SHARDY_INVALID, "verify",
                 "there is no pointer \"%s\" in \"%.300s\": nothing was published there",
-                v->catalog->pointer_key, v->catalog->url);
+                v->catalog.pointer_key, v->catalog.url);
         }
         v->result->objects++;
         if (p.manifest_ref[0]) {
@@ -429,27 +432,26 @@ static shardy_status verify_snapshot(verifier *v, shardy_error *err)
     if (st >= 0 && (v->options->deep || !m->has_objects)) {
         st = verify_deep(v, m, err);
         if (st == SHARDY_UNSUPPORTED && !v->options->deep) {
-            st = SHARDY_OK; /* an engine that is not in this build: nothing can be said about its shards */
+            /* an engine that is not in this build: nothing can be said about its shards */
+            st = SHARDY_OK;
         }
     }
-    v->result->status = v->result->damaged_count                ? SHARDY_VERIFY_DAMAGED
+    v->result->status = v->result->damaged_count            ? SHARDY_VERIFY_DAMAGED
                         : loaded.verified && m->has_objects ? SHARDY_VERIFY_OK
-                                                                : SHARDY_VERIFY_UNVERIFIED;
+                                                            : SHARDY_VERIFY_UNVERIFIED;
     shardy__manifest_free(m);
     return st;
 }
 
 static shardy_status run(verifier *v, const char *url, shardy_error *err)
 {
-    catalog c;
     catalog_options o = {0, 1, 1, v->options->admin.store};
-    SHARDY_TRY(shardy__catalog_open(v->context, url, &o, &c, err));
-    v->catalog = &c;
+    SHARDY_TRY(shardy__catalog_open(v->context, url, &o, &v->catalog, err));
     shardy_status st = verify_snapshot(v, err);
     if (v->result->damaged_count) {
         v->result->status = SHARDY_VERIFY_DAMAGED;
     }
-    shardy__catalog_close(&c);
+    shardy__catalog_close(&v->catalog);
     return st;
 }
 
@@ -470,8 +472,7 @@ shardy_status shardy_verify(shardy_context *context, const char *url,
     v.arena = shardy__calloc(1, sizeof *v.arena);
     v.buf = shardy__malloc(READ_LEN);
     result_out->owner = v.arena;
-    shardy_status st =
-        v.arena && v.buf ? run(&v, url, err) : shardy__error_nomem(err, "verify");
+    shardy_status st = v.arena && v.buf ? run(&v, url, err) : shardy__error_nomem(err, "verify");
     shardy__free(v.buf);
     shardy__context_drop(v.context);
     if (st < 0) {

@@ -32,8 +32,8 @@ shardy_status shardy__error_nomem(shardy_error *err, const char *domain);
 shardy_status shardy__error_prefix(shardy_error *err, shardy_status status, const char *format, ...)
     SHARDY_PRINTF(3, 4);
 
-/* Gives an error that was set another status: the caller knows better what it means (text that does not parse is INVALID
- * as an argument, CORRUPT in a file). Returns the status. */
+/* Gives an error that was set another status: the caller knows better what it means (text that does
+ * not parse is INVALID as an argument, CORRUPT in a file). Returns the status. */
 shardy_status shardy__error_as(shardy_error *err, shardy_status status);
 
 /* Clears an error struct; NULL is fine. */

@@ -791,8 +791,8 @@ static int rename_to_new(at_name from, at_name to)
 {
 #if defined(SYS_renameat2)
     unsigned no_replace = 1; /* RENAME_NOREPLACE */
-    int result = (int)written(
-        (int)syscall(SYS_renameat2, from.dir, from.name, to.dir, to.name, no_replace));
+    int result =
+        (int)written((int)syscall(SYS_renameat2, from.dir, from.name, to.dir, to.name, no_replace));
     if (result == 0 || (errno != EINVAL && errno != ENOSYS && errno != EPERM)) {
         return result;
     }

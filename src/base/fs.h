@@ -29,7 +29,12 @@ shardy_status shardy__file_open_unnamed(const char *dir, int *fd_out, shardy_err
 
 /* --- open files --------------------------------------------------------------------------- */
 
-typedef enum file_kind { FILE_REGULAR = 1, FILE_DIR = 2, FILE_LINK = 3, FILE_OTHER = 4 } file_kind;
+typedef enum file_kind {
+    FILE_REGULAR = 1,
+    FILE_DIR = 2,
+    FILE_LINK = 3,
+    FILE_OTHER = 4
+} file_kind;
 
 typedef struct file_info {
     file_kind kind;

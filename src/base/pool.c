@@ -71,7 +71,8 @@ static pool_task *take_task(pool *p)
 /* Runs a task without the lock. */
 static void run_task(pool *p, pool_task *task)
 {
-    /* The task may be gone once its group can see that it is finished, so it is not touched after that. */
+    /* The task may be gone once its group can see that it is finished, so it is not touched after
+     * that. */
     pool_group *group = task->group;
     shardy__mutex_unlock(&p->lock);
     task->run(task);

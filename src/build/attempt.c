@@ -19,7 +19,7 @@ void shardy__attempt_result_free(attempt_result *result)
     memset(result, 0, sizeof *result);
 }
 
-/* --- figures for the choice of a page size ---------------------------------------------------------------- */
+/* --- figures for the choice of a page size ---------------------------------------------------- */
 
 typedef struct length_stats {
     uint64_t p95;
@@ -68,9 +68,10 @@ static shardy_status measure(const attempt_job *job, length_stats *out, shardy_e
     return st < 0 ? st : SHARDY_OK;
 }
 
-/* --- rows and vectors ---------------------------------------------------------------------------------- */
+/* --- rows and vectors ------------------------------------------------------------------------- */
 
-/* A bound for the manifest: bytes keys only when they are text, the rest has no form there (formats.md, T-5). */
+/* A bound for the manifest: bytes keys only when they are text, the rest has no form there
+ * (formats.md, T-5). */
 static shardy_status set_bound(const shardy_plan *plan, shardy_bytes stored, int32_t *has_out,
     shardy_key *key_out, char **text_out, shardy_error *err)
 {
@@ -166,8 +167,7 @@ static shardy_status add_vectors(const attempt_job *job, engine_writer *w, const
     uint64_t dead_count;
     const uint64_t *dead = shardy__spool_rows_dead(rows, &dead_count);
     spool_vectors *vectors = NULL;
-    shardy_status st =
-        shardy__spool_vectors_open(job->spool, job->spool_db, &vectors, err);
+    shardy_status st = shardy__spool_vectors_open(job->spool, job->spool_db, &vectors, err);
     spool_vector v;
     while (st >= 0 && (st = shardy__spool_vectors_next(vectors, &v, err)) == SHARDY_OK) {
         if (!dead || !(dead[v.number / 64] >> (v.number % 64) & 1)) {
@@ -178,10 +178,10 @@ static shardy_status add_vectors(const attempt_job *job, engine_writer *w, const
     return st < 0 ? st : SHARDY_OK;
 }
 
-/* --- files --------------------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------------------------------ */
 
-static shardy_status put_sums(const attempt_job *job, const char *path, const shardy_engine_file *file,
-    shardy_error *err)
+static shardy_status put_sums(
+    const attempt_job *job, const char *path, const shardy_engine_file *file, shardy_error *err)
 {
     char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     if (file->sum_count < 2) {
@@ -225,7 +225,7 @@ static shardy_status upload(const attempt_job *job, const shardy_engine_file *fi
     return shardy_store_put_object(job->plan->catalog.store, &put, NULL, err);
 }
 
-/* --- one attempt --------------------------------------------------------------------------------------- */
+/* --- one attempt ------------------------------------------------------------------------------ */
 
 static shardy_status build_files(const attempt_job *job, const char *dir, spool_rows *rows,
     attempt_result *result, shardy_error *err)
@@ -266,7 +266,8 @@ static shardy_status build_files(const attempt_job *job, const char *dir, spool_
     return st;
 }
 
-/* 1 when the shard has rows; a batch is read and forgotten, for a reader that is opened again afterwards. */
+/* 1 when the shard has rows; a batch is read and forgotten, for a reader that is opened again
+ * afterwards. */
 static shardy_status has_rows(const attempt_job *job, int32_t *has_out, shardy_error *err)
 {
     spool_rows *rows = NULL;

@@ -51,12 +51,13 @@ typedef struct attempt_job {
     attempt_ticker ticker;
 } attempt_job;
 
-/* Builds and uploads one attempt. Whatever it uploaded before a failure is removed again. Statuses: OK and those of engines and
- * stores, CANCELLED. Ownership: free *result. */
+/* Builds and uploads one attempt. Whatever it uploaded before a failure is removed again. Statuses:
+ * OK and those of engines and stores, CANCELLED. Ownership: free *result. */
 shardy_status shardy__attempt_run(
     const attempt_job *job, attempt_result *result, shardy_error *err);
 
-/* The same, repeated after retriable failures with growing pauses, as the plan says. *attempts_out counts them. */
+/* The same, repeated after retriable failures with growing pauses, as the plan says. *attempts_out
+ * counts them. */
 shardy_status shardy__attempt_run_retry(
     const attempt_job *job, attempt_result *result, uint32_t *attempts_out, shardy_error *err);
 

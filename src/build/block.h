@@ -1,17 +1,18 @@
-/* block.h: rows in one block of memory: added at the lower end, their sort entries at the upper end. Private to the
- * spool.
+/* block.h: rows in one block of memory: added at the lower end, their sort entries at the upper
+ * end. Private to the spool.
  *
- * A key-value row is: sort_row, the number of its vector plus 1 (only in builds with vectors; 0: none), key, value. A vector
- * is: block_vector, the floats, id bytes, payload. Both are filled up to a multiple of 8, so that a place is a
- * number of 8-byte units. Runs on disk hold the same bytes in sorted order. */
+ * A key-value row is: sort_row, the number of its vector plus 1 (only in builds with vectors; 0:
+ * none), key, value. A vector is: block_vector, the floats, id bytes, payload. Both are filled up
+ * to a multiple of 8, so that a place is a number of 8-byte units. Runs on disk hold the same bytes
+ * in sorted order. */
 #ifndef SHARDY_BUILD_BLOCK_H
 #define SHARDY_BUILD_BLOCK_H
 
 #include "sort.h"
 #include "spool.h"
 
-/* Entries of vectors carry this bit in their shard id, so that they sort after all rows, and their place as cached key, so
- * that they keep their order. */
+/* Entries of vectors carry this bit in their shard id, so that they sort after all rows, and their
+ * place as cached key, so that they keep their order. */
 #define BLOCK_VECTOR_BIT 0x80000000u
 
 typedef struct block_vector {

@@ -22,8 +22,8 @@ typedef struct slice_reader {
     size_t buf_pos;
 } slice_reader;
 
-/* One sorted input of a merge: the rows of the shard in one block or run. `key` and so on are those of its first row
- * that was not taken. */
+/* One sorted input of a merge: the rows of the shard in one block or run. `key` and so on are those
+ * of its first row that was not taken. */
 typedef struct row_input {
     uint64_t prefix;
     const uint8_t *key;
@@ -32,7 +32,7 @@ typedef struct row_input {
     uint32_t value_len;
     uint64_t vector; /* number + 1 of the vector that goes with the row; 0: none */
     int32_t ended;
-    int32_t stalled; /* the next row is not in the buffer */
+    int32_t stalled;    /* the next row is not in the buffer */
     const block *block; /* NULL: `slice` */
     size_t entry;
     size_t entry_end;
@@ -62,7 +62,7 @@ struct spool_rows {
     uint64_t dead_count;
 };
 
-/* --- slices of runs ------------------------------------------------------------------------------------ */
+/* --- slices of runs --------------------------------------------------------------------------- */
 
 static shardy_status slice_open(slice_reader *r, const spool *s, const spool_run *run,
     uint64_t index, size_t buf_size, shardy_error *err)
@@ -116,7 +116,8 @@ static shardy_status slice_fill(slice_reader *r, size_t need, shardy_error *err)
     return SHARDY_OK;
 }
 
-/* The next record if all of it is in the buffer; else NULL with the bytes it needs (0: the slice has ended). */
+/* The next record if all of it is in the buffer; else NULL with the bytes it needs (0: the slice
+ * has ended). */
 static const uint8_t *slice_peek(
     slice_reader *r, int is_vector, size_t key_offset, uint32_t dim, size_t *need_out)
 {
@@ -149,7 +150,7 @@ static shardy_status slice_next(slice_reader *r, int is_vector, size_t key_offse
     return SHARDY_OK;
 }
 
-/* --- inputs -------------------------------------------------------------------------------------------- */
+/* --- inputs ----------------------------------------------------------------------------------- */
 
 static void input_set_row(row_input *in, const uint8_t *record, size_t key_offset)
 {
@@ -178,8 +179,7 @@ static void input_advance(row_input *in, size_t key_offset)
         if (in->entry + 8 < in->entry_end) {
             __builtin_prefetch(in->block->data + (size_t)entries[in->entry + 8].place * 8);
         }
-        input_set_row(
-            in, in->block->data + (size_t)entries[in->entry++].place * 8, key_offset);
+        input_set_row(in, in->block->data + (size_t)entries[in->entry++].place * 8, key_offset);
         return;
     }
     size_t need = 0;
@@ -208,9 +208,10 @@ static shardy_status input_refill(row_input *in, size_t key_offset, shardy_error
     return SHARDY_OK;
 }
 
-/* --- the tournament ------------------------------------------------------------------------------------ */
+/* --- the tournament --------------------------------------------------------------------------- */
 
-/* Whether the row of input a comes before that of input b; of equal keys the one that was added first. */
+/* Whether the row of input a comes before that of input b; of equal keys the one that was added
+ * first. */
 static int comes_before(const row_input *inputs, uint32_t a, uint32_t b)
 {
     const row_input *x = &inputs[a];
@@ -266,7 +267,7 @@ static shardy_status play_all(spool_rows *rows, shardy_error *err)
     return SHARDY_OK;
 }
 
-/* --- rows ---------------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 static shardy_status open_input(
     spool_rows *rows, row_input *in, uint32_t number, uint32_t db_id, shardy_error *err)
@@ -343,7 +344,8 @@ static void mark_dead(spool_rows *rows, uint64_t vector)
     rows->dead_count++;
 }
 
-/* Adds the row of an input to the batch, or puts it in the place of the last one when the keys are equal. */
+/* Adds the row of an input to the batch, or puts it in the place of the last one when the keys are
+ * equal. */
 static void take_row(spool_rows *rows, const row_input *in)
 {
     if (rows->count > 0) {
@@ -474,7 +476,7 @@ const uint64_t *shardy__spool_rows_dead(const spool_rows *rows, uint64_t *dead_c
     return rows->dead_count ? rows->dead : NULL;
 }
 
-/* --- vectors ------------------------------------------------------------------------------------------- */
+/* --- vectors ---------------------------------------------------------------------------------- */
 
 struct spool_vectors {
     spool *spool;
@@ -528,8 +530,8 @@ static shardy_status open_vector_input(spool_vectors *v, shardy_error *err)
     if (s->writing) {
         size_t buf_size = shardy__spool_reader_budget(s);
         buf_size = buf_size > BUFFER_LEN_MAX ? BUFFER_LEN_MAX : buf_size;
-        return slice_open(&v->slice, s, &s->runs[v->number],
-            (uint64_t)s->config.num_dbs + v->db_id, buf_size, err);
+        return slice_open(&v->slice, s, &s->runs[v->number], (uint64_t)s->config.num_dbs + v->db_id,
+            buf_size, err);
     }
     const block *b = &s->blocks[v->number]->block;
     v->entry = shardy__block_find(b, BLOCK_VECTOR_BIT | v->db_id);

@@ -33,7 +33,7 @@ void shardy_writer_options_init(shardy_writer_options *options, size_t struct_si
     shardy__options_init(options, struct_size, &defaults, sizeof defaults);
 }
 
-/* --- names --------------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 /* One path segment of [A-Za-z0-9._-], not "." or "..". */
 static int is_safe_segment(const char *text, size_t len_max)
@@ -44,8 +44,8 @@ static int is_safe_segment(const char *text, size_t len_max)
     }
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-                c == '_' || c == '-')) {
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                c == '.' || c == '_' || c == '-')) {
             return 0;
         }
     }
@@ -64,8 +64,7 @@ static shardy_status check_segment(
 }
 
 /* The placeholder of a template: its digits (0: as many as needed) and where it begins and ends. */
-static int find_placeholder(
-    const char *text, size_t *begin_out, size_t *end_out, int *digits_out)
+static int find_placeholder(const char *text, size_t *begin_out, size_t *end_out, int *digits_out)
 {
     const char *begin = strstr(text, "{db_id");
     if (!begin) {
@@ -101,8 +100,7 @@ shardy_status shardy__template_check(const char *template_text, shardy_error *er
     size_t end = 0;
     int digits;
     char sample[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    if (strlen(template_text) > 200 ||
-        !find_placeholder(template_text, &begin, &end, &digits) ||
+    if (strlen(template_text) > 200 || !find_placeholder(template_text, &begin, &end, &digits) ||
         memchr(template_text, '{', begin) || strpbrk(template_text + end, "{}")) {
         return shardy__error(err, SHARDY_INVALID, "build",
             "db_path_template is \"%.200s\", expected {db_id} or {db_id:0Nd} in it, once",
@@ -111,7 +109,8 @@ shardy_status shardy__template_check(const char *template_text, shardy_error *er
     shardy__template_format(template_text, 0, sample, sizeof sample);
     if (!shardy__path_is_safe(sample)) {
         return shardy__error(err, SHARDY_INVALID, "build",
-            "db_path_template is \"%.200s\", which gives the path \"%.200s\"", template_text, sample);
+            "db_path_template is \"%.200s\", which gives the path \"%.200s\"", template_text,
+            sample);
     }
     return SHARDY_OK;
 }
@@ -122,7 +121,8 @@ void shardy__template_format(const char *template_text, uint32_t db_id, char *ou
     size_t end = 0;
     int digits = 0;
     find_placeholder(template_text, &begin, &end, &digits);
-    snprintf(out, size, "%.*s%0*u%s", (int)begin, template_text, digits, db_id, template_text + end);
+    snprintf(
+        out, size, "%.*s%0*u%s", (int)begin, template_text, digits, db_id, template_text + end);
 }
 
 void shardy__plan_attempt_path(const shardy_plan *plan, uint32_t db_id, uint32_t attempt,
@@ -140,13 +140,13 @@ router shardy__plan_router(const shardy_plan *plan)
     return r;
 }
 
-/* --- options ------------------------------------------------------------------------------------------- */
+/* --- options ---------------------------------------------------------------------------------- */
 
 static shardy_status check_numbers(const shardy_writer_options *o, int whole, shardy_error *err)
 {
     if (o->num_dbs > SHARDY_NUM_DBS_MAX) {
-        return shardy__error(err, SHARDY_INVALID, "build", "num_dbs is %u, the limit is %u", o->num_dbs,
-            SHARDY_NUM_DBS_MAX);
+        return shardy__error(err, SHARDY_INVALID, "build", "num_dbs is %u, the limit is %u",
+            o->num_dbs, SHARDY_NUM_DBS_MAX);
     }
     if (o->num_dbs > 0 && o->max_keys_per_shard > 0) {
         return shardy__error(err, SHARDY_INVALID, "build",
@@ -160,10 +160,11 @@ static shardy_status check_numbers(const shardy_writer_options *o, int whole, sh
         return shardy__error(
             err, SHARDY_INVALID, "build", "key encoding %d is not known", o->key_encoding);
     }
-    if (o->page_size != 0 && (o->page_size < 512 || o->page_size > 65536 ||
-                                 (o->page_size & (o->page_size - 1)) != 0)) {
+    if (o->page_size != 0 &&
+        (o->page_size < 512 || o->page_size > 65536 || (o->page_size & (o->page_size - 1)) != 0)) {
         return shardy__error(err, SHARDY_INVALID, "build",
-            "page_size is %u, expected a power of two from 512 to 65536, or 0 for auto", o->page_size);
+            "page_size is %u, expected a power of two from 512 to 65536, or 0 for auto",
+            o->page_size);
     }
     if (o->dim > SHARDY_DIM_MAX) {
         return shardy__error(
@@ -180,8 +181,8 @@ static shardy_status check_numbers(const shardy_writer_options *o, int whole, sh
             SHARDY_MEMORY_BUDGET_MIN);
     }
     if (o->threads > SHARDY_THREADS_MAX) {
-        return shardy__error(err, SHARDY_INVALID, "build", "threads is %u, the limit is %u", o->threads,
-            SHARDY_THREADS_MAX);
+        return shardy__error(err, SHARDY_INVALID, "build", "threads is %u, the limit is %u",
+            o->threads, SHARDY_THREADS_MAX);
     }
     if (o->max_retries >= SHARDY_ATTEMPTS_MAX || !(o->retry_multiplier >= 1.0)) {
         return shardy__error(err, SHARDY_INVALID, "build",
@@ -206,7 +207,7 @@ static shardy_status check_texts(const shardy_writer_options *o, shardy_error *e
     return shardy__custom_check_user(o->custom, err);
 }
 
-/* --- making a plan ------------------------------------------------------------------------------------- */
+/* --- making a plan ---------------------------------------------------------------------------- */
 
 static const char *keep(arena *a, const char *text, int *failed)
 {
@@ -311,8 +312,7 @@ static void begin_record(shardy_plan *plan)
     snprintf(r->shard_prefix, sizeof r->shard_prefix, "%s", plan->options.shard_prefix);
     snprintf(r->db_path_template, sizeof r->db_path_template, "%s", plan->options.db_path_template);
     shardy__run_record_begin(plan->context, plan->options.run_registry_prefix, r);
-    plan->has_record =
-        shardy__run_record_write(plan->context, plan->catalog.store, r, &error) >= 0;
+    plan->has_record = shardy__run_record_write(plan->context, plan->catalog.store, r, &error) >= 0;
     if (!plan->has_record) {
         shardy__log(plan->context, SHARDY_LOG_WARN, "build",
             "the run record could not be written: %s", error.message);
@@ -360,8 +360,7 @@ shardy_status shardy__plan_open(shardy_context *context, const char *url,
     }
     if (st < 0) {
         if (plan->run.fate.state == FATE_WRITING && plan->run.fate.version.text[0]) {
-            shardy__publish_abandon(
-                &plan->catalog, &plan->run, plan->options.shard_prefix, NULL);
+            shardy__publish_abandon(&plan->catalog, &plan->run, plan->options.shard_prefix, NULL);
         }
         shardy_plan_free(plan);
         return st;

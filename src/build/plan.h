@@ -11,23 +11,24 @@
 #include <shardyfusion/writer.h>
 
 struct shardy_plan {
-    arena arena; /* strings */
+    arena arena;             /* strings */
     shardy_context *context; /* one reference */
     catalog catalog;
     publish_run run;
     run_record record;
     int32_t has_record;
-    shardy_writer_options options; /* strings are copies; numbers are resolved but for num_dbs, dim, encoding of a writer that
-                                      has seen no row */
+    /* strings are copies; numbers are resolved but for num_dbs, dim, encoding of a writer that has
+     * seen no row */
+    shardy_writer_options options;
     const char *run_id;
-    const char *prefix; /* recorded, without a trailing slash */
+    const char *prefix;  /* recorded, without a trailing slash */
     const char *scratch; /* directory for this build, removed with the plan when `own_scratch` */
     int32_t own_scratch;
     const shardy_engine_ops *engine;
 };
 
-/* Checks options that need no row. `whole` is 1 for a plan whose attempts are built elsewhere: then num_dbs and key_encoding must be
- * known. Claims the run id. */
+/* Checks options that need no row. `whole` is 1 for a plan whose attempts are built elsewhere: then
+ * num_dbs and key_encoding must be known. Claims the run id. */
 shardy_status shardy__plan_open(shardy_context *context, const char *url,
     const shardy_writer_options *options, int whole, shardy_plan **plan_out, shardy_error *err);
 
@@ -35,7 +36,8 @@ shardy_status shardy__plan_open(shardy_context *context, const char *url,
 void shardy__plan_attempt_path(const shardy_plan *plan, uint32_t db_id, uint32_t attempt,
     char path_out[SHARDY_OBJECT_KEY_LEN_MAX + 1]);
 
-/* The directory of a shard by the template: "{db_id}" or "{db_id:0Nd}" exactly once. INVALID for any other template. */
+/* The directory of a shard by the template: "{db_id}" or "{db_id:0Nd}" exactly once. INVALID for
+ * any other template. */
 shardy_status shardy__template_check(const char *template_text, shardy_error *err);
 void shardy__template_format(const char *template_text, uint32_t db_id, char *out, size_t size);
 

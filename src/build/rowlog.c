@@ -12,7 +12,8 @@ struct rowlog {
     int fd;
     uint64_t written; /* bytes in the file */
     uint64_t count;
-    bytebuf buf;      /* while adding: not written yet; while reading: the bytes around the next row */
+    /* while adding: not written yet; while reading: the bytes around the next row */
+    bytebuf buf;
     uint64_t read_at; /* of the first byte of `buf` in the file */
     size_t pos;
     int32_t reading;
@@ -169,7 +170,8 @@ shardy_status shardy__rowlog_next(rowlog *log, spool_row *row_out, shardy_key *i
     p += h.key_len;
     row_out->value = shardy__bytes(p, h.value_len);
     p += h.value_len;
-    *id_out = h.id_type == SHARDY_KEY_TEXT ? shardy_key_text(p, h.id_len) : shardy_key_int(h.id_int);
+    *id_out =
+        h.id_type == SHARDY_KEY_TEXT ? shardy_key_text(p, h.id_len) : shardy_key_int(h.id_int);
     p += h.id_len;
     row_out->id = id_out;
     row_out->id_is_key = h.id_is_key;

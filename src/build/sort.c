@@ -6,7 +6,10 @@
 
 /* Below this many entries, insertion sort is faster than another pass over 256 counters. */
 #define SORT_SMALL 24u
-enum { STEP_BYTES = 0, STEP_PLACES = 1 };
+enum {
+    STEP_BYTES = 0,
+    STEP_PLACES = 1
+};
 
 /* A bucket whose entries are equal in all bytes before `byte`. */
 typedef struct sort_task {
@@ -63,9 +66,9 @@ static int entry_less(
     size_t len_b = row_at(in, b->place)->key_len;
     size_t common = len_a < len_b ? len_a : len_b;
     size_t seen = (size_t)task->depth + 8;
-    int order = common > seen
-                    ? memcmp(key_at(in, a->place) + seen, key_at(in, b->place) + seen, common - seen)
-                    : 0;
+    int order = common > seen ? memcmp(key_at(in, a->place) + seen, key_at(in, b->place) + seen,
+                                    common - seen)
+                              : 0;
     if (order) {
         return order < 0;
     }
@@ -112,9 +115,9 @@ static void permute(sort_entry *entries, unsigned byte, const size_t starts[257]
     }
 }
 
-/* Caches the next 8 bytes of the keys of a bucket whose cached bytes are all equal. Keys that have ended come first: they
- * are prefixes of the others up to zero bytes. Among themselves they are ordered by length and place. Returns how
- * many have ended. */
+/* Caches the next 8 bytes of the keys of a bucket whose cached bytes are all equal. Keys that have
+ * ended come first: they are prefixes of the others up to zero bytes. Among themselves they are
+ * ordered by length and place. Returns how many have ended. */
 static size_t cache_next(const sort_input *in, const sort_task *task)
 {
     size_t seen = (size_t)task->depth + 8;
@@ -154,8 +157,7 @@ static size_t split(const sort_input *in, sort_task *tasks, size_t height, sort_
         }
         size_t ended = cache_next(in, &task);
         sort_task first = {task.entries, ended, 0, 4, STEP_PLACES};
-        sort_task rest = {
-            task.entries + ended, task.count - ended, task.depth + 8, 4, STEP_BYTES};
+        sort_task rest = {task.entries + ended, task.count - ended, task.depth + 8, 4, STEP_BYTES};
         height = push(in, tasks, height, rest);
         return push(in, tasks, height, first);
     }

@@ -1,9 +1,10 @@
 /* sort.h: sorting rows in memory by shard and key.
  *
- * Rows stay where they are; what is sorted are 16-byte entries that name them. An entry caches 8 bytes of the key
- * as one number, so that most comparisons touch no row. The sort is a radix sort in place, most significant byte
- * first (McIlroy, Bostic, McIlroy 1993, "American flag sort"); when the cached bytes of a bucket are used up, the next 8
- * bytes of the keys are cached. Rows with equal keys keep the order in which they were added. */
+ * Rows stay where they are; what is sorted are 16-byte entries that name them. An entry caches 8
+ * bytes of the key as one number, so that most comparisons touch no row. The sort is a radix sort
+ * in place, most significant byte first (McIlroy, Bostic, McIlroy 1993, "American flag sort"); when
+ * the cached bytes of a bucket are used up, the next 8 bytes of the keys are cached. Rows with
+ * equal keys keep the order in which they were added. */
 #ifndef SHARDY_BUILD_SORT_H
 #define SHARDY_BUILD_SORT_H
 
@@ -31,7 +32,8 @@ typedef struct sorter {
     size_t task_room;
 } sorter;
 
-/* The first 8 bytes of a key as a number that compares like the bytes; short keys are filled up with zeros. */
+/* The first 8 bytes of a key as a number that compares like the bytes; short keys are filled up
+ * with zeros. */
 static inline uint64_t shardy__sort_prefix(const void *key, size_t len)
 {
     if (len >= 8) {
@@ -47,8 +49,8 @@ static inline uint64_t shardy__sort_prefix(const void *key, size_t len)
 /* Work space for sorts of at most `count_max` rows. OK or NOMEM. */
 shardy_status shardy__sorter_init(sorter *s, size_t count_max, shardy_error *err);
 void shardy__sorter_free(sorter *s);
-/* Sorts by (db_id, key, place). `key_offset` is the distance from the place of a row to its key; `db_id_max` bounds
- * the shard ids. Cannot fail. */
+/* Sorts by (db_id, key, place). `key_offset` is the distance from the place of a row to its key;
+ * `db_id_max` bounds the shard ids. Cannot fail. */
 void shardy__sort_rows(sorter *s, sort_entry *entries, size_t count, const uint8_t *block,
     size_t key_offset, uint32_t db_id_max);
 

@@ -50,8 +50,8 @@ shardy_status shardy__spool_new(const spool_config *config, spool **spool_out, s
     s->config = *config;
     s->fd = -1;
     s->key_offset = sizeof(sort_row) + (config->vectors ? sizeof(uint64_t) : 0);
-    /* One block fills while each thread sorts one; of the budget an eighth is left for work space and write
-     * buffers. */
+    /* One block fills while each thread sorts one; of the budget an eighth is left for work space
+     * and write buffers. */
     s->block_max = config->threads + 1;
     size_t size = (size_t)(config->memory_budget - config->memory_budget / 8) / s->block_max;
     s->block_size = (size < BLOCK_LEN_MAX ? size : BLOCK_LEN_MAX) & ~(size_t)15;
@@ -87,7 +87,7 @@ void shardy__spool_free(spool *s)
     shardy__free(s);
 }
 
-/* --- writing runs -------------------------------------------------------------------------------------- */
+/* --- writing runs ----------------------------------------------------------------------------- */
 
 /* The record stream of one run. */
 typedef struct run_writer {
@@ -135,14 +135,13 @@ static shardy_status write_records(
             __builtin_prefetch(b->data + (size_t)entries[i + GATHER_AHEAD].place * 8 + 64);
         }
         int is_vector = (entries[i].db_id & BLOCK_VECTOR_BIT) != 0;
-        uint64_t of = (uint64_t)(entries[i].db_id & ~BLOCK_VECTOR_BIT) +
-                      (is_vector ? s->config.num_dbs : 0);
+        uint64_t of =
+            (uint64_t)(entries[i].db_id & ~BLOCK_VECTOR_BIT) + (is_vector ? s->config.num_dbs : 0);
         while (slice <= of) {
             index[slice++] = done;
         }
         const uint8_t *record = b->data + (size_t)entries[i].place * 8;
-        size_t len =
-            shardy__block_record_len(record, is_vector, s->key_offset, s->config.dim);
+        size_t len = shardy__block_record_len(record, is_vector, s->key_offset, s->config.dim);
         SHARDY_TRY(run_append(w, record, len, err));
         done += len;
     }
@@ -158,8 +157,7 @@ static shardy_status write_run(
     size_t index_len = ((size_t)s->config.num_dbs * 2 + 1) * sizeof(uint64_t);
     run_writer w = {s, run->offset, shardy__malloc(WRITE_BUFFER_LEN), 0};
     uint64_t *index = shardy__malloc(index_len);
-    shardy_status st =
-        w.buf && index ? SHARDY_OK : shardy__error_nomem(err, "spool");
+    shardy_status st = w.buf && index ? SHARDY_OK : shardy__error_nomem(err, "spool");
     if (st >= 0) {
         st = write_records(&w, b, index, err);
     }
@@ -179,10 +177,9 @@ static shardy_status sort_block(const spool *s, block *b, shardy_error *err)
 {
     sorter work;
     SHARDY_TRY(shardy__sorter_init(&work, b->entry_count, err));
-    uint32_t db_id_max =
-        (s->config.num_dbs - 1) | (s->config.vectors ? BLOCK_VECTOR_BIT : 0);
-    shardy__sort_rows(&work, shardy__block_entries(b), b->entry_count, b->data, s->key_offset,
-        db_id_max);
+    uint32_t db_id_max = (s->config.num_dbs - 1) | (s->config.vectors ? BLOCK_VECTOR_BIT : 0);
+    shardy__sort_rows(
+        &work, shardy__block_entries(b), b->entry_count, b->data, s->key_offset, db_id_max);
     shardy__sorter_free(&work);
     b->sorted = 1;
     return SHARDY_OK;
@@ -202,12 +199,11 @@ static void run_block_task(pool_task *task)
     }
 }
 
-/* --- blocks -------------------------------------------------------------------------------------------- */
+/* --- blocks ----------------------------------------------------------------------------------- */
 
 static shardy_status open_scratch(spool *s, shardy_error *err)
 {
-    return s->fd >= 0 ? SHARDY_OK
-                      : shardy__file_open_unnamed(s->config.scratch_dir, &s->fd, err);
+    return s->fd >= 0 ? SHARDY_OK : shardy__file_open_unnamed(s->config.scratch_dir, &s->fd, err);
 }
 
 /* Gives a block its place in the scratch file. The order of the numbers is the order of adding. */
@@ -318,7 +314,8 @@ static shardy_status reuse_block(spool *s, shardy_error *err)
     return SHARDY_OK;
 }
 
-/* The current block is full: sorts it (and writes it) in the background and makes another one current. */
+/* The current block is full: sorts it (and writes it) in the background and makes another one
+ * current. */
 static shardy_status rotate(spool *s, shardy_error *err)
 {
     SHARDY_TRY(shardy__check_time(s->config.context, 0, s->config.cancel, "build", err));
@@ -361,7 +358,7 @@ static shardy_status make_room(spool *s, size_t need, shardy_error *err)
     return SHARDY_OK;
 }
 
-/* --- adding -------------------------------------------------------------------------------------------- */
+/* --- adding ----------------------------------------------------------------------------------- */
 
 static void add_entry(block *b, uint32_t db_id, uint64_t cached, size_t len)
 {

@@ -1,12 +1,15 @@
-/* spool.h: rows on their way from the caller to the shards: sorted by shard and key within a memory budget.
+/* spool.h: rows on their way from the caller to the shards: sorted by shard and key within a memory
+ * budget.
  *
- * Rows are copied into blocks of memory. A full block is sorted by (shard, key) on a worker thread and written to a
- * scratch file as one sorted run, while the next block fills. When everything fits into memory nothing is written. To
- * build a shard, its slices of all runs are merged; the slices of a run lie one after the other, with an index at the
- * end of the file, so the number of shards costs no memory here.
+ * Rows are copied into blocks of memory. A full block is sorted by (shard, key) on a worker thread
+ * and written to a scratch file as one sorted run, while the next block fills. When everything fits
+ * into memory nothing is written. To build a shard, its slices of all runs are merged; the slices
+ * of a run lie one after the other, with an index at the end of the file, so the number of shards
+ * costs no memory here.
  *
- * Rows with equal keys come out in the order in which they were added. Vectors go beside the rows: they are not
- * sorted, but come out in the order in which they were added, each with its number within its shard.
+ * Rows with equal keys come out in the order in which they were added. Vectors go beside the rows:
+ * they are not sorted, but come out in the order in which they were added, each with its number
+ * within its shard.
  *
  * Threads: one thread adds and seals; then any number of threads may read different shards. */
 #ifndef SHARDY_BUILD_SPOOL_H
@@ -38,9 +41,9 @@ typedef struct spool_row {
     uint32_t db_id;
     shardy_bytes key; /* stored form */
     shardy_bytes value;
-    const float *vector;     /* NULL: none */
-    const shardy_key *id;    /* of the vector; int or text */
-    int32_t id_is_key;       /* 1: the vector belongs to the key and goes with the row */
+    const float *vector;  /* NULL: none */
+    const shardy_key *id; /* of the vector; int or text */
+    int32_t id_is_key;    /* 1: the vector belongs to the key and goes with the row */
     int32_t has_payload;
     shardy_bytes payload;
 } spool_row;
@@ -87,8 +90,8 @@ shardy_status shardy__spool_rows_open(
     spool *s, uint32_t db_id, spool_rows **rows_out, shardy_error *err);
 /* OK with at least one row, or DONE. */
 shardy_status shardy__spool_rows_next(spool_rows *rows, spool_batch *batch_out, shardy_error *err);
-/* After DONE: bitmap of the vectors (by number) that went away with a row that was replaced; NULL when there is
- * none. Borrowed until close. */
+/* After DONE: bitmap of the vectors (by number) that went away with a row that was replaced; NULL
+ * when there is none. Borrowed until close. */
 const uint64_t *shardy__spool_rows_dead(const spool_rows *rows, uint64_t *dead_count_out);
 void shardy__spool_rows_close(spool_rows *rows);
 

@@ -7,8 +7,8 @@
 
 #include <stdatomic.h>
 
-/* One sorted run in the scratch file: records, then 2 * num_dbs + 1 offsets (from `offset`): slice i holds the rows
- * of shard i, slice num_dbs + i its vectors. */
+/* One sorted run in the scratch file: records, then 2 * num_dbs + 1 offsets (from `offset`): slice
+ * i holds the rows of shard i, slice num_dbs + i its vectors. */
 typedef struct spool_run {
     uint64_t offset;
     uint64_t records_len;
@@ -19,8 +19,8 @@ typedef struct spool_block {
     block block;
     spool *spool;
     struct spool_block *next;
-    int32_t busy;       /* a task works on it */
-    int32_t write_it;   /* the task writes a run after sorting */
+    int32_t busy;     /* a task works on it */
+    int32_t write_it; /* the task writes a run after sorting */
     shardy_status status;
     shardy_error error;
 } spool_block;

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An attempt with data wins over an empty one (formats.md, T-20), then the smaller attempt number, then the smaller path. */
+/* An attempt with data wins over an empty one (formats.md, T-20), then the smaller attempt number,
+ * then the smaller path. */
 static int compare_results(const void *a, const void *b)
 {
     const attempt_result *x = a;
@@ -37,15 +38,16 @@ shardy_status shardy__winners_choose(
     for (size_t i = 0; i < *count; i++) {
         if (results[i].db_id >= num_dbs) {
             return shardy__error(err, SHARDY_COVERAGE, "build",
-                "there is a result for shard %u, the plan has %u shards", results[i].db_id, num_dbs);
+                "there is a result for shard %u, the plan has %u shards", results[i].db_id,
+                num_dbs);
         }
         if (kept > 0 && results[kept - 1].db_id == results[i].db_id) {
             shardy__attempt_result_free(&results[i]);
             continue;
         }
         if (results[i].db_id != kept) {
-            return shardy__error(err, SHARDY_COVERAGE, "build",
-                "there is no result for shard %zu", kept);
+            return shardy__error(
+                err, SHARDY_COVERAGE, "build", "there is no result for shard %zu", kept);
         }
         if (i != kept) {
             results[kept] = results[i];
@@ -55,13 +57,13 @@ shardy_status shardy__winners_choose(
     }
     *count = kept;
     if (kept != num_dbs) {
-        return shardy__error(err, SHARDY_COVERAGE, "build", "there are results for %zu of %u shards",
-            kept, num_dbs);
+        return shardy__error(
+            err, SHARDY_COVERAGE, "build", "there are results for %zu of %u shards", kept, num_dbs);
     }
     return SHARDY_OK;
 }
 
-/* --- the manifest -------------------------------------------------------------------------------------- */
+/* --- the manifest ----------------------------------------------------------------------------- */
 
 static shardy_status add_shard(
     const shardy_plan *plan, manifest *m, const attempt_result *r, shardy_error *err)
@@ -143,8 +145,7 @@ static shardy_status fill_manifest(const shardy_plan *plan, const attempt_result
     m->strategy = SHARDY_SHARDING_HASH;
     m->key_encoding = plan->options.key_encoding;
     m->shards = shardy__arena_calloc(&m->arena, count, sizeof *m->shards);
-    m->objects =
-        shardy__arena_calloc(&m->arena, count * ATTEMPT_OBJECTS_MAX, sizeof *m->objects);
+    m->objects = shardy__arena_calloc(&m->arena, count * ATTEMPT_OBJECTS_MAX, sizeof *m->objects);
     if (!m->created_at || !m->shards || !m->objects) {
         return shardy__error_nomem(err, "build");
     }
@@ -159,10 +160,10 @@ static shardy_status fill_manifest(const shardy_plan *plan, const attempt_result
     return fill_custom(plan, m, err);
 }
 
-/* --- publishing ---------------------------------------------------------------------------------------- */
+/* --- publishing ------------------------------------------------------------------------------- */
 
-static void end_record(shardy_plan *plan, shardy_status st, const char *manifest_ref,
-    const shardy_error *error)
+static void end_record(
+    shardy_plan *plan, shardy_status st, const char *manifest_ref, const shardy_error *error)
 {
     run_record *r = &plan->record;
     shardy_error ignored;
@@ -187,8 +188,8 @@ void shardy__plan_fail(shardy_plan *plan, shardy_status st, const shardy_error *
     end_record(plan, st, NULL, error);
 }
 
-static shardy_status publish_image(shardy_plan *plan, const manifest *m, char *ref, size_t ref_size,
-    shardy_error *err)
+static shardy_status publish_image(
+    shardy_plan *plan, const manifest *m, char *ref, size_t ref_size, shardy_error *err)
 {
     char stamp[SHARDY_TIME_TEXT_SIZE];
     shardy__time_format_micros(shardy__wall_us(plan->context), stamp);
@@ -244,8 +245,8 @@ void shardy_build_result_dispose(shardy_build_result *result)
     }
 }
 
-shardy_status shardy__winners_publish(shardy_plan *plan, const attempt_result *winners, size_t count,
-    shardy_build_result *result, shardy_error *err)
+shardy_status shardy__winners_publish(shardy_plan *plan, const attempt_result *winners,
+    size_t count, shardy_build_result *result, shardy_error *err)
 {
     manifest *m = NULL;
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "";
@@ -255,7 +256,8 @@ shardy_status shardy__winners_publish(shardy_plan *plan, const attempt_result *w
     if (st >= 0) {
         st = fill_manifest(plan, winners, count, m, &error);
     }
-    if (st >= 0 && result) { /* before anything becomes visible, so that nothing can fail after it */
+    /* before anything becomes visible, so that nothing can fail after it */
+    if (st >= 0 && result) {
         st = fill_result(plan, m, "", winners, count, result, &error);
     }
     if (st >= 0) {

@@ -16,11 +16,15 @@
 /* Progress is told at most this often. */
 #define TICK_NS 100000000
 
-enum { WRITER_TAKING, WRITER_FAILED, WRITER_DONE };
+enum {
+    WRITER_TAKING,
+    WRITER_FAILED,
+    WRITER_DONE
+};
 
 struct shardy_writer {
     shardy_plan *plan;
-    pool *pool;  /* of this build; the thread that calls us works too */
+    pool *pool;   /* of this build; the thread that calls us works too */
     spool *spool; /* NULL until the first row, or while rows go to `log` */
     rowlog *log;  /* builds with max_keys_per_shard: NULL otherwise */
     uint32_t threads;
@@ -41,7 +45,7 @@ struct shardy_writer {
     _Atomic int32_t stop; /* a shard failed or the build was cancelled */
 };
 
-/* --- progress, heartbeat, cancellation --------------------------------------------------------------------- */
+/* --- progress, heartbeat, cancellation -------------------------------------------------------- */
 
 static shardy_status tell(shardy_writer *w, shardy_error *err)
 {
@@ -110,7 +114,7 @@ static shardy_status tick(shardy_writer *w, shardy_error *err)
     return tell(w, err);
 }
 
-/* --- life ---------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 shardy_status shardy_writer_open(shardy_context *context, const char *url,
     const shardy_writer_options *options, shardy_writer **writer_out, shardy_error *err)
@@ -171,13 +175,13 @@ void shardy_writer_close(shardy_writer *w)
     shardy__free(w);
 }
 
-/* --- taking rows --------------------------------------------------------------------------------------- */
+/* --- taking rows ------------------------------------------------------------------------------ */
 
 static shardy_status refuse(const shardy_row *row, const char *what, shardy_error *err)
 {
     char text[SHARDY_KEY_TEXT_SIZE];
-    return shardy__error(
-        err, SHARDY_INVALID, "build", "row with key %s: %s", shardy__key_text(&row->key, text), what);
+    return shardy__error(err, SHARDY_INVALID, "build", "row with key %s: %s",
+        shardy__key_text(&row->key, text), what);
 }
 
 /* Settles what the first row, or the first row with a vector, decides. */
@@ -192,9 +196,10 @@ static shardy_status settle(shardy_writer *w, const shardy_row *row, shardy_erro
             SHARDY_TRY(shardy__engine_find("sqlite-vec", &w->plan->engine, err));
         }
         if (!(w->plan->engine->caps & SHARDY_ENGINE_CAP_VECTOR)) {
-            return refuse(row, w->engine_given ? "it has a vector, but the engine sqlite holds none"
-                                               : "it has a vector, but rows before it had none; "
-                                                 "give the dimension or the engine sqlite-vec",
+            return refuse(row,
+                w->engine_given ? "it has a vector, but the engine sqlite holds none"
+                                : "it has a vector, but rows before it had none; "
+                                  "give the dimension or the engine sqlite-vec",
                 err);
         }
         if (row->dim == 0 || row->dim > SHARDY_DIM_MAX) {
@@ -232,7 +237,8 @@ static shardy_status check_vector(
     }
     if (row->has_vector_id) {
         if (row->vector_id.type != SHARDY_KEY_INT && row->vector_id.type != SHARDY_KEY_TEXT) {
-            return refuse(row, "the id of its vector is neither an integer below 2^63 nor a text", err);
+            return refuse(
+                row, "the id of its vector is neither an integer below 2^63 nor a text", err);
         }
         if (row->vector_id.type == SHARDY_KEY_TEXT &&
             (row->vector_id.bytes.len > SHARDY_KEY_LEN_MAX ||
@@ -361,7 +367,8 @@ shardy_status shardy_writer_put(shardy_writer *w, const shardy_row *row, shardy_
     SHARDY_CHECK_ARG(w && row);
     if (w->state != WRITER_TAKING) {
         return shardy__error(err, SHARDY_MISUSE, "build",
-            "the writer has %s and takes no more rows", w->state == WRITER_DONE ? "finished" : "failed");
+            "the writer has %s and takes no more rows",
+            w->state == WRITER_DONE ? "finished" : "failed");
     }
     SHARDY_TRY(check_row(w, row, err));
     if (!w->spool && !w->log) {
@@ -414,14 +421,13 @@ shardy_status shardy_writer_put_source(
             const char *path;
             uint64_t line;
             shardy_row_source_position(source, &path, &line);
-            return shardy__error_prefix(
-                err, st, "%.200s:%llu", path, (unsigned long long)line);
+            return shardy__error_prefix(err, st, "%.200s:%llu", path, (unsigned long long)line);
         }
     }
     return st < 0 ? st : SHARDY_OK;
 }
 
-/* --- finishing ----------------------------------------------------------------------------------------- */
+/* --- finishing -------------------------------------------------------------------------------- */
 
 /* Now that the rows are counted: spreads them over as many shards as they need. */
 static shardy_status replay_log(shardy_writer *w, shardy_error *err)
@@ -457,7 +463,8 @@ static shardy_status settle_without_rows(shardy_writer *w, shardy_error *err)
 {
     shardy_writer_options *o = &w->plan->options;
     if (o->key_encoding == SHARDY_KEY_ENCODING_AUTO) {
-        o->key_encoding = SHARDY_KEY_ENCODING_U64BE; /* the reference's default; there is no row to ask */
+        /* the reference's default; there is no row to ask */
+        o->key_encoding = SHARDY_KEY_ENCODING_U64BE;
     }
     if ((w->plan->engine->caps & SHARDY_ENGINE_CAP_VECTOR) &&
         strcmp(w->plan->engine->name, "mem") != 0 && o->dim == 0) {
@@ -511,8 +518,8 @@ static shardy_status first_failure(const shard_task *tasks, uint32_t count, shar
 {
     const shard_task *found = NULL;
     for (uint32_t i = 0; i < count; i++) {
-        if (tasks[i].status < 0 &&
-            (!found || (found->status == SHARDY_CANCELLED && tasks[i].status != SHARDY_CANCELLED))) {
+        if (tasks[i].status < 0 && (!found || (found->status == SHARDY_CANCELLED &&
+                                                  tasks[i].status != SHARDY_CANCELLED))) {
             found = &tasks[i];
         }
     }
@@ -525,8 +532,8 @@ static shardy_status first_failure(const shard_task *tasks, uint32_t count, shar
     return found->status;
 }
 
-static shardy_status build_shards(shardy_writer *w, attempt_result *results,
-    uint32_t *attempts_out, shardy_error *err)
+static shardy_status build_shards(
+    shardy_writer *w, attempt_result *results, uint32_t *attempts_out, shardy_error *err)
 {
     uint32_t n = w->plan->options.num_dbs;
     shard_task *tasks = shardy__calloc(n, sizeof *tasks);
@@ -552,7 +559,8 @@ static shardy_status build_shards(shardy_writer *w, attempt_result *results,
     return st;
 }
 
-static shardy_status build_and_publish(shardy_writer *w, shardy_build_result *result, shardy_error *err)
+static shardy_status build_and_publish(
+    shardy_writer *w, shardy_build_result *result, shardy_error *err)
 {
     uint32_t n = w->plan->options.num_dbs;
     size_t count = n;

@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Splits a URL into root and pointer key: ".../name" with a name that begins with '_' is the pointer, everything else, and
- * anything with a trailing slash, the root. */
-static void split_url(const char *url, char *root_out, size_t root_size, char *key_out,
-    size_t key_size)
+/* Splits a URL into root and pointer key: ".../name" with a name that begins with '_' is the
+ * pointer, everything else, and anything with a trailing slash, the root. */
+static void split_url(
+    const char *url, char *root_out, size_t root_size, char *key_out, size_t key_size)
 {
     size_t len = strlen(url);
     const char *slash = strrchr(url, '/');
@@ -42,8 +42,8 @@ shardy_status shardy__catalog_open(shardy_context *context, const char *url,
         return shardy__error(err, SHARDY_INVALID, "url", "the URL is empty");
     }
     out->context = context;
-    split_url(url ? url : ".", out->url, sizeof out->url, out->pointer_key,
-        sizeof out->pointer_key);
+    split_url(
+        url ? url : ".", out->url, sizeof out->url, out->pointer_key, sizeof out->pointer_key);
     shardy_status st = SHARDY_OK;
     if (options->store) {
         out->store = options->store;
@@ -77,10 +77,11 @@ void shardy__catalog_close(catalog *c)
     memset(c, 0, sizeof *c);
 }
 
-shardy_status shardy__catalog_ref(const char *manifest_ref, char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1],
-    size_t *prefix_len_out, shardy_error *err)
+shardy_status shardy__catalog_ref(const char *manifest_ref,
+    char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], size_t *prefix_len_out, shardy_error *err)
 {
-    /* The last "/manifests/" that is followed by exactly <dir>/manifest; at the start for relative refs. */
+    /* The last "/manifests/" that is followed by exactly <dir>/manifest; at the start for relative
+     * refs. */
     const char *found = NULL;
     for (const char *p = manifest_ref; (p = strstr(p, MANIFEST_DIR)) != NULL; p++) {
         if (p == manifest_ref || p[-1] == '/') {
@@ -103,8 +104,8 @@ shardy_status shardy__catalog_ref(const char *manifest_ref, char ref_out[SHARDY_
     return SHARDY_OK;
 }
 
-static shardy_status check_image(const char *ref, const manifest_promise *promise, shardy_bytes image,
-    loaded_manifest *out, shardy_error *err)
+static shardy_status check_image(const char *ref, const manifest_promise *promise,
+    shardy_bytes image, loaded_manifest *out, shardy_error *err)
 {
     SHARDY_TRY(shardy__object_digest(image.data, image.len, &out->digest, err));
     out->size = image.len;
@@ -140,8 +141,9 @@ static shardy_status check_prefix(
     return shardy__manifest_check_urls(m, err);
 }
 
-shardy_status shardy__catalog_load(const catalog *c, const char *ref, const manifest_promise *promise,
-    shardy_bytes recorded_prefix, loaded_manifest *out, shardy_error *err)
+shardy_status shardy__catalog_load(const catalog *c, const char *ref,
+    const manifest_promise *promise, shardy_bytes recorded_prefix, loaded_manifest *out,
+    shardy_error *err)
 {
     memset(out, 0, sizeof *out);
     shardy_buf image = {0};

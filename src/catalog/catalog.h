@@ -1,4 +1,5 @@
-/* catalog.h: one data set: its store, its manifests, its pointer; and the protocol by which the pointer moves. */
+/* catalog.h: one data set: its store, its manifests, its pointer; and the protocol by which the
+ * pointer moves. */
 #ifndef SHARDY_CATALOG_CATALOG_H
 #define SHARDY_CATALOG_CATALOG_H
 
@@ -18,25 +19,26 @@ typedef struct catalog {
 } catalog;
 
 typedef struct catalog_options {
-    int32_t create;           /* 1: make the directory when it is missing */
+    int32_t create; /* 1: make the directory when it is missing */
     int32_t sync;
     int32_t allow_network_fs;
-    shardy_store *store;      /* not NULL: use this one instead of opening the URL */
+    shardy_store *store; /* not NULL: use this one instead of opening the URL */
 } catalog_options;
 
 /* Opens the data set that `url` names: a directory, a file:// URL, or that of the pointer in it.
- * Statuses: OK; INVALID (malformed, no such directory), UNSUPPORTED (scheme), IO, NOMEM. Close it. */
+ * Statuses: OK; INVALID (malformed, no such directory), UNSUPPORTED (scheme), IO, NOMEM. Close
+ * it. */
 shardy_status shardy__catalog_open(shardy_context *context, const char *url,
     const catalog_options *options, catalog *out, shardy_error *err);
 void shardy__catalog_close(catalog *c);
 
 /* A manifest that was loaded and checked. */
 typedef struct loaded_manifest {
-    manifest *manifest; /* the receiver's to free */
+    manifest *manifest;                      /* the receiver's to free */
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1]; /* relative to the root */
-    sha256 digest;      /* of the image */
+    sha256 digest;                           /* of the image */
     uint64_t size;
-    int32_t verified;   /* 1: the image has the digest that was promised */
+    int32_t verified; /* 1: the image has the digest that was promised */
 } loaded_manifest;
 
 /* What a manifest must be. */
@@ -46,28 +48,32 @@ typedef struct manifest_promise {
     uint64_t size;
 } manifest_promise;
 
-/* Ref relative to the root of a manifest_ref of a pointer ("s3://bucket/prefix/manifests/<dir>/manifest", or already relative);
- * *prefix_len_out gets the length of what was stripped, without its slash. INVALID when it is none. */
-shardy_status shardy__catalog_ref(const char *manifest_ref, char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1],
-    size_t *prefix_len_out, shardy_error *err);
+/* Ref relative to the root of a manifest_ref of a pointer
+ * ("s3://bucket/prefix/manifests/<dir>/manifest", or already relative); *prefix_len_out gets the
+ * length of what was stripped, without its slash. INVALID when it is none. */
+shardy_status shardy__catalog_ref(const char *manifest_ref,
+    char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], size_t *prefix_len_out, shardy_error *err);
 
-/* Loads a manifest by its relative ref and checks digest, format, and that all its URLs lie below its prefix. `recorded_prefix`
- * (may be NULL) must be the prefix that it records.
+/* Loads a manifest by its relative ref and checks digest, format, and that all its URLs lie below
+ * its prefix. `recorded_prefix` (may be NULL) must be the prefix that it records.
  * Statuses: OK; NOT_FOUND; CHECKSUM, CORRUPT, FORMAT_VERSION; those of the store. */
-shardy_status shardy__catalog_load(const catalog *c, const char *ref, const manifest_promise *promise,
-    shardy_bytes recorded_prefix, loaded_manifest *out, shardy_error *err);
+shardy_status shardy__catalog_load(const catalog *c, const char *ref,
+    const manifest_promise *promise, shardy_bytes recorded_prefix, loaded_manifest *out,
+    shardy_error *err);
 
-/* Loads what the pointer names. A pointer without our member takes the digest from the fate of the run, if there is one.
- * Statuses: as shardy__catalog_load(), and NOT_FOUND when there is no pointer; GONE when the manifest that a digest was recorded
- * for is not there. *pointer_out and *version_out are filled whenever the pointer could be read. */
+/* Loads what the pointer names. A pointer without our member takes the digest from the fate of the
+ * run, if there is one.
+ * Statuses: as shardy__catalog_load(), and NOT_FOUND when there is no pointer; GONE when the
+ * manifest that a digest was recorded for is not there. *pointer_out and *version_out are filled
+ * whenever the pointer could be read. */
 shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_out,
     shardy_etag *version_out, loaded_manifest *out, shardy_error *err);
 
 /* The promise of a run's fate; has_digest 0 when there is no fate or no manifest in it. */
-shardy_status shardy__catalog_promise(
-    const catalog *c, const char *run_id, const char *ref, manifest_promise *out, shardy_error *err);
+shardy_status shardy__catalog_promise(const catalog *c, const char *run_id, const char *ref,
+    manifest_promise *out, shardy_error *err);
 
-/* --- publishing (reliability: the protocol; the steps carry the names of the model) ---------------------------- */
+/* --- publishing (reliability: the protocol; the steps carry the names of the model) ----------- */
 
 /* A run between begin and its end. */
 typedef struct publish_run {
@@ -78,28 +84,30 @@ typedef struct publish_run {
     int32_t pointer_tried; /* the pointer write was begun: the run may be current */
 } publish_run;
 
-/* Claims a run id: EXISTS when a fate, a manifest or any object of its shards is there. Reads the pointer that the run builds
- * on. */
+/* Claims a run id: EXISTS when a fate, a manifest or any object of its shards is there. Reads the
+ * pointer that the run builds on. */
 shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const char *shard_prefix,
     const char *writer, publish_run *run, shardy_error *err);
 
 /* Publishes the image. `ref` is the relative ref, `manifest_ref` what the pointer says.
- * Statuses: OK; FENCED (condemned meanwhile); CONFLICT (the pointer has moved: the snapshot is complete and can be rolled back
- * to); EXISTS; those of the stores. */
+ * Statuses: OK; FENCED (condemned meanwhile); CONFLICT (the pointer has moved: the snapshot is
+ * complete and can be rolled back to); EXISTS; those of the stores. */
 shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const char *ref,
     const char *manifest_ref, shardy_bytes image, shardy_error *err);
 
-/* Gives a run up that was begun and did not publish: condemns it, then removes its shards and, if it was added, its manifest. What
- * cannot be removed is left for a cleanup. Never touches a run that reached PUBLISHED. */
+/* Gives a run up that was begun and did not publish: condemns it, then removes its shards and, if
+ * it was added, its manifest. What cannot be removed is left for a cleanup. Never touches a run
+ * that reached PUBLISHED. */
 void shardy__publish_abandon(
     const catalog *c, publish_run *run, const char *shard_prefix, const char *ref);
 
-/* Moves the pointer to the manifest `ref` (relative). Statuses: OK; INVALID (no such manifest; a run still at work); GONE; CORRUPT,
- * CHECKSUM, FORMAT_VERSION (it is damaged); CONFLICT; those of the stores. */
+/* Moves the pointer to the manifest `ref` (relative). Statuses: OK; INVALID (no such manifest; a
+ * run still at work); GONE; CORRUPT, CHECKSUM, FORMAT_VERSION (it is damaged); CONFLICT; those of
+ * the stores. */
 shardy_status shardy__publish_rollback(const catalog *c, const char *ref, shardy_error *err);
 
-/* Removes all objects whose key begins with `prefix` (ends in '/'). *removed_out (may be NULL) counts them. Returns the first
- * failure, having tried all. */
+/* Removes all objects whose key begins with `prefix` (ends in '/'). *removed_out (may be NULL)
+ * counts them. Returns the first failure, having tried all. */
 shardy_status shardy__catalog_remove_prefix(
     const catalog *c, const char *prefix, uint64_t *removed_out, shardy_error *err);
 

@@ -27,8 +27,7 @@ shardy_status shardy__document_text(const shardy_json_value *object, const char 
     shardy_bytes text = shardy_json_string(value);
     out[0] = '\0';
     if (shardy_json_type_of(value) != SHARDY_JSON_STRING) {
-        return shardy__error(
-            err, SHARDY_CORRUPT, "catalog", "%s has no text \"%s\"", what, name);
+        return shardy__error(err, SHARDY_CORRUPT, "catalog", "%s has no text \"%s\"", what, name);
     }
     if (text.len >= size || memchr(text.data, '\0', text.len)) {
         return shardy__error(err, SHARDY_CORRUPT, "catalog",
@@ -59,8 +58,8 @@ shardy_status shardy__document_digest(const shardy_json_value *object, const cha
     shardy_bytes text = shardy_json_string(value);
     if (shardy_json_type_of(value) != SHARDY_JSON_STRING ||
         !shardy__sha256_parse(text.data, text.len, out)) {
-        return shardy__error(err, SHARDY_CORRUPT, "catalog",
-            "%s has no \"%s\" of 64 hex digits", what, name);
+        return shardy__error(
+            err, SHARDY_CORRUPT, "catalog", "%s has no \"%s\" of 64 hex digits", what, name);
     }
     return SHARDY_OK;
 }
@@ -73,8 +72,7 @@ shardy_status shardy__document_time(const shardy_json_value *object, const char 
     shardy_bytes text = shardy_json_string(value);
     if ((type != SHARDY_JSON_STRING && type != SHARDY_JSON_NUMBER) ||
         !shardy__time_parse(text.data, text.len, out)) {
-        return shardy__error(
-            err, SHARDY_CORRUPT, "catalog", "%s has no time \"%s\"", what, name);
+        return shardy__error(err, SHARDY_CORRUPT, "catalog", "%s has no time \"%s\"", what, name);
     }
     return SHARDY_OK;
 }

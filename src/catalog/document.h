@@ -1,4 +1,5 @@
-/* document.h: reading fields of the small JSON documents of the catalog, with errors that name the field. */
+/* document.h: reading fields of the small JSON documents of the catalog, with errors that name the
+ * field. */
 #ifndef SHARDY_CATALOG_DOCUMENT_H
 #define SHARDY_CATALOG_DOCUMENT_H
 
@@ -12,7 +13,8 @@
 shardy_status shardy__document_parse(
     shardy_bytes text, const char *what, shardy_json **json_out, shardy_error *err);
 
-/* Fields of an object; CORRUPT naming `what` and the field when it is missing or of another type. */
+/* Fields of an object; CORRUPT naming `what` and the field when it is missing or of another
+ * type. */
 shardy_status shardy__document_text(const shardy_json_value *object, const char *what,
     const char *name, char *out, size_t size, shardy_error *err);
 shardy_status shardy__document_u64(const shardy_json_value *object, const char *what,

@@ -82,12 +82,9 @@ static shardy_status parse_root(const shardy_json_value *root, fate *out, shardy
             FATE_FORMAT_VERSION);
     }
     SHARDY_TRY(shardy__document_u64(root, what, "generation", &out->generation, err));
-    SHARDY_TRY(
-        shardy__document_text(root, what, "nonce", out->nonce, sizeof out->nonce, err));
-    SHARDY_TRY(
-        shardy__document_text(root, what, "run_id", out->run_id, sizeof out->run_id, err));
-    SHARDY_TRY(
-        shardy__document_text(root, what, "writer", out->writer, sizeof out->writer, err));
+    SHARDY_TRY(shardy__document_text(root, what, "nonce", out->nonce, sizeof out->nonce, err));
+    SHARDY_TRY(shardy__document_text(root, what, "run_id", out->run_id, sizeof out->run_id, err));
+    SHARDY_TRY(shardy__document_text(root, what, "writer", out->writer, sizeof out->writer, err));
     SHARDY_TRY(shardy__document_time(root, what, "updated_at", &out->updated_us, err));
     SHARDY_TRY(parse_state(root, out, err));
     SHARDY_TRY(parse_manifest(root, out, err));
@@ -168,8 +165,7 @@ shardy_status shardy__fate_load(
     shardy__fate_key(run_id, key);
     shardy_buf body = {0};
     shardy_object_meta meta;
-    shardy_status st =
-        shardy_store_get(store, key, 0, SHARDY_FATE_LEN_MAX + 1, &body, &meta, err);
+    shardy_status st = shardy_store_get(store, key, 0, SHARDY_FATE_LEN_MAX + 1, &body, &meta, err);
     if (st != SHARDY_OK) {
         return st;
     }
@@ -182,13 +178,14 @@ shardy_status shardy__fate_load(
     shardy_buf_release(&body);
     out->version = meta.etag;
     if (st >= 0 && strcmp(out->run_id, run_id) != 0) {
-        st = shardy__error(err, SHARDY_CORRUPT, "catalog",
-            "%s \"%.128s\" is of the run \"%.128s\"", what, run_id, out->run_id);
+        st = shardy__error(err, SHARDY_CORRUPT, "catalog", "%s \"%.128s\" is of the run \"%.128s\"",
+            what, run_id, out->run_id);
     }
     return st;
 }
 
-/* Writes `f` under a condition. When the reply was lost, the object tells by its nonce whether it was written. */
+/* Writes `f` under a condition. When the reply was lost, the object tells by its nonce whether it
+ * was written. */
 static shardy_status put_fate(
     shardy_context *context, shardy_store *store, fate *f, int32_t condition, shardy_error *err)
 {
@@ -230,8 +227,8 @@ shardy_status shardy__fate_create(
     return put_fate(context, store, f, SHARDY_PUT_IF_ABSENT, err);
 }
 
-shardy_status shardy__fate_change(shardy_context *context, shardy_store *store, fate *f,
-    int32_t state, shardy_error *err)
+shardy_status shardy__fate_change(
+    shardy_context *context, shardy_store *store, fate *f, int32_t state, shardy_error *err)
 {
     fate next = *f;
     next.state = state;

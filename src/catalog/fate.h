@@ -1,7 +1,8 @@
-/* fate.h: the fate of a run: one small object per run, changed only by conditional writes, that decides between
- * publishers, rollbacks and cleanups.
+/* fate.h: the fate of a run: one small object per run, changed only by conditional writes, that
+ * decides between publishers, rollbacks and cleanups.
  *
- *   WRITING -> PUBLISHING -> PUBLISHED -> PUBLISHING (rollback) -> ...      or -> CONDEMNED, for ever
+ *   WRITING -> PUBLISHING -> PUBLISHED -> PUBLISHING (rollback) -> ...      or -> CONDEMNED, for
+ *   ever
  *
  * The steps and their names are those of the model in tests/model. */
 #ifndef SHARDY_CATALOG_FATE_H
@@ -55,9 +56,10 @@ shardy_status shardy__fate_load(
 /* Creates the object: EXISTS when the run has a fate. Sets nonce, generation, time and version. */
 shardy_status shardy__fate_create(
     shardy_context *context, shardy_store *store, fate *f, shardy_error *err);
-/* Compare-and-swap from f->version to `state`, with a new nonce. Sets version and generation. CONFLICT when somebody else changed
- * it first. A reply that was lost is resolved by reading the object again and looking for the nonce. */
-shardy_status shardy__fate_change(shardy_context *context, shardy_store *store, fate *f,
-    int32_t state, shardy_error *err);
+/* Compare-and-swap from f->version to `state`, with a new nonce. Sets version and generation.
+ * CONFLICT when somebody else changed it first. A reply that was lost is resolved by reading the
+ * object again and looking for the nonce. */
+shardy_status shardy__fate_change(
+    shardy_context *context, shardy_store *store, fate *f, int32_t state, shardy_error *err);
 
 #endif

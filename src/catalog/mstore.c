@@ -46,8 +46,7 @@ shardy_status shardy__mstore_load_current(
     shardy_status st = m->ops->load_current(m->state, &current, err);
     if (st == SHARDY_OK) {
         *version_out = current.version;
-        st = shardy__pointer_parse(
-            (shardy_bytes){current.body.data, current.body.len}, out, err);
+        st = shardy__pointer_parse((shardy_bytes){current.body.data, current.body.len}, out, err);
     }
     shardy_buf_release(&current.body);
     return st;
@@ -114,8 +113,8 @@ shardy_status shardy__mstore_set_current(
     shardy_buf text;
     SHARDY_TRY(shardy__pointer_render(p, &text, err));
     shardy_etag version;
-    shardy_status st = m->ops->set_current(
-        m->state, (shardy_bytes){text.data, text.len}, expected, &version, err);
+    shardy_status st =
+        m->ops->set_current(m->state, (shardy_bytes){text.data, text.len}, expected, &version, err);
     shardy_buf_release(&text);
     return st < 0 ? explain_conflict(m, p, st, err) : st;
 }

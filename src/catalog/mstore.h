@@ -15,18 +15,18 @@ typedef struct mstore {
     void *state;
 } mstore;
 
-/* Manifests and pointer as objects: "manifests/<timestamp>_run_id=<id>/manifest" and `pointer_key`. The store is borrowed.
- * OK or NOMEM. */
+/* Manifests and pointer as objects: "manifests/<timestamp>_run_id=<id>/manifest" and `pointer_key`.
+ * The store is borrowed. OK or NOMEM. */
 shardy_status shardy__mstore_open_object(
     shardy_store *store, const char *pointer_key, int32_t sync, mstore *out, shardy_error *err);
-
 
 void shardy__mstore_close(mstore *m);
 
 /* The pointer and its version. OK; NOT_FOUND; CORRUPT and those of the store. */
 shardy_status shardy__mstore_load_current(
     const mstore *m, pointer *out, shardy_etag *version_out, shardy_error *err);
-/* The image of a manifest. OK; NOT_FOUND; INVALID (a ref that cannot name a manifest); CORRUPT (too large). */
+/* The image of a manifest. OK; NOT_FOUND; INVALID (a ref that cannot name a manifest); CORRUPT (too
+ * large). */
 shardy_status shardy__mstore_load(
     const mstore *m, const char *ref, shardy_buf *image_out, shardy_error *err);
 shardy_status shardy__mstore_list(
@@ -34,12 +34,14 @@ shardy_status shardy__mstore_list(
 void shardy__manifest_list_dispose(shardy_manifest_list *list);
 shardy_status shardy__mstore_add(
     const mstore *m, const char *ref, shardy_bytes image, shardy_error *err);
-/* Replaces the pointer if it still has the expected version. When the reply is lost the pointer is read again: with our nonce in
- * it, it was replaced. CONFLICT names the run that the pointer has now. */
+/* Replaces the pointer if it still has the expected version. When the reply is lost the pointer is
+ * read again: with our nonce in it, it was replaced. CONFLICT names the run that the pointer has
+ * now. */
 shardy_status shardy__mstore_set_current(
     const mstore *m, const pointer *p, const shardy_etag *expected, shardy_error *err);
 
-/* Takes "<timestamp>_run_id=<id>" apart (formats.md 2.1). 0 when it is not a name of a manifest directory. */
+/* Takes "<timestamp>_run_id=<id>" apart (formats.md 2.1). 0 when it is not a name of a manifest
+ * directory. */
 int shardy__manifest_dir_parse(
     const char *name, size_t len, const char **run_id_out, size_t *run_id_len_out, int64_t *us_out);
 

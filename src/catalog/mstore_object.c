@@ -23,8 +23,8 @@ static shardy_status object_load_current(
 {
     object_mstore *m = store;
     shardy_object_meta meta;
-    shardy_status st = shardy_store_get(m->store, m->pointer_key, 0, SHARDY_CURRENT_LEN_MAX + 1,
-        &current_out->body, &meta, err);
+    shardy_status st = shardy_store_get(
+        m->store, m->pointer_key, 0, SHARDY_CURRENT_LEN_MAX + 1, &current_out->body, &meta, err);
     if (st == SHARDY_OK) {
         current_out->version = meta.etag;
     }
@@ -74,8 +74,7 @@ static shardy_status list_add(list_builder *b, const char *key, shardy_error *er
     size_t run_id_len;
     int64_t us;
     if (len <= dir_len + 1 || key[len - 1] != '/' ||
-        !shardy__manifest_dir_parse(
-            key + dir_len, len - dir_len - 1, &run_id, &run_id_len, &us)) {
+        !shardy__manifest_dir_parse(key + dir_len, len - dir_len - 1, &run_id, &run_id_len, &us)) {
         return SHARDY_OK; /* something else: not ours to judge */
     }
     if (b->count == b->room) {
@@ -171,10 +170,9 @@ static shardy_status put_object(
     return SHARDY_OK;
 }
 
-/* A manifest of more than one chunk has its list of chunk digests beside it, written first: a manifest that is there is
- * complete. */
-static shardy_status object_add(
-    void *store, const char *ref, shardy_bytes image, shardy_error *err)
+/* A manifest of more than one chunk has its list of chunk digests beside it, written first: a
+ * manifest that is there is complete. */
+static shardy_status object_add(void *store, const char *ref, shardy_bytes image, shardy_error *err)
 {
     object_mstore *m = store;
     if (shardy__chunk_count(image.len) > 1) {
@@ -206,8 +204,8 @@ static shardy_status object_add(
     return put_object(m, &put, NULL, err);
 }
 
-static shardy_status object_set_current(void *store, shardy_bytes body,
-    const shardy_etag *expected, shardy_etag *version_out, shardy_error *err)
+static shardy_status object_set_current(void *store, shardy_bytes body, const shardy_etag *expected,
+    shardy_etag *version_out, shardy_error *err)
 {
     object_mstore *m = store;
     shardy_store_put put = {0};

@@ -19,11 +19,9 @@ static shardy_status parse_ours(const shardy_json_value *root, pointer *out, sha
             err, SHARDY_CORRUPT, "catalog", "%s has a \"shardyfusion\" that is no object", what);
     }
     SHARDY_TRY(shardy__document_u64(ours, what, "generation", &out->generation, err));
-    SHARDY_TRY(
-        shardy__document_digest(ours, what, "manifest_sha256", &out->manifest_digest, err));
+    SHARDY_TRY(shardy__document_digest(ours, what, "manifest_sha256", &out->manifest_digest, err));
     SHARDY_TRY(shardy__document_u64(ours, what, "manifest_size", &out->manifest_size, err));
-    SHARDY_TRY(
-        shardy__document_text(ours, what, "nonce", out->nonce, sizeof out->nonce, err));
+    SHARDY_TRY(shardy__document_text(ours, what, "nonce", out->nonce, sizeof out->nonce, err));
     out->has_ours = 1;
     return SHARDY_OK;
 }
@@ -34,8 +32,7 @@ static shardy_status parse_root(const shardy_json_value *root, pointer *out, sha
         root, what, "manifest_ref", out->manifest_ref, sizeof out->manifest_ref, err));
     SHARDY_TRY(shardy__document_text(root, what, "manifest_content_type",
         out->manifest_content_type, sizeof out->manifest_content_type, err));
-    SHARDY_TRY(
-        shardy__document_text(root, what, "run_id", out->run_id, sizeof out->run_id, err));
+    SHARDY_TRY(shardy__document_text(root, what, "run_id", out->run_id, sizeof out->run_id, err));
     SHARDY_TRY(shardy__document_time(root, what, "updated_at", &out->updated_us, err));
     return parse_ours(root, out, err);
 }
@@ -44,8 +41,8 @@ shardy_status shardy__pointer_parse(shardy_bytes text, pointer *out, shardy_erro
 {
     memset(out, 0, sizeof *out);
     if (text.len > SHARDY_CURRENT_LEN_MAX) {
-        return shardy__error(err, SHARDY_CORRUPT, "catalog", "%s has %zu bytes, the limit is %u", what,
-            text.len, SHARDY_CURRENT_LEN_MAX);
+        return shardy__error(err, SHARDY_CORRUPT, "catalog", "%s has %zu bytes, the limit is %u",
+            what, text.len, SHARDY_CURRENT_LEN_MAX);
     }
     shardy_json *json = NULL;
     SHARDY_TRY(shardy__document_parse(text, what, &json, err));

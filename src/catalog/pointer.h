@@ -7,10 +7,10 @@
 
 #include <shardyfusion/limits.h>
 
-#define POINTER_KEY             "_CURRENT"
-#define POINTER_CONTENT_TYPE    "application/json"
-#define POINTER_FORMAT_VERSION  1
-#define POINTER_NONCE_LEN       32u
+#define POINTER_KEY            "_CURRENT"
+#define POINTER_CONTENT_TYPE   "application/json"
+#define POINTER_FORMAT_VERSION 1
+#define POINTER_NONCE_LEN      32u
 
 typedef struct pointer {
     char manifest_ref[SHARDY_URL_LEN_MAX + 1];

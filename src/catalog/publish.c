@@ -1,6 +1,7 @@
-/* publish.c: how a snapshot becomes current. One fate object per run decides between a writer, rollbacks and cleanups;
- * it and the pointer are changed by compare-and-swap only, so clocks and leases play no part in safety. The model is in
- * tests/model/publish_cleanup.pml; its names stand at the steps here. */
+/* publish.c: how a snapshot becomes current. One fate object per run decides between a writer,
+ * rollbacks and cleanups; it and the pointer are changed by compare-and-swap only, so clocks and
+ * leases play no part in safety. The model is in tests/model/publish_cleanup.pml; its names stand
+ * at the steps here. */
 #include "catalog.h"
 
 #include "../base/bytebuf.h"
@@ -134,7 +135,8 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
     run->pointer_tried = 1;
     st = shardy__mstore_set_current(&c->manifests, &p, &run->seen, err);
     if (st < 0 && st != SHARDY_CONFLICT) {
-        return st; /* not known to have failed: the fate stays PUBLISHING, which no cleanup touches */
+        /* not known to have failed: the fate stays PUBLISHING, which no cleanup touches */
+        return st;
     }
     /* model: cas_fate(r, v, D), also after a lost pointer write */
     shardy_error ignored;
@@ -193,8 +195,8 @@ void shardy__publish_abandon(
     if (run->pointer_tried || f->state == FATE_PUBLISHED || f->state == FATE_CONDEMNED) {
         return;
     }
-    /* A writer may condemn its own run also from PUBLISHING as long as it has not begun to write the pointer; a rollback that took
-     * the run over has changed the fate, and then this fails. */
+    /* A writer may condemn its own run also from PUBLISHING as long as it has not begun to write
+     * the pointer; a rollback that took the run over has changed the fate, and then this fails. */
     if (shardy__fate_change(c->context, c->store, f, FATE_CONDEMNED, &err) < 0) {
         shardy__log(c->context, SHARDY_LOG_WARN, "publish",
             "run \"%s\" failed and could not be condemned, its shards stay: %s", f->run_id,
@@ -218,7 +220,7 @@ void shardy__publish_abandon(
     }
 }
 
-/* --- rollback ------------------------------------------------------------------------------------------ */
+/* --- rollback --------------------------------------------------------------------------------- */
 
 /* The fate of the target as this rollback may take it: `took` when it was left in PUBLISHING. */
 static shardy_status target_fate(const catalog *c, const char *run_id, const char *ref,
@@ -249,8 +251,8 @@ static shardy_status target_fate(const catalog *c, const char *run_id, const cha
         return shardy__error(err, SHARDY_GONE, "rollback",
             "run \"%.128s\" was condemned by a cleanup: its shards are gone or going", run_id);
     default:
-        return shardy__error(err, SHARDY_INVALID, "rollback",
-            "run \"%.128s\" is still being written", run_id);
+        return shardy__error(
+            err, SHARDY_INVALID, "rollback", "run \"%.128s\" is still being written", run_id);
     }
 }
 
@@ -282,8 +284,9 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
     published_ref(target->manifest, target->ref, url);
     fill_pointer(c, &f, url, generation + 1, &p);
     st = shardy__mstore_set_current(&c->manifests, &p, seen, err);
-    /* model: took && !ok -> goto out. After a take-over another holder may still hold an older `seen`: only a pointer write of
-     * ours, which makes that one stale, allows leaving PUBLISHING. */
+    /* model: took && !ok -> goto out. After a take-over another holder may still hold an older
+     * `seen`: only a pointer write of ours, which makes that one stale, allows leaving
+     * PUBLISHING. */
     if (st < 0 && (took || st != SHARDY_CONFLICT)) {
         return st;
     }
@@ -317,9 +320,8 @@ shardy_status shardy__publish_rollback(const catalog *c, const char *ref, shardy
     int64_t us;
     size_t dir = strlen(MANIFEST_DIR);
     size_t name = strlen(MANIFEST_NAME);
-    if (strlen(ref) <= dir + name ||
-        !shardy__manifest_dir_parse(
-            ref + dir, strlen(ref) - dir - name, &run_id, &run_id_len, &us)) {
+    if (strlen(ref) <= dir + name || !shardy__manifest_dir_parse(ref + dir,
+                                         strlen(ref) - dir - name, &run_id, &run_id_len, &us)) {
         return shardy__error(
             err, SHARDY_INVALID, "rollback", "\"%.300s\" is not the ref of a manifest", ref);
     }

@@ -14,8 +14,8 @@ static shardy_status wrong(shardy_error *err, const char *name, const char *expe
         err, SHARDY_CORRUPT, "catalog", "the run record has no \"%s\" (%s)", name, expected);
 }
 
-static shardy_status get_text(const yaml_map *map, const char *name, int optional, char *out,
-    size_t size, shardy_error *err)
+static shardy_status get_text(
+    const yaml_map *map, const char *name, int optional, char *out, size_t size, shardy_error *err)
 {
     const yaml_entry *e = shardy__yaml_get(map, name);
     out[0] = '\0';
@@ -47,15 +47,12 @@ static shardy_status parse_map(const yaml_map *map, run_record *out, shardy_erro
 {
     char status[32];
     SHARDY_TRY(get_text(map, "run_id", 0, out->run_id, sizeof out->run_id, err));
-    SHARDY_TRY(
-        get_text(map, "writer_type", 0, out->writer_type, sizeof out->writer_type, err));
+    SHARDY_TRY(get_text(map, "writer_type", 0, out->writer_type, sizeof out->writer_type, err));
     SHARDY_TRY(get_text(map, "s3_prefix", 0, out->s3_prefix, sizeof out->s3_prefix, err));
-    SHARDY_TRY(
-        get_text(map, "shard_prefix", 0, out->shard_prefix, sizeof out->shard_prefix, err));
+    SHARDY_TRY(get_text(map, "shard_prefix", 0, out->shard_prefix, sizeof out->shard_prefix, err));
     SHARDY_TRY(get_text(
         map, "db_path_template", 0, out->db_path_template, sizeof out->db_path_template, err));
-    SHARDY_TRY(
-        get_text(map, "manifest_ref", 1, out->manifest_ref, sizeof out->manifest_ref, err));
+    SHARDY_TRY(get_text(map, "manifest_ref", 1, out->manifest_ref, sizeof out->manifest_ref, err));
     SHARDY_TRY(get_text(map, "error_type", 1, out->error_type, sizeof out->error_type, err));
     SHARDY_TRY(
         get_text(map, "error_message", 1, out->error_message, sizeof out->error_message, err));
@@ -90,7 +87,8 @@ static const char *or_null(const char *text)
     return text[0] ? text : NULL;
 }
 
-shardy_status shardy__run_record_render(const run_record *r, shardy_buf *text_out, shardy_error *err)
+shardy_status shardy__run_record_render(
+    const run_record *r, shardy_buf *text_out, shardy_error *err)
 {
     memset(text_out, 0, sizeof *text_out);
     char started[SHARDY_TIME_TEXT_SIZE];
@@ -116,8 +114,7 @@ shardy_status shardy__run_record_render(const run_record *r, shardy_buf *text_ou
     };
     bytebuf out;
     shardy__bytebuf_init(&out, SHARDY_RUN_RECORD_LEN_MAX);
-    shardy_status st =
-        shardy__yaml_write(fields, sizeof fields / sizeof fields[0], &out, err);
+    shardy_status st = shardy__yaml_write(fields, sizeof fields / sizeof fields[0], &out, err);
     if (st >= 0) {
         shardy__bytebuf_give(&out, text_out);
     }
@@ -133,7 +130,8 @@ void shardy__run_record_begin(shardy_context *context, const char *registry, run
     r->status = RUN_RUNNING;
     shardy__time_format_micros(r->started_us, stamp);
     shardy__rand_hex32(context, hex);
-    snprintf(r->key, sizeof r->key, "%.255s/%s_run_id=%s_%s/run.yaml", registry, stamp, r->run_id, hex);
+    snprintf(
+        r->key, sizeof r->key, "%.255s/%s_run_id=%s_%s/run.yaml", registry, stamp, r->run_id, hex);
 }
 
 shardy_status shardy__run_record_write(

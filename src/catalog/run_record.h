@@ -1,5 +1,5 @@
-/* run_record.h: the record of one writer run, `runs/<time>_run_id=<id>_<hex>/run.yaml` (formats.md, section 12). For people and
- * for hints only: its lease decides nothing, the fate does. */
+/* run_record.h: the record of one writer run, `runs/<time>_run_id=<id>_<hex>/run.yaml` (formats.md,
+ * section 12). For people and for hints only: its lease decides nothing, the fate does. */
 #ifndef SHARDY_CATALOG_RUN_RECORD_H
 #define SHARDY_CATALOG_RUN_RECORD_H
 
@@ -39,7 +39,8 @@ shardy_status shardy__run_record_parse(shardy_bytes text, run_record *out, shard
 shardy_status shardy__run_record_render(
     const run_record *r, shardy_buf *text_out, shardy_error *err);
 
-/* Fills key, times and status of a record that begins now. `registry` is the prefix, e.g. "runs". */
+/* Fills key, times and status of a record that begins now. `registry` is the prefix, e.g.
+ * "runs". */
 void shardy__run_record_begin(shardy_context *context, const char *registry, run_record *r);
 /* Writes it as it is, with updated_us now; a running one gets a new lease. */
 shardy_status shardy__run_record_write(

@@ -39,7 +39,7 @@ shardy_status shardy__engine_find(
         "unknown engine \"%.64s\", known are sqlite and sqlite-vec", name);
 }
 
-/* --- building ------------------------------------------------------------------------------------------ */
+/* --- building --------------------------------------------------------------------------------- */
 
 shardy_status shardy__engine_writer_open(const shardy_engine_ops *ops,
     const shardy_engine_writer_spec *spec, engine_writer *out, shardy_error *err)
@@ -55,7 +55,8 @@ shardy_status shardy__engine_writer_open(const shardy_engine_ops *ops,
     return SHARDY_OK;
 }
 
-shardy_status shardy__engine_put(engine_writer *w, const shardy_engine_rows *rows, shardy_error *err)
+shardy_status shardy__engine_put(
+    engine_writer *w, const shardy_engine_rows *rows, shardy_error *err)
 {
     SHARDY_CHECK_ARG(!w->vectors_began && !w->finished);
     return rows->count ? w->ops->writer_put(w->state, rows, err) : SHARDY_OK;
@@ -85,7 +86,7 @@ void shardy__engine_writer_free(engine_writer *w)
     memset(w, 0, sizeof *w);
 }
 
-/* --- reading ------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 shardy_status shardy__engine_reader_open(const shardy_engine_ops *ops,
     const shardy_engine_reader_spec *spec, engine_reader *out, shardy_error *err)
@@ -131,8 +132,8 @@ shardy_status shardy__engine_get(
     request.statuses_out = &found;
     st = shardy__engine_get_many(r, &request, err);
     if (st >= 0 && found == SHARDY_OK && !value_out->release) {
-        *value_out = (shardy_buf){
-            value_out->data, value_out->len, request.hold.release, request.hold.owner};
+        *value_out =
+            (shardy_buf){value_out->data, value_out->len, request.hold.release, request.hold.owner};
     } else {
         shardy_buf_release(&request.hold);
     }

@@ -10,12 +10,12 @@
 extern const shardy_engine_ops shardy__engine_sqlite;
 extern const shardy_engine_ops shardy__engine_sqlite_vec;
 
-/* The engine of a name, which comes from an option or a manifest. UNSUPPORTED for one that exists but is not in this build;
- * INVALID, naming the known ones, for any other. */
+/* The engine of a name, which comes from an option or a manifest. UNSUPPORTED for one that exists
+ * but is not in this build; INVALID, naming the known ones, for any other. */
 shardy_status shardy__engine_find(
     const char *name, const shardy_engine_ops **ops_out, shardy_error *err);
 
-/* --- building: arguments are checked and calls put in order ----------------------------------------------- */
+/* --- building: arguments are checked and calls put in order ----------------------------------- */
 
 typedef struct engine_writer {
     const shardy_engine_ops *ops;
@@ -34,7 +34,7 @@ shardy_status shardy__engine_finish(
     engine_writer *w, shardy_engine_files *files_out, shardy_error *err);
 void shardy__engine_writer_free(engine_writer *w);
 
-/* --- reading ------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 typedef struct engine_reader {
     const shardy_engine_ops *ops;

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* --- writing ------------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static shardy_status write_sink(
     void *user, uint64_t offset, const void *data, size_t len, shardy_error *err)
@@ -72,7 +72,7 @@ void shardy__shard_file_close_writer(shard_file_writer *w)
     w->fd = -1;
 }
 
-/* --- reading ------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static const shardy_object_digest *find_digest(
     const shardy_engine_reader_spec *spec, const char *path)
@@ -110,7 +110,8 @@ static shardy_status open_source(
     return st;
 }
 
-/* Checks that kv is what it has to be: a table WITHOUT ROWID whose key is k alone, with a column v. */
+/* Checks that kv is what it has to be: a table WITHOUT ROWID whose key is k alone, with a column
+ * v. */
 static shardy_status find_kv(shard_file *f, shardy_error *err)
 {
     const schema_object *table = NULL;

@@ -43,7 +43,8 @@ typedef struct shard_file {
 } shard_file;
 
 /* Opens the file of a shard with its digest, and its table kv.
- * Statuses: OK; GONE (there is no such object); CORRUPT, CHECKSUM, UNSUPPORTED, IO, EXHAUSTED, NOMEM. */
+ * Statuses: OK; GONE (there is no such object); CORRUPT, CHECKSUM, UNSUPPORTED, IO, EXHAUSTED,
+ * NOMEM. */
 shardy_status shardy__shard_file_open(
     shard_file *f, const shardy_engine_reader_spec *spec, shardy_error *err);
 void shardy__shard_file_close(shard_file *f);

@@ -13,8 +13,7 @@ static shardy_status kv_writer_open(
         return shardy__error_nomem(err, "engine");
     }
     page_size_cell cell = {spec->value_len_p95, spec->key_len_max};
-    uint32_t page_size =
-        spec->page_size ? spec->page_size : shardy__page_size_recommend(&cell, 1);
+    uint32_t page_size = spec->page_size ? spec->page_size : shardy__page_size_recommend(&cell, 1);
     btree_object kv = {BTREE_OBJECT_WITHOUT_ROWID, "kv", NULL, SHARD_FILE_KV_SQL, 1};
     shardy_status st = shardy__shard_file_create(w, spec, page_size, &kv, 1, err);
     if (st < 0) {
@@ -68,7 +67,8 @@ static shardy_status kv_get_now(
     return shardy__shard_file_get(reader, key, value_out, err);
 }
 
-/* The only operation is a batch of look-ups, which needs no state of its own: the request is the operation. */
+/* The only operation is a batch of look-ups, which needs no state of its own: the request is the
+ * operation. */
 static shardy_status kv_get_start(
     void *reader, shardy_engine_get *request, void **op_out, shardy_error *err)
 {

@@ -1,4 +1,5 @@
-/* sqlite_vec.c: the engine "sqlite-vec": key-value records and a vec0 index in one SQLite file (formats.md, section 6). */
+/* sqlite_vec.c: the engine "sqlite-vec": key-value records and a vec0 index in one SQLite file
+ * (formats.md, section 6). */
 #include "engine.h"
 #include "vec_search.h"
 #include "vec_tables.h"
@@ -54,7 +55,7 @@ static void vec_writer_delete(void *writer)
     }
 }
 
-/* --- reading ------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static shardy_status vec_reader_open(
     const shardy_engine_reader_spec *spec, void **reader_out, shardy_error *err)

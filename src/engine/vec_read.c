@@ -38,7 +38,8 @@ static shardy_status open_table(const vec_tables *t, const char *name, btree_tre
     return SHARDY_OK;
 }
 
-static shardy_status open_tables(vec_tables *t, uint32_t *size_field, uint32_t *chunk_field, shardy_error *err)
+static shardy_status open_tables(
+    vec_tables *t, uint32_t *size_field, uint32_t *chunk_field, shardy_error *err)
 {
     static const char *const chunk_columns[] = {"size", "validity", "rowids"};
     static const char *const vector_columns[] = {"rowid", "vectors"};
@@ -48,17 +49,14 @@ static shardy_status open_tables(vec_tables *t, uint32_t *size_field, uint32_t *
     uint32_t *const vector_fields[] = {chunk_field, &t->vectors_field};
     uint32_t *const id_fields[] = {&t->id_field};
     uint32_t *const payload_fields[] = {&t->payload_field};
+    SHARDY_TRY(open_table(t, "vec_index_chunks", &t->chunks, chunk_columns, chunk_fields, 3, err));
     SHARDY_TRY(open_table(
-        t, "vec_index_chunks", &t->chunks, chunk_columns, chunk_fields, 3, err));
-    SHARDY_TRY(open_table(t, "vec_index_vector_chunks00", &t->vectors, vector_columns,
-        vector_fields, 2, err));
+        t, "vec_index_vector_chunks00", &t->vectors, vector_columns, vector_fields, 2, err));
     SHARDY_TRY(open_table(t, "vec_id_map", &t->id_map, id_columns, id_fields, 1, err));
-    return open_table(
-        t, "vec_payloads", &t->payloads, payload_columns, payload_fields, 1, err);
+    return open_table(t, "vec_payloads", &t->payloads, payload_columns, payload_fields, 1, err);
 }
 
-static shardy_status int_field(
-    btree_walk *walk, uint32_t field, int64_t *out, shardy_error *err)
+static shardy_status int_field(btree_walk *walk, uint32_t field, int64_t *out, shardy_error *err)
 {
     record_column column;
     uint8_t bytes[8];
@@ -155,7 +153,8 @@ static shardy_status match_vectors(vec_tables *t, uint32_t chunk_field, shardy_e
         }
         vec_chunk *chunk = find_chunk(t, chunk_id);
         if (!chunk || chunk->vectors_rowid != INT64_MIN) {
-            st = corrupt(err, "vec_index_vector_chunks00 has a chunk that vec_index_chunks has not");
+            st =
+                corrupt(err, "vec_index_vector_chunks00 has a chunk that vec_index_chunks has not");
             break;
         }
         chunk->vectors_rowid = walk.cell.rowid;
@@ -222,7 +221,7 @@ void shardy__vec_tables_close(vec_tables *t)
     memset(t, 0, sizeof *t);
 }
 
-/* --- one chunk ----------------------------------------------------------------------------------------- */
+/* --- one chunk -------------------------------------------------------------------------------- */
 
 void shardy__vec_view_init(vec_view *v, const vec_tables *t)
 {
@@ -293,8 +292,9 @@ static shardy_status load_slots(vec_view *v, const vec_chunk *chunk, shardy_erro
     return st;
 }
 
-/* Follows an overflow chain once and notes its pages, so that any row of the chunk can be reached at once afterwards: 4 bytes per page. The
- * chain must be exactly as long as the payload needs, which also ends a cycle. */
+/* Follows an overflow chain once and notes its pages, so that any row of the chunk can be reached
+ * at once afterwards: 4 bytes per page. The chain must be exactly as long as the payload needs,
+ * which also ends a cycle. */
 static shardy_status walk_chain(const vec_view *v, uint32_t *pages, shardy_error *err)
 {
     page_source *source = v->tables->file.source;
@@ -397,7 +397,7 @@ shardy_status shardy__vec_view_read(
     return SHARDY_OK;
 }
 
-/* --- ids and payloads ---------------------------------------------------------------------------------- */
+/* --- ids and payloads ------------------------------------------------------------------------- */
 
 static shardy_status parse_id(
     shardy_bytes text, bytebuf *keep, shardy_key *id_out, shardy_error *err)

@@ -30,7 +30,7 @@ struct vec_search {
     shardy_engine_search *request;
     nearest *queries;
     exact_query *prepared;
-    float *row; /* a row that is split over pages, put together */
+    float *row;  /* a row that is split over pages, put together */
     arena arena; /* of the result */
 };
 
@@ -71,7 +71,7 @@ void shardy__vec_search_free(vec_search *s)
     shardy__free(s);
 }
 
-/* --- the nearest so far -------------------------------------------------------------------------------- */
+/* --- the nearest so far ----------------------------------------------------------------------- */
 
 static int compare_scores(const void *a, const void *b)
 {
@@ -93,8 +93,7 @@ static void cut(nearest *n, uint32_t k)
     }
 }
 
-static shardy_status keep(
-    nearest *n, uint32_t k, double score, int64_t rowid, shardy_error *err)
+static shardy_status keep(nearest *n, uint32_t k, double score, int64_t rowid, shardy_error *err)
 {
     if (n->count < n->room) {
         n->list[n->count].score = score;
@@ -103,7 +102,8 @@ static shardy_status keep(
         return SHARDY_OK;
     }
     cut(n, k);
-    if (n->count >= n->room / 2) { /* ties, or the first time: more room, so that cutting stays rare */
+    /* ties, or the first time: more room, so that cutting stays rare */
+    if (n->count >= n->room / 2) {
         size_t room = n->room ? n->room * 2 : (size_t)k * 2 + 64;
         candidate *list = shardy__realloc(n->list, room * sizeof *list);
         if (!list) {
@@ -120,10 +120,9 @@ static shardy_status keep(
     return SHARDY_OK;
 }
 
-/* --- scanning ------------------------------------------------------------------------------------------ */
+/* --- scanning --------------------------------------------------------------------------------- */
 
-static shardy_status scan_row(
-    vec_search *s, const float *row, int64_t rowid, shardy_error *err)
+static shardy_status scan_row(vec_search *s, const float *row, int64_t rowid, shardy_error *err)
 {
     const shardy_engine_search *r = s->request;
     for (size_t q = 0; q < r->query_count; q++) {
@@ -168,7 +167,7 @@ static shardy_status scan(vec_search *s, shardy_error *err)
     return st;
 }
 
-/* --- the result ---------------------------------------------------------------------------------------- */
+/* --- the result ------------------------------------------------------------------------------- */
 
 static int compare_hits(const void *a, const void *b)
 {

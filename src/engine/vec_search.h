@@ -9,8 +9,8 @@ typedef struct vec_search vec_search;
 /* The request outlives the search. Statuses: OK, NOMEM. Ownership: yours. */
 shardy_status shardy__vec_search_new(const vec_tables *tables, shardy_engine_search *request,
     vec_search **search_out, shardy_error *err);
-/* Scans all chunks and fills the result of the request, which points into the search. Statuses: OK; CANCELLED, TIMEOUT, CORRUPT,
- * CHECKSUM, those of the source, NOMEM. */
+/* Scans all chunks and fills the result of the request, which points into the search. Statuses: OK;
+ * CANCELLED, TIMEOUT, CORRUPT, CHECKSUM, those of the source, NOMEM. */
 shardy_status shardy__vec_search_run(vec_search *s, shardy_error *err);
 void shardy__vec_search_free(vec_search *s); /* NULL is fine */
 

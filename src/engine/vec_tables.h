@@ -1,5 +1,5 @@
-/* vec_tables.h: the tables by which sqlite-vec 0.1.9 keeps a vec0 index in a SQLite file, and those of the reference beside
- * them (formats.md, sections 6 and 19.8). */
+/* vec_tables.h: the tables by which sqlite-vec 0.1.9 keeps a vec0 index in a SQLite file, and those
+ * of the reference beside them (formats.md, sections 6 and 19.8). */
 #ifndef SHARDY_ENGINE_VEC_TABLES_H
 #define SHARDY_ENGINE_VEC_TABLES_H
 
@@ -44,7 +44,8 @@ shardy_status shardy__vec_writer_finish(
     vec_writer *w, shardy_engine_files *files_out, shardy_error *err);
 void shardy__vec_writer_close(vec_writer *w);
 
-/* Where the vectors of one chunk lie: bytes of the payload of one row of vec_index_vector_chunks00. */
+/* Where the vectors of one chunk lie: bytes of the payload of one row of
+ * vec_index_vector_chunks00. */
 typedef struct vec_chunk {
     int64_t chunk_id;
     int64_t chunks_rowid;  /* of its row in vec_index_chunks */
@@ -83,7 +84,7 @@ typedef struct vec_view {
     btree_walk walk; /* stands on the row of the vectors */
     uint8_t *validity;
     uint8_t *rowids;
-    uint32_t slots;      /* up to the last valid one */
+    uint32_t slots;       /* up to the last valid one */
     uint64_t blob_offset; /* of the vectors in the payload */
     const uint32_t *pages;
     uint32_t page_count;

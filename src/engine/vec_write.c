@@ -39,13 +39,11 @@ static shardy_status put_info(vec_writer *w, shardy_error *err)
         "CREATE_VERSION", "CREATE_VERSION_MAJOR", "CREATE_VERSION_MINOR", "CREATE_VERSION_PATCH"};
     for (int i = 0; i < 4; i++) {
         static const int64_t numbers[] = {0, 0, 1, 9};
-        record_value row[] = {text_value(keys[i]),
-            i == 0 ? text_value("v0.1.9") : shardy__record_int(numbers[i])};
+        record_value row[] = {
+            text_value(keys[i]), i == 0 ? text_value("v0.1.9") : shardy__record_int(numbers[i])};
         record_value key[] = {text_value(keys[i]), shardy__record_int(i + 1)};
-        SHARDY_TRY(
-            shardy__btree_put_row(w->file.btree, VEC_OBJECT_INFO, i + 1, row, 2, err));
-        SHARDY_TRY(
-            shardy__btree_put_record(w->file.btree, VEC_OBJECT_INFO_KEY, key, 2, err));
+        SHARDY_TRY(shardy__btree_put_row(w->file.btree, VEC_OBJECT_INFO, i + 1, row, 2, err));
+        SHARDY_TRY(shardy__btree_put_record(w->file.btree, VEC_OBJECT_INFO_KEY, key, 2, err));
     }
     return SHARDY_OK;
 }
@@ -77,14 +75,13 @@ shardy_status shardy__vec_writer_open(
     };
     page_size_cell cells[] = {
         {spec->value_len_p95, spec->key_len_max}, {(uint64_t)spec->dim * 4 + 16, 9}};
-    uint32_t page_size =
-        spec->page_size ? spec->page_size : shardy__page_size_recommend(cells, 2);
+    uint32_t page_size = spec->page_size ? spec->page_size : shardy__page_size_recommend(cells, 2);
     w->chunk = shardy__malloc((size_t)spec->dim * VEC_CHUNK_ROWS * sizeof(float));
     if (!w->chunk) {
         return shardy__error_nomem(err, "engine");
     }
-    SHARDY_TRY(shardy__shard_file_create(
-        &w->file, spec, page_size, objects, VEC_OBJECT_COUNT, err));
+    SHARDY_TRY(
+        shardy__shard_file_create(&w->file, spec, page_size, objects, VEC_OBJECT_COUNT, err));
     return put_info(w, err);
 }
 
@@ -100,8 +97,7 @@ static shardy_status put_chunk(vec_writer *w, shardy_error *err)
         shardy__put_le64(rowids + (size_t)i * 8, first + i);
     }
     size_t row_len = (size_t)w->dim * sizeof(float);
-    memset(w->chunk + (size_t)w->chunk_len * w->dim, 0,
-        (VEC_CHUNK_ROWS - w->chunk_len) * row_len);
+    memset(w->chunk + (size_t)w->chunk_len * w->dim, 0, (VEC_CHUNK_ROWS - w->chunk_len) * row_len);
     record_value chunk[] = {shardy__record_null(), shardy__record_int(VEC_CHUNK_ROWS),
         shardy__record_blob(validity, sizeof validity), shardy__record_blob(rowids, sizeof rowids)};
     record_value vectors[] = {
@@ -151,8 +147,7 @@ static shardy_status add_one(vec_writer *w, const float *vector, const shardy_ke
         SHARDY_TRY(shardy__btree_put_row(b, VEC_OBJECT_PAYLOADS, rowid, value, 2, err));
     }
     SHARDY_TRY(render_id(&w->text, id, err));
-    record_value map[] = {
-        shardy__record_null(), shardy__record_text(w->text.data, w->text.len)};
+    record_value map[] = {shardy__record_null(), shardy__record_text(w->text.data, w->text.len)};
     SHARDY_TRY(shardy__btree_put_row(b, VEC_OBJECT_ID_MAP, rowid, map, 2, err));
     w->count++;
     w->chunk_len++;
@@ -178,8 +173,7 @@ static shardy_status put_sequence(vec_writer *w, shardy_error *err)
     record_value rowids[] = {
         text_value("vec_index_rowids"), shardy__record_int((int64_t)w->count - 1)};
     record_value chunk[] = {text_value("vec_index_chunks"), shardy__record_int(chunks)};
-    SHARDY_TRY(
-        shardy__btree_put_row(w->file.btree, VEC_OBJECT_SEQUENCE, 1, rowids, 2, err));
+    SHARDY_TRY(shardy__btree_put_row(w->file.btree, VEC_OBJECT_SEQUENCE, 1, rowids, 2, err));
     return shardy__btree_put_row(w->file.btree, VEC_OBJECT_SEQUENCE, 2, chunk, 2, err);
 }
 

@@ -61,10 +61,10 @@ static shardy_status parse_vector(
         return wrong(err, "vector.unified", "true or false");
     }
     out->unified = unified ? shardy_json_bool(unified) : 0;
-    SHARDY_TRY(get_text(
-        vector, "backend", "vector.backend", 1, out->backend, sizeof out->backend, err));
-    return get_text(vector, "kv_backend", "vector.kv_backend", 1, out->kv_backend,
-        sizeof out->kv_backend, err);
+    SHARDY_TRY(
+        get_text(vector, "backend", "vector.backend", 1, out->backend, sizeof out->backend, err));
+    return get_text(
+        vector, "kv_backend", "vector.kv_backend", 1, out->kv_backend, sizeof out->kv_backend, err);
 }
 
 static shardy_status parse_ours(
@@ -82,8 +82,7 @@ static shardy_status parse_ours(
             "custom.shardyfusion has version %llu, this version reads %d",
             (unsigned long long)version, OURS_VERSION);
     }
-    return get_text(
-        ours, "engine", "shardyfusion.engine", 0, out->engine, sizeof out->engine, err);
+    return get_text(ours, "engine", "shardyfusion.engine", 0, out->engine, sizeof out->engine, err);
 }
 
 static shardy_status parse_root(
@@ -133,13 +132,14 @@ shardy_status shardy__custom_parse(
 static shardy_status check_user(const shardy_json_value *root, shardy_error *err)
 {
     if (shardy_json_type_of(root) != SHARDY_JSON_OBJECT) {
-        return shardy__error(err, SHARDY_INVALID, "manifest",
-            "the custom fields are not a JSON object");
+        return shardy__error(
+            err, SHARDY_INVALID, "manifest", "the custom fields are not a JSON object");
     }
     for (size_t i = 0; i < sizeof reserved_names / sizeof reserved_names[0]; i++) {
         if (shardy_json_get(root, reserved_names[i])) {
             return shardy__error(err, SHARDY_INVALID, "manifest",
-                "a custom field must not be named \"%s\": that name is reserved", reserved_names[i]);
+                "a custom field must not be named \"%s\": that name is reserved",
+                reserved_names[i]);
         }
     }
     return SHARDY_OK;
@@ -152,7 +152,8 @@ shardy_status shardy__custom_check_user(const char *user, shardy_error *err)
     }
     if (strlen(user) > SHARDY_CUSTOM_LEN_MAX) {
         return shardy__error(err, SHARDY_INVALID, "manifest",
-            "the custom fields have %zu bytes, the limit is %u", strlen(user), SHARDY_CUSTOM_LEN_MAX);
+            "the custom fields have %zu bytes, the limit is %u", strlen(user),
+            SHARDY_CUSTOM_LEN_MAX);
     }
     shardy_json *json = NULL;
     shardy_status st = shardy_json_parse(shardy__bytes(user, strlen(user)), &json, err);

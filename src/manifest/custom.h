@@ -19,18 +19,19 @@ typedef struct manifest_custom {
     int32_t has_sidecar; /* custom["sqlite_sidecar"] is there */
 } manifest_custom;
 
-/* Reads the text of `custom`; *canonical_out gets it compact with sorted keys (release it). NULL or empty text is an
- * empty object. CORRUPT when it is not an object, or `vector` or `shardyfusion` in it have missing keys, wrong types or
- * values; FORMAT_VERSION when `shardyfusion.version` is not 1; NOMEM. */
+/* Reads the text of `custom`; *canonical_out gets it compact with sorted keys (release it). NULL or
+ * empty text is an empty object. CORRUPT when it is not an object, or `vector` or `shardyfusion` in
+ * it have missing keys, wrong types or values; FORMAT_VERSION when `shardyfusion.version` is not 1;
+ * NOMEM. */
 shardy_status shardy__custom_parse(
     shardy_bytes text, manifest_custom *out, shardy_buf *canonical_out, shardy_error *err);
 
-/* Checks user fields: a JSON object without the names vector, sqlite_sidecar, shardyfusion. INVALID otherwise. NULL is
- * an empty object. */
+/* Checks user fields: a JSON object without the names vector, sqlite_sidecar, shardyfusion. INVALID
+ * otherwise. NULL is an empty object. */
 shardy_status shardy__custom_check_user(const char *user, shardy_error *err);
 
-/* The text to write: user fields (may be NULL), `shardyfusion` and, with has_vector, `vector`. Sorted as the
- * reference writes it. */
+/* The text to write: user fields (may be NULL), `shardyfusion` and, with has_vector, `vector`.
+ * Sorted as the reference writes it. */
 shardy_status shardy__custom_render(
     const char *user, const manifest_custom *custom, bytebuf *out, shardy_error *err);
 

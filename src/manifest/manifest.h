@@ -1,5 +1,6 @@
-/* manifest.h: the model of a manifest, and its image: a SQLite database of format version 4 (formats.md, section 3)
- * with one table more, `shardy_objects`, that holds the digest of every object. */
+/* manifest.h: the model of a manifest, and its image: a SQLite database of format version 4
+ * (formats.md, section 3) with one table more, `shardy_objects`, that holds the digest of every
+ * object. */
 #ifndef SHARDY_MANIFEST_MANIFEST_H
 #define SHARDY_MANIFEST_MANIFEST_H
 
@@ -50,17 +51,18 @@ typedef struct manifest {
     uint32_t num_dbs;
     int32_t strategy;
     int32_t key_encoding;
-    const char *custom; /* JSON object, compact, keys sorted */
+    const char *custom;     /* JSON object, compact, keys sorted */
     manifest_custom parsed; /* what of it concerns us */
     manifest_shard *shards; /* ascending db_id */
     uint32_t shard_count;
-    int32_t has_objects; /* 1: the table of digests is there */
+    int32_t has_objects;      /* 1: the table of digests is there */
     manifest_object *objects; /* ascending path */
     size_t object_count;
 } manifest;
 
 /* Reads and validates an image (all rules of formats.md 3.6). The image is not kept.
- * Statuses: OK; CORRUPT (with what is wrong and where); FORMAT_VERSION; NOMEM. Ownership: free *out. */
+ * Statuses: OK; CORRUPT (with what is wrong and where); FORMAT_VERSION; NOMEM. Ownership: free
+ * *out. */
 shardy_status shardy__manifest_parse(shardy_bytes image, manifest **out, shardy_error *err);
 
 /* The image of a manifest; the same model gives the same bytes. Ownership: release *image_out. */
@@ -76,10 +78,11 @@ const manifest_shard *shardy__manifest_shard(const manifest *m, uint32_t db_id);
 const manifest_object *shardy__manifest_object(const manifest *m, const char *path);
 uint64_t shardy__manifest_row_count(const manifest *m);
 
-/* Checks that every URL lies under the recorded prefix. CORRUPT naming the first that does not.
- * A reader opens shards by these relative paths only, so that nothing outside its root is touched. */
+/* Checks that every URL lies under the recorded prefix. CORRUPT naming the first that does not. A
+ * reader opens shards by these relative paths only, so that nothing outside its root is touched. */
 shardy_status shardy__manifest_check_urls(const manifest *m, shardy_error *err);
-/* Path of a shard relative to the root, into `path_out` (room for SHARDY_OBJECT_KEY_LEN_MAX + 1). */
+/* Path of a shard relative to the root, into `path_out` (room for SHARDY_OBJECT_KEY_LEN_MAX +
+ * 1). */
 shardy_status shardy__manifest_shard_path(
     const manifest *m, const manifest_shard *shard, char *path_out, shardy_error *err);
 

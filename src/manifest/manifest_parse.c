@@ -27,15 +27,16 @@ static shardy_status corrupt(shardy_error *err, const char *what, const char *wh
     return shardy__error(err, SHARDY_CORRUPT, "manifest", "%s %s", what, why);
 }
 
-static shardy_status table_open(table_reader *t, manifest *m, const btree_file *file,
-    const char *name, shardy_error *err)
+static shardy_status table_open(
+    table_reader *t, manifest *m, const btree_file *file, const char *name, shardy_error *err)
 {
     memset(t, 0, sizeof *t);
     btree_tree tree;
     shardy_status st = shardy__btree_table(file, name, &tree, &t->table, err);
     if (st != SHARDY_OK) {
         return st < 0 ? st
-                      : shardy__error(err, SHARDY_CORRUPT, "manifest", "there is no table \"%s\"", name);
+                      : shardy__error(
+                            err, SHARDY_CORRUPT, "manifest", "there is no table \"%s\"", name);
     }
     t->file = file;
     t->name = name;
@@ -77,8 +78,8 @@ static shardy_status column(
     memset(out, 0, sizeof *out);
     int32_t i = shardy__schema_column(t->table, name);
     if (i < 0) {
-        return shardy__error(err, SHARDY_CORRUPT, "manifest", "table \"%s\" has no column \"%s\"",
-            t->name, name);
+        return shardy__error(
+            err, SHARDY_CORRUPT, "manifest", "table \"%s\" has no column \"%s\"", t->name, name);
     }
     if (i == t->table->rowid_column) {
         out->type = RECORD_INT;
@@ -100,8 +101,8 @@ static shardy_status text_column(const table_reader *t, manifest *m, const char 
         return SHARDY_OK;
     }
     if (v.type != RECORD_TEXT || v.len > COLUMN_LEN_MAX || memchr(v.data, '\0', v.len)) {
-        return shardy__error(err, SHARDY_CORRUPT, "manifest", "column \"%s\" of \"%s\" is not a text",
-            name, t->name);
+        return shardy__error(err, SHARDY_CORRUPT, "manifest",
+            "column \"%s\" of \"%s\" is not a text", name, t->name);
     }
     *out = shardy__arena_strndup(&m->arena, v.data, v.len);
     return *out ? SHARDY_OK : shardy__error_nomem(err, "manifest");
@@ -115,7 +116,8 @@ static int value_as_u64(const record_value *v, uint64_t *out)
         return v->integer >= 0;
     }
     if (v->type == RECORD_REAL) {
-        if (!(v->real >= 0 && v->real < 9007199254740992.0) || v->real != (double)(uint64_t)v->real) {
+        if (!(v->real >= 0 && v->real < 9007199254740992.0) ||
+            v->real != (double)(uint64_t)v->real) {
             return 0;
         }
         *out = (uint64_t)v->real;
@@ -134,8 +136,8 @@ static int value_as_u64(const record_value *v, uint64_t *out)
     return 1;
 }
 
-static shardy_status u64_column(const table_reader *t, const char *name, uint64_t max,
-    uint64_t *out, shardy_error *err)
+static shardy_status u64_column(
+    const table_reader *t, const char *name, uint64_t max, uint64_t *out, shardy_error *err)
 {
     record_value v;
     *out = 0;
@@ -162,8 +164,9 @@ static int is_name(shardy_bytes name, const char *expected)
 static const char *copy_string(manifest *m, const shardy_json_value *value)
 {
     shardy_bytes text = shardy_json_string(value);
-    return memchr(text.data, '\0', text.len) ? NULL
-                                             : shardy__arena_strndup(&m->arena, text.data, text.len);
+    return memchr(text.data, '\0', text.len)
+               ? NULL
+               : shardy__arena_strndup(&m->arena, text.data, text.len);
 }
 
 /* routing_values: non-null, of one type (int or str; booleans count as integers), unique. */
@@ -265,8 +268,7 @@ static shardy_status parse_sharding(manifest *m, const char *text, shardy_error 
     return st;
 }
 
-static shardy_status parse_custom(
-    const table_reader *t, manifest *m, shardy_error *err)
+static shardy_status parse_custom(const table_reader *t, manifest *m, shardy_error *err)
 {
     const char *text = NULL;
     SHARDY_TRY(text_column(t, m, "custom", 1, &text, err));
@@ -290,8 +292,8 @@ static shardy_status parse_build_row(const table_reader *t, manifest *m, shardy_
     SHARDY_TRY(text_column(t, m, "run_id", 0, &m->run_id, err));
     SHARDY_TRY(text_column(t, m, "created_at", 0, &m->created_at, err));
     if (!shardy__time_parse(m->created_at, strlen(m->created_at), &m->created_us)) {
-        return shardy__error(err, SHARDY_CORRUPT, "manifest", "created_at is \"%.64s\", not a time",
-            m->created_at);
+        return shardy__error(
+            err, SHARDY_CORRUPT, "manifest", "created_at is \"%.64s\", not a time", m->created_at);
     }
     SHARDY_TRY(u64_column(t, "num_dbs", SHARDY_NUM_DBS_MAX, &n, err));
     if (n == 0) {
@@ -307,8 +309,7 @@ static shardy_status parse_build_row(const table_reader *t, manifest *m, shardy_
     shardy_error ignored;
     if (shardy_key_encoding_parse(text, &m->key_encoding, &ignored) < 0 ||
         m->key_encoding == SHARDY_KEY_ENCODING_AUTO) {
-        return shardy__error(
-            err, SHARDY_CORRUPT, "manifest", "key_encoding is \"%.64s\"", text);
+        return shardy__error(err, SHARDY_CORRUPT, "manifest", "key_encoding is \"%.64s\"", text);
     }
     SHARDY_TRY(text_column(t, m, "sharding", 0, &text, err));
     SHARDY_TRY(parse_sharding(m, text, err));
@@ -332,10 +333,10 @@ static shardy_status parse_build(manifest *m, const btree_file *file, shardy_err
     return st;
 }
 
-/* A bound of a shard: JSON null, an integer (true is 1, 1.0 is 1) or a text. Integers beyond 64 bits are legal in the format but
- * not keys that we could hold: they count as absent. */
-static shardy_status parse_bound_value(manifest *m, const shardy_json_value *value, const char *name,
-    int32_t *has_out, shardy_key *key_out, shardy_error *err)
+/* A bound of a shard: JSON null, an integer (true is 1, 1.0 is 1) or a text. Integers beyond 64
+ * bits are legal in the format but not keys that we could hold: they count as absent. */
+static shardy_status parse_bound_value(manifest *m, const shardy_json_value *value,
+    const char *name, int32_t *has_out, shardy_key *key_out, shardy_error *err)
 {
     int64_t i;
     uint64_t u;
@@ -491,7 +492,8 @@ static int compare_shards(const void *a, const void *b)
     return (left->db_id > right->db_id) - (left->db_id < right->db_id);
 }
 
-/* Rows come by rowid, which the reference declares as db_id; in a table that does not, they may be in any order. */
+/* Rows come by rowid, which the reference declares as db_id; in a table that does not, they may be
+ * in any order. */
 static shardy_status order_shards(manifest *m, shardy_error *err)
 {
     if (m->shard_count > 1) {
@@ -499,8 +501,8 @@ static shardy_status order_shards(manifest *m, shardy_error *err)
     }
     for (uint32_t i = 1; i < m->shard_count; i++) {
         if (m->shards[i].db_id == m->shards[i - 1].db_id) {
-            return shardy__error(err, SHARDY_CORRUPT, "manifest", "shard %u is there twice",
-                m->shards[i].db_id);
+            return shardy__error(
+                err, SHARDY_CORRUPT, "manifest", "shard %u is there twice", m->shards[i].db_id);
         }
     }
     return SHARDY_OK;
@@ -586,7 +588,8 @@ shardy_status shardy__manifest_parse(shardy_bytes image, manifest **out, shardy_
     manifest *m = NULL;
     SHARDY_TRY(shardy__page_source_memory(image.data, image.len, NULL, &source, err));
     shardy_status st = shardy__btree_open_take(source, &file, err);
-    if (st == SHARDY_UNSUPPORTED) { /* a journal mode or encoding that no reader accepts in a manifest */
+    /* a journal mode or encoding that no reader accepts in a manifest */
+    if (st == SHARDY_UNSUPPORTED) {
         st = shardy__error_as(err, SHARDY_CORRUPT);
     }
     if (st >= 0) {

@@ -23,7 +23,12 @@ static const char objects_sql[] =
     "CREATE TABLE shardy_objects (path TEXT PRIMARY KEY, size INTEGER NOT NULL, "
     "chunk_bytes INTEGER NOT NULL, sha256 BLOB NOT NULL) WITHOUT ROWID";
 
-enum { TABLE_BUILD, TABLE_SHARDS, TABLE_OBJECTS, TABLE_COUNT };
+enum {
+    TABLE_BUILD,
+    TABLE_SHARDS,
+    TABLE_OBJECTS,
+    TABLE_COUNT
+};
 
 static record_value text_or_null(const char *text)
 {
@@ -52,8 +57,8 @@ static shardy_status put_build(btree_writer *w, const manifest *m, shardy_error 
     return shardy__btree_put_row(w, TABLE_BUILD, 1, row, sizeof row / sizeof row[0], err);
 }
 
-/* JSON of a bound, appended to `out` behind a zero byte of its own; NULL when there is none. The position is returned because
- * the buffer may move. */
+/* JSON of a bound, appended to `out` behind a zero byte of its own; NULL when there is none. The
+ * position is returned because the buffer may move. */
 static void render_bound(bytebuf *out, int32_t has, const shardy_key *key)
 {
     if (has) {
@@ -122,8 +127,7 @@ static shardy_status put_rows(btree_writer *w, const manifest *m, shardy_error *
             shardy__record_int(SHARDY_CHUNK_LEN),
             shardy__record_blob(o->digest.bytes, SHARDY_SHA256_LEN),
         };
-        st = shardy__btree_put_record(
-            w, TABLE_OBJECTS, row, sizeof row / sizeof row[0], err);
+        st = shardy__btree_put_record(w, TABLE_OBJECTS, row, sizeof row / sizeof row[0], err);
     }
     return st;
 }

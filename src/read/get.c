@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-/* Below this many keys in one call the shards are asked one after the other: handing a task to another thread costs as much as some
- * hundred look-ups. */
+/* Below this many keys in one call the shards are asked one after the other: handing a task to
+ * another thread costs as much as some hundred look-ups. */
 #define PARALLEL_KEYS_MIN 4096u
 
 static shardy_status route(const shardy_snapshot *s, const shardy_key *key,
@@ -49,7 +49,7 @@ shardy_status shardy__snapshot_get(shardy_snapshot *s, const shardy_key *key,
     return st < 0 ? shardy__error_prefix(err, st, "shard %u", routed.db_id) : st;
 }
 
-/* --- many keys ----------------------------------------------------------------------------------------- */
+/* --- many keys -------------------------------------------------------------------------------- */
 
 /* The keys of one shard. */
 typedef struct key_group {
@@ -69,8 +69,8 @@ typedef struct multi_get {
     call_limits limits;
     size_t count;
     routed_key *routed;
-    uint32_t *order;      /* positions of keys, grouped by slot */
-    shardy_bytes *keys;   /* in that order */
+    uint32_t *order;    /* positions of keys, grouped by slot */
+    shardy_bytes *keys; /* in that order */
     shardy_buf *found;
     int32_t *statuses;
     key_group *groups;
@@ -221,7 +221,8 @@ static void run_groups(multi_get *call)
     shardy__pool_wait(&group, 0);
 }
 
-/* Moves what the groups found into the result; `owner` takes over everything that has to be released. */
+/* Moves what the groups found into the result; `owner` takes over everything that has to be
+ * released. */
 static void collect_group(
     multi_get *call, const key_group *group, values_owner *owner, shardy_value *values)
 {
@@ -288,8 +289,7 @@ static shardy_status multi_get_into(multi_get *call, arena *scratch, const shard
     out->count = count;
     SHARDY_TRY(route_all(call, keys, options, slot_counts, values, err));
     SHARDY_TRY(group_keys(call, scratch, slot_counts, err));
-    owner->holds =
-        shardy__arena_calloc(&owner->arena, call->group_count, sizeof *owner->holds);
+    owner->holds = shardy__arena_calloc(&owner->arena, call->group_count, sizeof *owner->holds);
     owner->owned = shardy__arena_calloc(&owner->arena, count, sizeof *owner->owned);
     if (!owner->holds || !owner->owned) {
         return shardy__error_nomem(err, "read");

@@ -1,27 +1,34 @@
 /* pin.h: using shared objects without a lock, and freeing them once nobody uses them any more.
  *
- * A pin domain protects objects that are reached through an atomic pointer: the snapshot of a reader, the open shards of
- * a snapshot. A call pins the domain, loads pointers, works, unpins. Whoever takes an object out of its pointer
- * retires it; it is freed after every call that was under way at that moment has unpinned.
+ * A pin domain protects objects that are reached through an atomic pointer: the snapshot of a
+ * reader, the open shards of a snapshot. A call pins the domain, loads pointers, works, unpins.
+ * Whoever takes an object out of its pointer retires it; it is freed after every call that was
+ * under way at that moment has unpinned.
  *
- * Why not load the pointer and then increment a counter in the object: between the two the object may be freed. Why
- * not one counter beside the pointer: every call of every thread would write the same cache line.
+ * Why not load the pointer and then increment a counter in the object: between the two the object
+ * may be freed. Why not one counter beside the pointer: every call of every thread would write the
+ * same cache line.
  *
- * How it works (the idea of sleepable read-copy-update, McKenney 2006): counters live in the domain, in cells of one
- * cache line each, chosen by thread, each with one counter per phase (0 or 1). A pin adds 1 to the counter of the current
- * phase in its cell; the unpin subtracts it there. All of these, the swap of the pointer and the reads of the
- * counters are sequentially consistent, so there is one order of them.
+ * How it works (the idea of sleepable read-copy-update, McKenney 2006): counters live in the
+ * domain, in cells of one cache line each, chosen by thread, each with one counter per phase (0 or
+ * 1). A pin adds 1 to the counter of the current phase in its cell; the unpin subtracts it there.
+ * All of these, the swap of the pointer and the reads of the counters are sequentially consistent,
+ * so there is one order of them.
  *
- *   claim: an object that was retired is not in use once each of the 2 * cells counters has been read as zero at some
- *   time after it was taken out of its pointer (the counters need not be zero at the same time).
- *   proof: let a call hold the object. It added 1 to some counter c before it loaded the pointer, and loaded it before
- *   the swap. So c was at least 1 from before the swap until the call unpins. A read of c as zero after the swap
- *   therefore comes after the unpin. Calls that pin after the swap cannot reach the object.
+ *   claim: an object that was retired is not in use once each of the 2 * cells counters has been
+ *   read as zero at some time after it was taken out of its pointer (the counters need not be zero
+ *   at the same time).
+ *   proof: let a call hold the object. It added 1 to some counter c before it loaded the pointer,
+ *   and loaded it before the swap. So c was at least 1 from before the swap until the call unpins.
+ *   A read of c as zero after the swap therefore comes after the unpin. Calls that pin after the
+ *   swap cannot reach the object.
  *
- * Under steady load the counters of the current phase may never be seen as zero. So after a retirement the phase is
- * flipped: new calls go to the other counters and the old ones drain; then it is flipped again for the rest.
+ * Under steady load the counters of the current phase may never be seen as zero. So after a
+ * retirement the phase is flipped: new calls go to the other counters and the old ones drain; then
+ * it is flipped again for the rest.
  *
- * Nobody waits: an unpin that finds something retired tries to get on with it, so that the last call out frees it. */
+ * Nobody waits: an unpin that finds something retired tries to get on with it, so that the last
+ * call out frees it. */
 #ifndef SHARDY_READ_PIN_H
 #define SHARDY_READ_PIN_H
 

@@ -26,12 +26,13 @@ void shardy_read_options_init(shardy_read_options *options, size_t struct_size)
     shardy__options_init(options, struct_size, &defaults, sizeof defaults);
 }
 
-/* --- opening ------------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static shardy_status check_options(const shardy_reader_options *o, shardy_error *err)
 {
     if (o->io != SHARDY_IO_MMAP && o->io != SHARDY_IO_PREAD) {
-        return shardy__error(err, SHARDY_INVALID, "read", "io is %d, expected mmap or pread", o->io);
+        return shardy__error(
+            err, SHARDY_INVALID, "read", "io is %d, expected mmap or pread", o->io);
     }
     if (o->open_shards_max == 0) {
         return shardy__error(
@@ -94,8 +95,8 @@ static shardy_status load_fallback(
 {
     shardy_manifest_list list;
     shardy_error ignored;
-    if (shardy__mstore_list(
-            &core->catalog.manifests, SHARDY_HISTORY_LIMIT_MAX, &list, &ignored) < 0) {
+    if (shardy__mstore_list(&core->catalog.manifests, SHARDY_HISTORY_LIMIT_MAX, &list, &ignored) <
+        0) {
         return first;
     }
     int64_t before_us = INT64_MIN;
@@ -129,10 +130,10 @@ static shardy_status load_fallback(
     return st;
 }
 
-/* Loads what the pointer names now into a new snapshot. `current` (may be NULL) is what is served: NOT_MODIFIED when the pointer still
- * names it. */
-static shardy_status load_current(read_core *core, const shardy_snapshot *current, int allow_fallback,
-    shardy_snapshot **snapshot_out, shardy_error *err)
+/* Loads what the pointer names now into a new snapshot. `current` (may be NULL) is what is served:
+ * NOT_MODIFIED when the pointer still names it. */
+static shardy_status load_current(read_core *core, const shardy_snapshot *current,
+    int allow_fallback, shardy_snapshot **snapshot_out, shardy_error *err)
 {
     pointer p;
     shardy_etag version;
@@ -140,16 +141,14 @@ static shardy_status load_current(read_core *core, const shardy_snapshot *curren
     memset(&loaded, 0, sizeof loaded);
     *snapshot_out = NULL;
     if (current) {
-        shardy_status st =
-            shardy__mstore_load_current(&core->catalog.manifests, &p, &version, err);
+        shardy_status st = shardy__mstore_load_current(&core->catalog.manifests, &p, &version, err);
         if (st == SHARDY_OK && strcmp(p.manifest_ref, current->manifest_ref) == 0 &&
             !current->fallback) {
             return SHARDY_NOT_MODIFIED;
         }
         SHARDY_TRY(st);
     }
-    shardy_status st =
-        shardy__catalog_load_current(&core->catalog, &p, &version, &loaded, err);
+    shardy_status st = shardy__catalog_load_current(&core->catalog, &p, &version, &loaded, err);
     if (st == SHARDY_NOT_FOUND) {
         return shardy__error(err, SHARDY_INVALID, "read",
             "there is no pointer \"%s\" in \"%.300s\": nothing was published there",
@@ -176,8 +175,8 @@ static shardy_status load_current(read_core *core, const shardy_snapshot *curren
 }
 
 /* The ref that a name stands for: a ref, "-N", or a run id (its newest manifest). */
-static shardy_status resolve_ref(
-    read_core *core, const char *name, char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
+static shardy_status resolve_ref(read_core *core, const char *name,
+    char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
 {
     if (strchr(name, '/')) {
         size_t prefix_len;
@@ -190,8 +189,7 @@ static shardy_status resolve_ref(
         offset = offset * 10 + (uint64_t)(*p - '0');
     }
     shardy_manifest_list list;
-    SHARDY_TRY(
-        shardy__mstore_list(&core->catalog.manifests, SHARDY_HISTORY_LIMIT_MAX, &list, err));
+    SHARDY_TRY(shardy__mstore_list(&core->catalog.manifests, SHARDY_HISTORY_LIMIT_MAX, &list, err));
     const char *found = NULL;
     for (size_t i = 0; i < list.count && !found; i++) {
         if (is_offset ? i == offset : strcmp(list.entries[i].run_id, name) == 0) {
@@ -220,8 +218,8 @@ static shardy_status load_named(
     size_t run_id_len;
     int64_t us;
     size_t dir = strlen(MANIFEST_DIR);
-    if (shardy__manifest_dir_parse(ref + dir, strlen(ref) - dir - strlen(MANIFEST_NAME), &run_id,
-            &run_id_len, &us)) {
+    if (shardy__manifest_dir_parse(
+            ref + dir, strlen(ref) - dir - strlen(MANIFEST_NAME), &run_id, &run_id_len, &us)) {
         snprintf(id, sizeof id, "%.*s", (int)run_id_len, run_id);
     }
     manifest_promise promise = {0};
@@ -229,8 +227,8 @@ static shardy_status load_named(
         SHARDY_TRY(shardy__catalog_promise(&core->catalog, id, ref, &promise, err));
     }
     loaded_manifest loaded;
-    shardy_status st = shardy__catalog_load(
-        &core->catalog, ref, &promise, shardy__bytes(NULL, 0), &loaded, err);
+    shardy_status st =
+        shardy__catalog_load(&core->catalog, ref, &promise, shardy__bytes(NULL, 0), &loaded, err);
     if (st == SHARDY_NOT_FOUND) {
         return shardy__error(err, promise.has_digest ? SHARDY_GONE : SHARDY_INVALID, "read",
             "there is no manifest \"%.300s\"", ref);
@@ -287,9 +285,10 @@ void shardy_reader_close(shardy_reader *reader)
     shardy__free(reader);
 }
 
-/* --- calls --------------------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------ */
 
-/* Every call on a reader works on the snapshot that is current when it begins, between pin and unpin. */
+/* Every call on a reader works on the snapshot that is current when it begins, between pin and
+ * unpin. */
 static shardy_status begin(
     const shardy_reader *reader, pin *pin_out, shardy_snapshot **snapshot_out, shardy_error *err)
 {
@@ -369,7 +368,8 @@ static shardy_status begin_held(const shardy_snapshot *snapshot, pin *pin_out, s
     return SHARDY_OK;
 }
 
-/* The caller's handle is const because any number of threads may use it; the slots inside are atomic. */
+/* The caller's handle is const because any number of threads may use it; the slots inside are
+ * atomic. */
 static shardy_snapshot *unconst(const shardy_snapshot *snapshot)
 {
     return (shardy_snapshot *)(uintptr_t)snapshot;
@@ -382,8 +382,7 @@ shardy_status shardy_snapshot_get(const shardy_snapshot *snapshot, const shardy_
     memset(value_out, 0, sizeof *value_out);
     pin p;
     SHARDY_TRY(begin_held(snapshot, &p, err));
-    shardy_status st =
-        shardy__snapshot_get(unconst(snapshot), key, options, value_out, err);
+    shardy_status st = shardy__snapshot_get(unconst(snapshot), key, options, value_out, err);
     shardy__unpin(p);
     return st;
 }
@@ -396,8 +395,8 @@ shardy_status shardy_snapshot_multi_get(const shardy_snapshot *snapshot, const s
     memset(values_out, 0, sizeof *values_out);
     pin p;
     SHARDY_TRY(begin_held(snapshot, &p, err));
-    shardy_status st = shardy__snapshot_multi_get(
-        unconst(snapshot), keys, key_count, options, values_out, err);
+    shardy_status st =
+        shardy__snapshot_multi_get(unconst(snapshot), keys, key_count, options, values_out, err);
     shardy__unpin(p);
     return st;
 }
@@ -409,8 +408,7 @@ shardy_status shardy_snapshot_search(const shardy_snapshot *snapshot, const shar
     memset(hits_out, 0, sizeof *hits_out);
     pin p;
     SHARDY_TRY(begin_held(snapshot, &p, err));
-    shardy_status st =
-        shardy__snapshot_search(unconst(snapshot), query, options, hits_out, err);
+    shardy_status st = shardy__snapshot_search(unconst(snapshot), query, options, hits_out, err);
     shardy__unpin(p);
     return st;
 }
@@ -424,15 +422,15 @@ shardy_status shardy_reader_route_key(const shardy_reader *reader, const shardy_
     shardy_snapshot *s;
     SHARDY_TRY(begin(reader, &p, &s, err));
     routed_key routed;
-    shardy_status st = shardy__router_route(&s->router, key,
-        options ? options->routing_context : NULL, options ? options->routing_context_count : 0,
-        &routed, err);
+    shardy_status st =
+        shardy__router_route(&s->router, key, options ? options->routing_context : NULL,
+            options ? options->routing_context_count : 0, &routed, err);
     *db_id_out = st < 0 ? 0 : routed.db_id;
     shardy__unpin(p);
     return st;
 }
 
-/* --- refresh and health ------------------------------------------------------------------------------------ */
+/* --- refresh and health ----------------------------------------------------------------------- */
 
 static void note_refresh(shardy_reader *reader, shardy_status st, const shardy_error *error)
 {
@@ -488,8 +486,8 @@ shardy_status shardy_reader_refresh(
     return st;
 }
 
-static void judge(const shardy_reader *reader, const shardy_snapshot *s, double threshold,
-    shardy_health *out)
+static void judge(
+    const shardy_reader *reader, const shardy_snapshot *s, double threshold, shardy_health *out)
 {
     (void)reader;
     if (s->manifest->shard_count > 0 && !s->engine) {
@@ -522,8 +520,8 @@ shardy_status shardy_reader_health(const shardy_reader *reader, double staleness
     shardy_reader *r = (shardy_reader *)(uintptr_t)reader;
     shardy__mutex_lock(&r->state_lock);
     health_out->refresh_status = r->refresh_status;
-    snprintf(health_out->refresh_message, sizeof health_out->refresh_message, "%s",
-        r->refresh_message);
+    snprintf(
+        health_out->refresh_message, sizeof health_out->refresh_message, "%s", r->refresh_message);
     shardy__mutex_unlock(&r->state_lock);
     health_out->status = SHARDY_HEALTHY;
     health_out->verified = s->verified;

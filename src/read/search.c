@@ -1,4 +1,5 @@
-/* search.c: nearest vectors: every shard finds its own, one merge puts them in order, payloads are fetched for the winners. */
+/* search.c: nearest vectors: every shard finds its own, one merge puts them in order, payloads are
+ * fetched for the winners. */
 #include "snapshot.h"
 
 #include "../base/alloc.h"
@@ -10,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Multiplications below which shards are searched one after the other: about a millisecond of one core. */
+/* Multiplications below which shards are searched one after the other: about a millisecond of one
+ * core. */
 #define PARALLEL_WORK_MIN (8u << 20)
 
 void shardy_query_init(shardy_query *query, size_t struct_size)
@@ -67,7 +69,7 @@ void shardy_hits_dispose(shardy_hits *hits)
     memset(hits, 0, sizeof *hits);
 }
 
-/* --- arguments ----------------------------------------------------------------------------------------- */
+/* --- arguments -------------------------------------------------------------------------------- */
 
 static shardy_status check_vector(
     const shardy_snapshot *s, const float *v, size_t number, shardy_error *err)
@@ -97,16 +99,17 @@ static shardy_status check_query(
         return shardy__error(err, SHARDY_UNSUPPORTED, "search", "the snapshot has no vectors");
     }
     if (q->count > SHARDY_QUERIES_MAX || (q->count > 0 && !q->vectors)) {
-        return shardy__error(err, SHARDY_INVALID, "search", "%zu queries in one call, the limit is %u",
-            q->count, SHARDY_QUERIES_MAX);
+        return shardy__error(err, SHARDY_INVALID, "search",
+            "%zu queries in one call, the limit is %u", q->count, SHARDY_QUERIES_MAX);
     }
     if (q->top_k > SHARDY_TOP_K_MAX) {
-        return shardy__error(err, SHARDY_INVALID, "search", "top_k is %u, the limit is %u", q->top_k,
-            SHARDY_TOP_K_MAX);
+        return shardy__error(err, SHARDY_INVALID, "search", "top_k is %u, the limit is %u",
+            q->top_k, SHARDY_TOP_K_MAX);
     }
     if (q->dim != dim || *stride_out < dim) {
         return shardy__error(err, SHARDY_INVALID, "search",
-            "the query has dimension %u (stride %zu), the vectors have %u", q->dim, *stride_out, dim);
+            "the query has dimension %u (stride %zu), the vectors have %u", q->dim, *stride_out,
+            dim);
     }
     for (size_t i = 0; i < q->count; i++) {
         SHARDY_TRY(check_vector(s, q->vectors + i * *stride_out, i, err));
@@ -115,8 +118,8 @@ static shardy_status check_query(
 }
 
 /* The shards to search, each once, in ascending order. */
-static shardy_status choose_shards(search_call *call, arena *a,
-    const shardy_read_options *options, shardy_error *err)
+static shardy_status choose_shards(
+    search_call *call, arena *a, const shardy_read_options *options, shardy_error *err)
 {
     const shardy_snapshot *s = call->snapshot;
     const shardy_query *q = call->query;
@@ -150,7 +153,7 @@ static shardy_status choose_shards(search_call *call, arena *a,
     return SHARDY_OK;
 }
 
-/* --- searching ----------------------------------------------------------------------------------------- */
+/* --- searching -------------------------------------------------------------------------------- */
 
 static void run_shard(pool_task *task)
 {
@@ -197,7 +200,7 @@ static void run_shards(search_call *call)
     shardy__pool_wait(&group, 0);
 }
 
-/* --- merging ------------------------------------------------------------------------------------------- */
+/* --- merging ---------------------------------------------------------------------------------- */
 
 /* A hit with where it came from. */
 typedef struct merge_entry {
@@ -246,8 +249,8 @@ static size_t gather(const search_call *call, size_t query, merge_entry *entries
     return count < call->query->top_k ? count : call->query->top_k;
 }
 
-static shardy_status copy_hit(const merge_entry *entry, hits_owner *owner, shardy_hit *out,
-    shardy_error *err)
+static shardy_status copy_hit(
+    const merge_entry *entry, hits_owner *owner, shardy_hit *out, shardy_error *err)
 {
     out->id = entry->hit->id;
     out->score = entry->hit->score;
@@ -278,9 +281,8 @@ static size_t most_hits(const search_call *call)
         size_t hits = 0;
         for (uint32_t i = 0; i < call->shard_count; i++) {
             const shard_search *shard = &call->shards[i];
-            hits += shard->status < 0
-                        ? 0
-                        : shard->request.offsets[q + 1] - shard->request.offsets[q];
+            hits +=
+                shard->status < 0 ? 0 : shard->request.offsets[q + 1] - shard->request.offsets[q];
         }
         most = hits > most ? hits : most;
     }

@@ -15,10 +15,10 @@ void shardy__read_core_drop(read_core *core)
     }
 }
 
-/* --- finding the engine (formats.md 1.4) ------------------------------------------------------------------- */
+/* --- finding the engine (formats.md 1.4) ------------------------------------------------------ */
 
-static shardy_status object_exists(
-    const read_core *core, const char *path, const char *name, int32_t *exists_out, shardy_error *err)
+static shardy_status object_exists(const read_core *core, const char *path, const char *name,
+    int32_t *exists_out, shardy_error *err)
 {
     char key[SHARDY_OBJECT_KEY_LEN_MAX + 64];
     shardy_object_meta meta;
@@ -31,7 +31,8 @@ static shardy_status object_exists(
     return st < 0 ? st : SHARDY_OK;
 }
 
-/* Snapshots of the reference do not name their engine: what the objects of the first shard are tells. */
+/* Snapshots of the reference do not name their engine: what the objects of the first shard are
+ * tells. */
 static shardy_status probe_engine(
     const read_core *core, const manifest *m, const char **name_out, shardy_error *err)
 {
@@ -51,7 +52,8 @@ static shardy_status probe_engine(
     if (!exists) {
         *name_out = standalone_vectors ? "lancedb" : "slatedb";
         if (!standalone_vectors) {
-            /* A SlateDB database has manifests of its own; without them the shard is simply gone. */
+            /* A SlateDB database has manifests of its own; without them the shard is simply
+             * gone. */
             shardy_store_page page = {0};
             char prefix[SHARDY_OBJECT_KEY_LEN_MAX + 16];
             snprintf(prefix, sizeof prefix, "%s/manifest/", path);
@@ -97,8 +99,8 @@ static shardy_status set_engine(shardy_snapshot *s, shardy_error *err)
     SHARDY_TRY(engine_of(s->core, s->manifest, &name, err));
     snprintf(s->engine_name, sizeof s->engine_name, "%s", name);
     shardy_status st = shardy__engine_find(name, &s->engine, err);
-    /* Without its engine a snapshot still tells about itself; reads say what is missing. An engine that nobody knows is an error of the
-     * manifest, or of the caller who named it. */
+    /* Without its engine a snapshot still tells about itself; reads say what is missing. An engine
+     * that nobody knows is an error of the manifest, or of the caller who named it. */
     if (st == SHARDY_UNSUPPORTED && !s->core->engine[0]) {
         return SHARDY_OK;
     }
@@ -108,7 +110,7 @@ static shardy_status set_engine(shardy_snapshot *s, shardy_error *err)
     return st;
 }
 
-/* --- life ---------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static void free_open_shard(pin_retired *retired)
 {
@@ -143,8 +145,7 @@ void shardy__snapshot_hold(shardy_snapshot *snapshot)
 
 void shardy__snapshot_drop(shardy_snapshot *snapshot)
 {
-    if (snapshot &&
-        atomic_fetch_sub_explicit(&snapshot->refs, 1, memory_order_acq_rel) == 1) {
+    if (snapshot && atomic_fetch_sub_explicit(&snapshot->refs, 1, memory_order_acq_rel) == 1) {
         shardy__count(snapshot->core->context, SHARDY_METRIC_SNAPSHOTS_RETIRED, 1);
         free_snapshot(snapshot);
     }
@@ -208,10 +209,11 @@ shardy_status shardy__snapshot_new_take(read_core *core, loaded_manifest *loaded
     return SHARDY_OK;
 }
 
-/* --- slots --------------------------------------------------------------------------------------------- */
+/* --- slots ------------------------------------------------------------------------------------ */
 
-/* Takes open shards out of their slots until the bound is kept again, least recently used first (clock). Those that were asked since
- * the hand passed last get a second chance. Called with the lock. */
+/* Takes open shards out of their slots until the bound is kept again, least recently used first
+ * (clock). Those that were asked since the hand passed last get a second chance. Called with the
+ * lock. */
 static pin_retired *choose_victims(shardy_snapshot *s, uint32_t keep)
 {
     pin_retired *victims = NULL;
@@ -247,7 +249,8 @@ static void evict(shardy_snapshot *s, uint32_t keep)
     }
 }
 
-static shardy_status open_engine(shardy_snapshot *s, uint32_t slot, open_shard *shard, shardy_error *err)
+static shardy_status open_engine(
+    shardy_snapshot *s, uint32_t slot, open_shard *shard, shardy_error *err)
 {
     char path[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     const manifest_shard *row = &s->manifest->shards[slot];
@@ -292,8 +295,8 @@ static shardy_status wait_for_opening(
     shardy_snapshot *s, const shard_slot *slot, const call_limits *limits, shardy_error *err)
 {
     while (slot->opening) {
-        shardy_status st = shardy__check_time(
-            s->core->context, limits->deadline_ns, limits->cancel, "read", err);
+        shardy_status st =
+            shardy__check_time(s->core->context, limits->deadline_ns, limits->cancel, "read", err);
         if (st < 0) {
             return st;
         }
@@ -356,7 +359,8 @@ shardy_status shardy__snapshot_shard(shardy_snapshot *s, uint32_t slot, const ca
 call_limits shardy__call_limits(const read_core *core, const shardy_read_options *options)
 {
     call_limits limits = {0, NULL};
-    uint32_t timeout = options && options->timeout_ms ? options->timeout_ms : core->options.timeout_ms;
+    uint32_t timeout =
+        options && options->timeout_ms ? options->timeout_ms : core->options.timeout_ms;
     limits.deadline_ns = shardy__deadline_ns(core->context, timeout);
     limits.cancel = options ? options->cancel : NULL;
     return limits;

@@ -17,7 +17,7 @@ typedef struct read_core {
     uint64_t process;        /* generation in which it was opened */
     catalog catalog;
     shardy_reader_options options; /* strings are not kept */
-    char engine[32];         /* override; "" for none */
+    char engine[32];               /* override; "" for none */
     pin_domain pins;
 } read_core;
 
@@ -45,25 +45,26 @@ struct shardy_snapshot {
     manifest *manifest;
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     char manifest_ref[SHARDY_URL_LEN_MAX + 1]; /* as the pointer names it */
-    uint64_t generation;  /* of the pointer; 0: unknown */
-    int32_t verified;     /* objects have digests, and the manifest had the one that was promised */
-    int32_t fallback;     /* an older manifest than the pointer's */
+    uint64_t generation;                       /* of the pointer; 0: unknown */
+    int32_t verified; /* objects have digests, and the manifest had the one that was promised */
+    int32_t fallback; /* an older manifest than the pointer's */
     router router;
     char engine_name[32];
     const shardy_engine_ops *engine; /* NULL: not in this build */
     int32_t has_vectors;
     shardy_object_digest *digests; /* as the engines take them */
-    uint32_t *slot_of;    /* by db_id; UINT32_MAX: the shard is empty */
-    shard_slot *slots;    /* one per row of the manifest */
+    uint32_t *slot_of;             /* by db_id; UINT32_MAX: the shard is empty */
+    shard_slot *slots;             /* one per row of the manifest */
     uint32_t slot_count;
-    mutex lock;           /* rank: before the pin domain's; guards opening, open_count, hand */
+    mutex lock; /* rank: before the pin domain's; guards opening, open_count, hand */
     condition opened;
     uint32_t open_count;
     uint32_t hand;
 };
 
-/* Takes over a loaded manifest (always). Statuses: OK; UNSUPPORTED or INVALID (engine override); CORRUPT; those of the store (finding the
- * engine may look for objects); NOMEM. One reference is the caller's. */
+/* Takes over a loaded manifest (always). Statuses: OK; UNSUPPORTED or INVALID (engine override);
+ * CORRUPT; those of the store (finding the engine may look for objects); NOMEM. One reference is
+ * the caller's. */
 shardy_status shardy__snapshot_new_take(read_core *core, loaded_manifest *loaded,
     const char *manifest_ref, shardy_snapshot **snapshot_out, shardy_error *err);
 void shardy__snapshot_hold(shardy_snapshot *snapshot);
@@ -75,8 +76,8 @@ typedef struct call_limits {
     const shardy_cancel *cancel;
 } call_limits;
 
-/* The open shard of a slot; opened by one thread while others wait. The domain must be pinned: the shard stays open until
- * unpin. *opened_out (may be NULL) becomes 1 when this call opened it. */
+/* The open shard of a slot; opened by one thread while others wait. The domain must be pinned: the
+ * shard stays open until unpin. *opened_out (may be NULL) becomes 1 when this call opened it. */
 shardy_status shardy__snapshot_shard(shardy_snapshot *snapshot, uint32_t slot,
     const call_limits *limits, open_shard **shard_out, int32_t *opened_out, shardy_error *err);
 

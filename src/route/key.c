@@ -137,8 +137,9 @@ static shardy_status wrong_key(
     const shardy_key *key, int32_t encoding, const char *expected, shardy_error *err)
 {
     char text[SHARDY_KEY_TEXT_SIZE];
-    return shardy__error(err, SHARDY_INVALID, "key", "key %s does not fit the encoding %s: expected %s",
-        shardy__key_text(key, text), shardy_key_encoding_name(encoding), expected);
+    return shardy__error(err, SHARDY_INVALID, "key",
+        "key %s does not fit the encoding %s: expected %s", shardy__key_text(key, text),
+        shardy_key_encoding_name(encoding), expected);
 }
 
 int32_t shardy__key_encoding_for(const shardy_key *key)
@@ -242,8 +243,8 @@ shardy_status shardy__key_for_routing(
     const shardy_key *key, int32_t encoding, shardy_key *out, shardy_error *err)
 {
     *out = *key;
-    if (key->type == SHARDY_KEY_BYTES && (encoding == SHARDY_KEY_ENCODING_U64BE ||
-                                             encoding == SHARDY_KEY_ENCODING_U32BE)) {
+    if (key->type == SHARDY_KEY_BYTES &&
+        (encoding == SHARDY_KEY_ENCODING_U64BE || encoding == SHARDY_KEY_ENCODING_U32BE)) {
         return shardy__key_decode(key->bytes, encoding, out, err) < 0
                    ? wrong_key(key, encoding, "an integer, or its stored bytes", err)
                    : SHARDY_OK;

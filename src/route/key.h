@@ -1,5 +1,5 @@
-/* key.h: keys as bytes: the form that is stored in shards, and the form that is hashed for routing. The two
- * are independent of each other (formats.md, section 4). */
+/* key.h: keys as bytes: the form that is stored in shards, and the form that is hashed for routing.
+ * The two are independent of each other (formats.md, section 4). */
 #ifndef SHARDY_ROUTE_KEY_H
 #define SHARDY_ROUTE_KEY_H
 
@@ -7,24 +7,25 @@
 
 #include <shardyfusion/key.h>
 
-/* A key in its stored form. `bytes` points into the key itself or at `small`: do not copy the struct. */
+/* A key in its stored form. `bytes` points into the key itself or at `small`: do not copy the
+ * struct. */
 typedef struct encoded_key {
     uint8_t small[8];
     shardy_bytes bytes;
 } encoded_key;
 
-/* Stored form of a key. A bytes key of exactly 8 (4) bytes under u64be (u32be) is an integer that is already
- * encoded. Statuses: OK; INVALID (type, range, length, text that is not UTF-8). */
+/* Stored form of a key. A bytes key of exactly 8 (4) bytes under u64be (u32be) is an integer that
+ * is already encoded. Statuses: OK; INVALID (type, range, length, text that is not UTF-8). */
 shardy_status shardy__key_encode(
     const shardy_key *key, int32_t encoding, encoded_key *out, shardy_error *err);
 
-/* The key behind its stored form: int for u64be and u32be (uint above 2^63-1), text for utf8, bytes for raw.
- * CORRUPT when the length is not that of the encoding. */
+/* The key behind its stored form: int for u64be and u32be (uint above 2^63-1), text for utf8, bytes
+ * for raw. CORRUPT when the length is not that of the encoding. */
 shardy_status shardy__key_decode(
     shardy_bytes stored, int32_t encoding, shardy_key *out, shardy_error *err);
 
-/* The key whose canonical bytes are hashed: under an integer encoding a bytes key becomes the integer it encodes, so
- * that it is found where the integer was written. */
+/* The key whose canonical bytes are hashed: under an integer encoding a bytes key becomes the
+ * integer it encodes, so that it is found where the integer was written. */
 shardy_status shardy__key_for_routing(
     const shardy_key *key, int32_t encoding, shardy_key *out, shardy_error *err);
 

@@ -57,8 +57,8 @@ shardy_status shardy_hash_route(
     return SHARDY_OK;
 }
 
-shardy_status shardy__router_route(const router *r, const shardy_key *key, const shardy_column *context,
-    size_t context_count, routed_key *out, shardy_error *err)
+shardy_status shardy__router_route(const router *r, const shardy_key *key,
+    const shardy_column *context, size_t context_count, routed_key *out, shardy_error *err)
 {
     out->db_id = 0;
     if (r->strategy != SHARDY_SHARDING_HASH) {
@@ -68,7 +68,8 @@ shardy_status shardy__router_route(const router *r, const shardy_key *key, const
     }
     if (context && context_count > 0) {
         return shardy__error(err, SHARDY_ROUTE, "route",
-            "a routing context (\"%.64s\") was given, but this snapshot routes by the hash of the key",
+            "a routing context (\"%.64s\") was given, but this snapshot routes by the hash of the "
+            "key",
             context[0].name);
     }
     shardy_key routing;

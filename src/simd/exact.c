@@ -4,9 +4,9 @@
 
 #include <math.h>
 
-/* Products of floats are exact in double. Four sums side by side, added in one order at the end: the order is part of the result, so it
- * never depends on the processor. No contraction to fused operations: x86-64 without options has none, and this file is compiled
- * with -ffp-contract=off. */
+/* Products of floats are exact in double. Four sums side by side, added in one order at the end:
+ * the order is part of the result, so it never depends on the processor. No contraction to fused
+ * operations: x86-64 without options has none, and this file is compiled with -ffp-contract=off. */
 typedef struct sums4 {
     double s[4];
 } sums4;

@@ -1,5 +1,5 @@
-/* exact.h: scores of vectors in double precision, in one fixed order of operations, so that every processor gives the same bits.
- * Lower is better (shardyfusion/vector.h). */
+/* exact.h: scores of vectors in double precision, in one fixed order of operations, so that every
+ * processor gives the same bits. Lower is better (shardyfusion/vector.h). */
 #ifndef SHARDY_SIMD_EXACT_H
 #define SHARDY_SIMD_EXACT_H
 
@@ -15,7 +15,8 @@ typedef struct exact_query {
 
 void shardy__exact_prepare(exact_query *q, const float *vector, uint32_t dim, int32_t metric);
 
-/* The score of a row of dim floats; NaN when it cannot be compared: components that are not finite, a zero row under cosine. */
+/* The score of a row of dim floats; NaN when it cannot be compared: components that are not finite,
+ * a zero row under cosine. */
 double shardy__exact_score(const exact_query *q, const float *row);
 
 #endif

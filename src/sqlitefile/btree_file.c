@@ -9,11 +9,11 @@
 
 static shardy_status corrupt(shardy_error *err, const char *what, uint32_t value)
 {
-    return shardy__error(err, SHARDY_CORRUPT, "sqlite", "not a usable SQLite file: %s (%u)", what,
-        value);
+    return shardy__error(
+        err, SHARDY_CORRUPT, "sqlite", "not a usable SQLite file: %s (%u)", what, value);
 }
 
-/* --- the header ---------------------------------------------------------------------------------------- */
+/* --- the header ------------------------------------------------------------------------------- */
 
 static shardy_status read_page_size(btree_file *file, const uint8_t *h, shardy_error *err)
 {
@@ -34,7 +34,8 @@ static shardy_status read_page_size(btree_file *file, const uint8_t *h, shardy_e
     return SHARDY_OK;
 }
 
-/* The count in the header holds when the last writer knew of it; the file must have just these pages. */
+/* The count in the header holds when the last writer knew of it; the file must have just these
+ * pages. */
 static shardy_status read_page_count(btree_file *file, const uint8_t *h, shardy_error *err)
 {
     uint64_t size = file->source->size;
@@ -90,11 +91,19 @@ static shardy_status read_file_header(btree_file *file, shardy_error *err)
     return shardy__page_source_set_pages(file->source, file->page_size, file->page_count, err);
 }
 
-/* --- the schema ---------------------------------------------------------------------------------------- */
+/* --- the schema ------------------------------------------------------------------------------- */
 
-enum { SCHEMA_TYPE, SCHEMA_NAME, SCHEMA_TBL_NAME, SCHEMA_ROOT, SCHEMA_SQL, SCHEMA_FIELDS };
+enum {
+    SCHEMA_TYPE,
+    SCHEMA_NAME,
+    SCHEMA_TBL_NAME,
+    SCHEMA_ROOT,
+    SCHEMA_SQL,
+    SCHEMA_FIELDS
+};
 
-/* Objects while they are read. Texts are kept by offset until their buffer stops growing; 0 is the text of nobody. */
+/* Objects while they are read. Texts are kept by offset until their buffer stops growing; 0 is the
+ * text of nobody. */
 typedef struct schema_load {
     btree_file *file;
     bytebuf text;
@@ -130,7 +139,8 @@ static shardy_status keep_text(
     schema_load *load, const record_value *v, size_t *offset_out, shardy_error *err)
 {
     if (v->type != RECORD_TEXT || memchr(v->data, '\0', v->len)) {
-        return shardy__error(err, SHARDY_CORRUPT, "sqlite", "sqlite_schema has a name that is not text");
+        return shardy__error(
+            err, SHARDY_CORRUPT, "sqlite", "sqlite_schema has a name that is not text");
     }
     *offset_out = load->text.len;
     shardy__bytebuf_append(&load->text, v->data, v->len);
@@ -170,8 +180,7 @@ static shardy_status grow_objects(schema_load *load, shardy_error *err)
 static shardy_status read_object(schema_load *load, btree_walk *walk, shardy_error *err)
 {
     record_value values[SCHEMA_FIELDS];
-    SHARDY_TRY(
-        shardy__btree_walk_record(walk, SCHEMA_TEXT_LEN_MAX, values, SCHEMA_FIELDS, err));
+    SHARDY_TRY(shardy__btree_walk_record(walk, SCHEMA_TEXT_LEN_MAX, values, SCHEMA_FIELDS, err));
     SHARDY_TRY(grow_objects(load, err));
     schema_object *object = &load->objects[load->count];
     size_t *offsets = &load->offsets[3 * (size_t)load->count];
@@ -256,7 +265,7 @@ static shardy_status read_schema(btree_file *file, shardy_error *err)
     return st;
 }
 
-/* --- opening and looking up ---------------------------------------------------------------------------- */
+/* --- opening and looking up ------------------------------------------------------------------- */
 
 shardy_status shardy__btree_open_take(page_source *source, btree_file **file_out, shardy_error *err)
 {

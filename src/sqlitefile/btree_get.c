@@ -30,7 +30,8 @@ static void end_copy(value_copy *copy)
     }
 }
 
-/* The common case by hand: all header bytes before the field's take one byte each, the field's own one or two. */
+/* The common case by hand: all header bytes before the field's take one byte each, the field's own
+ * one or two. */
 static WALK_INLINE int find_short(const btree_cell *cell, uint32_t field, record_column *column_out)
 {
     const uint8_t *p = cell->local;
@@ -63,7 +64,8 @@ static WALK_INLINE int find_short(const btree_cell *cell, uint32_t field, record
     return 1;
 }
 
-/* The walk stands on the entry. OK when *value_out is filled (release NULL: borrowed), WALK_MORE when it has to be copied. */
+/* The walk stands on the entry. OK when *value_out is filled (release NULL: borrowed), WALK_MORE
+ * when it has to be copied. */
 static WALK_INLINE shardy_status take_value(btree_walk *w, value_copy *copy,
     const lookup_spec *spec, shardy_buf *value_out, shardy_error *err)
 {
@@ -162,25 +164,26 @@ shardy_status shardy__btree_get(const btree_tree *tree, const btree_key *key, ui
     return st;
 }
 
-/* --- many keys ----------------------------------------------------------------------------------------- */
+/* --- many keys -------------------------------------------------------------------------------- */
 
-/* A batch: the walks in flight take turns, one step each, until all keys are done. A step ends at a memory access whose line
- * was just asked for, so by the time it is that walk's turn again the line is there. Walks that wait for pages which are not
- * at hand stand aside until all do; then their pages are fetched together. */
+/* A batch: the walks in flight take turns, one step each, until all keys are done. A step ends at a
+ * memory access whose line was just asked for, so by the time it is that walk's turn again the line
+ * is there. Walks that wait for pages which are not at hand stand aside until all do; then their
+ * pages are fetched together. */
 typedef struct batch {
     const btree_tree *tree;
     lookup_spec spec;
     int32_t key_type;
-    const shardy_bytes *keys;  /* or */
+    const shardy_bytes *keys; /* or */
     const int64_t *rowids;
     size_t count;
-    size_t next;               /* key to start next */
+    size_t next; /* key to start next */
     btree_result *results;
-    size_t active;             /* walks in flight; the arrays below have one element for each */
+    size_t active; /* walks in flight; the arrays below have one element for each */
     btree_walk *walks;
     value_copy *copies;
     shardy_status *statuses;
-    size_t *at;                /* index of the key */
+    size_t *at; /* index of the key */
     page_want **wants;
 } batch;
 
@@ -199,7 +202,8 @@ static WALK_INLINE void start_next(batch *b, size_t i)
     shardy__btree_walk_find(&b->walks[i], &key);
 }
 
-/* The key of walk i is done with: another one takes its place, or the last walk does. 1 when place i is in use. */
+/* The key of walk i is done with: another one takes its place, or the last walk does. 1 when place
+ * i is in use. */
 static int finish_key(batch *b, size_t i, shardy_status st)
 {
     b->results[b->at[i]].status = st;

@@ -14,7 +14,7 @@
 
 #define PAGE_LEAF_HEADER     8u
 #define PAGE_INTERIOR_HEADER 12u
-#define FILE_HEADER          100u /* before the page header of page 1 */
+#define FILE_HEADER          100u              /* before the page header of page 1 */
 #define FILE_MAGIC           "SQLite format 3" /* with its terminating zero */
 #define PAGE_SIZE_MIN        512u
 #define PAGE_SIZE_MAX        65536u

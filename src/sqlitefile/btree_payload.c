@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* --- pieces -------------------------------------------------------------------------------------------- */
+/* --- pieces ----------------------------------------------------------------------------------- */
 
 shardy_status shardy__btree_payload_start(btree_payload *payload, const btree_file *file,
     const btree_cell *cell, uint64_t offset, uint64_t len, shardy_error *err)
@@ -149,7 +149,7 @@ shardy_status shardy__btree_read(const btree_file *file, const btree_cell *cell,
     return st == SHARDY_DONE ? SHARDY_OK : st;
 }
 
-/* --- the entry of a walk ------------------------------------------------------------------------------- */
+/* --- the entry of a walk ---------------------------------------------------------------------- */
 
 shardy_status shardy__btree_walk_payload(
     btree_walk *walk, size_t len_max, shardy_bytes *payload_out, shardy_error *err)

@@ -1,4 +1,5 @@
-/* btree_step.h: what btree_walk.c offers to btree_get.c: steps so small that a batch can take turns between them. */
+/* btree_step.h: what btree_walk.c offers to btree_get.c: steps so small that a batch can take turns
+ * between them. */
 #ifndef SHARDY_SQLITEFILE_BTREE_STEP_H
 #define SHARDY_SQLITEFILE_BTREE_STEP_H
 
@@ -10,8 +11,8 @@
 /* Guesses by interpolation on one page before bisection. */
 #define WALK_GUESSES 4u
 
-/* Bytes on either side of where a cell is expected that are asked for before the page has come: as many lines as misses are free
- * for a look-up by itself, few when others have misses open too. */
+/* Bytes on either side of where a cell is expected that are asked for before the page has come: as
+ * many lines as misses are free for a look-up by itself, few when others have misses open too. */
 #define WALK_REACH       320u
 #define WALK_REACH_BATCH 64u
 
@@ -31,12 +32,16 @@ typedef enum walk_stage {
     WALK_OVER
 } walk_stage;
 
-typedef enum walk_goal { WALK_FIND = 0, WALK_SEEK, WALK_FIRST } walk_goal;
+typedef enum walk_goal {
+    WALK_FIND = 0,
+    WALK_SEEK,
+    WALK_FIRST
+} walk_goal;
 
-/* One step of each walk whose status is WALK_MORE, ending at the next memory access that is worth waiting for elsewhere.
- * The statuses become those of shardy__btree_walk_step(), or stay WALK_MORE. */
-void shardy__walk_turn(
-    btree_walk *walks, shardy_status *statuses, size_t count, shardy_error *err);
+/* One step of each walk whose status is WALK_MORE, ending at the next memory access that is worth
+ * waiting for elsewhere. The statuses become those of shardy__btree_walk_step(), or stay
+ * WALK_MORE. */
+void shardy__walk_turn(btree_walk *walks, shardy_status *statuses, size_t count, shardy_error *err);
 
 /* Sets the windows of a tree from its root, when that is at hand. */
 void shardy__walk_learn(btree_tree *tree);

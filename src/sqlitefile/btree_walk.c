@@ -9,28 +9,30 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Design of the hot path, for a tree of 16-byte keys and 100-byte values at page size 4096 (34 rows to a page, so 1 M rows
- * are 4 levels and 10 M rows 5).
+/* Design of the hot path, for a tree of 16-byte keys and 100-byte values at page size 4096 (34 rows
+ * to a page, so 1 M rows are 4 levels and 10 M rows 5).
  *
- * What a look-up touches on each page: the line with the page header and the first 26 cell pointers, sometimes
- * the line after it, then one line for each cell that is probed (a second one when the key straddles). The page of
- * the level above has told the keys on both sides, so the first probe is a guess by interpolation on 8 key bytes, and most
- * pages take two probes instead of five; bisection takes over after WALK_GUESSES of them, so keys that are not
- * evenly spread cost at most that many probes more. Pages above the last two levels stay in the caches. A get therefore waits
- * for memory about twice per cold page: header, then cells (the guessed cell and both its neighbours are prefetched together);
- * a batch returns to its loop after each prefetch, so that the waits of 24 look-ups overlap.
+ * What a look-up touches on each page: the line with the page header and the first 26 cell
+ * pointers, sometimes the line after it, then one line for each cell that is probed (a second one
+ * when the key straddles). The page of the level above has told the keys on both sides, so the
+ * first probe is a guess by interpolation on 8 key bytes, and most pages take two probes instead of
+ * five; bisection takes over after WALK_GUESSES of them, so keys that are not evenly spread cost at
+ * most that many probes more. Pages above the last two levels stay in the caches. A get therefore
+ * waits for memory about twice per cold page: header, then cells (the guessed cell and both its
+ * neighbours are prefetched together); a batch returns to its loop after each prefetch, so that the
+ * waits of 24 look-ups overlap.
  *
- * Keys are compared as 8-byte big-endian integers from `skip` on: both neighbours known share `skip` bytes with
- * the key, hence so does everything between them. Prefixes that all keys have in common are passed over that way. In a file
- * whose keys are out of order this may lead astray but never to a wrong row, because the whole key is compared before a row is
- * reported. */
+ * Keys are compared as 8-byte big-endian integers from `skip` on: both neighbours known share
+ * `skip` bytes with the key, hence so does everything between them. Prefixes that all keys have in
+ * common are passed over that way. In a file whose keys are out of order this may lead astray but
+ * never to a wrong row, because the whole key is compared before a row is reported. */
 
 static shardy_status broken_page(const btree_walk *w, shardy_error *err, const char *what)
 {
     return shardy__error(err, SHARDY_CORRUPT, "sqlite", "page %u is broken: %s", w->page_no, what);
 }
 
-/* --- pages --------------------------------------------------------------------------------------------- */
+/* --- pages ------------------------------------------------------------------------------------ */
 
 static WALK_INLINE shardy_status take_page(btree_walk *w, shardy_error *err)
 {
@@ -91,8 +93,8 @@ static WALK_INLINE void leave_page(btree_walk *w)
     w->page = NULL;
 }
 
-/* Prefetches the header of the next page, and where the cell is if rows are of about the same length: writers fill a page
- * from its end downwards in the order of the keys. */
+/* Prefetches the header of the next page, and where the cell is if rows are of about the same
+ * length: writers fill a page from its end downwards in the order of the keys. */
 static WALK_INLINE void ask_for_page(btree_walk *w, int batch)
 {
     const uint8_t *hint = shardy__page_hint(w->source, w->page_no);
@@ -113,8 +115,7 @@ static WALK_INLINE void ask_for_page(btree_walk *w, int batch)
 }
 
 /* To the child of position `i`, 0 to cells. */
-static WALK_INLINE shardy_status descend(
-    btree_walk *w, uint32_t i, int batch, shardy_error *err)
+static WALK_INLINE shardy_status descend(btree_walk *w, uint32_t i, int batch, shardy_error *err)
 {
     uint32_t at = w->header - 4;
     if (i < w->cells) {
@@ -135,10 +136,10 @@ static WALK_INLINE shardy_status descend(
     return WALK_MORE;
 }
 
-/* --- cells --------------------------------------------------------------------------------------------- */
+/* --- cells ------------------------------------------------------------------------------------ */
 
-/* Length of the payload and what of it is on the page: `p` and `room` are from the payload length on. Sets *at_out to where
- * the payload starts, behind the rowid in tables. */
+/* Length of the payload and what of it is on the page: `p` and `room` are from the payload length
+ * on. Sets *at_out to where the payload starts, behind the rowid in tables. */
 static shardy_status parse_cell(btree_walk *w, const uint8_t *p, uint32_t room, size_t *at_out,
     btree_cell *cell_out, shardy_error *err)
 {
@@ -157,9 +158,8 @@ static shardy_status parse_cell(btree_walk *w, const uint8_t *p, uint32_t room, 
     }
     uint32_t local_max =
         w->tree.kind == BTREE_TABLE ? file->table_local_max : file->index_local_max;
-    uint32_t local = payload <= local_max
-                         ? (uint32_t)payload
-                         : shardy__page_local_split(w->usable, local_max, payload);
+    uint32_t local = payload <= local_max ? (uint32_t)payload
+                                          : shardy__page_local_split(w->usable, local_max, payload);
     cell_out->overflow = 0;
     size_t end = n + local;
     if (payload > local) {
@@ -186,15 +186,15 @@ static shardy_status stand_on(btree_walk *w, uint32_t i, shardy_error *err)
     }
     uint32_t child = w->leaf ? 0 : 4;
     size_t payload_at = 0;
-    SHARDY_TRY(parse_cell(
-        w, w->page + at + child, w->usable - at - child, &payload_at, &w->cell, err));
+    SHARDY_TRY(
+        parse_cell(w, w->page + at + child, w->usable - at - child, &payload_at, &w->cell, err));
     w->levels[w->depth - 1].cell = i;
     w->interior = !w->leaf;
     w->stage = WALK_STANDS;
     return SHARDY_OK;
 }
 
-/* --- comparing ----------------------------------------------------------------------------------------- */
+/* --- comparing -------------------------------------------------------------------------------- */
 
 /* Up to 8 bytes as a big-endian number, padded with zeros. */
 static uint64_t window_of(const uint8_t *p, size_t len)
@@ -336,8 +336,8 @@ static shardy_status compare_far(btree_walk *w, int *order_out, shardy_error *er
     return SHARDY_OK;
 }
 
-static shardy_status start_far(btree_walk *w, const btree_cell *cell, uint64_t key_at,
-    uint64_t key_len, shardy_error *err)
+static shardy_status start_far(
+    btree_walk *w, const btree_cell *cell, uint64_t key_at, uint64_t key_len, shardy_error *err)
 {
     if (!w->far) {
         w->far = shardy__calloc(1, sizeof(far_key));
@@ -348,8 +348,7 @@ static shardy_status start_far(btree_walk *w, const btree_cell *cell, uint64_t k
     far_key *f = w->far;
     f->len = key_len;
     f->at = 0;
-    SHARDY_TRY(
-        shardy__btree_payload_start(&f->payload, w->tree.file, cell, key_at, key_len, err));
+    SHARDY_TRY(shardy__btree_payload_start(&f->payload, w->tree.file, cell, key_at, key_len, err));
     w->stage = WALK_FAR;
     return SHARDY_OK;
 }
@@ -367,7 +366,8 @@ static shardy_status compare_values(
     return SHARDY_OK;
 }
 
-/* Any record: `p` from the payload length on. WALK_MORE when the comparison goes on in stage WALK_FAR. */
+/* Any record: `p` from the payload length on. WALK_MORE when the comparison goes on in stage
+ * WALK_FAR. */
 static shardy_status probe_record(
     btree_walk *w, const uint8_t *p, uint32_t room, int *order_out, shardy_error *err)
 {
@@ -393,7 +393,8 @@ static shardy_status probe_record(
         return compare_values(w, serial, key, order_out, err);
     }
     if (!same_class) {
-        /* The class alone decides, unless a number lies behind a header that is longer than the page's part. */
+        /* The class alone decides, unless a number lies behind a header that is longer than the
+         * page's part. */
         if (serial < 12 && w->key_type == RECORD_INT) {
             return broken_page(w, err, "header of the record is too long");
         }
@@ -406,8 +407,8 @@ static shardy_status probe_record(
     return WALK_MORE;
 }
 
-/* The key of a cell with one- or two-byte payload length and a record whose header length and first type take one byte:
- * everything that has short keys. 0: another cell, see probe_record(). */
+/* The key of a cell with one- or two-byte payload length and a record whose header length and first
+ * type take one byte: everything that has short keys. 0: another cell, see probe_record(). */
 static WALK_INLINE int find_key(const btree_walk *w, const uint8_t *p, uint32_t room,
     const uint8_t **key_out, uint32_t *len_out, uint32_t *room_out)
 {
@@ -449,7 +450,7 @@ static WALK_INLINE int find_rowid(
     return m != 0;
 }
 
-/* --- searching a page ---------------------------------------------------------------------------------- */
+/* --- searching a page ------------------------------------------------------------------------- */
 
 /* Leading bytes that a bound has in common with the key. */
 static WALK_INLINE size_t bound_match(const btree_walk *w, const btree_bound *bound)
@@ -473,7 +474,8 @@ static uint64_t bound_tail(const btree_walk *w, const btree_bound *bound, size_t
     return bound->window != w->window ? bound->window << (8 * (match - w->skip)) : bound->tail;
 }
 
-/* Moves the window when both neighbours share so many bytes with the key that little of it would be left. */
+/* Moves the window when both neighbours share so many bytes with the key that little of it would be
+ * left. */
 static WALK_INLINE void move_window(btree_walk *w)
 {
     if (w->known != 3 || w->tree.kind == BTREE_TABLE) {
@@ -494,7 +496,8 @@ static WALK_INLINE void move_window(btree_walk *w)
     w->keep = keep_bytes(UINT64_MAX, w->form_len > skip ? w->form_len - skip : 0);
 }
 
-/* Where between its neighbours the key is expected: 0 to 1, or less than 0 when that is not known. */
+/* Where between its neighbours the key is expected: 0 to 1, or less than 0 when that is not
+ * known. */
 static WALK_INLINE double share_of(const btree_walk *w)
 {
     uint64_t span = (w->high.window - w->low.window) >> 1;
@@ -505,8 +508,8 @@ static WALK_INLINE double share_of(const btree_walk *w)
     return (double)(int64_t)part / (double)(int64_t)span;
 }
 
-/* The position in [first, last) to look at next when cells are compared one by one. Of n entries between two known keys, entry
- * i is expected at (i + 1) / (n + 1) of the way. */
+/* The position in [first, last) to look at next when cells are compared one by one. Of n entries
+ * between two known keys, entry i is expected at (i + 1) / (n + 1) of the way. */
 static uint32_t next_one(const btree_walk *w)
 {
     uint32_t n = w->last - w->first;
@@ -519,7 +522,8 @@ static uint32_t next_one(const btree_walk *w)
     return w->first + (i < n ? i : n - 1);
 }
 
-/* The first of the four cells to look at next: around the expected place, such that at least one of them is in [first, last). */
+/* The first of the four cells to look at next: around the expected place, such that at least one of
+ * them is in [first, last). */
 static WALK_INLINE uint32_t next_four(const btree_walk *w)
 {
     uint32_t n = w->last - w->first;
@@ -631,7 +635,8 @@ static WALK_INLINE shardy_status end_search(btree_walk *w, int batch, shardy_err
     return end_page(w, batch, err);
 }
 
-/* The order of the cell w->guess is known: -1, 0, 1. WALK_MORE: w->guess is the next to compare, or the walk went on. */
+/* The order of the cell w->guess is known: -1, 0, 1. WALK_MORE: w->guess is the next to compare, or
+ * the walk went on. */
 static shardy_status apply_order(btree_walk *w, int order, int batch, shardy_error *err)
 {
     uint32_t tried = w->guess;
@@ -693,9 +698,9 @@ static shardy_status probe_one(btree_walk *w, int batch, shardy_error *err)
     return apply_order(w, order, batch, err);
 }
 
-/* Takes the form of a cell as the one to expect: keys of one length, not longer than what stays of every payload on its page,
- * behind a record header of one length, behind a payload length of as many bytes. That is so of rows of one kind. 0 for
- * cells whose key is not as short. */
+/* Takes the form of a cell as the one to expect: keys of one length, not longer than what stays of
+ * every payload on its page, behind a record header of one length, behind a payload length of as
+ * many bytes. That is so of rows of one kind. 0 for cells whose key is not as short. */
 static int learn_form(btree_walk *w, uint32_t cell)
 {
     uint32_t at = cell_start(w, cell);
@@ -719,8 +724,8 @@ static int learn_form(btree_walk *w, uint32_t cell)
     return 1;
 }
 
-/* The windows of the four cells from w->guess on, if they are of the form that is expected and not at the very end of the page:
- * 1 or 0. */
+/* The windows of the four cells from w->guess on, if they are of the form that is expected and not
+ * at the very end of the page: 1 or 0. */
 static WALK_INLINE int load_windows(const btree_walk *w, uint64_t windows[4])
 {
     uint32_t child = w->leaf ? 0 : 4;
@@ -774,8 +779,8 @@ static shardy_status narrow(btree_walk *w, uint32_t i, int batch, shardy_error *
     return probe_one(w, batch, err);
 }
 
-/* Compares the four cells from w->guess on at once and without a branch on what comes out, so that little is mispredicted and
- * their loads overlap. WALK_MORE: the search goes on. */
+/* Compares the four cells from w->guess on at once and without a branch on what comes out, so that
+ * little is mispredicted and their loads overlap. WALK_MORE: the search goes on. */
 static WALK_INLINE shardy_status probe_four(btree_walk *w, int batch, shardy_error *err)
 {
     uint64_t windows[6];
@@ -786,8 +791,8 @@ static WALK_INLINE shardy_status probe_four(btree_walk *w, int batch, shardy_err
         }
     }
     uint64_t key = w->window;
-    uint32_t less = (uint32_t)(windows[1] < key) + (windows[2] < key) + (windows[3] < key) +
-                    (windows[4] < key);
+    uint32_t less =
+        (uint32_t)(windows[1] < key) + (windows[2] < key) + (windows[3] < key) + (windows[4] < key);
     uint32_t at = w->guess + less;
     if (less < 4 && windows[less + 1] == key) {
         return narrow(w, at, batch, err);
@@ -817,7 +822,7 @@ static WALK_INLINE shardy_status step_probe(btree_walk *w, int batch, shardy_err
     return w->four ? probe_four(w, batch, err) : probe_one(w, batch, err);
 }
 
-/* --- moving on ----------------------------------------------------------------------------------------- */
+/* --- moving on -------------------------------------------------------------------------------- */
 
 /* From the end of a page to the level above. */
 static shardy_status go_up(btree_walk *w)
@@ -947,7 +952,8 @@ shardy_status shardy__btree_walk_run(btree_walk *walk, shardy_error *err)
     }
 }
 
-/* The window of the first field of a cell's record, or of its rowid; its class, RECORD_NULL when it has none. */
+/* The window of the first field of a cell's record, or of its rowid; its class, RECORD_NULL when it
+ * has none. */
 static int32_t cell_window(btree_walk *w, uint32_t i, uint64_t *window_out)
 {
     uint32_t at = cell_pointer(w, i);
@@ -991,7 +997,7 @@ void shardy__walk_learn(btree_tree *tree)
     shardy__btree_walk_end(&w);
 }
 
-/* --- starting and ending ------------------------------------------------------------------------------- */
+/* --- starting and ending ---------------------------------------------------------------------- */
 
 void shardy__btree_walk_init(btree_walk *walk, const btree_tree *tree)
 {

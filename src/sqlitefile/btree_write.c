@@ -10,22 +10,25 @@
 #include <math.h>
 #include <string.h>
 
-/* How trees grow. Level 0 is the leaf being filled, level i the interior page above it. A page that is full is closed and goes up
- * as an item (child, key) to the next level, where it becomes a cell: "what is below `child` comes before `key`".
+/* How trees grow. Level 0 is the leaf being filled, level i the interior page above it. A page that
+ * is full is closed and goes up as an item (child, key) to the next level, where it becomes a cell:
+ * "what is below `child` comes before `key`".
  *
- * In tables all rows are in leaves and the key is the last rowid of the child. In indexes the key is a row of its own: the row
- * that did not fit on a full leaf. So that no page is left without a cell at the end, a row or item that does not fit
- * waits (`pending`) until the next one comes: then it goes up and the next one starts a page. If none comes, the
- * last cell of the full page goes up in its place and the waiting one starts the last page.
+ * In tables all rows are in leaves and the key is the last rowid of the child. In indexes the key
+ * is a row of its own: the row that did not fit on a full leaf. So that no page is left without a
+ * cell at the end, a row or item that does not fit waits (`pending`) until the next one comes: then
+ * it goes up and the next one starts a page. If none comes, the last cell of the full page goes up
+ * in its place and the waiting one starts the last page.
  *
- * An item that does not fit on an interior page is split by nature: its child becomes the right-most child of
- * the full page and its key goes up.
+ * An item that does not fit on an interior page is split by nature: its child becomes the
+ * right-most child of the full page and its key goes up.
  *
- * Interior pages are kept in memory. Children of level 1 are leaves, whose page numbers are known; children of higher levels
- * are interior pages, named by their position in `interiors` until all of them get their numbers at the end.
+ * Interior pages are kept in memory. Children of level 1 are leaves, whose page numbers are known;
+ * children of higher levels are interior pages, named by their position in `interiors` until all of
+ * them get their numbers at the end.
  *
- * Cost of a row of 16 + 100 bytes: a comparison of 8 key bytes, a copy of the key, of the row into the leaf and of
- * the leaf into the output; no allocation, no indirect call. */
+ * Cost of a row of 16 + 100 bytes: a comparison of 8 key bytes, a copy of the key, of the row into
+ * the leaf and of the leaf into the output; no allocation, no indirect call. */
 
 #define CELL_MIN 4u /* SQLite gives every cell at least this many bytes */
 /* SQLite's default limit of a row. */
@@ -44,9 +47,9 @@ typedef struct level {
 #define LEVELS_MAX 20u
 
 typedef struct tree {
-    int32_t kind;      /* btree_object_kind */
-    int32_t is_index;  /* WITHOUT_ROWID or INDEX */
-    uint32_t root;     /* 0: none */
+    int32_t kind;     /* btree_object_kind */
+    int32_t is_index; /* WITHOUT_ROWID or INDEX */
+    uint32_t root;    /* 0: none */
     uint32_t key_fields;
     uint64_t rows;
     uint64_t last_window; /* first 8 bytes of the last key, padded with zeros */
@@ -114,7 +117,7 @@ static void fill_from(pieces *from, uint8_t *dest, size_t len)
     }
 }
 
-/* --- pages --------------------------------------------------------------------------------------------- */
+/* --- pages ------------------------------------------------------------------------------------ */
 
 static inline uint32_t header_len(uint32_t i)
 {
@@ -238,8 +241,8 @@ static void put_item(uint8_t *cell, uint32_t child, const uint8_t *key, uint32_t
     memcpy(cell + 4, key, key_len);
 }
 
-/* Brings an item to level `i`, and what becomes of it to those above. The key may lie in a `pending` of a lower level: it is
- * not touched before the key was copied. */
+/* Brings an item to level `i`, and what becomes of it to those above. The key may lie in a
+ * `pending` of a lower level: it is not touched before the key was copied. */
 static shardy_status push_up(btree_writer *w, tree *t, uint32_t i, uint32_t child,
     const uint8_t *key, uint32_t key_len, shardy_error *err)
 {
@@ -274,7 +277,7 @@ static shardy_status push_up(btree_writer *w, tree *t, uint32_t i, uint32_t chil
     }
 }
 
-/* --- rows ---------------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 static shardy_status reserve_slow(
     btree_writer *w, tree *t, uint32_t len, uint8_t **cell_out, shardy_error *err)
@@ -319,8 +322,8 @@ static inline shardy_status reserve(
 }
 
 /* Writes what is left of a payload into overflow pages, one after the other. */
-static shardy_status write_chain(btree_writer *w, pieces *from, uint64_t left,
-    uint32_t *first_out, shardy_error *err)
+static shardy_status write_chain(
+    btree_writer *w, pieces *from, uint64_t left, uint32_t *first_out, shardy_error *err)
 {
     uint32_t state = 0;
     *first_out = shardy__page_out_peek(&w->out, &state);
@@ -340,8 +343,8 @@ static shardy_status write_chain(btree_writer *w, pieces *from, uint64_t left,
 }
 
 /* Any row: its payload from pieces, behind its rowid in tables. */
-static shardy_status put_pieces(btree_writer *w, tree *t, int64_t rowid, pieces *from,
-    uint64_t payload, shardy_error *err)
+static shardy_status put_pieces(
+    btree_writer *w, tree *t, int64_t rowid, pieces *from, uint64_t payload, shardy_error *err)
 {
     uint8_t head[2 * RECORD_VARINT_MAX];
     size_t head_len = shardy__varint_put(head, payload);
@@ -404,8 +407,8 @@ static shardy_status find_tree(btree_writer *w, uint32_t object, int32_t kind, i
     tree **tree_out, shardy_error *err)
 {
     if (w->failed < 0 || w->finished) {
-        return shardy__error(
-            err, SHARDY_MISUSE, "sqlite", "writer has failed or is finished, it can only be closed");
+        return shardy__error(err, SHARDY_MISUSE, "sqlite",
+            "writer has failed or is finished, it can only be closed");
     }
     if (object >= w->object_count ||
         (w->trees[object].kind != kind && w->trees[object].kind != other)) {
@@ -589,8 +592,7 @@ shardy_status shardy__btree_put_record(btree_writer *writer, uint32_t object,
     const record_value *values, size_t count, shardy_error *err)
 {
     tree *t = NULL;
-    SHARDY_TRY(find_tree(
-        writer, object, BTREE_OBJECT_WITHOUT_ROWID, BTREE_OBJECT_INDEX, &t, err));
+    SHARDY_TRY(find_tree(writer, object, BTREE_OBJECT_WITHOUT_ROWID, BTREE_OBJECT_INDEX, &t, err));
     if (t->rows > 0 && !t->last_is_record) {
         return shardy__error(
             err, SHARDY_INVALID, "sqlite", "\"%s\" has rows of another form", t->name);
@@ -619,7 +621,7 @@ shardy_status shardy__btree_put_row(btree_writer *writer, uint32_t object, int64
     return end_put(writer, t, put_row(writer, t, rowid, values, count, err));
 }
 
-/* --- the end ------------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 /* Takes the last cell back off the page of level i; *cell_out stays until the next call. */
 static void pop_cell(
@@ -671,7 +673,8 @@ static shardy_status settle_interior(btree_writer *w, tree *t, uint32_t i, shard
     return SHARDY_OK;
 }
 
-/* Copies a sealed page of level i into its root; 0 when it does not fit beside the header of the file. */
+/* Copies a sealed page of level i into its root; 0 when it does not fit beside the header of the
+ * file. */
 static int write_root(btree_writer *w, const tree *t, const uint8_t *image, uint32_t i)
 {
     uint8_t *root = shardy__page_out_root(&w->out, t->root);
@@ -699,7 +702,8 @@ static void write_bare_root(btree_writer *w, uint32_t child)
     shardy__put_be32(p + 8, child);
 }
 
-/* Closes all levels of a tree. Its root is written now when it is a leaf, else with the interior pages. */
+/* Closes all levels of a tree. Its root is written now when it is a leaf, else with the interior
+ * pages. */
 static shardy_status finish_tree(btree_writer *w, tree *t, shardy_error *err)
 {
     if (t->root == 0) {
@@ -850,8 +854,8 @@ shardy_status shardy__btree_writer_finish(
 {
     memset(stats_out, 0, sizeof *stats_out);
     if (writer->failed < 0 || writer->finished) {
-        return shardy__error(
-            err, SHARDY_MISUSE, "sqlite", "writer has failed or is finished, it can only be closed");
+        return shardy__error(err, SHARDY_MISUSE, "sqlite",
+            "writer has failed or is finished, it can only be closed");
     }
     shardy_status st = finish(writer, stats_out, err);
     writer->finished = 1;
@@ -859,7 +863,7 @@ shardy_status shardy__btree_writer_finish(
     return st;
 }
 
-/* --- making and closing -------------------------------------------------------------------------------- */
+/* --- making and closing ----------------------------------------------------------------------- */
 
 void shardy__btree_writer_options_init(btree_writer_options *options)
 {
@@ -874,8 +878,8 @@ static shardy_status check_object(const btree_object *object, size_t i, shardy_e
     if (!known || !object->name || (!object->sql && object->kind != BTREE_OBJECT_INDEX) ||
         (object->kind == BTREE_OBJECT_INDEX && !object->table) ||
         (object->kind == BTREE_OBJECT_WITHOUT_ROWID && object->key_fields == 0)) {
-        return shardy__error(err, SHARDY_INVALID, "sqlite",
-            "object %zu lacks its kind, name, table, sql or key", i);
+        return shardy__error(
+            err, SHARDY_INVALID, "sqlite", "object %zu lacks its kind, name, table, sql or key", i);
     }
     return SHARDY_OK;
 }
@@ -887,8 +891,7 @@ static shardy_status init_tree(tree *t, const btree_object *object, shardy_error
     size_t table_len = strlen(table) + 1;
     size_t sql_len = object->sql ? strlen(object->sql) + 1 : 0;
     t->kind = object->kind;
-    t->is_index =
-        object->kind == BTREE_OBJECT_WITHOUT_ROWID || object->kind == BTREE_OBJECT_INDEX;
+    t->is_index = object->kind == BTREE_OBJECT_WITHOUT_ROWID || object->kind == BTREE_OBJECT_INDEX;
     t->key_fields = object->key_fields;
     t->name = shardy__malloc(name_len + table_len + sql_len);
     if (!t->name) {
@@ -941,8 +944,8 @@ shardy_status shardy__btree_writer_open(
             "page size %u, expected a power of two from 512 to 65536", size);
     }
     if (!options->sink.write || options->object_count > SCHEMA_OBJECTS_MAX) {
-        return shardy__error(err, SHARDY_INVALID, "sqlite", "no sink, or more than %u objects",
-            SCHEMA_OBJECTS_MAX);
+        return shardy__error(
+            err, SHARDY_INVALID, "sqlite", "no sink, or more than %u objects", SCHEMA_OBJECTS_MAX);
     }
     btree_writer *w = shardy__calloc(1, sizeof *w);
     if (!w) {
@@ -987,7 +990,7 @@ void shardy__btree_writer_close(btree_writer *writer)
     shardy__free(writer);
 }
 
-/* --- choosing a page size ------------------------------------------------------------------------------ */
+/* --- choosing a page size --------------------------------------------------------------------- */
 
 uint64_t shardy__page_size_percentile(uint64_t rows)
 {

@@ -1,13 +1,14 @@
 /* btree_write.h: writing SQLite files bottom-up from sorted rows.
  *
- * Layout: page 1 (header and sqlite_schema), then the roots of the trees in the order of their declaration (so kv is page
- * 2), then leaves and overflow pages as they fill, then all interior pages of all trees together, upper levels first. The
- * head (page 1 and the roots, rounded up to whole 64 KiB chunks) is kept back and written last, so a file that was not
- * finished has no header. Everything before it is written in order, in pieces of whole chunks. The bytes depend on the
- * rows alone.
+ * Layout: page 1 (header and sqlite_schema), then the roots of the trees in the order of their
+ * declaration (so kv is page 2), then leaves and overflow pages as they fill, then all interior
+ * pages of all trees together, upper levels first. The head (page 1 and the roots, rounded up to
+ * whole 64 KiB chunks) is kept back and written last, so a file that was not finished has no
+ * header. Everything before it is written in order, in pieces of whole chunks. The bytes depend on
+ * the rows alone.
  *
- * Memory: interior pages (about 1 part in 30 of a file of small rows at page size 4096), a page per tree, the head and an
- * output buffer.
+ * Memory: interior pages (about 1 part in 30 of a file of small rows at page size 4096), a page per
+ * tree, the head and an output buffer.
  *
  * Threads: one thread at a time per writer. */
 #ifndef SHARDY_SQLITEFILE_BTREE_WRITE_H
@@ -24,25 +25,27 @@ typedef struct btree_sink {
 } btree_sink;
 
 typedef enum btree_object_kind {
-    BTREE_OBJECT_TABLE = 1,         /* rows by rowid: shardy__btree_put_row() */
-    BTREE_OBJECT_WITHOUT_ROWID = 2, /* records by key: shardy__btree_put_kv(), shardy__btree_put_record() */
-    BTREE_OBJECT_INDEX = 3,         /* records by all their columns: shardy__btree_put_record() */
-    BTREE_OBJECT_VIRTUAL = 4        /* a row in sqlite_schema with root 0 and nothing else */
+    BTREE_OBJECT_TABLE = 1, /* rows by rowid: shardy__btree_put_row() */
+    /* records by key: shardy__btree_put_kv(), shardy__btree_put_record() */
+    BTREE_OBJECT_WITHOUT_ROWID = 2,
+    BTREE_OBJECT_INDEX = 3,  /* records by all their columns: shardy__btree_put_record() */
+    BTREE_OBJECT_VIRTUAL = 4 /* a row in sqlite_schema with root 0 and nothing else */
 } btree_object_kind;
 
 typedef struct btree_object {
     int32_t kind;
     const char *name;
-    const char *table;   /* for indexes: the table; NULL: the name itself */
-    const char *sql;     /* NULL for automatic indexes */
-    uint32_t key_fields; /* WITHOUT_ROWID: how many of the first fields are the key. Not for others */
+    const char *table; /* for indexes: the table; NULL: the name itself */
+    const char *sql;   /* NULL for automatic indexes */
+    /* WITHOUT_ROWID: how many of the first fields are the key. Not for others */
+    uint32_t key_fields;
 } btree_object;
 
 typedef struct btree_writer_options {
-    uint32_t page_size;           /* a power of two, 512 to 65536; default 4096 */
-    int32_t digests;              /* default 1: compute the chunk digests */
+    uint32_t page_size; /* a power of two, 512 to 65536; default 4096 */
+    int32_t digests;    /* default 1: compute the chunk digests */
     btree_sink sink;
-    const btree_object *objects;  /* in the order of sqlite_schema; borrowed until open returns */
+    const btree_object *objects; /* in the order of sqlite_schema; borrowed until open returns */
     size_t object_count;
 } btree_writer_options;
 
@@ -55,12 +58,14 @@ typedef struct btree_writer btree_writer;
 shardy_status shardy__btree_writer_open(
     const btree_writer_options *options, btree_writer **writer_out, shardy_error *err);
 
-/* Append a row. Rows of one tree come in the order of their keys; trees may take turns. Everything is copied.
- * Statuses: OK; INVALID: key not greater than the one before it (the message has the row number, from 0), wrong kind of object,
- * too long; NOMEM; those of the sink. After a failure the writer can only be closed. */
+/* Append a row. Rows of one tree come in the order of their keys; trees may take turns. Everything
+ * is copied.
+ * Statuses: OK; INVALID: key not greater than the one before it (the message has the row number,
+ * from 0), wrong kind of object, too long; NOMEM; those of the sink. After a failure the writer can
+ * only be closed. */
 /* A row (key BLOB, value BLOB) of a WITHOUT ROWID table whose key is the first field alone. */
-shardy_status shardy__btree_put_kv(btree_writer *writer, uint32_t object, shardy_bytes key,
-    shardy_bytes value, shardy_error *err);
+shardy_status shardy__btree_put_kv(
+    btree_writer *writer, uint32_t object, shardy_bytes key, shardy_bytes value, shardy_error *err);
 /* A record of a WITHOUT ROWID table (fields in stored order: key first) or of an index. */
 shardy_status shardy__btree_put_record(btree_writer *writer, uint32_t object,
     const record_value *values, size_t count, shardy_error *err);
@@ -79,17 +84,18 @@ typedef struct btree_file_stats {
     size_t sum_count;
 } btree_file_stats;
 
-/* Writes what is left: last leaves, interior pages, the head. Once. Statuses: OK, NOMEM, those of the sink. */
+/* Writes what is left: last leaves, interior pages, the head. Once. Statuses: OK, NOMEM, those of
+ * the sink. */
 shardy_status shardy__btree_writer_finish(
     btree_writer *writer, btree_file_stats *stats_out, shardy_error *err);
 
 /* Gives everything back; finished or not. NULL is fine; cannot fail. */
 void shardy__btree_writer_close(btree_writer *writer);
 
-/* --- choosing a page size ------------------------------------------------------------------------------ */
+/* --- choosing a page size --------------------------------------------------------------------- */
 
-/* What the choice depends on. The value length is the 95th percentile: of n lengths sorted ascending, the one at the
- * 0-based index max(0, ceil(n * 0.95) - 1). */
+/* What the choice depends on. The value length is the 95th percentile: of n lengths sorted
+ * ascending, the one at the 0-based index max(0, ceil(n * 0.95) - 1). */
 typedef struct page_size_cell {
     uint64_t value_len;
     uint64_t key_len; /* of the longest key */
@@ -98,8 +104,9 @@ typedef struct page_size_cell {
 /* Position of the 95th percentile among `rows` sorted lengths. */
 uint64_t shardy__page_size_percentile(uint64_t rows);
 
-/* The smallest page size from 4096 to 65536 at which every one of these cells lies on its page without overflow,
- * floor((size - 12) * 64 / 255) - 23 >= value_len + key_len + 12, else 65536. With no cells: 4096. */
+/* The smallest page size from 4096 to 65536 at which every one of these cells lies on its page
+ * without overflow, floor((size - 12) * 64 / 255) - 23 >= value_len + key_len + 12, else 65536.
+ * With no cells: 4096. */
 uint32_t shardy__page_size_recommend(const page_size_cell *cells, size_t count);
 
 #endif

@@ -8,9 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A chunk is LOADING while one thread reads it (others that want it wait), then READY until it is evicted. A chunk
- * that could not be read is taken out of the table, and whoever waited for it tries for himself. */
-typedef enum chunk_state { CHUNK_LOADING, CHUNK_READY } chunk_state;
+/* A chunk is LOADING while one thread reads it (others that want it wait), then READY until it is
+ * evicted. A chunk that could not be read is taken out of the table, and whoever waited for it
+ * tries for himself. */
+typedef enum chunk_state {
+    CHUNK_LOADING,
+    CHUNK_READY
+} chunk_state;
 
 typedef struct chunk {
     struct chunk *next; /* of the same bucket */
@@ -23,8 +27,8 @@ typedef struct chunk {
     uint8_t data[];
 } chunk;
 
-/* Everything below `mutex` is guarded by it; the bytes of a READY chunk are constant, so pins are read without it. No
- * I/O and no hashing happen under it. */
+/* Everything below `mutex` is guarded by it; the bytes of a READY chunk are constant, so pins are
+ * read without it. No I/O and no hashing happen under it. */
 typedef struct page_cache {
     int fd;
     uint64_t size;
@@ -166,8 +170,8 @@ static shardy_status load_chunk(page_cache *cache, chunk *c, shardy_error *err)
     return SHARDY_OK;
 }
 
-/* Pins a chunk, reading it if need be. A thread reads one chunk to its end before it waits for another, so waiting
- * threads cannot wait for each other. */
+/* Pins a chunk, reading it if need be. A thread reads one chunk to its end before it waits for
+ * another, so waiting threads cannot wait for each other. */
 static shardy_status pin_chunk(
     page_cache *cache, uint64_t index, chunk **chunk_out, shardy_error *err)
 {
@@ -264,8 +268,8 @@ static void cache_close(void *state)
 
 const page_source_ops shardy__page_cache_ops = {cache_get, cache_fetch, cache_unpin, cache_close};
 
-shardy_status shardy__page_cache_new_take(int fd, uint64_t size, sha256 *sums, size_t cache_bytes,
-    void **cache_out, shardy_error *err)
+shardy_status shardy__page_cache_new_take(
+    int fd, uint64_t size, sha256 *sums, size_t cache_bytes, void **cache_out, shardy_error *err)
 {
     *cache_out = NULL;
     size_t count_max = cache_bytes >> SHARDY_CHUNK_SHIFT;

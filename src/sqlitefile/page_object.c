@@ -19,13 +19,15 @@ static shardy_status check_size(
             (unsigned long long)options->size);
     }
     if (size > options->size_max) {
-        return shardy__error(err, SHARDY_CORRUPT, "read", "\"%.300s\" has %llu bytes, the limit is %llu",
-            key, (unsigned long long)size, (unsigned long long)options->size_max);
+        return shardy__error(err, SHARDY_CORRUPT, "read",
+            "\"%.300s\" has %llu bytes, the limit is %llu", key, (unsigned long long)size,
+            (unsigned long long)options->size_max);
     }
     return SHARDY_OK;
 }
 
-/* The list of chunk digests that lies beside the object. NOT_FOUND when there is none; CHECKSUM when it is not the promised one. */
+/* The list of chunk digests that lies beside the object. NOT_FOUND when there is none; CHECKSUM
+ * when it is not the promised one. */
 static shardy_status load_sums(shardy_store *store, const char *key, uint64_t size,
     const sha256 *expected, shardy_buf *sums_out, shardy_error *err)
 {
@@ -41,8 +43,8 @@ static shardy_status load_sums(shardy_store *store, const char *key, uint64_t si
     }
     sha256 digest;
     st = shardy__sha256(sums_out->data, sums_out->len, &digest, err);
-    if (st >= 0 && (sums_out->len != len ||
-                       memcmp(digest.bytes, expected->bytes, SHARDY_SHA256_LEN) != 0)) {
+    if (st >= 0 &&
+        (sums_out->len != len || memcmp(digest.bytes, expected->bytes, SHARDY_SHA256_LEN) != 0)) {
         st = shardy__error(err, SHARDY_CHECKSUM, "read",
             "\"%.300s\" differs from the digest that was published", name);
     }
@@ -58,9 +60,10 @@ static shardy_status hash_whole(shardy_store *store, const char *key, uint64_t s
     for (uint64_t at = 0; st >= 0 && at < size; at += step) {
         shardy_buf part = {0};
         st = shardy_store_get(store, key, at, step, &part, NULL, err);
-        if (st == SHARDY_NOT_FOUND || (st >= 0 && part.len != (size - at < step ? size - at : step))) {
-            st = shardy__error(err, SHARDY_CHECKSUM, "read",
-                "\"%.300s\" changed while it was read", key);
+        if (st == SHARDY_NOT_FOUND ||
+            (st >= 0 && part.len != (size - at < step ? size - at : step))) {
+            st = shardy__error(
+                err, SHARDY_CHECKSUM, "read", "\"%.300s\" changed while it was read", key);
         }
         if (st >= 0) {
             st = shardy__chunk_digest_add(digests, part.data, part.len, err);

@@ -10,9 +10,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* --- making and closing -------------------------------------------------------------------------------- */
+/* --- making and closing ----------------------------------------------------------------------- */
 
-/* What a source with `base` points at when its file has no bytes, because an empty file cannot be mapped. */
+/* What a source with `base` points at when its file has no bytes, because an empty file cannot be
+ * mapped. */
 static const uint8_t no_bytes[1];
 
 static void release_memory(page_source *source)
@@ -29,21 +30,23 @@ static void release_memory(page_source *source)
 
 /* The sharded count of holders.
  *
- * Each cell is a reference count of its own which starts at 1, for the open source. hold() adds to the cell of the
- * calling thread, drop() subtracts from the very cell that was added to (the buffer remembers it), so each cell is
- * exact by itself and never goes below the number of holders that were counted in it. close() subtracts the one of
- * the open source from every cell. A cell that reaches zero stays at zero, because hold() is only called while
- * the source is open; so each cell reaches zero once, and the thread that brings the last cell there, counted by
- * live_holds, frees the memory.
+ * Each cell is a reference count of its own which starts at 1, for the open source. hold() adds to
+ * the cell of the calling thread, drop() subtracts from the very cell that was added to (the buffer
+ * remembers it), so each cell is exact by itself and never goes below the number of holders that
+ * were counted in it. close() subtracts the one of the open source from every cell. A cell that
+ * reaches zero stays at zero, because hold() is only called while the source is open; so each cell
+ * reaches zero once, and the thread that brings the last cell there, counted by live_holds, frees
+ * the memory.
  *
- * Memory order. hold() is relaxed: whoever calls it has the source open, and the calls made while it is open
- * happen before close() by the contract of close(). drop() subtracts with release, so that all reads of the lent
- * bytes by this thread happen before the subtraction; the thread that brings the cell to zero issues an acquire
- * fence, which makes them happen before what it does next (all subtractions from one cell are read-modify-writes of
- * one object and thus form one release sequence). It then subtracts from live_holds with acq_rel: release passes on
- * what it has seen of its cell, acquire lets the last one see what all the others passed on. So every read of
- * lent bytes happens before the unmapping. There is no flag for "closing" that could be seen too late: it is the one
- * reference of each cell. */
+ * Memory order. hold() is relaxed: whoever calls it has the source open, and the calls made while
+ * it is open happen before close() by the contract of close(). drop() subtracts with release, so
+ * that all reads of the lent bytes by this thread happen before the subtraction; the thread that
+ * brings the cell to zero issues an acquire fence, which makes them happen before what it does next
+ * (all subtractions from one cell are read-modify-writes of one object and thus form one release
+ * sequence). It then subtracts from live_holds with acq_rel: release passes on what it has seen of
+ * its cell, acquire lets the last one see what all the others passed on. So every read of lent
+ * bytes happens before the unmapping. There is no flag for "closing" that could be seen too late:
+ * it is the one reference of each cell. */
 page_hold *shardy__page_source_hold(page_source *source, int64_t count)
 {
     page_hold *hold = &source->holds[shardy__thread_slot() % PAGE_HOLD_CELLS];
@@ -120,8 +123,7 @@ static shardy_status add_holds(page_source *source, shardy_error *err)
     return SHARDY_OK;
 }
 
-static shardy_status check_digests(
-    const page_digests *digests, uint64_t size, shardy_error *err)
+static shardy_status check_digests(const page_digests *digests, uint64_t size, shardy_error *err)
 {
     if (!digests) {
         return SHARDY_OK;
@@ -172,8 +174,8 @@ static shardy_status add_digests(
 }
 
 /* Finishes a source with `base`, or closes it. */
-static shardy_status finish_base(page_source *source, const page_digests *digests,
-    page_source **source_out, shardy_error *err)
+static shardy_status finish_base(
+    page_source *source, const page_digests *digests, page_source **source_out, shardy_error *err)
 {
     shardy_status st = add_digests(source, digests, err);
     if (st >= 0) {
@@ -187,8 +189,7 @@ static shardy_status finish_base(page_source *source, const page_digests *digest
     return SHARDY_OK;
 }
 
-static shardy_status map_file(
-    const shardy_local_file *file, page_source *source, shardy_error *err)
+static shardy_status map_file(const shardy_local_file *file, page_source *source, shardy_error *err)
 {
     if (file->size == 0) {
         source->base = no_bytes;
@@ -264,8 +265,7 @@ shardy_status shardy__page_source_pread_take(const shardy_local_file *file,
         return st;
     }
     void *cache = NULL;
-    SHARDY_TRY(
-        shardy__page_cache_new_take(file->fd, file->size, sums, cache_bytes, &cache, err));
+    SHARDY_TRY(shardy__page_cache_new_take(file->fd, file->size, sums, cache_bytes, &cache, err));
     return shardy__page_source_custom_take(
         &shardy__page_cache_ops, cache, file->size, digests != NULL, source_out, err);
 }
@@ -286,11 +286,11 @@ shardy_status shardy__page_source_custom_take(const page_source_ops *ops, void *
     return SHARDY_OK;
 }
 
-/* --- pages --------------------------------------------------------------------------------------------- */
+/* --- pages ------------------------------------------------------------------------------------ */
 
-/* Hashes a chunk of a source with `base` unless that was done. Two threads may do it at the same time: both come to
- * the same answer. The bit is set with release and read with acquire, though nothing but the bit passes between
- * them: the bytes were there before any thread. */
+/* Hashes a chunk of a source with `base` unless that was done. Two threads may do it at the same
+ * time: both come to the same answer. The bit is set with release and read with acquire, though
+ * nothing but the bit passes between them: the bytes were there before any thread. */
 static shardy_status check_chunk(page_source *source, size_t chunk, shardy_error *err)
 {
     uint64_t bit = (uint64_t)1 << (chunk & 63);
@@ -326,8 +326,8 @@ shardy_status shardy__page_source_verify_all(page_source *source, shardy_error *
 static shardy_status check_page(const page_source *source, uint32_t page, shardy_error *err)
 {
     if (page - 1 >= source->page_count) {
-        return shardy__error(err, SHARDY_CORRUPT, "sqlite",
-            "page %u is named, expected 1 to %u", page, source->page_count);
+        return shardy__error(err, SHARDY_CORRUPT, "sqlite", "page %u is named, expected 1 to %u",
+            page, source->page_count);
     }
     return SHARDY_OK;
 }

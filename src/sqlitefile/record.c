@@ -102,8 +102,8 @@ static int64_t read_int(uint64_t serial, const uint8_t *p)
     case 4:
         return (int32_t)shardy__get_be32(p);
     case 5:
-        return (int64_t)((uint64_t)shardy__get_be16(p) << 48 |
-                         (uint64_t)shardy__get_be32(p + 2) << 16) >>
+        return (int64_t)((uint64_t)shardy__get_be16(p) << 48 | (uint64_t)shardy__get_be32(p + 2)
+                                                                   << 16) >>
                16;
     case 6:
         return (int64_t)shardy__get_be64(p);
@@ -174,7 +174,8 @@ shardy_status shardy__record_parse(const uint8_t *record, size_t len, record_val
     return SHARDY_OK;
 }
 
-/* Integer against real by value, exactly: a double has 53 bits, so neither conversion alone will do. */
+/* Integer against real by value, exactly: a double has 53 bits, so neither conversion alone will
+ * do. */
 static int compare_int_real(int64_t i, double r)
 {
     if (r < -9223372036854775808.0) {

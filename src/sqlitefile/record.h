@@ -1,7 +1,7 @@
 /* record.h: SQLite's varints and records (rows as bytes).
  *
- * A record is a header (its own length, then a serial type per column) and the columns' bytes. Nothing here allocates;
- * text and blobs point into the record. */
+ * A record is a header (its own length, then a serial type per column) and the columns' bytes.
+ * Nothing here allocates; text and blobs point into the record. */
 #ifndef SHARDY_SQLITEFILE_RECORD_H
 #define SHARDY_SQLITEFILE_RECORD_H
 
@@ -36,7 +36,8 @@ typedef struct record_column {
 
 #define RECORD_VARINT_MAX 9u
 
-/* Length of a varint in bytes (1..9) with its value, or 0 when it is not complete within `len` bytes. */
+/* Length of a varint in bytes (1..9) with its value, or 0 when it is not complete within `len`
+ * bytes. */
 static inline size_t shardy__varint_get(const uint8_t *p, size_t len, uint64_t *value_out)
 {
     if (len > 0 && p[0] < 0x80) {
@@ -85,17 +86,19 @@ static inline uint64_t shardy__serial_len(uint64_t serial)
 /* The class of a serial type. */
 record_type shardy__serial_type(uint64_t serial);
 
-/* Finds column `column` of a record of `record_len` bytes from its first `len` bytes. OK; PENDING when the header is
- * longer than `len` (give more of the record); CORRUPT. A column beyond the last is NULL. */
+/* Finds column `column` of a record of `record_len` bytes from its first `len` bytes. OK; PENDING
+ * when the header is longer than `len` (give more of the record); CORRUPT. A column beyond the last
+ * is NULL. */
 shardy_status shardy__record_find(const uint8_t *record, size_t len, uint64_t record_len,
     uint32_t column, record_column *column_out, shardy_error *err);
 
-/* The value of a column from its bytes (`len` = shardy__serial_len(serial)). CORRUPT for reserved types. */
+/* The value of a column from its bytes (`len` = shardy__serial_len(serial)). CORRUPT for reserved
+ * types. */
 shardy_status shardy__record_value(
     uint64_t serial, const uint8_t *data, record_value *value_out, shardy_error *err);
 
-/* Takes a whole record apart: the first `count` columns; those that it does not have become NULL. *columns_out (may be NULL)
- * gets the number of columns in the record. OK or CORRUPT. */
+/* Takes a whole record apart: the first `count` columns; those that it does not have become NULL.
+ * *columns_out (may be NULL) gets the number of columns in the record. OK or CORRUPT. */
 shardy_status shardy__record_parse(const uint8_t *record, size_t len, record_value *values,
     size_t count, size_t *columns_out, shardy_error *err);
 

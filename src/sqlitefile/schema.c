@@ -4,9 +4,15 @@
 
 #include <string.h>
 
-/* --- tokens -------------------------------------------------------------------------------------------- */
+/* --- tokens ----------------------------------------------------------------------------------- */
 
-typedef enum token_kind { TOKEN_END, TOKEN_WORD, TOKEN_QUOTED, TOKEN_OTHER, TOKEN_BAD } token_kind;
+typedef enum token_kind {
+    TOKEN_END,
+    TOKEN_WORD,
+    TOKEN_QUOTED,
+    TOKEN_OTHER,
+    TOKEN_BAD
+} token_kind;
 
 typedef struct token {
     token_kind kind;
@@ -53,7 +59,8 @@ static void skip_blank(tokenizer *t)
     }
 }
 
-/* The end of a quoted token that starts at t->at, behind its closing quote; NULL when it is not closed. */
+/* The end of a quoted token that starts at t->at, behind its closing quote; NULL when it is not
+ * closed. */
 static const char *quoted_end(const tokenizer *t)
 {
     char close = *t->at == '[' ? ']' : *t->at;
@@ -143,7 +150,7 @@ static void skip_parens(tokenizer *t)
     } while (depth > 0 && t->now.kind != TOKEN_END && t->now.kind != TOKEN_BAD);
 }
 
-/* --- the table ----------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 typedef struct parsed_column {
     size_t name_at; /* offset in `names` */
@@ -161,15 +168,15 @@ typedef struct parser {
     size_t names_len;
     uint32_t *key; /* columns of the primary key in its order */
     uint32_t key_count;
-    int32_t key_desc;          /* a column of the key is descending */
-    int32_t key_collated;      /* a column of the key names a collation in the key itself */
-    int32_t column_key_desc;   /* "x INTEGER PRIMARY KEY DESC" is not an alias of the rowid */
+    int32_t key_desc;        /* a column of the key is descending */
+    int32_t key_collated;    /* a column of the key names a collation in the key itself */
+    int32_t column_key_desc; /* "x INTEGER PRIMARY KEY DESC" is not an alias of the rowid */
     int32_t without_rowid;
     const char *unreadable;
 } parser;
 
-/* Copies a name without its quotes, zero-terminated; returns its offset. The room is enough: every name is
- * followed by at least one character of the text, and quotes only shrink. */
+/* Copies a name without its quotes, zero-terminated; returns its offset. The room is enough: every
+ * name is followed by at least one character of the text, and quotes only shrink. */
 static size_t keep_name(parser *p, const token *name)
 {
     size_t at = p->names_len;

@@ -1,8 +1,9 @@
 /* schema.h: what sqlite_schema says: the objects of a file, and the columns of its tables.
  *
- * Columns come from the text of CREATE TABLE by a bounded tokenizer; nothing is executed. A table whose text uses what we do
- * not read (generated columns, descending or collated primary keys of WITHOUT ROWID tables, CREATE TABLE AS) is listed but
- * `unreadable` says why, and looking it up is UNSUPPORTED. */
+ * Columns come from the text of CREATE TABLE by a bounded tokenizer; nothing is executed. A table
+ * whose text uses what we do not read (generated columns, descending or collated primary keys of
+ * WITHOUT ROWID tables, CREATE TABLE AS) is listed but `unreadable` says why, and looking it up is
+ * UNSUPPORTED. */
 #ifndef SHARDY_SQLITEFILE_SCHEMA_H
 #define SHARDY_SQLITEFILE_SCHEMA_H
 
@@ -10,8 +11,8 @@
 
 #include <stdint.h>
 
-/* Bounds, so that a hostile schema costs little: SQLite's own limit of columns, and far more objects and text than any
- * file of ours or the reference's has. */
+/* Bounds, so that a hostile schema costs little: SQLite's own limit of columns, and far more
+ * objects and text than any file of ours or the reference's has. */
 #define SCHEMA_COLUMNS_MAX  2000u
 #define SCHEMA_OBJECTS_MAX  4096u
 #define SCHEMA_SQL_LEN_MAX  (1u << 20)
@@ -32,21 +33,23 @@ typedef struct schema_column {
 
 typedef struct schema_object {
     int32_t kind;
-    uint32_t root;      /* 0 for views, triggers, virtual tables */
+    uint32_t root; /* 0 for views, triggers, virtual tables */
     const char *name;
-    const char *table;  /* the table it belongs to; its own name for tables */
-    const char *sql;    /* NULL for automatic indexes */
+    const char *table; /* the table it belongs to; its own name for tables */
+    const char *sql;   /* NULL for automatic indexes */
     size_t sql_len;
     int32_t without_rowid;
-    int32_t rowid_column;   /* column that is an alias of the rowid (stored as NULL), or -1 */
-    uint32_t key_fields;    /* WITHOUT ROWID: the first this many fields of the record are the key */
+    int32_t rowid_column; /* column that is an alias of the rowid (stored as NULL), or -1 */
+    /* WITHOUT ROWID: the first this many fields of the record are the key */
+    uint32_t key_fields;
     uint32_t column_count;
     schema_column *columns; /* tables only, in the order of their declaration */
     const char *unreadable; /* NULL, or why the columns could not be told */
 } schema_object;
 
-/* Takes the text of CREATE TABLE apart. Fills without_rowid, rowid_column, key_fields, columns and unreadable of
- * *object, whose other members are left alone. OK also for text that is not understood (see `unreadable`); NOMEM.
+/* Takes the text of CREATE TABLE apart. Fills without_rowid, rowid_column, key_fields, columns and
+ * unreadable of *object, whose other members are left alone. OK also for text that is not
+ * understood (see `unreadable`); NOMEM.
  * Ownership: shardy__schema_object_clear(). */
 shardy_status shardy__schema_parse_table(
     const char *sql, size_t len, schema_object *object, shardy_error *err);

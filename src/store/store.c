@@ -66,10 +66,10 @@ shardy_status shardy_store_new_take(shardy_context *context, const shardy_store_
             ops->abi, ops->struct_size, SHARDY_STORE_ABI, known);
     }
     const char *problem = table_problem(ops, state);
-    shardy_status st = problem ? shardy__error(err, SHARDY_INVALID, "store",
-                                     "the table of the store \"%.40s\" %s",
-                                     ops->name ? ops->name : "", problem)
-                               : new_store(context, ops, state, store_out, err);
+    shardy_status st =
+        problem ? shardy__error(err, SHARDY_INVALID, "store", "the table of the store \"%.40s\" %s",
+                      ops->name ? ops->name : "", problem)
+                : new_store(context, ops, state, store_out, err);
     if (st < 0) {
         ops->close(state);
     }
@@ -92,7 +92,8 @@ shardy_status shardy__store_open_url(shardy_context *context, const char *url,
     SHARDY_TRY(shardy__uri_parse(url, &u, err));
     if (u.scheme == URI_S3) {
         return shardy__error(err, SHARDY_UNSUPPORTED, "url",
-            "the scheme \"s3\" of \"%.300s\" comes with a later version, expected a directory", url);
+            "the scheme \"s3\" of \"%.300s\" comes with a later version, expected a directory",
+            url);
     }
     shardy_store_fs_options fs;
     shardy_store_fs_options_init(&fs, sizeof fs);
@@ -232,8 +233,7 @@ static void check_read(const shardy_store *store, shardy_store_read *read)
         fail_read(read, SHARDY_NOT_MODIFIED);
         return;
     }
-    shardy_status st =
-        check_answer(store, "read", (shardy_status)read->status, &read->error);
+    shardy_status st = check_answer(store, "read", (shardy_status)read->status, &read->error);
     int wrong = st == SHARDY_OK &&
                 (read->received > read->len ||
                     (read->dest ? read->body.data != NULL : read->body.len != read->received) ||
@@ -249,8 +249,8 @@ static void check_read(const shardy_store *store, shardy_store_read *read)
     }
 }
 
-/* The last use of `call` for this read: when it is not on the heap, its owner may be gone as soon as
- * `done` has been told of the last read. */
+/* The last use of `call` for this read: when it is not on the heap, its owner may be gone as soon
+ * as `done` has been told of the last read. */
 static void finish_read(read_call *call, shardy_store_read *read)
 {
     int32_t on_heap = call->on_heap;
@@ -515,8 +515,8 @@ static shardy_status check_prefix(const char *prefix, shardy_error *err)
     }
     const char *problem =
         prefix[len - 1] == '/' ? key_problem(prefix, len - 1) : "does not end in '/'";
-    return problem ? shardy__error(err, SHARDY_INVALID, "store", "the prefix \"%.300s\" %s", prefix,
-                         problem)
+    return problem ? shardy__error(
+                         err, SHARDY_INVALID, "store", "the prefix \"%.300s\" %s", prefix, problem)
                    : SHARDY_OK;
 }
 

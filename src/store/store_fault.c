@@ -4,6 +4,8 @@
 #include "../base/alloc.h"
 #include "../base/thread.h"
 
+#include <shardyfusion/limits.h>
+
 #include <string.h>
 
 typedef struct fault_store {
@@ -23,6 +25,14 @@ typedef struct fault_plan {
     int32_t status;
     uint64_t number;
 } fault_plan;
+
+/* Keys come checked, so they have at most SHARDY_OBJECT_KEY_LEN_MAX bytes. */
+static const char *key_text(shardy_bytes key, char text[SHARDY_OBJECT_KEY_LEN_MAX + 1])
+{
+    memcpy(text, key.data, key.len);
+    text[key.len] = '\0';
+    return text;
+}
 
 static fault_plan next_call(fault_store *s)
 {
@@ -93,7 +103,8 @@ static shardy_status fault_head(
     fault_plan plan = next_call(s);
     shardy_status st = SHARDY_OK;
     if (plan.kind == 0) {
-        st = s->inner->ops->head(s->inner->state, key, meta_out, err);
+        char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+        st = shardy_store_head(s->inner, key_text(key, text), meta_out, err);
     }
     return answer(&plan, st, err);
 }
@@ -105,7 +116,7 @@ static shardy_status fault_put(
     fault_plan plan = next_call(s);
     shardy_status st = SHARDY_OK;
     if (plan.kind != SHARDY_FAULT_BEFORE && plan.kind != SHARDY_FAULT_SHORT) {
-        st = s->inner->ops->put(s->inner->state, put, meta_out, err);
+        st = shardy_store_put_object(s->inner, put, meta_out, err);
     }
     return answer(&plan, st, err);
 }
@@ -117,19 +128,19 @@ static shardy_status fault_list(void *store, const char *prefix, char delimiter,
     fault_plan plan = next_call(s);
     shardy_status st = SHARDY_OK;
     if (plan.kind == 0) {
-        st = s->inner->ops->list(s->inner->state, prefix, delimiter, token, limit, page_out, err);
+        st = shardy_store_list(s->inner, prefix, delimiter, token, limit, page_out, err);
     }
     return answer(&plan, st, err);
 }
 
-static shardy_status fault_remove(void *store, const shardy_bytes *keys, size_t n,
-    int32_t *results_out, shardy_error *err)
+static shardy_status fault_remove(
+    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
 {
     fault_store *s = store;
     fault_plan plan = next_call(s);
     shardy_status st = SHARDY_OK;
     if (plan.kind != SHARDY_FAULT_BEFORE && plan.kind != SHARDY_FAULT_SHORT) {
-        st = s->inner->ops->remove(s->inner->state, keys, n, results_out, err);
+        st = shardy_store_remove(s->inner, keys, n, results_out, err);
     }
     for (size_t i = 0; plan.kind != 0 && i < n; i++) {
         results_out[i] = plan.status;
@@ -144,7 +155,8 @@ static shardy_status fault_open_local(
     fault_plan plan = next_call(s);
     shardy_status st = SHARDY_OK;
     if (plan.kind == 0) {
-        st = s->inner->ops->open_local(s->inner->state, key, file_out, err);
+        char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+        st = shardy_store_open_local(s->inner, key_text(key, text), file_out, err);
     }
     return answer(&plan, st, err);
 }
@@ -155,7 +167,7 @@ static shardy_status fault_scratch(void *store, const char **path_out, shardy_er
     fault_plan plan = next_call(s);
     shardy_status st = SHARDY_OK;
     if (plan.kind == 0) {
-        st = s->inner->ops->scratch(s->inner->state, path_out, err);
+        st = shardy_store_scratch(s->inner, path_out, err);
     }
     return answer(&plan, st, err);
 }
@@ -182,8 +194,8 @@ static const shardy_store_ops fault_ops = {
     .close = fault_close,
 };
 
-shardy_status shardy_store_wrap_fault(shardy_context *context, shardy_store *inner,
-    shardy_store **store_out, shardy_error *err)
+shardy_status shardy_store_wrap_fault(
+    shardy_context *context, shardy_store *inner, shardy_store **store_out, shardy_error *err)
 {
     SHARDY_CHECK_ARG(inner && store_out);
     *store_out = NULL;
@@ -196,8 +208,8 @@ shardy_status shardy_store_wrap_fault(shardy_context *context, shardy_store *inn
     return shardy__store_new_wrapper_take(context, &fault_ops, s, store_out, err);
 }
 
-void shardy_store_fault_set(shardy_store *fault, uint64_t nth, int32_t persistent, int32_t kind,
-    int32_t status)
+void shardy_store_fault_set(
+    shardy_store *fault, uint64_t nth, int32_t persistent, int32_t kind, int32_t status)
 {
     if (!fault || fault->ops != &fault_ops) {
         return;
@@ -213,8 +225,7 @@ void shardy_store_fault_set(shardy_store *fault, uint64_t nth, int32_t persisten
     shardy__mutex_unlock(&s->lock);
 }
 
-void shardy_store_fault_counts(
-    const shardy_store *fault, uint64_t *calls_out, uint64_t *failed_out)
+void shardy_store_fault_counts(const shardy_store *fault, uint64_t *calls_out, uint64_t *failed_out)
 {
     *calls_out = 0;
     *failed_out = 0;

@@ -1,10 +1,11 @@
 /* store_fs.c: a directory as a store.
  *
- * Keys are resolved one segment at a time, each opened relative to the one before and never through a symbolic link, so no key and no
- * link planted below the root leads out of it. An object becomes visible by one rename from `.shardyfusion/tmp`, after its content is
- * synced; then the directory is synced. Replacing an object happens under a lock file, so that compare-and-swap is atomic among all
- * processes of one machine. What a killed process leaves in tmp is removed by a later writer: the lock of its directory is free
- * then. */
+ * Keys are resolved one segment at a time, each opened relative to the one before and never through
+ * a symbolic link, so no key and no link planted below the root leads out of it. An object becomes
+ * visible by one rename from `.shardyfusion/tmp`, after its content is synced; then the directory
+ * is synced. Replacing an object happens under a lock file, so that compare-and-swap is atomic
+ * among all processes of one machine. What a killed process leaves in tmp is removed by a later
+ * writer: the lock of its directory is free then. */
 #if defined(__linux__)
 #define _GNU_SOURCE /* renameat2 */
 #endif
@@ -32,9 +33,10 @@
 #include <sys/vfs.h>
 #endif
 
-#define OWN_DIR      ".shardyfusion"
-#define COPY_LEN     (1u << 20)
-/* A directory may vanish under a put, because a remove prunes empty ones; more often than this it is not that. */
+#define OWN_DIR  ".shardyfusion"
+#define COPY_LEN (1u << 20)
+/* A directory may vanish under a put, because a remove prunes empty ones; more often than this it
+ * is not that. */
 #define PUT_TRIES 16
 
 static int fails(shardy_fault_kind kind, int error_number)
@@ -54,7 +56,7 @@ void shardy_store_fs_options_init(shardy_store_fs_options *options, size_t struc
     shardy__options_init(options, struct_size, &defaults, sizeof defaults);
 }
 
-/* --- resolving keys ------------------------------------------------------------------------------------ */
+/* --- resolving keys --------------------------------------------------------------------------- */
 
 static int is_own(shardy_bytes key)
 {
@@ -95,9 +97,9 @@ static int open_dir_at(const fs_store *s, int parent, const char *name, int crea
     return openat(parent, name, flags);
 }
 
-/* Opens the directory that holds a key and copies its last segment. -1 and errno when it is not there or is no directory. */
-static int open_parent(
-    const fs_store *s, shardy_bytes key, int create, char name_out[NAME_MAX + 1])
+/* Opens the directory that holds a key and copies its last segment. -1 and errno when it is not
+ * there or is no directory. */
+static int open_parent(const fs_store *s, shardy_bytes key, int create, char name_out[NAME_MAX + 1])
 {
     const char *p = key.data;
     const char *end = p + key.len;
@@ -154,8 +156,8 @@ static shardy_status open_object(
     }
     if (fd < 0) {
         return is_absent(e) ? SHARDY_NOT_FOUND
-                            : shardy__error_errno(err, e, "store", "cannot open \"%.*s\"",
-                                  SHARDY_BYTES_FMT(key));
+                            : shardy__error_errno(
+                                  err, e, "store", "cannot open \"%.*s\"", SHARDY_BYTES_FMT(key));
     }
     if (fails(SHARDY_FAULT_READ, EIO) || fstat(fd, info) != 0) {
         e = errno;
@@ -200,7 +202,7 @@ static void fill_meta(const struct stat *info, shardy_object_meta *meta)
     meta->modified_us = (int64_t)info->st_mtim.tv_sec * 1000000 + info->st_mtim.tv_nsec / 1000;
 }
 
-/* --- reading ------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static uint64_t fs_caps(void *store)
 {
@@ -294,7 +296,7 @@ static shardy_status fs_open_local(
     return st;
 }
 
-/* --- the store's own directory ------------------------------------------------------------------------- */
+/* --- the store's own directory ---------------------------------------------------------------- */
 
 /* Opens (and makes) a directory of ours, private to the user. */
 static int open_own_dir(int parent, const char *name)
@@ -354,7 +356,8 @@ static void sweep_tmp(int tmp_fd, const char *tmp_path)
 
 static shardy_status own_error(shardy_error *err, const fs_store *s, const char *what)
 {
-    return shardy__error_errno(err, errno, "store", "cannot %s in \"%.300s/" OWN_DIR "\"", what, s->path);
+    return shardy__error_errno(
+        err, errno, "store", "cannot %s in \"%.300s/" OWN_DIR "\"", what, s->path);
 }
 
 /* Makes the directory of this process in tmp and holds its lock. Called with the lock. */
@@ -364,7 +367,8 @@ static shardy_status make_scratch(fs_store *s, int tmp_fd, shardy_error *err)
     shardy__rand_hex32(s->context, hex);
     int n = snprintf(s->scratch, sizeof s->scratch, "%s/" OWN_DIR "/tmp/%s", s->path, hex);
     if (n < 0 || (size_t)n >= sizeof s->scratch) {
-        return shardy__error(err, SHARDY_INVALID, "store", "the path \"%.300s\" is too long", s->path);
+        return shardy__error(
+            err, SHARDY_INVALID, "store", "the path \"%.300s\" is too long", s->path);
     }
     s->scratch_fd = open_own_dir(tmp_fd, hex);
     if (s->scratch_fd < 0) {
@@ -446,12 +450,12 @@ static shardy_status fs_scratch(void *store, const char **path_out, shardy_error
     return SHARDY_OK;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 /* A new object before it gets its name. */
 typedef struct new_object {
-    int dir;                 /* of the file */
-    char name[PATH_MAX];     /* in it; for files that are moved, their path */
+    int dir;             /* of the file */
+    char name[PATH_MAX]; /* in it; for files that are moved, their path */
     int fd;
     uint64_t size;
     int32_t is_moved; /* the caller's file */
@@ -572,7 +576,8 @@ static int rename_new(int from_dir, const char *from, int to_dir, const char *to
         return -1;
     }
 #endif
-    /* File systems that cannot: a second name, which fails when there is one, then the first one goes. */
+    /* File systems that cannot: a second name, which fails when there is one, then the first one
+     * goes. */
     if (linkat(from_dir, from, to_dir, to, 0) != 0) {
         return -1;
     }
@@ -612,8 +617,8 @@ static shardy_status place_error(shardy_error *err, const shardy_store_put *put)
 {
     int e = errno;
     if (e == EEXIST) {
-        return shardy__error(err, SHARDY_EXISTS, "store", "the object \"%.*s\" exists",
-            SHARDY_BYTES_FMT(put->key));
+        return shardy__error(
+            err, SHARDY_EXISTS, "store", "the object \"%.*s\" exists", SHARDY_BYTES_FMT(put->key));
     }
     return shardy__error_errno(
         err, e, "store", "cannot write \"%.*s\"", SHARDY_BYTES_FMT(put->key));
@@ -632,8 +637,8 @@ static shardy_status place_in(fs_store *s, const shardy_store_put *put, const ne
         }
         shardy_status st =
             put->condition == SHARDY_PUT_IF_MATCH ? compare_version(s, put, err) : SHARDY_OK;
-        rc = st < 0 || fails(SHARDY_FAULT_WRITE, ENOSPC) ? -1
-                                                         : renameat(o->dir, o->name, dir, name);
+        rc =
+            st < 0 || fails(SHARDY_FAULT_WRITE, ENOSPC) ? -1 : renameat(o->dir, o->name, dir, name);
         int e = errno;
         drop_lock(s);
         errno = e;
@@ -696,7 +701,7 @@ static shardy_status fs_put(
     return st;
 }
 
-/* --- removing ------------------------------------------------------------------------------------------ */
+/* --- removing --------------------------------------------------------------------------------- */
 
 /* Removes directories that have become empty, upwards from the one that held the key. */
 static void prune(const fs_store *s, shardy_bytes key)
@@ -735,7 +740,8 @@ static shardy_status remove_one(const fs_store *s, shardy_bytes key, shardy_erro
     }
     int e = errno;
     if (rc == 0) {
-        sync_fd(s, dir); /* an object that comes back after a crash is deleted again by who deletes */
+        /* an object that comes back after a crash is deleted again by who deletes */
+        sync_fd(s, dir);
     }
     if (dir >= 0) {
         close(dir);
@@ -749,8 +755,8 @@ static shardy_status remove_one(const fs_store *s, shardy_bytes key, shardy_erro
                                              "cannot remove \"%.*s\"", SHARDY_BYTES_FMT(key));
 }
 
-static shardy_status fs_remove(void *store, const shardy_bytes *keys, size_t n,
-    int32_t *results_out, shardy_error *err)
+static shardy_status fs_remove(
+    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
 {
     shardy_status first = SHARDY_OK;
     for (size_t i = 0; i < n; i++) {
@@ -767,7 +773,7 @@ static shardy_status fs_remove(void *store, const shardy_bytes *keys, size_t n,
     return first;
 }
 
-/* --- life ---------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 /* File systems on which locks or exclusive renames are not what they are on a local one. */
 static int is_network(int fd)
@@ -823,17 +829,15 @@ static shardy_status open_root(fs_store *s, const char *root, shardy_error *err)
     if (s->options.create) {
         SHARDY_TRY(shardy__dir_make(root, 0777, err));
     }
-    s->root = fails(SHARDY_FAULT_READ, EIO)
-                  ? -1
-                  : open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    s->root = fails(SHARDY_FAULT_READ, EIO) ? -1 : open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->root < 0) {
         int e = errno;
         if (e == ENOENT) {
             return SHARDY_NOT_FOUND;
         }
-        return e == ENOTDIR
-                   ? shardy__error(err, SHARDY_INVALID, "store", "\"%.300s\" is not a directory", root)
-                   : shardy__error_errno(err, e, "store", "cannot open \"%.300s\"", root);
+        return e == ENOTDIR ? shardy__error(err, SHARDY_INVALID, "store",
+                                  "\"%.300s\" is not a directory", root)
+                            : shardy__error_errno(err, e, "store", "cannot open \"%.300s\"", root);
     }
     if (!realpath(root, s->path)) {
         return shardy__error_errno(err, errno, "store", "cannot resolve \"%.300s\"", root);

@@ -1,7 +1,8 @@
 /* store_fs_list.c: listing a directory as keys in byte order.
  *
- * Directories are read one at a time on the way down, their entries sorted; a directory sorts as its name with a slash, because that
- * is how its keys begin. Memory: the entries of the directories on one path. */
+ * Directories are read one at a time on the way down, their entries sorted; a directory sorts as
+ * its name with a slash, because that is how its keys begin. Memory: the entries of the directories
+ * on one path. */
 #include "store_fs.h"
 
 #include "../base/alloc.h"
@@ -74,7 +75,8 @@ static int kind_of(int dir, const struct dirent *entry)
     return S_ISREG(info.st_mode) ? 0 : S_ISDIR(info.st_mode) ? 1 : -1;
 }
 
-static shardy_status add_name(listed_dir *d, const char *name, int is_dir, size_t *room, shardy_error *err)
+static shardy_status add_name(
+    listed_dir *d, const char *name, int is_dir, size_t *room, shardy_error *err)
 {
     if (d->count == *room) {
         size_t bigger = *room ? *room * 2 : 64;
@@ -141,12 +143,14 @@ static void leave(lister *l)
     shardy__arena_free(&d->arena);
 }
 
-/* Goes into a directory whose key (with its slash) is the first `prefix_len` bytes of l->key. The descriptor is taken. */
+/* Goes into a directory whose key (with its slash) is the first `prefix_len` bytes of l->key. The
+ * descriptor is taken. */
 static shardy_status enter(lister *l, int fd, size_t prefix_len, shardy_error *err)
 {
     if (l->depth == DEPTH_MAX) {
         close(fd);
-        return shardy__error(err, SHARDY_INVALID, "store", "directories are nested deeper than %d", DEPTH_MAX);
+        return shardy__error(
+            err, SHARDY_INVALID, "store", "directories are nested deeper than %d", DEPTH_MAX);
     }
     listed_dir *d = &l->dirs[l->depth++];
     memset(d, 0, sizeof *d);
@@ -301,7 +305,8 @@ static shardy_status open_prefix(lister *l, const char *prefix, shardy_error *er
     return enter(l, fd, len, err);
 }
 
-static shardy_status fill_page(lister *l, const char *prefix, shardy_store_page *page, shardy_error *err)
+static shardy_status fill_page(
+    lister *l, const char *prefix, shardy_store_page *page, shardy_error *err)
 {
     shardy_status st = open_prefix(l, prefix, err);
     while (st == SHARDY_OK && l->depth > 0 && !l->more) {

@@ -29,7 +29,7 @@ typedef struct mem_store {
     shardy_context *context; /* one reference */
     mutex lock;              /* rank: leaf; guards the rest */
     map objects;
-    uint64_t versions;       /* given out so far: no two objects share an ETag */
+    uint64_t versions; /* given out so far: no two objects share an ETag */
 } mem_store;
 
 static void free_object(mem_object *o)
@@ -85,8 +85,8 @@ static void mem_read(
     mem_store *s = store;
     for (size_t i = 0; i < n; i++) {
         shardy__mutex_lock(&s->lock);
-        reads[i].status =
-            read_object(shardy__map_get(&s->objects, reads[i].key.data, reads[i].key.len), &reads[i]);
+        reads[i].status = read_object(
+            shardy__map_get(&s->objects, reads[i].key.data, reads[i].key.len), &reads[i]);
         shardy__mutex_unlock(&s->lock);
         done(user, &reads[i]);
     }
@@ -106,7 +106,7 @@ static shardy_status mem_head(
     return o ? SHARDY_OK : SHARDY_NOT_FOUND;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static shardy_status collect_file(const char *path, bytebuf *out, shardy_error *err)
 {
@@ -155,11 +155,10 @@ static shardy_status place(
 {
     const mem_object *now = shardy__map_get(&s->objects, put->key.data, put->key.len);
     if (put->condition == SHARDY_PUT_IF_ABSENT && now) {
-        return shardy__error(err, SHARDY_EXISTS, "store", "the object \"%.*s\" exists",
-            SHARDY_BYTES_FMT(put->key));
+        return shardy__error(
+            err, SHARDY_EXISTS, "store", "the object \"%.*s\" exists", SHARDY_BYTES_FMT(put->key));
     }
-    if (put->condition == SHARDY_PUT_IF_MATCH &&
-        (!now || strcmp(now->etag.text, put->etag) != 0)) {
+    if (put->condition == SHARDY_PUT_IF_MATCH && (!now || strcmp(now->etag.text, put->etag) != 0)) {
         return shardy__error(err, SHARDY_CONFLICT, "store", "the object \"%.*s\" %s",
             SHARDY_BYTES_FMT(put->key),
             now ? "was changed by somebody else" : "is not there any more");
@@ -201,8 +200,8 @@ static shardy_status mem_put(
     return st;
 }
 
-static shardy_status mem_remove(void *store, const shardy_bytes *keys, size_t n,
-    int32_t *results_out, shardy_error *err)
+static shardy_status mem_remove(
+    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
 {
     mem_store *s = store;
     (void)err;
@@ -216,7 +215,7 @@ static shardy_status mem_remove(void *store, const shardy_bytes *keys, size_t n,
     return SHARDY_OK;
 }
 
-/* --- listing ------------------------------------------------------------------------------------------- */
+/* --- listing ---------------------------------------------------------------------------------- */
 
 static void dispose_page(shardy_store_page *page)
 {
@@ -231,7 +230,8 @@ static int compare_entries(const void *a, const void *b)
     return strcmp(x->key, y->key);
 }
 
-/* Every key below the prefix, rolled up, in any order and with repetitions. Called with the lock. */
+/* Every key below the prefix, rolled up, in any order and with repetitions. Called with the
+ * lock. */
 static shardy_status gather(const mem_store *s, const char *prefix, char delimiter, arena *a,
     shardy_store_entry *entries, size_t *count_out, shardy_error *err)
 {
@@ -271,8 +271,7 @@ static shardy_status mem_list(void *store, const char *prefix, char delimiter, c
     size_t count = 0;
     shardy_status st;
     shardy__mutex_lock(&s->lock);
-    shardy_store_entry *entries =
-        shardy__arena_calloc(a, s->objects.count, sizeof *entries);
+    shardy_store_entry *entries = shardy__arena_calloc(a, s->objects.count, sizeof *entries);
     st = entries ? gather(s, prefix, delimiter, a, entries, &count, err)
                  : shardy__error_nomem(err, "store");
     shardy__mutex_unlock(&s->lock);

@@ -3,6 +3,8 @@
 
 #include "../base/alloc.h"
 
+#include <shardyfusion/limits.h>
+
 #include <stdatomic.h>
 #include <string.h>
 
@@ -17,6 +19,14 @@ typedef struct stats_store {
     _Atomic uint64_t removes;
     _Atomic uint64_t opens;
 } stats_store;
+
+/* Keys come checked, so they have at most SHARDY_OBJECT_KEY_LEN_MAX bytes. */
+static const char *key_text(shardy_bytes key, char text[SHARDY_OBJECT_KEY_LEN_MAX + 1])
+{
+    memcpy(text, key.data, key.len);
+    text[key.len] = '\0';
+    return text;
+}
 
 static uint64_t stats_caps(void *store)
 {
@@ -56,7 +66,8 @@ static shardy_status stats_head(
 {
     stats_store *s = store;
     atomic_fetch_add(&s->heads, 1);
-    return s->inner->ops->head(s->inner->state, key, meta_out, err);
+    char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    return shardy_store_head(s->inner, key_text(key, text), meta_out, err);
 }
 
 static shardy_status stats_put(
@@ -64,7 +75,7 @@ static shardy_status stats_put(
 {
     stats_store *s = store;
     atomic_fetch_add(&s->puts, 1);
-    shardy_status st = s->inner->ops->put(s->inner->state, put, meta_out, err);
+    shardy_status st = shardy_store_put_object(s->inner, put, meta_out, err);
     atomic_fetch_add(&s->put_bytes, st >= 0 ? meta_out->size : 0);
     return st;
 }
@@ -74,15 +85,15 @@ static shardy_status stats_list(void *store, const char *prefix, char delimiter,
 {
     stats_store *s = store;
     atomic_fetch_add(&s->lists, 1);
-    return s->inner->ops->list(s->inner->state, prefix, delimiter, token, limit, page_out, err);
+    return shardy_store_list(s->inner, prefix, delimiter, token, limit, page_out, err);
 }
 
-static shardy_status stats_remove(void *store, const shardy_bytes *keys, size_t n,
-    int32_t *results_out, shardy_error *err)
+static shardy_status stats_remove(
+    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
 {
     stats_store *s = store;
     atomic_fetch_add(&s->removes, n);
-    return s->inner->ops->remove(s->inner->state, keys, n, results_out, err);
+    return shardy_store_remove(s->inner, keys, n, results_out, err);
 }
 
 static shardy_status stats_open_local(
@@ -90,13 +101,14 @@ static shardy_status stats_open_local(
 {
     stats_store *s = store;
     atomic_fetch_add(&s->opens, 1);
-    return s->inner->ops->open_local(s->inner->state, key, file_out, err);
+    char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    return shardy_store_open_local(s->inner, key_text(key, text), file_out, err);
 }
 
 static shardy_status stats_scratch(void *store, const char **path_out, shardy_error *err)
 {
     const stats_store *s = store;
-    return s->inner->ops->scratch(s->inner->state, path_out, err);
+    return shardy_store_scratch(s->inner, path_out, err);
 }
 
 static void stats_close(void *store)
@@ -119,8 +131,8 @@ static const shardy_store_ops stats_ops = {
     .close = stats_close,
 };
 
-shardy_status shardy_store_wrap_stats(shardy_context *context, shardy_store *inner,
-    shardy_store **store_out, shardy_error *err)
+shardy_status shardy_store_wrap_stats(
+    shardy_context *context, shardy_store *inner, shardy_store **store_out, shardy_error *err)
 {
     SHARDY_CHECK_ARG(inner && store_out);
     *store_out = NULL;

@@ -1,5 +1,5 @@
-/* What is built is what is read: random rows through the writer and the reader, against a plain table
- * in memory, and through libsqlite3 and the real sqlite-vec. */
+/* What is built is what is read: random rows through the writer and the reader, against a plain
+ * table in memory, and through libsqlite3 and the real sqlite-vec. */
 #include "support/support.h"
 
 #include <shardyfusion/shardyfusion.h>
@@ -145,8 +145,7 @@ static void check_verify(const char *dir)
 static char *shard_path(
     const char *dir, const char *run_id, uint32_t db_id, char *path, size_t size)
 {
-    snprintf(
-        path, size, "%s/shards/run_id=%s/db=%05u/attempt=00/shard.db", dir, run_id, db_id);
+    snprintf(path, size, "%s/shards/run_id=%s/db=%05u/attempt=00/shard.db", dir, run_id, db_id);
     return path;
 }
 
@@ -460,8 +459,7 @@ static void compare_with_sqlite_vec(sqlite3 *db, const float *vector, const shar
 {
     sqlite3_stmt *stmt =
         prepare(db, "SELECT rowid, distance FROM vec_index WHERE embedding MATCH ? AND k = ?");
-    sqlite3_stmt *id =
-        prepare(db, "SELECT original_id FROM vec_id_map WHERE internal_id IN (?)");
+    sqlite3_stmt *id = prepare(db, "SELECT original_id FROM vec_id_map WHERE internal_id IN (?)");
     sqlite3_bind_blob(stmt, 1, vector, (int)(DIM * sizeof *vector), SQLITE_STATIC);
     sqlite3_bind_int(stmt, 2, (int)hits->offsets[1]);
     size_t i = 0;

@@ -74,7 +74,7 @@ def archive_symbols(archive, *options):
 def check_names(args):
     public = declared_functions(args.include)
     for member, kind, name in archive_symbols(args.static, "-g", "--defined-only"):
-        if kind in "VvWw" or name in public or name.startswith("shardy__"):
+        if kind in "VvWw" or name in public or name.startswith(("shardy__", "__odr_asan.")):
             continue
         yield f"{member}: {name} is global: make it static, or call it shardy__<module>_<verb>"
 

@@ -4,10 +4,11 @@
  * records and fates. Creating if absent is exclusive, replacing a known version is atomic. A
  * finished put is visible to the next read. Deleting is idempotent.
  *
- * Keys are UTF-8, at most SHARDY_OBJECT_KEY_LEN_MAX bytes, segments separated by one '/', no segment
- * empty, "." or "..", no control characters; the first segment is not ".shardyfusion", which stores
- * keep for themselves. Anything else is INVALID before a store sees it. A directory as a store has
- * two limits more: a segment has at most 255 bytes, and where "a" is an object there is no "a/b".
+ * Keys are UTF-8, at most SHARDY_OBJECT_KEY_LEN_MAX bytes, segments separated by one '/', no
+ * segment empty, "." or "..", no control characters; the first segment is not ".shardyfusion",
+ * which stores keep for themselves. Anything else is INVALID before a store sees it. A directory as
+ * a store has two limits more: a segment has at most 255 bytes, and where "a" is an object there is
+ * no "a/b".
  *
  * A handle answers FORKED in a child process.
  *
@@ -210,8 +211,8 @@ SHARDY_API void shardy_store_fs_options_init(shardy_store_fs_options *options, s
 /* A directory as a store. Nothing outside of it is ever touched: symbolic links below the root are
  * not followed, and only regular files are objects. Its own files are in `<root>/.shardyfusion/`,
  * which is never listed; readers create nothing. Versions are told for objects of at most
- * SHARDY_FS_ETAG_LEN_MAX bytes; conditions on larger ones are UNSUPPORTED. A page of a listing reads
- * each directory that it covers once and keeps at most `limit` names of each in memory.
+ * SHARDY_FS_ETAG_LEN_MAX bytes; conditions on larger ones are UNSUPPORTED. A page of a listing
+ * reads each directory that it covers once and keeps at most `limit` names of each in memory.
  * Statuses: OK, NOT_FOUND (no such directory), INVALID (not a directory), IO, NOMEM. */
 SHARDY_API shardy_status shardy_store_open_fs(shardy_context *context, const char *root,
     const shardy_store_fs_options *options, shardy_store **store_out,
@@ -233,8 +234,8 @@ typedef struct shardy_store_counts {
     uint64_t opens;
 } shardy_store_counts;
 
-/* A store that passes everything on to `inner` and counts. `inner` is borrowed. Only calls that reach
- * the innermost store are counted in the metrics of the context. */
+/* A store that passes everything on to `inner` and counts. `inner` is borrowed. Only calls that
+ * reach the innermost store are counted in the metrics of the context. */
 SHARDY_API shardy_status shardy_store_wrap_stats(shardy_context *context, shardy_store *inner,
     shardy_store **store_out, shardy_error *err) SHARDY_MUST_USE;
 SHARDY_API void shardy_store_stats(
@@ -252,8 +253,8 @@ SHARDY_API shardy_status shardy_store_wrap_fault(shardy_context *context, shardy
     shardy_store **store_out, shardy_error *err) SHARDY_MUST_USE;
 SHARDY_API void shardy_store_fault_set(
     shardy_store *fault_store, uint64_t nth, int32_t persistent, int32_t kind, int32_t status);
-/* Calls since the last set, and how many of them were made to fail. Each read of a vectored read is a
- * call. */
+/* Calls since the last set, and how many of them were made to fail. Each read of a vectored read is
+ * a call. */
 SHARDY_API void shardy_store_fault_counts(
     const shardy_store *fault_store, uint64_t *calls_out, uint64_t *failed_out);
 

@@ -30,8 +30,8 @@ typedef struct shardy_json_value shardy_json_value;
 
 /* Parses one JSON text (RFC 8259, and NaN, Infinity, -Infinity as Python writes them). Duplicate
  * names: the last counts, at the place of the first. Statuses: OK; INVALID with line and column
- * (also a byte order mark, invalid UTF-8, lone surrogates, more than SHARDY_JSON_DEPTH_MAX levels or
- * SHARDY_JSON_LEN_MAX bytes); NOMEM. Ownership: free *json_out. */
+ * (also a byte order mark, invalid UTF-8, lone surrogates, more than SHARDY_JSON_DEPTH_MAX levels
+ * or SHARDY_JSON_LEN_MAX bytes); NOMEM. Ownership: free *json_out. */
 SHARDY_API shardy_status shardy_json_parse(
     shardy_bytes text, shardy_json **json_out, shardy_error *err) SHARDY_MUST_USE;
 SHARDY_API void shardy_json_free(shardy_json *json);
