@@ -61,10 +61,4 @@ shardy_status shardy__attempt_run(
 shardy_status shardy__attempt_run_retry(
     const attempt_job *job, attempt_result *result, uint32_t *attempts_out, shardy_error *err);
 
-/* As JSON and back. */
-shardy_status shardy__attempt_to_json(
-    const attempt_result *result, shardy_buf *json_out, shardy_error *err);
-shardy_status shardy__attempt_from_json(
-    shardy_bytes json, attempt_result *result, shardy_error *err);
-
 #endif

@@ -302,15 +302,22 @@ static shardy_status set_scratch(shardy_plan *plan, shardy_error *err)
     return SHARDY_OK;
 }
 
-static void begin_record(shardy_plan *plan)
+static void fill_record(shardy_plan *plan)
 {
     run_record *r = &plan->record;
-    shardy_error error;
+    r->status = RUN_RUNNING;
     snprintf(r->run_id, sizeof r->run_id, "%s", plan->run_id);
     snprintf(r->writer_type, sizeof r->writer_type, "c");
     snprintf(r->s3_prefix, sizeof r->s3_prefix, "%s", plan->prefix);
     snprintf(r->shard_prefix, sizeof r->shard_prefix, "%s", plan->options.shard_prefix);
     snprintf(r->db_path_template, sizeof r->db_path_template, "%s", plan->options.db_path_template);
+}
+
+static void begin_record(shardy_plan *plan)
+{
+    run_record *r = &plan->record;
+    shardy_error error;
+    fill_record(plan);
     shardy__run_record_begin(plan->context, plan->options.run_registry_prefix, r);
     plan->has_record = shardy__run_record_write(plan->context, plan->catalog.store, r, &error) >= 0;
     if (!plan->has_record) {
@@ -345,8 +352,26 @@ static shardy_status fill_plan(shardy_plan *plan, const char *url,
     return SHARDY_OK;
 }
 
-shardy_status shardy__plan_open(shardy_context *context, const char *url,
-    const shardy_writer_options *options, int whole, shardy_plan **plan_out, shardy_error *err)
+shardy_status shardy__plan_adopt(shardy_plan *plan, const char *url,
+    const shardy_writer_options *options, const char *prefix, shardy_error *err)
+{
+    shardy_writer_options checked = *options;
+    checked.published_as = NULL; /* what was recorded is recorded */
+    SHARDY_TRY(check_numbers(&checked, 1, err));
+    SHARDY_TRY(check_texts(&checked, err));
+    SHARDY_TRY(copy_options(plan, &checked, err));
+    SHARDY_TRY(set_engine(plan, err));
+    catalog_options catalog_opts = {0, options->sync, options->allow_network_fs, options->store};
+    SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
+    plan->prefix = shardy__arena_strdup(&plan->arena, prefix);
+    if (!plan->prefix) {
+        return shardy__error_nomem(err, "build");
+    }
+    fill_record(plan);
+    return set_scratch(plan, err);
+}
+
+shardy_status shardy__plan_alloc(shardy_context *context, shardy_plan **plan_out, shardy_error *err)
 {
     *plan_out = NULL;
     shardy_plan *plan = shardy__calloc(1, sizeof *plan);
@@ -355,9 +380,21 @@ shardy_status shardy__plan_open(shardy_context *context, const char *url,
     }
     shardy__arena_init(&plan->arena);
     shardy_status st = shardy__context_hold(context, &plan->context, err);
-    if (st >= 0) {
-        st = fill_plan(plan, url, options, whole, err);
+    if (st < 0) {
+        shardy__free(plan);
+        return st;
     }
+    *plan_out = plan;
+    return SHARDY_OK;
+}
+
+shardy_status shardy__plan_open(shardy_context *context, const char *url,
+    const shardy_writer_options *options, int whole, shardy_plan **plan_out, shardy_error *err)
+{
+    *plan_out = NULL;
+    shardy_plan *plan = NULL;
+    SHARDY_TRY(shardy__plan_alloc(context, &plan, err));
+    shardy_status st = fill_plan(plan, url, options, whole, err);
     if (st < 0) {
         if (plan->run.fate.state == FATE_WRITING && plan->run.fate.version.text[0]) {
             shardy__publish_abandon(&plan->catalog, &plan->run, plan->options.shard_prefix, NULL);

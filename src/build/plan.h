@@ -32,6 +32,14 @@ struct shardy_plan {
 shardy_status shardy__plan_open(shardy_context *context, const char *url,
     const shardy_writer_options *options, int whole, shardy_plan **plan_out, shardy_error *err);
 
+/* An empty plan. OK, NOMEM. */
+shardy_status shardy__plan_alloc(
+    shardy_context *context, shardy_plan **plan_out, shardy_error *err);
+/* Fills a plan whose run was claimed elsewhere; `prefix` is the recorded one. Statuses as
+ * shardy_writer_open(). */
+shardy_status shardy__plan_adopt(shardy_plan *plan, const char *url,
+    const shardy_writer_options *options, const char *prefix, shardy_error *err);
+
 /* Path of an attempt relative to the root: "<shard_prefix>/run_id=<id>/<db>/attempt=NN". */
 void shardy__plan_attempt_path(const shardy_plan *plan, uint32_t db_id, uint32_t attempt,
     char path_out[SHARDY_OBJECT_KEY_LEN_MAX + 1]);

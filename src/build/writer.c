@@ -1,13 +1,10 @@
 #include "winners.h"
 
 #include "../base/alloc.h"
-#include "../base/bytebuf.h"
-#include "../base/json.h"
 #include "../base/thread.h"
-#include "../base/utf8.h"
+#include "intake.h"
 #include "rowlog.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -177,13 +174,6 @@ void shardy_writer_close(shardy_writer *w)
 
 /* --- taking rows ------------------------------------------------------------------------------ */
 
-static shardy_status refuse(const shardy_row *row, const char *what, shardy_error *err)
-{
-    char text[SHARDY_KEY_TEXT_SIZE];
-    return shardy__error(err, SHARDY_INVALID, "build", "row with key %s: %s",
-        shardy__key_text(&row->key, text), what);
-}
-
 /* Settles what the first row, or the first row with a vector, decides. */
 static shardy_status settle(shardy_writer *w, const shardy_row *row, shardy_error *err)
 {
@@ -196,73 +186,18 @@ static shardy_status settle(shardy_writer *w, const shardy_row *row, shardy_erro
             SHARDY_TRY(shardy__engine_find("sqlite-vec", &w->plan->engine, err));
         }
         if (!(w->plan->engine->caps & SHARDY_ENGINE_CAP_VECTOR)) {
-            return refuse(row,
+            return shardy__intake_refuse(row,
                 w->engine_given ? "it has a vector, but the engine sqlite holds none"
                                 : "it has a vector, but rows before it had none; "
                                   "give the dimension or the engine sqlite-vec",
                 err);
         }
         if (row->dim == 0 || row->dim > SHARDY_DIM_MAX) {
-            return refuse(row, "its vector has no dimension from 1 to 8192", err);
+            return shardy__intake_refuse(row, "its vector has no dimension from 1 to 8192", err);
         }
         o->dim = row->dim;
         if (w->spool) {
             shardy__spool_set_dim(w->spool, o->dim);
-        }
-    }
-    return SHARDY_OK;
-}
-
-static shardy_status check_vector(
-    const shardy_writer_options *o, const shardy_row *row, shardy_error *err)
-{
-    if (row->dim != o->dim) {
-        char text[SHARDY_KEY_TEXT_SIZE];
-        return shardy__error(err, SHARDY_INVALID, "build",
-            "row with key %s: its vector has dimension %u, the others have %u",
-            shardy__key_text(&row->key, text), row->dim, o->dim);
-    }
-    int zero = 1;
-    for (uint32_t i = 0; i < row->dim; i++) {
-        if (!isfinite(row->vector[i])) {
-            char text[SHARDY_KEY_TEXT_SIZE];
-            return shardy__error(err, SHARDY_INVALID, "build",
-                "row with key %s: component %u of its vector is not finite",
-                shardy__key_text(&row->key, text), i);
-        }
-        zero &= row->vector[i] == 0.0f;
-    }
-    if (zero && o->metric == SHARDY_VECTOR_METRIC_COSINE) {
-        return refuse(row, "its vector is zero, which has no cosine", err);
-    }
-    if (row->has_vector_id) {
-        if (row->vector_id.type != SHARDY_KEY_INT && row->vector_id.type != SHARDY_KEY_TEXT) {
-            return refuse(
-                row, "the id of its vector is neither an integer below 2^63 nor a text", err);
-        }
-        if (row->vector_id.type == SHARDY_KEY_TEXT &&
-            (row->vector_id.bytes.len > SHARDY_KEY_LEN_MAX ||
-                !shardy__utf8_valid(row->vector_id.bytes.data, row->vector_id.bytes.len))) {
-            return refuse(row, "the id of its vector is too long or not valid UTF-8", err);
-        }
-    }
-    if (row->has_payload) {
-        json_reader r;
-        if (row->payload.len > SHARDY_VALUE_LEN_MAX) {
-            return refuse(row, "its payload is too long", err);
-        }
-        shardy__json_reader_init(&r, row->payload);
-        shardy_status st = shardy__json_next(&r, err);
-        if (st >= 0) {
-            st = shardy__json_skip(&r, NULL, err);
-        }
-        if (st >= 0) {
-            st = shardy__json_next(&r, err);
-        }
-        if (st < 0) {
-            char text[SHARDY_KEY_TEXT_SIZE];
-            return shardy__error_prefix(
-                err, st, "row with key %s: payload", shardy__key_text(&row->key, text));
         }
     }
     return SHARDY_OK;
@@ -285,51 +220,16 @@ static shardy_status open_spool(shardy_writer *w, shardy_error *err)
     return shardy__spool_new(&config, &w->spool, err);
 }
 
-/* The default id of a vector is its key; bytes keys give their hex digits, as in the reference. */
-static shardy_status default_id(
-    const shardy_key *key, bytebuf *hex, shardy_key *id_out, shardy_error *err)
-{
-    static const char digits[] = "0123456789abcdef";
-    *id_out = *key;
-    if (key->type != SHARDY_KEY_BYTES) {
-        return SHARDY_OK;
-    }
-    const uint8_t *p = key->bytes.data;
-    for (size_t i = 0; i < key->bytes.len; i++) {
-        shardy__bytebuf_putc(hex, digits[p[i] >> 4]);
-        shardy__bytebuf_putc(hex, digits[p[i] & 15]);
-    }
-    SHARDY_TRY(shardy__bytebuf_check(hex, "build", err));
-    *id_out = shardy_key_text(hex->data, hex->len);
-    return SHARDY_OK;
-}
-
 static shardy_status add_row(shardy_writer *w, const shardy_row *row, shardy_error *err)
 {
     const shardy_writer_options *o = &w->plan->options;
-    routed_key routed;
     router r = shardy__plan_router(w->plan);
     if (w->log) {
         r.num_dbs = 1; /* not known yet */
     }
-    SHARDY_TRY(shardy__router_route(&r, &row->key, NULL, 0, &routed, err));
-    spool_row out;
-    memset(&out, 0, sizeof out);
-    out.db_id = routed.db_id;
-    out.key = routed.stored.bytes;
-    out.value = row->value;
-    out.vector = row->vector;
-    out.id_is_key = !row->has_vector_id;
-    out.has_payload = row->has_payload;
-    out.payload = row->payload;
-    shardy_key id = row->vector_id;
-    bytebuf hex;
-    shardy__bytebuf_init(&hex, (size_t)SHARDY_KEY_LEN_MAX * 2);
-    shardy_status st = SHARDY_OK;
-    if (row->vector && out.id_is_key) {
-        st = default_id(&row->key, &hex, &id, err);
-    }
-    out.id = &id;
+    intake in;
+    shardy__intake_init(&in);
+    shardy_status st = shardy__intake_take(&in, &r, row, err);
     if (st >= 0 && w->log) {
         uint64_t hash = 0;
         shardy_key routing;
@@ -338,22 +238,19 @@ static shardy_status add_row(shardy_writer *w, const shardy_row *row, shardy_err
             st = shardy__hash_key(&routing, &hash, err);
         }
         if (st >= 0) {
-            st = shardy__rowlog_add(w->log, &out, hash, o->dim, err);
+            st = shardy__rowlog_add(w->log, &in.row, hash, o->dim, err);
         }
     } else if (st >= 0) {
-        st = shardy__spool_add(w->spool, &out, err);
+        st = shardy__spool_add(w->spool, &in.row, err);
     }
-    shardy__bytebuf_free(&hex);
+    shardy__intake_free(&in);
     return st;
 }
 
 static shardy_status check_row(shardy_writer *w, const shardy_row *row, shardy_error *err)
 {
     SHARDY_TRY(settle(w, row, err));
-    if (row->value.len > SHARDY_VALUE_LEN_MAX) {
-        return refuse(row, "its value is longer than the limit of 997000000 bytes", err);
-    }
-    return row->vector ? check_vector(&w->plan->options, row, err) : SHARDY_OK;
+    return shardy__intake_check(&w->plan->options, row, err);
 }
 
 static shardy_status fail(shardy_writer *w, shardy_status st)

@@ -1,0 +1,195 @@
+/* A build in steps, as a scheduler distributes it: plan, attempts, winners, publish. */
+#include "support/support.h"
+
+#include <shardyfusion/shardyfusion.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static shardy_error err;
+
+#define SHARDS 3u
+#define KEYS   200u
+
+/* The rows of one shard, by number. */
+typedef struct shard_rows {
+    uint32_t db_id;
+    uint32_t next;
+    char key[32];
+    char value[32];
+} shard_rows;
+
+static shardy_status next_row(void *user, shardy_row *row_out, shardy_error *error)
+{
+    shard_rows *rows = user;
+    while (rows->next < KEYS) {
+        int n = snprintf(rows->key, sizeof rows->key, "key-%u", rows->next++);
+        uint32_t db_id;
+        shardy_row_init(row_out, sizeof *row_out);
+        row_out->key = shardy_key_text(rows->key, (size_t)n);
+        shardy_status st = shardy_hash_route(&row_out->key, SHARDS, &db_id, error);
+        if (st < 0) {
+            return st;
+        }
+        if (db_id == rows->db_id) {
+            row_out->value.data = rows->value;
+            row_out->value.len =
+                (size_t)snprintf(rows->value, sizeof rows->value, "value of %s", rows->key);
+            return SHARDY_OK;
+        }
+    }
+    return SHARDY_DONE;
+}
+
+static shardy_plan *new_plan(const char *dir)
+{
+    shardy_writer_options options;
+    shardy_plan *plan;
+    shardy_writer_options_init(&options, sizeof options);
+    options.num_dbs = SHARDS;
+    options.key_encoding = SHARDY_KEY_ENCODING_UTF8;
+    options.run_id = "in-steps";
+    options.memory_budget = SHARDY_MEMORY_BUDGET_MIN;
+    assert_ok(shardy_plan_new(NULL, dir, &options, &plan, &err));
+    return plan;
+}
+
+static void build_attempts(const shardy_plan *plan, shardy_buf *results)
+{
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        shard_rows rows = {i, 0, "", ""};
+        assert_ok(shardy_attempt_build(plan, i, 0, next_row, &rows, &results[i], &err));
+    }
+}
+
+static shardy_bytes as_bytes(const shardy_buf *buf)
+{
+    shardy_bytes bytes = {buf->data, buf->len};
+    return bytes;
+}
+
+static void test_steps__a_plan_that_travelled_as_json_builds_and_publishes(void **state)
+{
+    (void)state;
+    char *dir = support_make_dir();
+    shardy_plan *plan = new_plan(dir);
+    shardy_plan *worker;
+    shardy_buf json;
+    shardy_buf results[SHARDS];
+    shardy_buf winners;
+    shardy_build_result built;
+    assert_ok(shardy_plan_to_json(plan, &json, &err));
+    assert_ok(shardy_plan_from_json(NULL, dir, as_bytes(&json), &worker, &err));
+    build_attempts(worker, results);
+    shardy_bytes all[SHARDS];
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        all[i] = as_bytes(&results[SHARDS - 1 - i]); /* in any order */
+    }
+    assert_ok(shardy_winners_select(plan, all, SHARDS, &winners, &err));
+    assert_ok(shardy_plan_publish(plan, as_bytes(&winners), &built, &err));
+    assert_int_equal(built.row_count, KEYS);
+    shardy_reader *reader;
+    assert_ok(shardy_reader_open(NULL, dir, NULL, &reader, &err));
+    for (uint32_t i = 0; i < KEYS; i++) {
+        char key[32];
+        char expected[64];
+        shardy_buf value;
+        snprintf(key, sizeof key, "key-%u", i);
+        snprintf(expected, sizeof expected, "value of %s", key);
+        shardy_key k = shardy_key_cstr(key);
+        assert_ok(shardy_reader_get(reader, &k, NULL, &value, &err));
+        assert_int_equal(value.len, strlen(expected));
+        assert_memory_equal(value.data, expected, value.len);
+        shardy_buf_release(&value);
+    }
+    shardy_reader_close(reader);
+    shardy_build_result_dispose(&built);
+    shardy_buf_release(&winners);
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        shardy_buf_release(&results[i]);
+    }
+    shardy_buf_release(&json);
+    shardy_plan_free(worker);
+    shardy_plan_free(plan);
+    support_remove_dir(dir);
+}
+
+static void test_steps__a_missing_shard_is_a_failure_of_coverage(void **state)
+{
+    (void)state;
+    char *dir = support_make_dir();
+    shardy_plan *plan = new_plan(dir);
+    shardy_buf results[SHARDS];
+    shardy_buf winners;
+    build_attempts(plan, results);
+    shardy_bytes two[2] = {as_bytes(&results[0]), as_bytes(&results[2])};
+    assert_status(SHARDY_COVERAGE, shardy_winners_select(plan, two, 2, &winners, &err));
+    assert_non_null(strstr(err.message, "shard 1"));
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        shardy_buf_release(&results[i]);
+    }
+    shardy_plan_free(plan);
+    support_remove_dir(dir);
+}
+
+static void test_steps__a_row_of_another_shard_is_a_failure_of_coverage(void **state)
+{
+    (void)state;
+    char *dir = support_make_dir();
+    shardy_plan *plan = new_plan(dir);
+    shard_rows rows = {0, 0, "", ""};
+    shardy_buf result;
+    assert_status(
+        SHARDY_COVERAGE, shardy_attempt_build(plan, 1, 0, next_row, &rows, &result, &err));
+    assert_non_null(strstr(err.message, "belongs to shard 0"));
+    shardy_plan_free(plan);
+    support_remove_dir(dir);
+}
+
+static void test_steps__a_run_id_can_be_claimed_once(void **state)
+{
+    (void)state;
+    char *dir = support_make_dir();
+    shardy_plan *plan = new_plan(dir);
+    shardy_plan *second;
+    shardy_writer_options options;
+    shardy_writer_options_init(&options, sizeof options);
+    options.num_dbs = 1;
+    options.key_encoding = SHARDY_KEY_ENCODING_UTF8;
+    options.run_id = "in-steps";
+    assert_status(SHARDY_EXISTS, shardy_plan_new(NULL, dir, &options, &second, &err));
+    assert_non_null(strstr(err.message, "in-steps"));
+    shardy_plan_free(plan);
+    support_remove_dir(dir);
+}
+
+static void test_steps__verify_routing_names_the_first_wrong_key(void **state)
+{
+    (void)state;
+    char *dir = support_make_dir();
+    shardy_plan *plan = new_plan(dir);
+    shardy_key keys[2] = {shardy_key_cstr("a"), shardy_key_cstr("b")};
+    uint32_t ids[2];
+    for (size_t i = 0; i < 2; i++) {
+        assert_ok(shardy_hash_route(&keys[i], SHARDS, &ids[i], &err));
+    }
+    assert_ok(shardy_verify_routing(plan, keys, ids, 2, &err));
+    ids[1] = (ids[1] + 1) % SHARDS;
+    assert_status(SHARDY_COVERAGE, shardy_verify_routing(plan, keys, ids, 2, &err));
+    assert_non_null(strstr(err.message, "\"b\""));
+    shardy_plan_free(plan);
+    support_remove_dir(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_steps__a_plan_that_travelled_as_json_builds_and_publishes),
+        cmocka_unit_test(test_steps__a_missing_shard_is_a_failure_of_coverage),
+        cmocka_unit_test(test_steps__a_row_of_another_shard_is_a_failure_of_coverage),
+        cmocka_unit_test(test_steps__a_run_id_can_be_claimed_once),
+        cmocka_unit_test(test_steps__verify_routing_names_the_first_wrong_key),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
