@@ -233,7 +233,7 @@ shardy_status shardy__vec_search_run(vec_search *s, shardy_error *err)
     shardy_engine_search *r = s->request;
     r->vectors_scanned = 0;
     for (size_t q = 0; q < r->query_count; q++) {
-        s->queries[q].bound = INFINITY;
+        s->queries[q].bound = (double)INFINITY;
         s->queries[q].count = 0;
         shardy__exact_prepare(
             &s->prepared[q], r->queries + q * r->stride, s->tables->dim, s->tables->metric);

@@ -41,6 +41,7 @@
 
 static int fails(shardy_fault_kind kind, int error_number)
 {
+    (void)kind; /* without fault injection the check below is a constant */
     if (!shardy__fault(kind)) {
         return 0;
     }
