@@ -197,11 +197,14 @@ static void fish_text(strbuf *out, const char *text)
     }
 }
 
-static void fish_option(strbuf *out, const opt_def *def, const command_def *command)
+/* `when` is the condition under which the option is offered, NULL: always. */
+static void fish_option(
+    strbuf *out, const opt_def *def, const char *when, const command_def *command)
 {
     strbuf_puts(out, "complete -c shardy");
-    if (command) {
-        strbuf_printf(out, " -n '__fish_seen_subcommand_from %s'", command->name);
+    if (when) {
+        strbuf_printf(out, " -n '%s", when);
+        strbuf_printf(out, "%s%s'", command ? " " : "", command ? command->name : "");
     }
     strbuf_printf(out, " -l %s", def->name);
     if (def->alias) {
@@ -239,12 +242,15 @@ void help_fish(strbuf *out)
             continue;
         }
         if ((def->commands & CMDS_ALL) == CMDS_ALL) {
-            fish_option(out, def, NULL);
+            fish_option(out, def, NULL, NULL);
             continue;
+        }
+        if (def->group != OPT_GROUP_COMMAND) {
+            fish_option(out, def, "__fish_use_subcommand", NULL);
         }
         for (size_t k = 0; k < CMD_COUNT; k++) {
             if (opt_applies(def, &command_table[k])) {
-                fish_option(out, def, &command_table[k]);
+                fish_option(out, def, "__fish_seen_subcommand_from", &command_table[k]);
             }
         }
     }

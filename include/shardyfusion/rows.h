@@ -1,5 +1,18 @@
 /* rows.h: row sources: JSON lines, CSV and NumPy files as rows for a writer.
  *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHARDYFUSION_ROWS_H
+#define SHARDYFUSION_ROWS_H
+
+#include <shardyfusion/context.h>
+#include <shardyfusion/record.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What becomes of the fields of a row:
+ *
  * JSON lines: one object a line; blank lines are skipped. JSON is what Python's json.loads takes
  * (also NaN and Infinity; of members with the same name the last one counts), but lone
  * surrogates and more than SHARDY_JSON_DEPTH_MAX levels are INVALID.
@@ -22,19 +35,7 @@
  *
  * A byte order mark at the start of a file is skipped. A row is at most SHARDY_INPUT_ROW_LEN_MAX
  * bytes. Files ending in .zst are decompressed; "-" is the standard input, as it is. Messages
- * begin with "file:line:column: ", columns in bytes.
- *
- * SPDX-License-Identifier: Apache-2.0 */
-#ifndef SHARDYFUSION_ROWS_H
-#define SHARDYFUSION_ROWS_H
-
-#include <shardyfusion/context.h>
-#include <shardyfusion/record.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
-
+ * begin with "file:line:column: ", columns in bytes. */
 typedef struct shardy_row_source shardy_row_source;
 
 typedef enum shardy_rows_format {

@@ -13,9 +13,9 @@ void shardy__fault_passed(shardy_fault_kind kind);
 /* Like shardy__fault() for an operation that cannot be made to fail, only be interrupted. */
 void shardy__fault_mark(shardy_fault_kind kind);
 #else
-#define shardy__fault(kind)        (0)
-#define shardy__fault_passed(kind) ((void)0)
-#define shardy__fault_mark(kind)   ((void)0)
+#define shardy__fault(kind)        ((void)(kind), 0)
+#define shardy__fault_passed(kind) ((void)(kind))
+#define shardy__fault_mark(kind)   ((void)(kind))
 #endif
 
 #endif

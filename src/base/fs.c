@@ -48,7 +48,6 @@
 
 static int fails(shardy_fault_kind kind, int error_number)
 {
-    (void)kind; /* without fault injection the check below is a constant */
     if (!shardy__fault(kind)) {
         return 0;
     }
@@ -205,7 +204,6 @@ static void fill_info(const struct stat *st, file_info *info)
     info->size = (uint64_t)st->st_size;
     info->modified_us = (int64_t)modified.tv_sec * 1000000 + modified.tv_nsec / 1000;
     info->links = (uint64_t)st->st_nlink;
-    info->device = (uint64_t)st->st_dev;
     info->inode = (uint64_t)st->st_ino;
 }
 
@@ -730,11 +728,6 @@ shardy_status shardy__at_stat(int dir, const char *name, file_info *info_out, sh
     return SHARDY_OK;
 }
 
-shardy_status shardy__path_stat(const char *path, file_info *info_out, shardy_error *err)
-{
-    return shardy__at_stat(AT_FDCWD, path, info_out, err);
-}
-
 shardy_status shardy__at_make_dir(int dir, const char *name, uint32_t mode, shardy_error *err)
 {
     if (!fails(SHARDY_FAULT_WRITE, ENOSPC) && written(mkdirat(dir, name, (mode_t)mode)) == 0) {
@@ -805,9 +798,6 @@ static int rename_to_new(at_name from, at_name to)
 shardy_status shardy__at_rename(at_name from, at_name to, rename_mode mode, shardy_error *err)
 {
     int result = -1;
-    if (from.dir == AT_DIR_PATH) {
-        from.dir = AT_FDCWD;
-    }
     if (!fails(SHARDY_FAULT_WRITE, ENOSPC)) {
         if (mode == RENAME_OVER) {
             result = written(renameat(from.dir, from.name, to.dir, to.name));
@@ -913,7 +903,9 @@ static int open_by_kernel(int root, const char *path, int flags)
 {
     struct open_how how;
     memset(&how, 0, sizeof how);
-    how.flags = (uint64_t)(unsigned)flags;
+    /* Without O_NOFOLLOW, with which a link in place of a directory would be ENOTDIR and not ELOOP:
+     * no link is followed either way. */
+    how.flags = (uint64_t)(unsigned)(flags & ~O_NOFOLLOW);
     how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
     for (int i = 0; i < OPEN_TRIES_MAX; i++) {
         int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof how);

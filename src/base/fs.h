@@ -42,7 +42,6 @@ typedef struct file_info {
     uint64_t size;
     int64_t modified_us;
     uint64_t links;
-    uint64_t device;
     uint64_t inode;
 } file_info;
 
@@ -96,7 +95,7 @@ void shardy__file_writer_free(file_writer *w); /* does not flush */
 
 /* Makes a directory and those above it that are missing. */
 shardy_status shardy__dir_make(const char *path, uint32_t mode, shardy_error *err);
-/* Removes a directory with all below it; follows no link, goes no deeper than 64 levels. OK also
+/* Removes a directory with all below it; follows no link, goes no deeper than 24 levels. OK also
  * when there is none. */
 shardy_status shardy__dir_remove(const char *path, shardy_error *err);
 /* NOT_FOUND when there is nothing, INVALID when it is not a directory; follows links. */
@@ -124,7 +123,6 @@ shardy_status shardy__at_create(
 shardy_status shardy__at_open_or_create(
     int dir, const char *name, uint32_t mode, int *fd_out, shardy_error *err);
 /* NOT_FOUND when there is none. */
-shardy_status shardy__path_stat(const char *path, file_info *info_out, shardy_error *err);
 shardy_status shardy__at_stat(int dir, const char *name, file_info *info_out, shardy_error *err);
 /* EXISTS when there is one of that name, of any kind. NOT_FOUND when `dir` was removed. */
 shardy_status shardy__at_make_dir(int dir, const char *name, uint32_t mode, shardy_error *err);
@@ -141,8 +139,6 @@ typedef enum rename_mode {
     RENAME_TO_NEW_LINK = 2 /* the same by a link and an unlink: the portable way */
 } rename_mode;
 
-/* A name in an open directory; with AT_DIR_PATH the path of a file. */
-#define AT_DIR_PATH (-1)
 typedef struct at_name {
     int dir;
     const char *name;

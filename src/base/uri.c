@@ -2,137 +2,341 @@
 
 #include "utf8.h"
 
-#include <shardyfusion/limits.h>
-
 #include <string.h>
 
-#define BUCKET_LEN_MIN 3
-#define BUCKET_LEN_MAX 63
+#define AUTHORITY_LEN_MAX 255u
 
-static shardy_status bad_url(const char *url, const char *why, shardy_error *err)
+static int is_letter(char c)
 {
-    return shardy__error(err, SHARDY_INVALID, "url", "\"%.300s\" %s", url, why);
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* What every address must be, whatever its scheme. */
-static shardy_status check_text(const char *url, shardy_error *err)
+static int is_digit(char c)
 {
-    size_t len = strlen(url);
-    if (len == 0) {
-        return bad_url(
-            url, "is empty, expected a directory, file:///path or s3://bucket/prefix", err);
-    }
-    if (len > SHARDY_URL_LEN_MAX) {
-        return shardy__error(err, SHARDY_INVALID, "url",
-            "\"%.100s...\" is %zu bytes long, at most %u are possible", url, len,
-            SHARDY_URL_LEN_MAX);
-    }
-    if (!shardy__utf8_valid(url, len)) {
-        return shardy__error(err, SHARDY_INVALID, "url", "a url is not valid UTF-8");
-    }
+    return c >= '0' && c <= '9';
+}
+
+static char to_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/* --- keys --------------------------------------------------------------------------------- */
+
+static const char *text_problem(const char *text, size_t len)
+{
     for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)url[i];
-        if (c < 0x20 || c == 0x7F) {
-            return bad_url(url, "has a control character", err);
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7F) {
+            return "has a control character";
         }
     }
-    return SHARDY_OK;
+    return shardy__utf8_valid(text, len) ? NULL : "is not UTF-8";
 }
 
-/* Checks segments separated by slashes; the last one may be empty. */
-static shardy_status check_segments(const char *url, const char *p, shardy_error *err)
+/* Segments between single slashes. */
+static const char *segments_problem(const char *text, size_t len)
 {
-    if (strpbrk(url, "?#")) {
-        return bad_url(url, "has a '?' or '#', which an address of a store cannot have", err);
-    }
-    while (*p) {
-        size_t len = strcspn(p, "/");
-        if (len == 0) {
-            return bad_url(url, "has an empty segment", err);
+    const char *end = text + len;
+    for (;;) {
+        const char *slash = memchr(text, '/', (size_t)(end - text));
+        size_t segment = (size_t)((slash ? slash : end) - text);
+        if (segment == 0) {
+            return "has an empty segment";
         }
-        if ((len == 1 && p[0] == '.') || (len == 2 && p[0] == '.' && p[1] == '.')) {
-            return bad_url(url, "has a segment \".\" or \"..\"", err);
+        if (text[0] == '.' && (segment == 1 || (segment == 2 && text[1] == '.'))) {
+            return "has a segment \".\" or \"..\"";
         }
-        p += len + (p[len] == '/');
+        if (!slash) {
+            return NULL;
+        }
+        text = slash + 1;
     }
-    return SHARDY_OK;
 }
 
-/* The characters and lengths that S3 allows for buckets. */
-static int is_bucket(const char *name, size_t len)
+const char *shardy__key_problem(const void *key, size_t len)
 {
-    if (len < BUCKET_LEN_MIN || len > BUCKET_LEN_MAX) {
+    const char *text = key;
+    if (len == 0) {
+        return "is empty";
+    }
+    if (len > SHARDY_OBJECT_KEY_LEN_MAX) {
+        return "is too long";
+    }
+    const char *problem = text_problem(text, len);
+    if (!problem) {
+        problem = segments_problem(text, len);
+    }
+    size_t own = sizeof SHARDY_STORE_OWN_DIR - 1;
+    if (!problem && len >= own && memcmp(text, SHARDY_STORE_OWN_DIR, own) == 0 &&
+        (len == own || text[own] == '/')) {
+        problem = "begins with \"" SHARDY_STORE_OWN_DIR "\", which stores keep for themselves";
+    }
+    return problem;
+}
+
+/* --- URLs --------------------------------------------------------------------------------- */
+
+static shardy_status invalid(const char *text, const char *problem, shardy_error *err)
+{
+    return shardy__error(err, SHARDY_INVALID, "url", "\"%.300s\" %s", text, problem);
+}
+
+/* Length of the scheme in front of "://", 0 when there is none. */
+static size_t scheme_len(const char *text)
+{
+    size_t len = 0;
+    while (is_letter(text[len]) || (len > 0 && (is_digit(text[len]) || text[len] == '+' ||
+                                                   text[len] == '-' || text[len] == '.'))) {
+        len++;
+    }
+    return strncmp(text + len, "://", 3) == 0 ? len : 0;
+}
+
+static int is_scheme(shardy_bytes scheme, const char *name)
+{
+    const char *text = scheme.data;
+    if (scheme.len != strlen(name)) {
         return 0;
     }
-    for (size_t i = 0; i < len; i++) {
-        int inner = name[i] == '-' || name[i] == '.';
-        int alnum = (name[i] >= 'a' && name[i] <= 'z') || (name[i] >= '0' && name[i] <= '9');
-        if (!alnum && (!inner || i == 0 || i == len - 1)) {
+    for (size_t i = 0; i < scheme.len; i++) {
+        if (to_lower(text[i]) != name[i]) {
             return 0;
         }
     }
     return 1;
 }
 
-static shardy_status parse_s3(const char *url, uri *out, shardy_error *err)
+static uri_kind kind_of_scheme(shardy_bytes scheme)
 {
-    const char *bucket = url + strlen("s3://");
-    size_t len = strcspn(bucket, "/?#");
-    if (len == 0) {
-        return bad_url(url, "has no bucket, expected s3://bucket/prefix", err);
+    if (is_scheme(scheme, "file")) {
+        return URI_FILE;
     }
-    SHARDY_TRY(check_segments(url, bucket + len + (bucket[len] == '/'), err));
-    if (!is_bucket(bucket, len)) {
-        return bad_url(url,
-            "has a bucket that is none: expected 3 to 63 lower-case letters, digits, '-' or '.'",
+    return is_scheme(scheme, "s3") ? URI_S3 : URI_OTHER;
+}
+
+static int is_authority(const uri *u)
+{
+    const char *host = u->authority.data;
+    for (size_t i = 0; i < u->authority.len; i++) {
+        char c = host[i];
+        int port = c == ':' && u->kind != URI_S3;
+        if (!is_letter(c) && !is_digit(c) && c != '.' && c != '-' && c != '_' && !port) {
+            return 0;
+        }
+    }
+    return u->authority.len <= AUTHORITY_LEN_MAX;
+}
+
+static shardy_status check_authority(const char *text, uri *u, shardy_error *err)
+{
+    const char *host = u->authority.data;
+    if (memchr(host, '@', u->authority.len)) {
+        /* Not quoted: what is before the '@' may be a secret. */
+        return shardy__error(err, SHARDY_INVALID, "url",
+            "a URL has credentials in front of its host, which are not accepted");
+    }
+    if (!is_authority(u)) {
+        return invalid(text,
+            u->kind == URI_S3 ? "has no valid bucket, expected letters, digits, '.', '-' and '_'"
+                              : "has no valid host",
             err);
     }
-    out->scheme = URI_S3;
-    out->bucket = bucket;
-    out->bucket_len = len;
-    out->path = bucket + len + (bucket[len] == '/');
+    if (u->kind == URI_FILE) {
+        if (u->authority.len == 9 && memcmp(host, "localhost", 9) == 0) {
+            u->authority.len = 0;
+        }
+        return u->authority.len ? invalid(text, "names a host, expected file:///path", err)
+                                : SHARDY_OK;
+    }
+    if (u->authority.len == 0) {
+        return invalid(text,
+            u->kind == URI_S3 ? "has no bucket, expected s3://bucket/prefix" : "has no host", err);
+    }
     return SHARDY_OK;
 }
 
-shardy_status shardy__uri_parse(const char *url, uri *uri_out, shardy_error *err)
+static shardy_status parse_url(const char *text, size_t scheme, uri *u, shardy_error *err)
+{
+    const char *host = text + scheme + 3;
+    const char *path = host + strcspn(host, "/?#");
+    u->scheme.len = scheme;
+    u->kind = kind_of_scheme(u->scheme);
+    u->authority.data = host;
+    u->authority.len = (size_t)(path - host);
+    SHARDY_TRY(check_authority(text, u, err));
+    if (strpbrk(path, "?#")) {
+        return invalid(text, "has a '?' or '#', which no place of objects has", err);
+    }
+    size_t len = strlen(path);
+    if (u->kind == URI_FILE && len == 0) {
+        return invalid(text, "has no path, expected file:///path", err);
+    }
+    if (len > 0 && path[len - 1] == '/') {
+        len--;
+    }
+    const char *problem = len > 0 ? segments_problem(path + 1, len - 1) : NULL;
+    if (problem) {
+        return invalid(text, problem, err);
+    }
+    u->path.data = path;
+    u->path.len = len;
+    return SHARDY_OK;
+}
+
+shardy_status shardy__uri_parse(const char *text, uri *uri_out, shardy_error *err)
 {
     memset(uri_out, 0, sizeof *uri_out);
-    SHARDY_TRY(check_text(url, err));
-    const char *mark = strstr(url, "://");
-    /* A scheme has no slash: "/a://b" is a path. */
-    if (!mark || memchr(url, '/', (size_t)(mark - url))) {
-        uri_out->scheme = URI_PATH;
-        uri_out->path = url;
-        return SHARDY_OK;
+    size_t len = strnlen(text, SHARDY_URL_LEN_MAX + 1);
+    if (len == 0) {
+        return shardy__error(err, SHARDY_INVALID, "url", "a URL or path is empty");
     }
-    size_t scheme_len = (size_t)(mark - url);
-    if (scheme_len == 2 && memcmp(url, "s3", 2) == 0) {
-        return parse_s3(url, uri_out, err);
+    if (len > SHARDY_URL_LEN_MAX) {
+        return shardy__error(
+            err, SHARDY_INVALID, "url", "a URL or path has more than %u bytes", SHARDY_URL_LEN_MAX);
     }
-    if (scheme_len != 4 || memcmp(url, "file", 4) != 0) {
-        return shardy__error(err, SHARDY_INVALID, "url",
-            "\"%.300s\" has the unknown scheme \"%.*s\", expected a directory, file:///path or "
-            "s3://bucket/prefix",
-            url, scheme_len > 40 ? 40 : (int)scheme_len, url);
+    const char *problem = text_problem(text, len);
+    if (problem) {
+        return shardy__error(err, SHARDY_INVALID, "url", "a URL or path %s", problem);
     }
-    if (mark[3] != '/') {
-        return bad_url(url, "is not absolute, expected file:///path", err);
+    uri_out->kind = URI_PATH;
+    uri_out->scheme.data = text;
+    uri_out->authority.data = text;
+    size_t scheme = scheme_len(text);
+    if (scheme > 0) {
+        shardy_status st = parse_url(text, scheme, uri_out, err);
+        if (st < 0) {
+            memset(uri_out, 0, sizeof *uri_out);
+        }
+        return st;
     }
-    uri_out->scheme = URI_FILE;
-    uri_out->path = mark + 3;
+    while (len > 1 && text[len - 1] == '/') {
+        len--;
+    }
+    uri_out->path.data = text;
+    uri_out->path.len = len;
     return SHARDY_OK;
 }
 
-shardy_status shardy__uri_check_published(const char *url, shardy_error *err)
+/* Never longer than the text that was parsed. */
+static size_t format_uri(const uri *u, char *out)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < u->scheme.len; i++) {
+        out[len++] = to_lower(((const char *)u->scheme.data)[i]);
+    }
+    if (u->scheme.len) {
+        memcpy(out + len, "://", 3);
+        len += 3;
+        memcpy(out + len, u->authority.data, u->authority.len);
+        len += u->authority.len;
+    }
+    memcpy(out + len, u->path.data, u->path.len);
+    len += u->path.len;
+    if (u->kind == URI_FILE && u->path.len == 0) {
+        out[len++] = '/';
+    }
+    out[len] = '\0';
+    return len;
+}
+
+shardy_status shardy__uri_normalize(
+    const char *text, char text_out[SHARDY_URL_LEN_MAX + 1], shardy_error *err)
 {
     uri u;
+    text_out[0] = '\0';
+    SHARDY_TRY(shardy__uri_parse(text, &u, err));
+    format_uri(&u, text_out);
+    return SHARDY_OK;
+}
+
+static shardy_status check_key(const char *key, size_t len, shardy_error *err)
+{
+    const char *problem = shardy__key_problem(key, len);
+    return problem ? shardy__error(err, SHARDY_INVALID, "url", "the path \"%.*s\" %s",
+                         (int)(len > 200 ? 200 : len), key, problem)
+                   : SHARDY_OK;
+}
+
+shardy_status shardy__uri_join(
+    const char *base, const char *key, char text_out[SHARDY_URL_LEN_MAX + 1], shardy_error *err)
+{
+    uri u;
+    text_out[0] = '\0';
+    SHARDY_TRY(shardy__uri_parse(base, &u, err));
+    size_t key_len = strnlen(key, SHARDY_OBJECT_KEY_LEN_MAX + 1);
+    SHARDY_TRY(check_key(key, key_len, err));
+    if (u.scheme.len && strpbrk(key, "?#")) {
+        return invalid(key, "has a '?' or '#', which a URL cannot have", err);
+    }
+    size_t len = format_uri(&u, text_out);
+    size_t slash = text_out[len - 1] != '/';
+    if (len + slash + key_len > SHARDY_URL_LEN_MAX) {
+        text_out[0] = '\0';
+        return shardy__error(err, SHARDY_INVALID, "url",
+            "\"%.200s\" below \"%.200s\" makes a URL of more than %u bytes", key, base,
+            SHARDY_URL_LEN_MAX);
+    }
+    if (slash) {
+        text_out[len++] = '/';
+    }
+    memcpy(text_out + len, key, key_len + 1);
+    return SHARDY_OK;
+}
+
+static int same_place(const uri *a, const uri *b)
+{
+    if (a->kind != b->kind || a->scheme.len != b->scheme.len ||
+        a->authority.len != b->authority.len ||
+        memcmp(a->authority.data, b->authority.data, a->authority.len) != 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < a->scheme.len; i++) {
+        if (to_lower(((const char *)a->scheme.data)[i]) !=
+            to_lower(((const char *)b->scheme.data)[i])) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+shardy_status shardy__uri_strip(const char *prefix, const char *url,
+    char key_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
+{
+    uri base;
+    uri u;
+    key_out[0] = '\0';
+    SHARDY_TRY(shardy__uri_parse(prefix, &base, err));
     SHARDY_TRY(shardy__uri_parse(url, &u, err));
-    if (u.scheme == URI_S3) {
-        return SHARDY_OK;
+    const char *path = u.path.data;
+    size_t above = base.path.len;
+    if (base.kind == URI_PATH && above == 1 && ((const char *)base.path.data)[0] == '/') {
+        above = 0; /* its slash is the one in front of the key */
     }
-    if (u.path[0] != '/') {
-        return bad_url(url,
-            "is not absolute, expected s3://bucket/prefix, file:///path or an absolute path", err);
+    if (!same_place(&base, &u) || u.path.len <= above + 1 ||
+        memcmp(path, base.path.data, above) != 0 || path[above] != '/') {
+        return shardy__error(
+            err, SHARDY_INVALID, "url", "\"%.300s\" is not below \"%.300s\"", url, prefix);
     }
-    return check_segments(url, u.path + 1, err);
+    const char *key = path + above + 1;
+    size_t len = u.path.len - above - 1;
+    SHARDY_TRY(check_key(key, len, err));
+    memcpy(key_out, key, len);
+    key_out[len] = '\0';
+    return SHARDY_OK;
+}
+
+shardy_status shardy__uri_check_published(const char *text, shardy_error *err)
+{
+    uri u;
+    SHARDY_TRY(shardy__uri_parse(text, &u, err));
+    const char *path = u.path.data;
+    int absolute = u.path.len > 1 && path[0] == '/' && u.kind != URI_OTHER;
+    if (!absolute) {
+        return invalid(text,
+            "is no place of a snapshot, expected s3://bucket/prefix, file:///path or an absolute "
+            "path",
+            err);
+    }
+    const char *problem = segments_problem(path + 1, u.path.len - 1);
+    return problem ? invalid(text, problem, err) : SHARDY_OK;
 }

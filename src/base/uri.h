@@ -1,33 +1,62 @@
-/* uri.h: where a store is: a path, file:///path or s3://bucket/prefix. */
+/* uri.h: where data sets and objects are: URLs, paths of directories, and keys below them.
+ *
+ * Everything is literal: a percent sign is a percent sign, in file:// URLs too, because the
+ * formats compare and store URLs as text. Nothing is looked up on a disk here. */
 #ifndef SHARDY_BASE_URI_H
 #define SHARDY_BASE_URI_H
 
 #include "error.h"
 
-#include <stddef.h>
+#include <shardyfusion/limits.h>
 
-typedef enum uri_scheme {
-    URI_PATH = 0,
-    URI_FILE = 1,
-    URI_S3 = 2
-} uri_scheme;
+/* First segment of the keys that stores keep for their own files. */
+#define SHARDY_STORE_OWN_DIR ".shardyfusion"
 
-/* Parts of a text that was parsed; they point into it. */
+typedef enum uri_kind {
+    URI_PATH = 1, /* no scheme: a path of the file system, as it is */
+    URI_FILE = 2, /* file:///path */
+    URI_S3 = 3,   /* s3://bucket/prefix */
+    URI_OTHER = 4 /* any other scheme */
+} uri_kind;
+
+/* The pieces of a URL, borrowed from its text. */
 typedef struct uri {
-    uri_scheme scheme;
-    const char *path;   /* PATH: the text, FILE: from the slash on, S3: the prefix, may be "" */
-    const char *bucket; /* S3 only, not zero-terminated */
-    size_t bucket_len;
+    uri_kind kind;
+    shardy_bytes scheme;    /* as written; empty for a path */
+    shardy_bytes authority; /* the bucket of s3; empty for file and paths */
+    /* "" or "/a/b", without a trailing slash; for a path whatever was written, without trailing
+     * slashes unless it is "/" */
+    shardy_bytes path;
 } uri;
 
-/* Takes a URL apart. Statuses: OK; INVALID when the scheme is another one, a file:// URL is not
- * absolute, an S3 URL has no bucket, an empty segment, "." or "..", '?' or '#', or when there is a
- * control character, no valid UTF-8, nothing, or more than SHARDY_URL_LEN_MAX bytes. */
-shardy_status shardy__uri_parse(const char *url, uri *uri_out, shardy_error *err);
+/* Takes a URL or path apart. INVALID: empty, longer than SHARDY_URL_LEN_MAX, not UTF-8, with
+ * control characters; a URL with '?', '#', credentials, without the host or path it needs, or with
+ * segments that are empty, "." or "..". One trailing slash is fine. A path without a scheme is what
+ * the user says: only its characters are checked. */
+shardy_status shardy__uri_parse(const char *text, uri *uri_out, shardy_error *err);
 
-/* Whether a URL can be the address under which a snapshot will be published: s3://bucket/prefix,
- * file:///path or an absolute path, without '?', '#', empty segments, "." and ".."; one slash at
- * the end is fine. Statuses: OK, INVALID saying what was expected. */
-shardy_status shardy__uri_check_published(const char *url, shardy_error *err);
+/* The one spelling of a URL: scheme in lower case, no trailing slash, no "localhost". */
+shardy_status shardy__uri_normalize(
+    const char *text, char text_out[SHARDY_URL_LEN_MAX + 1], shardy_error *err);
+
+/* The URL of a key below a base, normalised. INVALID when either breaks its rules or the result is
+ * too long. */
+shardy_status shardy__uri_join(
+    const char *base, const char *key, char text_out[SHARDY_URL_LEN_MAX + 1], shardy_error *err);
+
+/* The one resolver: the key of a URL relative to a prefix, by segments ("a" is no prefix of "ab").
+ * A key that comes out obeys shardy__key_problem(), so it names something below the prefix. INVALID
+ * when the URL is not below the prefix or one of them is malformed. */
+shardy_status shardy__uri_strip(const char *prefix, const char *url,
+    char key_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err);
+
+/* INVALID unless the text can be recorded as the place where a snapshot is served: s3://bucket/x
+ * with a prefix that is not empty, which is what other readers of the format expect, file:///x, or
+ * an absolute path with segments as in a URL. */
+shardy_status shardy__uri_check_published(const char *text, shardy_error *err);
+
+/* NULL when the bytes are a key (sys/store.h), else what is wrong with them, as the end of a
+ * sentence: "is empty". */
+const char *shardy__key_problem(const void *key, size_t len);
 
 #endif

@@ -425,7 +425,7 @@ static shardy_status put_field(const yaml_field *field, bytebuf *out, shardy_err
 shardy_status shardy__yaml_write(
     const yaml_field *fields, size_t count, bytebuf *out, shardy_error *err)
 {
-    const yaml_field *sorted[YAML_FIELDS_MAX];
+    const yaml_field *sorted[YAML_FIELDS_MAX] = {NULL};
     SHARDY_CHECK_ARG(count <= YAML_FIELDS_MAX);
     for (size_t i = 0; i < count; i++) {
         size_t place = i;

@@ -98,7 +98,7 @@ static csv_ending scan_quoted(csv_scan *c, csv_field *f, bool file_ended)
     const char *p = c->p;
     for (;;) {
         const char *quote = memchr(p, '"', (size_t)(c->end - p));
-        if (!quote || (quote + 1 == c->end && !file_ended)) {
+        if (!quote) {
             if (file_ended) {
                 c->p--;
                 c->problem = "a field in quotes does not end";

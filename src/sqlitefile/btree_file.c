@@ -2,6 +2,7 @@
 
 #include "../base/alloc.h"
 #include "../base/bytebuf.h"
+#include "btree_fence.h"
 #include "btree_page.h"
 #include "btree_step.h"
 
@@ -276,6 +277,7 @@ shardy_status shardy__btree_open_take(page_source *source, btree_file **file_out
         return shardy__error_nomem(err, "sqlite");
     }
     file->source = source;
+    file->fences = 1;
     file->hints = shardy__calloc(BTREE_HINTS, sizeof *file->hints);
     shardy_status st = file->hints ? SHARDY_OK : shardy__error_nomem(err, "sqlite");
     if (st >= 0) {
@@ -302,7 +304,10 @@ void shardy__btree_close(btree_file *file)
     }
     shardy__free(file->objects);
     shardy__free(file->text);
-    shardy__free((void *)(uintptr_t)file->hints);
+    for (uint32_t i = 0; file->hints && i < BTREE_HINTS; i++) {
+        shardy__fence_free(&file->hints[i]);
+    }
+    shardy__free(file->hints);
     shardy__page_source_close(file->source);
     shardy__free(file);
 }

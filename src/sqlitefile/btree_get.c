@@ -1,6 +1,8 @@
 #include "btree_read.h"
 
 #include "../base/alloc.h"
+#include "../base/bytes.h"
+#include "btree_fence.h"
 #include "btree_step.h"
 
 #include <stddef.h>
@@ -157,6 +159,9 @@ shardy_status shardy__btree_get(const btree_tree *tree, const btree_key *key, ui
     shardy_status st = run_lookup(&walk, &copy, &spec, value_out, err);
     end_copy(&copy);
     shardy__btree_walk_end(&walk);
+    if (spec.lends) {
+        shardy__fence_count(tree, 1);
+    }
     if (st == SHARDY_OK && !value_out->release) {
         page_hold *hold = shardy__page_source_hold(source, 1);
         shardy__page_source_lend(hold, value_out->data, value_out->len, value_out);
@@ -165,6 +170,9 @@ shardy_status shardy__btree_get(const btree_tree *tree, const btree_key *key, ui
 }
 
 /* --- many keys -------------------------------------------------------------------------------- */
+
+/* Keys from the one for which the fence is asked to the one that starts. */
+#define FENCE_AHEAD 8u
 
 /* A batch: the walks in flight take turns, one step each, until all keys are done. A step ends at a
  * memory access whose line was just asked for, so by the time it is that walk's turn again the line
@@ -176,6 +184,7 @@ typedef struct batch {
     int32_t key_type;
     const shardy_bytes *keys; /* or */
     const int64_t *rowids;
+    const btree_fence *fence; /* or NULL */
     size_t count;
     size_t next; /* key to start next */
     btree_result *results;
@@ -187,8 +196,27 @@ typedef struct batch {
     page_want **wants;
 } batch;
 
+/* Asks for what the fence will be asked about keys that come later: first the bucket, then, when
+ * that has come, the post. */
+static WALK_INLINE void ask_fence(const batch *b)
+{
+    const btree_fence *f = b->fence;
+    if (!f || !b->keys || f->skip || b->next + FENCE_AHEAD >= b->count) {
+        return;
+    }
+    const shardy_bytes *far = &b->keys[b->next + FENCE_AHEAD];
+    const shardy_bytes *near = &b->keys[b->next + FENCE_AHEAD / 2];
+    if (far->len >= 8 && near->len >= 8) {
+        uint32_t bucket = shardy__fence_bucket(f, shardy__get_be64(far->data));
+        __builtin_prefetch(&f->buckets[bucket]);
+        bucket = shardy__fence_bucket(f, shardy__get_be64(near->data));
+        __builtin_prefetch(&f->posts[f->buckets[bucket]]);
+    }
+}
+
 static WALK_INLINE void start_next(batch *b, size_t i)
 {
+    ask_fence(b);
     size_t at = b->next++;
     btree_key key = {b->key_type, 0, NULL, 0};
     if (b->keys) {
@@ -292,6 +320,7 @@ static shardy_status make_walks(batch *b, size_t walks, shardy_error *err)
     }
     for (; b->active < walks; b->active++) {
         shardy__btree_walk_init(&b->walks[b->active], b->tree);
+        b->walks[b->active].batch = 1;
         b->copies[b->active].active = 0;
         start_next(b, b->active);
     }
@@ -301,6 +330,10 @@ static shardy_status make_walks(batch *b, size_t walks, shardy_error *err)
 static shardy_status run_batch(batch *b, shardy_error *err)
 {
     memset(b->results, 0, b->count * sizeof *b->results);
+    if (b->spec.lends) {
+        shardy__fence_count(b->tree, b->count < UINT32_MAX ? (uint32_t)b->count : UINT32_MAX);
+    }
+    b->fence = shardy__fence_of(b->tree);
     size_t walks = b->spec.lends ? BTREE_BATCH_WALKS : BTREE_BATCH_FETCHES;
     shardy_status st = make_walks(b, b->count < walks ? b->count : walks, err);
     while (st >= 0 && b->active > 0) {

@@ -167,7 +167,8 @@ shardy_status shardy__btree_walk_payload(
     }
     const btree_file *file = walk->tree.file;
     size_t len = (size_t)cell->payload_len;
-    if (cell->overflow && !walk->loaded) {
+    int spilled = cell->payload_len > cell->local_len;
+    if (spilled && !walk->loaded) {
         uint64_t pages = (cell->payload_len - cell->local_len) / (file->usable - 4) + 1;
         if (pages > walk->budget) {
             return shardy__error(err, SHARDY_CORRUPT, "sqlite",
@@ -185,7 +186,7 @@ shardy_status shardy__btree_walk_payload(
         }
         walk->loaded = loaded;
     }
-    payload_out->data = cell->overflow ? walk->loaded : cell->local;
+    payload_out->data = spilled ? walk->loaded : cell->local;
     payload_out->len = len;
     return SHARDY_OK;
 }

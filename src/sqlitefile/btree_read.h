@@ -28,7 +28,17 @@
 /* Walks in flight when pages have to be fetched: bounds the pages that are wanted at once. */
 #define BTREE_BATCH_FETCHES 256u
 
+/* What look-ups have found out about a tree, for speed alone: wrong or missing hints do no harm. A
+ * tree has the place root % BTREE_HINTS; trees with the same place take it from each other. */
 #define BTREE_HINTS 8u
+
+typedef struct btree_hint {
+    _Atomic uint64_t depth; /* root << 8 | depth of the leaves */
+    struct btree_fence *_Atomic fence;
+    struct fence_maker *maker; /* guarded by `busy` */
+    _Atomic int busy;
+    _Atomic int done; /* the fence is made, or cannot be */
+} btree_hint;
 
 typedef struct btree_file {
     page_source *source;
@@ -43,9 +53,10 @@ typedef struct btree_file {
     uint32_t application_id;
     uint32_t schema_cookie;
     uint32_t object_count;
-    /* Depths of the leaves of trees, as look-ups find them: for prefetching, wrong ones do no harm.
-     * BTREE_HINTS words of root << 8 | depth, at the root's low bits. */
-    _Atomic uint64_t *hints;
+    btree_hint *hints; /* BTREE_HINTS of them */
+    /* 1, the default: frequent look-ups may build a short cut (btree_fence.h). Set before it is
+     * shared */
+    int32_t fences;
     schema_object *objects; /* in the order of sqlite_schema */
     void *text;             /* what the names and sql of the objects point into */
 } btree_file;
@@ -147,6 +158,7 @@ typedef struct btree_walk {
     uint8_t key_type;
     uint8_t depth;      /* levels in use */
     uint8_t four;       /* cells of the page are compared four at once, from `guess` on */
+    uint8_t batch;      /* takes turns with others */
     uint8_t leaf_depth; /* of the tree, 0 when not known yet */
     /* What a cell begins with whose key is at `form_key` behind its child and takes `form_len`
      * bytes; `keep` has bits for what of its window belongs to the key. */

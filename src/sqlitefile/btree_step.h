@@ -11,10 +11,11 @@
 /* Guesses by interpolation on one page before bisection. */
 #define WALK_GUESSES 4u
 
-/* Bytes on either side of where a cell is expected that are asked for before the page has come: as
- * many lines as misses are free for a look-up by itself, few when others have misses open too. */
-#define WALK_REACH       320u
-#define WALK_REACH_BATCH 64u
+/* Bytes on either side of where a cell is expected that are asked for before the page has come, by
+ * a look-up that has nothing else to do meanwhile. */
+#define WALK_REACH 320u
+/* The part of a page's cells whose pointers lie in its first line, at page size 4096. */
+#define WALK_FIRST_LINE 0.6
 
 /* A step was made and there are more. Never leaves this layer. */
 #define WALK_MORE ((shardy_status)1000)
@@ -42,6 +43,29 @@ typedef enum walk_goal {
  * waiting for elsewhere. The statuses become those of shardy__btree_walk_step(), or stay
  * WALK_MORE. */
 void shardy__walk_turn(btree_walk *walks, shardy_status *statuses, size_t count, shardy_error *err);
+
+/* An interior page, checked. */
+typedef struct walk_page {
+    const uint8_t *data;
+    uint32_t header; /* bytes before the cell pointers */
+    uint32_t cells;
+    uint32_t right; /* the right-most child */
+} walk_page;
+
+/* An interior page of a tree that lies in memory for as long as its source is open: 1, or 0 when it
+ * is not at hand, not an interior page, or broken. */
+int shardy__walk_interior(const btree_tree *tree, uint32_t page_no, walk_page *page_out);
+/* A cell of an interior page. The key stays where it is for as long as the source is open. */
+typedef struct walk_separator {
+    const uint8_t *key; /* index: of the tree's `window_type`, wholly on the page */
+    size_t len;
+    uint64_t rowid; /* table: order-preserving */
+    uint32_t child;
+} walk_separator;
+
+/* Cell `i` of such a page: 1, or 0 when it has no such key. */
+int shardy__walk_separator(
+    const btree_tree *tree, const walk_page *page, uint32_t i, walk_separator *separator_out);
 
 /* Sets the windows of a tree from its root, when that is at hand. */
 void shardy__walk_learn(btree_tree *tree);

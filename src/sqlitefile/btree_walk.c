@@ -1,8 +1,10 @@
 #include "btree_read.h"
 
 #include "../base/alloc.h"
+#include "btree_fence.h"
 #include "btree_page.h"
 #include "btree_step.h"
+#include "btree_window.h"
 
 #include <shardyfusion/limits.h>
 
@@ -102,11 +104,13 @@ static WALK_INLINE void ask_for_page(btree_walk *w, int batch)
         return;
     }
     __builtin_prefetch(hint);
-    __builtin_prefetch(hint + 64);
-    if (w->share < 0 || w->depth + 1 < w->leaf_depth) {
+    if (!batch || w->share < 0 || w->share > WALK_FIRST_LINE) {
+        __builtin_prefetch(hint + 64);
+    }
+    if (batch || w->share < 0 || w->depth + 1 < w->leaf_depth) {
         return;
     }
-    uint32_t reach = batch ? WALK_REACH_BATCH : WALK_REACH;
+    uint32_t reach = WALK_REACH;
     int32_t at = (int32_t)w->usable - 64 - (int32_t)(w->share * (double)(w->usable - 128));
     const uint8_t *from = hint + (at > (int32_t)reach ? at - (int32_t)reach : 0);
     for (uint32_t i = 0; i < 2 * reach; i += 64) {
@@ -167,6 +171,9 @@ static shardy_status parse_cell(btree_walk *w, const uint8_t *p, uint32_t room, 
             return broken_page(w, err, "payload beyond the page");
         }
         cell_out->overflow = shardy__get_be32(p + end);
+        if (cell_out->overflow == 0) {
+            return broken_page(w, err, "payload without its overflow pages");
+        }
     } else if (end > room) {
         return broken_page(w, err, "payload beyond the page");
     }
@@ -196,21 +203,6 @@ static shardy_status stand_on(btree_walk *w, uint32_t i, shardy_error *err)
 
 /* --- comparing -------------------------------------------------------------------------------- */
 
-/* Up to 8 bytes as a big-endian number, padded with zeros. */
-static uint64_t window_of(const uint8_t *p, size_t len)
-{
-    uint8_t bytes[8] = {0};
-    if (len) {
-        memcpy(bytes, p, len < 8 ? len : 8);
-    }
-    return shardy__get_be64(bytes);
-}
-
-static WALK_INLINE uint64_t keep_bytes(uint64_t window, size_t bytes)
-{
-    return bytes >= 8 ? window : bytes == 0 ? 0 : window & ~(UINT64_MAX >> (8 * bytes));
-}
-
 /* The 8 bytes of an entry's key from walk->skip; `room` bytes may be read from `key` on. */
 static WALK_INLINE uint64_t entry_window(
     const btree_walk *w, const uint8_t *key, uint32_t len, uint32_t room)
@@ -218,25 +210,9 @@ static WALK_INLINE uint64_t entry_window(
     size_t skip = w->skip;
     if (__builtin_expect(skip + 8 <= room, 1)) {
         uint64_t window = shardy__get_be64(key + skip);
-        return len >= skip + 8 ? window : keep_bytes(window, len > skip ? len - skip : 0);
+        return len >= skip + 8 ? window : shardy__window_keep(window, len > skip ? len - skip : 0);
     }
-    return len > skip ? window_of(key + skip, len - skip) : 0;
-}
-
-static size_t common_prefix(const uint8_t *a, const uint8_t *b, size_t len)
-{
-    size_t i = 0;
-    while (len - i >= 8) {
-        uint64_t differ = shardy__get_le64(a + i) ^ shardy__get_le64(b + i);
-        if (differ) {
-            return i + ((size_t)__builtin_ctzll(differ) >> 3);
-        }
-        i += 8;
-    }
-    while (i < len && a[i] == b[i]) {
-        i++;
-    }
-    return i;
+    return len > skip ? shardy__key_window(key + skip, len - skip) : 0;
 }
 
 static btree_bound *bound_of(btree_walk *w, int order)
@@ -255,7 +231,7 @@ static shardy_status compare_rest(
 {
     size_t shorter = len < w->key_len ? len : w->key_len;
     size_t at = w->skip + 8 < shorter ? w->skip + 8 : shorter;
-    at += common_prefix(key + at, w->key + at, shorter - at);
+    at += shardy__key_common(key + at, w->key + at, shorter - at);
     if (at == shorter && len == w->key_len) {
         *order_out = 0;
         size_t taken = w->skip < shorter ? w->skip : shorter;
@@ -268,7 +244,7 @@ static shardy_status compare_rest(
     *order_out = less ? -1 : 1;
     btree_bound *bound = bound_of(w, *order_out);
     bound->window = w->window;
-    bound->tail = window_of(key + at, len - at);
+    bound->tail = shardy__key_window(key + at, len - at);
     bound->match = at;
     learn_bound(w, less);
     return SHARDY_OK;
@@ -324,7 +300,7 @@ static shardy_status compare_far(btree_walk *w, int *order_out, shardy_error *er
             return st == SHARDY_DONE ? broken_page(w, err, "key ends too early") : st;
         }
         size_t shorter = w->key_len - f->at < len ? w->key_len - f->at : len;
-        size_t same = common_prefix(piece, w->key + f->at, shorter);
+        size_t same = shardy__key_common(piece, w->key + f->at, shorter);
         if (same < shorter) {
             *order_out = piece[same] < w->key[f->at + same] ? -1 : 1;
             break;
@@ -464,7 +440,7 @@ static void shift_bound(
     btree_bound *bound, size_t match, size_t skip, uint64_t tail, uint64_t window)
 {
     size_t same = match - skip;
-    bound->window = same >= 8 ? window : keep_bytes(window, same) | (tail >> (8 * same));
+    bound->window = same >= 8 ? window : shardy__window_keep(window, same) | (tail >> (8 * same));
     bound->tail = tail;
     bound->match = match;
 }
@@ -490,10 +466,10 @@ static WALK_INLINE void move_window(btree_walk *w)
     uint64_t low_tail = bound_tail(w, &w->low, low);
     uint64_t high_tail = bound_tail(w, &w->high, high);
     w->skip = skip;
-    w->window = skip < w->key_len ? window_of(w->key + skip, w->key_len - skip) : 0;
+    w->window = skip < w->key_len ? shardy__key_window(w->key + skip, w->key_len - skip) : 0;
     shift_bound(&w->low, low, skip, low_tail, w->window);
     shift_bound(&w->high, high, skip, high_tail, w->window);
-    w->keep = keep_bytes(UINT64_MAX, w->form_len > skip ? w->form_len - skip : 0);
+    w->keep = shardy__window_keep(UINT64_MAX, w->form_len > skip ? w->form_len - skip : 0);
 }
 
 /* Where between its neighbours the key is expected: 0 to 1, or less than 0 when that is not
@@ -590,8 +566,9 @@ static WALK_INLINE shardy_status start_search(btree_walk *w, int batch)
 static void learn_depth(btree_walk *w)
 {
     w->leaf_depth = w->depth;
-    _Atomic uint64_t *hint = &w->tree.file->hints[w->tree.root % BTREE_HINTS];
-    atomic_store_explicit(hint, (uint64_t)w->tree.root << 8 | w->depth, memory_order_relaxed);
+    btree_hint *hint = &w->tree.file->hints[w->tree.root % BTREE_HINTS];
+    atomic_store_explicit(
+        &hint->depth, (uint64_t)w->tree.root << 8 | w->depth, memory_order_relaxed);
 }
 
 static WALK_INLINE shardy_status step_page(btree_walk *w, int batch, shardy_error *err)
@@ -720,7 +697,7 @@ static int learn_form(btree_walk *w, uint32_t cell)
     w->form_bits = bits & w->form_mask;
     w->form_key = 1 + longer + header_len;
     w->form_len = len;
-    w->keep = keep_bytes(UINT64_MAX, len > w->skip ? len - w->skip : 0);
+    w->keep = shardy__window_keep(UINT64_MAX, len > w->skip ? len - w->skip : 0);
     return 1;
 }
 
@@ -952,21 +929,21 @@ shardy_status shardy__btree_walk_run(btree_walk *walk, shardy_error *err)
     }
 }
 
-/* The window of the first field of a cell's record, or of its rowid; its class, RECORD_NULL when it
- * has none. */
-static int32_t cell_window(btree_walk *w, uint32_t i, uint64_t *window_out)
+/* --- separators ------------------------------------------------------------------------------- */
+
+/* The key of the first field of a cell's record, when it is a text or blob that lies on the page;
+ * its class, else RECORD_NULL. */
+static int32_t cell_key(
+    btree_walk *w, uint32_t i, const uint8_t **key_out, size_t *len_out, uint64_t *rowid_out)
 {
-    uint32_t at = cell_pointer(w, i);
-    if (!cell_in_page(w, at)) {
+    uint32_t at = cell_start(w, i);
+    if (at == 0) {
         return RECORD_NULL;
     }
-    const uint8_t *p = w->page + at + (w->leaf ? 0 : 4);
-    uint32_t room = w->usable - at - (w->leaf ? 0 : 4);
+    const uint8_t *p = w->page + at;
+    uint32_t room = w->usable - at;
     if (w->tree.kind == BTREE_TABLE) {
-        size_t n = w->leaf ? shardy__varint_get(p, room, window_out) : 0;
-        size_t m = shardy__varint_get(p + n, room - n, window_out);
-        *window_out ^= (uint64_t)1 << 63;
-        return m ? RECORD_INT : RECORD_NULL;
+        return find_rowid(w, p, room, rowid_out) ? RECORD_INT : RECORD_NULL;
     }
     btree_cell cell;
     record_column column;
@@ -977,8 +954,20 @@ static int32_t cell_window(btree_walk *w, uint32_t i, uint64_t *window_out)
         column.serial < 12 || column.offset + column.len > cell.local_len) {
         return RECORD_NULL;
     }
-    *window_out = window_of(cell.local + column.offset, (size_t)column.len);
+    *key_out = cell.local + column.offset;
+    *len_out = (size_t)column.len;
     return (int32_t)shardy__serial_type(column.serial);
+}
+
+static int32_t cell_window(btree_walk *w, uint32_t i, uint64_t *window_out)
+{
+    const uint8_t *key = NULL;
+    size_t len = 0;
+    int32_t type = cell_key(w, i, &key, &len, window_out);
+    if (type >= RECORD_TEXT) {
+        *window_out = shardy__key_window(key, len);
+    }
+    return type;
 }
 
 void shardy__walk_learn(btree_tree *tree)
@@ -997,6 +986,40 @@ void shardy__walk_learn(btree_tree *tree)
     shardy__btree_walk_end(&w);
 }
 
+int shardy__walk_interior(const btree_tree *tree, uint32_t page_no, walk_page *page_out)
+{
+    btree_walk w;
+    shardy__btree_walk_init(&w, tree);
+    w.page_no = page_no;
+    w.depth = 1;
+    if (take_page(&w, NULL) != SHARDY_OK || read_header(&w, NULL) != SHARDY_OK || w.leaf) {
+        return 0;
+    }
+    page_out->data = w.page;
+    page_out->header = w.header;
+    page_out->cells = w.cells;
+    page_out->right = shardy__get_be32(w.page + w.header - 4);
+    return 1;
+}
+
+int shardy__walk_separator(
+    const btree_tree *tree, const walk_page *page, uint32_t i, walk_separator *separator_out)
+{
+    btree_walk w;
+    shardy__btree_walk_init(&w, tree);
+    w.page = page->data;
+    w.header = page->header;
+    w.cells = page->cells;
+    w.leaf = 0;
+    memset(separator_out, 0, sizeof *separator_out);
+    if (cell_key(&w, i, &separator_out->key, &separator_out->len, &separator_out->rowid) !=
+        tree->window_type) {
+        return 0;
+    }
+    separator_out->child = shardy__get_be32(w.page + cell_pointer(&w, i));
+    return 1;
+}
+
 /* --- starting and ending ---------------------------------------------------------------------- */
 
 void shardy__btree_walk_init(btree_walk *walk, const btree_tree *tree)
@@ -1013,6 +1036,7 @@ void shardy__btree_walk_init(btree_walk *walk, const btree_tree *tree)
     walk->form_len = 0;
     walk->stage = WALK_IDLE;
     walk->goal = WALK_FIND;
+    walk->batch = 0;
     walk->page = NULL;
     walk->ref.data = NULL;
     walk->ref.pin = NULL;
@@ -1062,7 +1086,7 @@ static void start(btree_walk *w, uint8_t goal)
     w->budget = 2 * (uint64_t)w->tree.file->page_count + 16;
     w->share = -1;
     uint64_t hint = atomic_load_explicit(
-        &w->tree.file->hints[w->tree.root % BTREE_HINTS], memory_order_relaxed);
+        &w->tree.file->hints[w->tree.root % BTREE_HINTS].depth, memory_order_relaxed);
     w->leaf_depth = hint >> 8 == w->tree.root ? (uint8_t)hint : 0;
 }
 
@@ -1076,20 +1100,62 @@ static void start_key(btree_walk *w, uint8_t goal, const btree_key *key)
     w->key_is_text = key->type == RECORD_TEXT ? 1 : key->type == RECORD_BLOB ? 0 : 2;
     w->integer = key->integer;
     w->skip = 0;
-    w->keep = keep_bytes(UINT64_MAX, w->form_len);
+    w->keep = shardy__window_keep(UINT64_MAX, w->form_len);
     w->known = 0;
     w->low.window = 0;
     w->high.window = 0;
     w->window = w->tree.kind == BTREE_TABLE ? (uint64_t)key->integer ^ (uint64_t)1 << 63
-                                            : window_of(key->data, key->len);
+                                            : shardy__key_window(key->data, key->len);
     if (key->len > SHARDY_VALUE_LEN_MAX) {
         w->stage = WALK_REFUSED;
     }
 }
 
+/* Begins below the fence of the tree instead of at the root, if the fence can tell where for
+ * sure. */
+static WALK_INLINE void start_at_fence(btree_walk *w, const btree_fence *f, int batch)
+{
+    if (f->key_type != w->key_type || w->key_len < f->skip ||
+        (f->skip && memcmp(w->key, f->prefix, f->skip) != 0)) {
+        return;
+    }
+    uint64_t window =
+        f->skip ? shardy__key_window(w->key + f->skip, w->key_len - f->skip) : w->window;
+    uint32_t i = shardy__fence_place(f, window);
+    if (f->posts[i].window == window && w->tree.kind == BTREE_INDEX) {
+        return;
+    }
+    if (f->skip && (i == 0 || i == f->count)) {
+        /* What is outside of the first and the last separator need not begin as they do. */
+        return;
+    }
+    if (f->skip) {
+        w->skip = f->skip;
+        w->window = window;
+        w->keep =
+            shardy__window_keep(UINT64_MAX, w->form_len > f->skip ? w->form_len - f->skip : 0);
+    }
+    if (i > 0) {
+        w->low.window = f->posts[i - 1].window;
+        w->known = 1;
+    }
+    if (i < f->count) {
+        w->high.window = f->posts[i].window;
+        w->known = (uint8_t)(w->known | 2);
+    }
+    w->share = share_of(w);
+    w->page_no = f->posts[i].page;
+    w->depth = (uint8_t)f->depth;
+    ask_for_page(w, batch);
+}
+
 void shardy__btree_walk_find(btree_walk *walk, const btree_key *key)
 {
     start_key(walk, WALK_FIND, key);
+    const btree_fence *fence = shardy__fence_of(&walk->tree);
+    if (fence && walk->stage == WALK_PAGE) {
+        start_at_fence(walk, fence, walk->batch);
+    }
 }
 
 void shardy__btree_walk_seek(btree_walk *walk, const btree_key *key)

@@ -1,12 +1,10 @@
 #include "page_cache.h"
 
 #include "../base/alloc.h"
-#include "../base/fault.h"
+#include "../base/fs.h"
 #include "../base/thread.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 /* A chunk is LOADING while one thread reads it (others that want it wait), then READY until it is
  * evicted. A chunk that could not be read is taken out of the table, and whoever waited for it
@@ -127,36 +125,11 @@ static shardy_status add_chunk(
     return SHARDY_OK;
 }
 
-static ssize_t read_at(int fd, void *dest, size_t len, uint64_t offset)
-{
-    if (shardy__fault(SHARDY_FAULT_READ)) {
-        errno = EIO;
-        return -1;
-    }
-    return pread(fd, dest, len, (off_t)offset);
-}
-
 /* Reads and checks the bytes of a chunk; without the mutex. */
 static shardy_status load_chunk(page_cache *cache, chunk *c, shardy_error *err)
 {
     uint64_t offset = c->index << SHARDY_CHUNK_SHIFT;
-    size_t done = 0;
-    while (done < c->len) {
-        ssize_t n = read_at(cache->fd, c->data + done, c->len - done, offset + done);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            return shardy__error_errno(
-                err, errno, "sqlite", "cannot read at offset %llu", (unsigned long long)offset);
-        }
-        if (n == 0) {
-            return shardy__error(err, SHARDY_CORRUPT, "sqlite",
-                "file ends at offset %llu, expected %llu bytes as when it was opened",
-                (unsigned long long)(offset + done), (unsigned long long)cache->size);
-        }
-        done += (size_t)n;
-    }
+    SHARDY_TRY(shardy__file_read_at(cache->fd, offset, c->data, c->len, err));
     if (!cache->sums) {
         return SHARDY_OK;
     }
@@ -259,7 +232,7 @@ static void cache_close(void *state)
     }
     shardy__condition_destroy(&cache->loaded);
     shardy__mutex_destroy(&cache->mutex);
-    close(cache->fd);
+    shardy__file_close(cache->fd);
     shardy__free(cache->buckets);
     shardy__free(cache->ring);
     shardy__free(cache->sums);
@@ -288,7 +261,7 @@ shardy_status shardy__page_cache_new_take(
         shardy__free(buckets);
         shardy__free(ring);
         shardy__free(sums);
-        close(fd);
+        shardy__file_close(fd);
         return shardy__error_nomem(err, "sqlite");
     }
     cache->fd = fd;

@@ -1,14 +1,11 @@
 #include "page_source.h"
 
 #include "../base/alloc.h"
-#include "../base/fault.h"
+#include "../base/fs.h"
 #include "../base/thread.h"
 #include "page_cache.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 /* --- making and closing ----------------------------------------------------------------------- */
 
@@ -19,7 +16,7 @@ static const uint8_t no_bytes[1];
 static void release_memory(page_source *source)
 {
     if (source->mapped) {
-        munmap((void *)(uintptr_t)source->base, (size_t)source->size);
+        shardy__file_unmap(source->base, (size_t)source->size);
     }
     shardy_buf_release(&source->owned);
     shardy__free(source->sums);
@@ -118,6 +115,7 @@ static shardy_status add_holds(page_source *source, shardy_error *err)
     for (size_t i = 0; i < PAGE_HOLD_CELLS; i++) {
         atomic_init(&source->holds[i].count, 1);
         source->holds[i].source = source;
+        atomic_init(&source->holds[i].gets, 0);
     }
     atomic_init(&source->live_holds, PAGE_HOLD_CELLS);
     return SHARDY_OK;
@@ -200,16 +198,8 @@ static shardy_status map_file(const shardy_local_file *file, page_source *source
             "file of %llu bytes does not fit into the address space",
             (unsigned long long)file->size);
     }
-    void *base = MAP_FAILED;
-    if (shardy__fault(SHARDY_FAULT_READ)) {
-        errno = ENOMEM;
-    } else {
-        base = mmap(NULL, (size_t)file->size, PROT_READ, MAP_SHARED, file->fd, 0);
-    }
-    if (base == MAP_FAILED) {
-        return shardy__error_errno(err, errno, "sqlite", "cannot map a file of %llu bytes",
-            (unsigned long long)file->size);
-    }
+    const void *base;
+    SHARDY_TRY(shardy__file_map(file->fd, (size_t)file->size, &base, err));
     source->base = base;
     source->mapped = 1;
     return SHARDY_OK;
@@ -221,7 +211,7 @@ shardy_status shardy__page_source_map_take(const shardy_local_file *file,
     *source_out = NULL;
     page_source *source = new_source(file->size);
     shardy_status st = source ? map_file(file, source, err) : shardy__error_nomem(err, "sqlite");
-    close(file->fd); /* a mapping does not need it */
+    shardy__file_close(file->fd); /* a mapping does not need it */
     if (st < 0) {
         shardy__free(source);
         return st;
@@ -261,7 +251,7 @@ shardy_status shardy__page_source_pread_take(const shardy_local_file *file,
         st = copy_sums(digests, &sums, err);
     }
     if (st < 0) {
-        close(file->fd);
+        shardy__file_close(file->fd);
         return st;
     }
     void *cache = NULL;

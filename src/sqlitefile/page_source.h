@@ -68,7 +68,8 @@ typedef struct page_source_ops {
 typedef struct page_hold {
     _Atomic int64_t count;
     page_source *source;
-    char pad[64 - sizeof(_Atomic int64_t) - sizeof(page_source *)];
+    _Atomic uint32_t gets; /* look-ups, roughly: see btree_fence.h */
+    char pad[64 - sizeof(_Atomic int64_t) - sizeof(page_source *) - sizeof(_Atomic uint32_t)];
 } page_hold;
 
 #define PAGE_HOLD_CELLS 16u

@@ -356,6 +356,10 @@ static void parse_key_list(parser *p)
         while (!at_item_end(t)) {
             p->key_desc |= is_word(&t->now, "desc");
             p->key_collated |= is_word(&t->now, "collate");
+            if (!is_name(&t->now)) {
+                p->unreadable = "primary key is not a list of columns";
+                return;
+            }
             advance(t);
         }
         if (is_char(&t->now, ',')) {

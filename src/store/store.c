@@ -3,7 +3,6 @@
 #include "../base/alloc.h"
 #include "../base/thread.h"
 #include "../base/uri.h"
-#include "../base/utf8.h"
 
 #include <shardyfusion/limits.h>
 
@@ -90,10 +89,14 @@ shardy_status shardy__store_open_url(shardy_context *context, const char *url,
     *store_out = NULL;
     uri u;
     SHARDY_TRY(shardy__uri_parse(url, &u, err));
-    if (u.scheme == URI_S3) {
+    if (u.kind == URI_S3) {
         return shardy__error(err, SHARDY_UNSUPPORTED, "url",
             "the scheme \"s3\" of \"%.300s\" comes with a later version, expected a directory",
             url);
+    }
+    if (u.kind == URI_OTHER) {
+        return shardy__error(err, SHARDY_INVALID, "url",
+            "the scheme of \"%.300s\" is not known, expected a directory or file:///path", url);
     }
     shardy_store_fs_options fs;
     shardy_store_fs_options_init(&fs, sizeof fs);
@@ -102,7 +105,10 @@ shardy_status shardy__store_open_url(shardy_context *context, const char *url,
         fs.sync = options->sync;
         fs.allow_network_fs = options->allow_network_fs;
     }
-    return shardy_store_open_fs(context, u.path, &fs, store_out, err);
+    char path[SHARDY_URL_LEN_MAX + 2];
+    memcpy(path, u.path.data, u.path.len);
+    path[u.path.len] = '\0';
+    return shardy_store_open_fs(context, u.path.len ? path : "/", &fs, store_out, err);
 }
 
 void shardy_store_close(shardy_store *store)
@@ -126,42 +132,9 @@ const char *shardy_store_name(const shardy_store *store)
 
 /* --- checks ------------------------------------------------------------------------------- */
 
-/* NULL, or what is wrong with a key. */
-static const char *key_problem(const char *key, size_t len)
-{
-    if (len == 0) {
-        return "is empty";
-    }
-    if (len > SHARDY_OBJECT_KEY_LEN_MAX) {
-        return "is too long";
-    }
-    if (!shardy__utf8_valid(key, len)) {
-        return "is not valid UTF-8";
-    }
-    size_t start = 0;
-    for (size_t i = 0; i <= len; i++) {
-        if (i < len && key[i] != '/') {
-            if ((unsigned char)key[i] < 0x20 || key[i] == 0x7F) {
-                return "has a control character";
-            }
-            continue;
-        }
-        size_t n = i - start;
-        if (n == 0) {
-            return "has an empty segment";
-        }
-        if ((n == 1 && key[start] == '.') ||
-            (n == 2 && key[start] == '.' && key[start + 1] == '.')) {
-            return "has a segment \".\" or \"..\"";
-        }
-        start = i + 1;
-    }
-    return NULL;
-}
-
 shardy_status shardy__store_check_key(shardy_bytes key, shardy_error *err)
 {
-    const char *problem = key.data ? key_problem(key.data, key.len) : "is empty";
+    const char *problem = key.data ? shardy__key_problem(key.data, key.len) : "is empty";
     if (!problem) {
         return SHARDY_OK;
     }
@@ -196,7 +169,7 @@ static void count(const shardy_store *store, shardy_metric metric, uint64_t n)
 static shardy_status check_answer(
     const shardy_store *store, const char *slot, shardy_status st, shardy_error *err)
 {
-    if (st < 0 && err && err->message[0] == '\0') {
+    if (st < 0 && err->message[0] == '\0') {
         return shardy__error(err, st, "store", "%s of the store \"%.40s\" failed without a message",
             slot, shardy_store_name(store));
     }
@@ -206,6 +179,22 @@ static shardy_status check_answer(
     return shardy__error(err, SHARDY_INTERNAL, "store",
         "%s of the store \"%.40s\" answered %d, which it must not", slot, shardy_store_name(store),
         (int)st);
+}
+
+/* A call of a slot has an error struct of its own: the caller's is left alone by a call that
+ * succeeds, and whether the slot has set a message can be told. */
+static void begin_call(shardy_error *own)
+{
+    own->status = 0;
+    own->message[0] = '\0';
+}
+
+static shardy_status end_call(shardy_status st, const shardy_error *own, shardy_error *err)
+{
+    if (st < 0 && err) {
+        *err = *own;
+    }
+    return st;
 }
 
 /* --- reads -------------------------------------------------------------------------------- */
@@ -446,10 +435,11 @@ shardy_status shardy_store_head(
     memset(meta_out, 0, sizeof *meta_out);
     CHECK_STORE(store);
     SHARDY_TRY(shardy__store_check_key(text_key(key), err));
-    shardy__error_clear(err);
     count(store, SHARDY_METRIC_STORE_HEADS, 1);
-    shardy_status st = store->ops->head(store->state, text_key(key), meta_out, err);
-    return check_answer(store, "head", st, err);
+    shardy_error own;
+    begin_call(&own);
+    shardy_status st = store->ops->head(store->state, text_key(key), meta_out, &own);
+    return end_call(check_answer(store, "head", st, &own), &own, err);
 }
 
 static shardy_status check_put(
@@ -491,12 +481,13 @@ shardy_status shardy_store_put_object(shardy_store *store, const shardy_store_pu
     SHARDY_CHECK_ARG(put);
     CHECK_STORE(store);
     SHARDY_TRY(check_put(store, put, err));
-    shardy__error_clear(err);
     count(store, SHARDY_METRIC_STORE_PUTS, 1);
-    shardy_status st = store->ops->put(store->state, put, meta, err);
-    st = check_answer(store, "put", st, err);
+    shardy_error own_err;
+    begin_call(&own_err);
+    shardy_status st = store->ops->put(store->state, put, meta, &own_err);
+    st = check_answer(store, "put", st, &own_err);
     if (st == SHARDY_NOT_FOUND) {
-        st = shardy__error(err, SHARDY_INTERNAL, "store",
+        st = shardy__error(&own_err, SHARDY_INTERNAL, "store",
             "put of the store \"%.40s\" answered NOT_FOUND", shardy_store_name(store));
     }
     if (st == SHARDY_OK) {
@@ -504,7 +495,7 @@ shardy_status shardy_store_put_object(shardy_store *store, const shardy_store_pu
     } else {
         memset(meta, 0, sizeof *meta);
     }
-    return st;
+    return end_call(st, &own_err, err);
 }
 
 static shardy_status check_prefix(const char *prefix, shardy_error *err)
@@ -514,7 +505,7 @@ static shardy_status check_prefix(const char *prefix, shardy_error *err)
         return SHARDY_OK;
     }
     const char *problem =
-        prefix[len - 1] == '/' ? key_problem(prefix, len - 1) : "does not end in '/'";
+        prefix[len - 1] == '/' ? shardy__key_problem(prefix, len - 1) : "does not end in '/'";
     return problem ? shardy__error(
                          err, SHARDY_INVALID, "store", "the prefix \"%.300s\" %s", prefix, problem)
                    : SHARDY_OK;
@@ -554,20 +545,21 @@ shardy_status shardy_store_list(shardy_store *store, const char *prefix, char de
             "a page of a listing is to have %zu entries, expected 1 to %u", limit,
             SHARDY_LIST_LIMIT_MAX);
     }
-    shardy__error_clear(err);
     count(store, SHARDY_METRIC_STORE_LISTS, 1);
+    shardy_error own;
+    begin_call(&own);
     shardy_status st =
-        store->ops->list(store->state, prefix, delimiter, token, limit, page_out, err);
-    st = check_answer(store, "list", st, err);
+        store->ops->list(store->state, prefix, delimiter, token, limit, page_out, &own);
+    st = check_answer(store, "list", st, &own);
     if (st == SHARDY_NOT_FOUND || (st == SHARDY_OK && !page_is_right(page_out, prefix, limit))) {
-        st = shardy__error(err, SHARDY_INTERNAL, "store",
+        st = shardy__error(&own, SHARDY_INTERNAL, "store",
             "list of the store \"%.40s\" gave a page out of order, or of something else",
             shardy_store_name(store));
     }
     if (st < 0) {
         shardy_store_page_dispose(page_out);
     }
-    return st;
+    return end_call(st, &own, err);
 }
 
 void shardy_store_page_dispose(shardy_store_page *page)
@@ -594,11 +586,12 @@ shardy_status shardy_store_remove(shardy_store *store, const shardy_bytes *keys,
     if (n == 0) {
         return SHARDY_OK;
     }
-    shardy__error_clear(err);
     count(store, SHARDY_METRIC_STORE_DELETES, n);
-    shardy_status st = store->ops->remove(store->state, keys, n, results_out, err);
-    st = check_answer(store, "remove", st, err);
-    return st == SHARDY_NOT_FOUND ? SHARDY_OK : st;
+    shardy_error own;
+    begin_call(&own);
+    shardy_status st = store->ops->remove(store->state, keys, n, results_out, &own);
+    st = check_answer(store, "remove", st, &own);
+    return st == SHARDY_NOT_FOUND ? SHARDY_OK : end_call(st, &own, err);
 }
 
 shardy_status shardy_store_open_local(
@@ -613,14 +606,15 @@ shardy_status shardy_store_open_local(
         return shardy__error(err, SHARDY_UNSUPPORTED, "store",
             "objects of the store \"%.40s\" are not local files", shardy_store_name(store));
     }
-    shardy__error_clear(err);
     count(store, SHARDY_METRIC_STORE_OPENS, 1);
-    shardy_status st = store->ops->open_local(store->state, text_key(key), file_out, err);
-    st = check_answer(store, "open_local", st, err);
+    shardy_error own;
+    begin_call(&own);
+    shardy_status st = store->ops->open_local(store->state, text_key(key), file_out, &own);
+    st = check_answer(store, "open_local", st, &own);
     if (st != SHARDY_OK) {
         file_out->fd = -1;
     }
-    return st;
+    return end_call(st, &own, err);
 }
 
 shardy_status shardy_store_scratch(shardy_store *store, const char **path_out, shardy_error *err)
@@ -632,7 +626,8 @@ shardy_status shardy_store_scratch(shardy_store *store, const char **path_out, s
         return shardy__error(err, SHARDY_UNSUPPORTED, "store",
             "the store \"%.40s\" has no directory for scratch files", shardy_store_name(store));
     }
-    shardy__error_clear(err);
-    shardy_status st = store->ops->scratch(store->state, path_out, err);
-    return check_answer(store, "scratch", st, err);
+    shardy_error own;
+    begin_call(&own);
+    shardy_status st = store->ops->scratch(store->state, path_out, &own);
+    return end_call(check_answer(store, "scratch", st, &own), &own, err);
 }

@@ -1,57 +1,46 @@
-/* store_fault.c: a store around a store whose calls can be made to fail. */
+/* store_fault.c: a store that passes everything on, until a call that is to fail. */
 #include "store.h"
 
 #include "../base/alloc.h"
-#include "../base/thread.h"
+#include "../base/fs.h"
 
 #include <shardyfusion/limits.h>
 
+#include <stdatomic.h>
 #include <string.h>
 
 typedef struct fault_store {
-    shardy_store *inner; /* borrowed */
-    mutex lock;          /* rank: leaf; guards the rest */
-    uint64_t nth;        /* 0: none */
-    int32_t persistent;
-    int32_t kind;
-    int32_t status;
-    uint64_t calls;
-    uint64_t failed;
+    shardy_store *inner;  /* borrowed */
+    _Atomic uint64_t nth; /* 0: none */
+    _Atomic int32_t persistent;
+    _Atomic int32_t kind;
+    _Atomic int32_t status;
+    _Atomic uint64_t calls;
+    _Atomic uint64_t failed;
 } fault_store;
 
-/* What is to happen to a call. */
-typedef struct fault_plan {
-    int32_t kind; /* 0: nothing */
-    int32_t status;
-    uint64_t number;
-} fault_plan;
-
-/* Keys come checked, so they have at most SHARDY_OBJECT_KEY_LEN_MAX bytes. */
-static const char *key_text(shardy_bytes key, char text[SHARDY_OBJECT_KEY_LEN_MAX + 1])
+/* Counts a call. 0, or how it has to fail. A kind for reads only lets other calls pass. */
+static int32_t next_fault(fault_store *s, int is_read)
 {
-    memcpy(text, key.data, key.len);
-    text[key.len] = '\0';
-    return text;
-}
-
-static fault_plan next_call(fault_store *s)
-{
-    fault_plan plan = {0, 0, 0};
-    shardy__mutex_lock(&s->lock);
-    plan.number = ++s->calls;
-    if (s->nth != 0 && (s->calls == s->nth || (s->persistent && s->calls > s->nth))) {
-        plan.kind = s->kind;
-        plan.status = s->status;
-        s->failed++;
+    uint64_t nth = atomic_load(&s->nth);
+    uint64_t call = atomic_fetch_add(&s->calls, 1) + 1;
+    int32_t kind = atomic_load(&s->kind);
+    if (nth == 0 || call < nth || (call > nth && !atomic_load(&s->persistent)) ||
+        (kind == SHARDY_FAULT_SHORT && !is_read)) {
+        return 0;
     }
-    shardy__mutex_unlock(&s->lock);
-    return plan;
+    atomic_fetch_add(&s->failed, 1);
+    return kind;
 }
 
-static shardy_status injected(const fault_plan *plan, shardy_error *err)
+static shardy_status fault_error(const fault_store *s, const char *slot, shardy_error *err)
 {
-    return shardy__error(err, (shardy_status)plan->status, "fault",
-        "store call %llu was made to fail", (unsigned long long)plan->number);
+    shardy_status st = (shardy_status)atomic_load(&s->status);
+    if (st >= 0) {
+        return st;
+    }
+    return shardy__error_native(
+        err, st, 1, 0, "store", "%s was made to fail by a fault store", slot);
 }
 
 static uint64_t fault_caps(void *store)
@@ -60,123 +49,200 @@ static uint64_t fault_caps(void *store)
     return shardy_store_caps(s->inner);
 }
 
-static void fail_read(const fault_plan *plan, shardy_store_read *read)
+/* --- reads -------------------------------------------------------------------------------- */
+
+/* A read that fails after it was done, or is cut short; `kind` is kept in `reserved`, which the
+ * inner store clears, so in an array beside the reads. */
+typedef struct fault_reads {
+    fault_store *faults;
+    shardy_store_done_fn done;
+    void *user;
+    const shardy_store_read *first;
+    _Atomic size_t left;
+    uint8_t kinds[];
+} fault_reads;
+
+static void cut_short(shardy_store_read *read)
 {
-    if (plan->kind == SHARDY_FAULT_SHORT) {
-        if (read->status == SHARDY_OK) {
-            read->received /= 2;
-            read->body.len /= 2;
+    if (read->status == SHARDY_OK) {
+        read->received /= 2;
+        if (!read->dest) {
+            read->body.len = (size_t)read->received;
         }
-        return;
     }
+}
+
+static void fail_after(const fault_store *s, shardy_store_read *read)
+{
     shardy_buf_release(&read->body);
     read->received = 0;
-    read->status = injected(plan, &read->error);
+    read->status = fault_error(s, "read", &read->error);
+}
+
+static void finish_read(void *user, shardy_store_read *read)
+{
+    fault_reads *call = user;
+    switch (call->kinds[read - call->first]) {
+    case SHARDY_FAULT_AFTER:
+        fail_after(call->faults, read);
+        break;
+    case SHARDY_FAULT_SHORT:
+        cut_short(read);
+        break;
+    default:
+        break;
+    }
+    call->done(call->user, read);
+    if (atomic_fetch_sub_explicit(&call->left, 1, memory_order_acq_rel) == 1) {
+        shardy__free(call);
+    }
+}
+
+static void refuse(shardy_store_read *reads, size_t n, shardy_store_done_fn done, void *user)
+{
+    for (size_t i = 0; i < n; i++) {
+        reads[i].status = shardy__error_nomem(&reads[i].error, "store");
+        done(user, &reads[i]);
+    }
 }
 
 static void fault_read(
     void *store, shardy_store_read *reads, size_t n, shardy_store_done_fn done, void *user)
 {
     fault_store *s = store;
+    size_t size;
+    fault_reads *call = shardy__add_size(n, sizeof *call, &size) ? shardy__calloc(1, size) : NULL;
+    if (!call) {
+        refuse(reads, n, done, user);
+        return;
+    }
+    call->faults = s;
+    call->done = done;
+    call->user = user;
+    call->first = reads;
+    atomic_init(&call->left, n + 1); /* one for this function */
     for (size_t i = 0; i < n; i++) {
-        fault_plan plan = next_call(s);
-        if (plan.kind != SHARDY_FAULT_BEFORE) {
-            shardy_store_read_all(s->inner, &reads[i], 1);
+        call->kinds[i] = (uint8_t)next_fault(s, 1);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (call->kinds[i] == SHARDY_FAULT_BEFORE) {
+            reads[i].status = fault_error(s, "read", &reads[i].error);
+            finish_read(call, &reads[i]);
+        } else {
+            shardy_store_read_start(s->inner, &reads[i], 1, finish_read, call);
         }
-        if (plan.kind != 0) {
-            fail_read(&plan, &reads[i]);
-        }
-        done(user, &reads[i]);
+    }
+    if (atomic_fetch_sub_explicit(&call->left, 1, memory_order_acq_rel) == 1) {
+        shardy__free(call);
     }
 }
 
-/* The call itself has been done (or not): its answer, or the injected failure. */
-static shardy_status answer(const fault_plan *plan, shardy_status st, shardy_error *err)
+/* --- the other calls ---------------------------------------------------------------------- */
+
+/* Keys that reached a slot were checked: no zero, not too long. */
+static const char *key_text(shardy_bytes key, char text_out[SHARDY_OBJECT_KEY_LEN_MAX + 1])
 {
-    return plan->kind == 0 ? st : injected(plan, err);
+    memcpy(text_out, key.data, key.len);
+    text_out[key.len] = '\0';
+    return text_out;
 }
 
 static shardy_status fault_head(
     void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
 {
     fault_store *s = store;
-    fault_plan plan = next_call(s);
-    shardy_status st = SHARDY_OK;
-    if (plan.kind == 0) {
-        char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-        st = shardy_store_head(s->inner, key_text(key, text), meta_out, err);
+    char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    int32_t fault = next_fault(s, 0);
+    if (fault == SHARDY_FAULT_BEFORE) {
+        return fault_error(s, "head", err);
     }
-    return answer(&plan, st, err);
+    shardy_status st = shardy_store_head(s->inner, key_text(key, text), meta_out, err);
+    return fault ? fault_error(s, "head", err) : st;
 }
 
 static shardy_status fault_put(
     void *store, const shardy_store_put *put, shardy_object_meta *meta_out, shardy_error *err)
 {
     fault_store *s = store;
-    fault_plan plan = next_call(s);
-    shardy_status st = SHARDY_OK;
-    if (plan.kind != SHARDY_FAULT_BEFORE && plan.kind != SHARDY_FAULT_SHORT) {
-        st = shardy_store_put_object(s->inner, put, meta_out, err);
+    int32_t fault = next_fault(s, 0);
+    if (fault == SHARDY_FAULT_BEFORE) {
+        return fault_error(s, "put", err);
     }
-    return answer(&plan, st, err);
+    shardy_status st = shardy_store_put_object(s->inner, put, meta_out, err);
+    return fault ? fault_error(s, "put", err) : st;
 }
 
 static shardy_status fault_list(void *store, const char *prefix, char delimiter, const char *token,
     size_t limit, shardy_store_page *page_out, shardy_error *err)
 {
     fault_store *s = store;
-    fault_plan plan = next_call(s);
-    shardy_status st = SHARDY_OK;
-    if (plan.kind == 0) {
-        st = shardy_store_list(s->inner, prefix, delimiter, token, limit, page_out, err);
+    int32_t fault = next_fault(s, 0);
+    if (fault == SHARDY_FAULT_BEFORE) {
+        return fault_error(s, "list", err);
     }
-    return answer(&plan, st, err);
+    shardy_status st = shardy_store_list(s->inner, prefix, delimiter, token, limit, page_out, err);
+    if (!fault) {
+        return st;
+    }
+    shardy_store_page_dispose(page_out);
+    return fault_error(s, "list", err);
 }
 
 static shardy_status fault_remove(
     void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
 {
     fault_store *s = store;
-    fault_plan plan = next_call(s);
+    int32_t fault = next_fault(s, 0);
     shardy_status st = SHARDY_OK;
-    if (plan.kind != SHARDY_FAULT_BEFORE && plan.kind != SHARDY_FAULT_SHORT) {
+    if (fault != SHARDY_FAULT_BEFORE) {
         st = shardy_store_remove(s->inner, keys, n, results_out, err);
     }
-    for (size_t i = 0; plan.kind != 0 && i < n; i++) {
-        results_out[i] = plan.status;
+    if (!fault) {
+        return st;
     }
-    return answer(&plan, st, err);
+    st = fault_error(s, "remove", err);
+    for (size_t i = 0; i < n; i++) {
+        results_out[i] = st;
+    }
+    return st;
 }
 
 static shardy_status fault_open_local(
     void *store, shardy_bytes key, shardy_local_file *file_out, shardy_error *err)
 {
     fault_store *s = store;
-    fault_plan plan = next_call(s);
-    shardy_status st = SHARDY_OK;
-    if (plan.kind == 0) {
-        char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-        st = shardy_store_open_local(s->inner, key_text(key, text), file_out, err);
+    char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    int32_t fault = next_fault(s, 0);
+    if (fault == SHARDY_FAULT_BEFORE) {
+        return fault_error(s, "open_local", err);
     }
-    return answer(&plan, st, err);
+    shardy_status st = shardy_store_open_local(s->inner, key_text(key, text), file_out, err);
+    if (!fault) {
+        return st;
+    }
+    shardy__file_close(file_out->fd);
+    file_out->fd = -1;
+    return fault_error(s, "open_local", err);
 }
 
 static shardy_status fault_scratch(void *store, const char **path_out, shardy_error *err)
 {
     fault_store *s = store;
-    fault_plan plan = next_call(s);
-    shardy_status st = SHARDY_OK;
-    if (plan.kind == 0) {
-        st = shardy_store_scratch(s->inner, path_out, err);
+    int32_t fault = next_fault(s, 0);
+    if (fault == SHARDY_FAULT_BEFORE) {
+        return fault_error(s, "scratch", err);
     }
-    return answer(&plan, st, err);
+    shardy_status st = shardy_store_scratch(s->inner, path_out, err);
+    if (fault) {
+        *path_out = NULL;
+        st = fault_error(s, "scratch", err);
+    }
+    return st;
 }
 
 static void fault_close(void *store)
 {
-    fault_store *s = store;
-    shardy__mutex_destroy(&s->lock);
-    shardy__free(s);
+    shardy__free(store);
 }
 
 static const shardy_store_ops fault_ops = {
@@ -197,44 +263,46 @@ static const shardy_store_ops fault_ops = {
 shardy_status shardy_store_wrap_fault(
     shardy_context *context, shardy_store *inner, shardy_store **store_out, shardy_error *err)
 {
-    SHARDY_CHECK_ARG(inner && store_out);
+    SHARDY_CHECK_ARG(store_out);
     *store_out = NULL;
+    SHARDY_CHECK_ARG(inner);
     fault_store *s = shardy__calloc(1, sizeof *s);
     if (!s) {
         return shardy__error_nomem(err, "store");
     }
     s->inner = inner;
-    shardy__mutex_init(&s->lock);
-    return shardy__store_new_wrapper_take(context, &fault_ops, s, store_out, err);
+    return shardy__store_new_wrapper_take(
+        context ? context : inner->context, &fault_ops, s, store_out, err);
+}
+
+static fault_store *faults_of(const shardy_store *store)
+{
+    return store && store->ops == &fault_ops ? store->state : NULL;
 }
 
 void shardy_store_fault_set(
-    shardy_store *fault, uint64_t nth, int32_t persistent, int32_t kind, int32_t status)
+    shardy_store *store, uint64_t nth, int32_t persistent, int32_t kind, int32_t status)
 {
-    if (!fault || fault->ops != &fault_ops) {
+    fault_store *s = faults_of(store);
+    if (!s) {
         return;
     }
-    fault_store *s = fault->state;
-    shardy__mutex_lock(&s->lock);
-    s->nth = nth;
-    s->persistent = persistent;
-    s->kind = kind;
-    s->status = status;
-    s->calls = 0;
-    s->failed = 0;
-    shardy__mutex_unlock(&s->lock);
+    atomic_store(&s->nth, 0);
+    atomic_store(&s->persistent, persistent);
+    atomic_store(&s->kind, kind);
+    atomic_store(&s->status, status);
+    atomic_store(&s->calls, 0);
+    atomic_store(&s->failed, 0);
+    atomic_store(&s->nth, nth);
 }
 
-void shardy_store_fault_counts(const shardy_store *fault, uint64_t *calls_out, uint64_t *failed_out)
+void shardy_store_fault_counts(const shardy_store *store, uint64_t *calls_out, uint64_t *failed_out)
 {
-    *calls_out = 0;
-    *failed_out = 0;
-    if (!fault || fault->ops != &fault_ops) {
-        return;
+    const fault_store *s = faults_of(store);
+    if (calls_out) {
+        *calls_out = s ? atomic_load(&s->calls) : 0;
     }
-    fault_store *s = fault->state;
-    shardy__mutex_lock(&s->lock);
-    *calls_out = s->calls;
-    *failed_out = s->failed;
-    shardy__mutex_unlock(&s->lock);
+    if (failed_out) {
+        *failed_out = s ? atomic_load(&s->failed) : 0;
+    }
 }

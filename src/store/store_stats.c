@@ -1,4 +1,4 @@
-/* store_stats.c: a store around a store that counts. */
+/* store_stats.c: a store that passes everything on and counts calls and bytes. */
 #include "store.h"
 
 #include "../base/alloc.h"
@@ -20,12 +20,9 @@ typedef struct stats_store {
     _Atomic uint64_t opens;
 } stats_store;
 
-/* Keys come checked, so they have at most SHARDY_OBJECT_KEY_LEN_MAX bytes. */
-static const char *key_text(shardy_bytes key, char text[SHARDY_OBJECT_KEY_LEN_MAX + 1])
+static void add(_Atomic uint64_t *counter, uint64_t n)
 {
-    memcpy(text, key.data, key.len);
-    text[key.len] = '\0';
-    return text;
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
 static uint64_t stats_caps(void *store)
@@ -34,39 +31,59 @@ static uint64_t stats_caps(void *store)
     return shardy_store_caps(s->inner);
 }
 
-/* A read on its way through: the inner store reports to this, this to the caller. */
-typedef struct stats_read {
-    stats_store *store;
+/* Reads that were passed on together. */
+typedef struct stats_reads {
+    stats_store *stats;
     shardy_store_done_fn done;
     void *user;
-} stats_read;
+    _Atomic size_t left;
+} stats_reads;
 
-static void count_bytes(void *user, shardy_store_read *read)
+static void finish_read(void *user, shardy_store_read *read)
 {
-    const stats_read *r = user;
-    atomic_fetch_add(&r->store->read_bytes, read->received);
-    r->done(r->user, read);
+    stats_reads *call = user;
+    add(&call->stats->read_bytes, read->received);
+    call->done(call->user, read);
+    if (atomic_fetch_sub_explicit(&call->left, 1, memory_order_acq_rel) == 1) {
+        shardy__free(call);
+    }
 }
 
-static void stats_read_all(
+static void stats_read(
     void *store, shardy_store_read *reads, size_t n, shardy_store_done_fn done, void *user)
 {
     stats_store *s = store;
-    atomic_fetch_add(&s->reads, n);
-    for (size_t i = 0; i < n; i++) {
-        /* One at a time and to its end, so that what counts can stay on this stack. */
-        stats_read r = {s, done, user};
-        shardy_store_read_all(s->inner, &reads[i], 1);
-        count_bytes(&r, &reads[i]);
+    add(&s->reads, n);
+    stats_reads *call = shardy__malloc(sizeof *call);
+    if (!call) {
+        for (size_t i = 0; i < n; i++) {
+            reads[i].status = shardy__error_nomem(&reads[i].error, "store");
+            done(user, &reads[i]);
+        }
+        return;
     }
+    call->stats = s;
+    call->done = done;
+    call->user = user;
+    atomic_init(&call->left, n);
+    shardy_store_read_start(s->inner, reads, n, finish_read, call);
+}
+
+/* Slots have keys as bytes, the calls of the library as text. A key that reached a slot was
+ * checked, so it has no zero in it and is short enough. */
+static const char *key_text(shardy_bytes key, char text_out[SHARDY_OBJECT_KEY_LEN_MAX + 1])
+{
+    memcpy(text_out, key.data, key.len);
+    text_out[key.len] = '\0';
+    return text_out;
 }
 
 static shardy_status stats_head(
     void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
 {
     stats_store *s = store;
-    atomic_fetch_add(&s->heads, 1);
     char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    add(&s->heads, 1);
     return shardy_store_head(s->inner, key_text(key, text), meta_out, err);
 }
 
@@ -74,9 +91,11 @@ static shardy_status stats_put(
     void *store, const shardy_store_put *put, shardy_object_meta *meta_out, shardy_error *err)
 {
     stats_store *s = store;
-    atomic_fetch_add(&s->puts, 1);
+    add(&s->puts, 1);
     shardy_status st = shardy_store_put_object(s->inner, put, meta_out, err);
-    atomic_fetch_add(&s->put_bytes, st >= 0 ? meta_out->size : 0);
+    if (st == SHARDY_OK) {
+        add(&s->put_bytes, meta_out->size);
+    }
     return st;
 }
 
@@ -84,7 +103,7 @@ static shardy_status stats_list(void *store, const char *prefix, char delimiter,
     size_t limit, shardy_store_page *page_out, shardy_error *err)
 {
     stats_store *s = store;
-    atomic_fetch_add(&s->lists, 1);
+    add(&s->lists, 1);
     return shardy_store_list(s->inner, prefix, delimiter, token, limit, page_out, err);
 }
 
@@ -92,7 +111,7 @@ static shardy_status stats_remove(
     void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
 {
     stats_store *s = store;
-    atomic_fetch_add(&s->removes, n);
+    add(&s->removes, n);
     return shardy_store_remove(s->inner, keys, n, results_out, err);
 }
 
@@ -100,8 +119,8 @@ static shardy_status stats_open_local(
     void *store, shardy_bytes key, shardy_local_file *file_out, shardy_error *err)
 {
     stats_store *s = store;
-    atomic_fetch_add(&s->opens, 1);
     char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    add(&s->opens, 1);
     return shardy_store_open_local(s->inner, key_text(key, text), file_out, err);
 }
 
@@ -121,7 +140,7 @@ static const shardy_store_ops stats_ops = {
     .struct_size = sizeof(shardy_store_ops),
     .name = "stats",
     .caps = stats_caps,
-    .read = stats_read_all,
+    .read = stats_read,
     .head = stats_head,
     .put = stats_put,
     .list = stats_list,
@@ -134,23 +153,25 @@ static const shardy_store_ops stats_ops = {
 shardy_status shardy_store_wrap_stats(
     shardy_context *context, shardy_store *inner, shardy_store **store_out, shardy_error *err)
 {
-    SHARDY_CHECK_ARG(inner && store_out);
+    SHARDY_CHECK_ARG(store_out);
     *store_out = NULL;
+    SHARDY_CHECK_ARG(inner);
     stats_store *s = shardy__calloc(1, sizeof *s);
     if (!s) {
         return shardy__error_nomem(err, "store");
     }
     s->inner = inner;
-    return shardy__store_new_wrapper_take(context, &stats_ops, s, store_out, err);
+    return shardy__store_new_wrapper_take(
+        context ? context : inner->context, &stats_ops, s, store_out, err);
 }
 
-void shardy_store_stats(const shardy_store *stats, shardy_store_counts *counts_out)
+void shardy_store_stats(const shardy_store *stats_store_handle, shardy_store_counts *counts_out)
 {
     memset(counts_out, 0, sizeof *counts_out);
-    if (!stats || stats->ops != &stats_ops) {
+    if (!stats_store_handle || stats_store_handle->ops != &stats_ops) {
         return;
     }
-    stats_store *s = stats->state;
+    const stats_store *s = stats_store_handle->state;
     counts_out->reads = atomic_load(&s->reads);
     counts_out->read_bytes = atomic_load(&s->read_bytes);
     counts_out->heads = atomic_load(&s->heads);

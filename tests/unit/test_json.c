@@ -578,6 +578,33 @@ static void test_document__the_last_of_equal_names_counts(void **state)
     shardy_json_free(json);
 }
 
+static void test_document__members_of_large_objects_are_found_when_names_repeat(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    bytebuf text;
+    shardy_json *json;
+    shardy__bytebuf_init(&text, 10000);
+    /* n29 ... n0 three times, with the values 0 ... 89. */
+    for (int i = 0; i < 90; i++) {
+        shardy__bytebuf_printf(&text, "%c\"n%d\":%d", i ? ',' : '{', 29 - i % 30, i);
+    }
+    shardy__bytebuf_putc(&text, '}');
+    assert_ok(shardy_json_parse(shardy__bytes(text.data, text.len), &json, &err));
+    const shardy_json_value *root = shardy_json_root(json);
+    assert_int_equal(30, shardy_json_count(root));
+    for (int i = 0; i < 30; i++) {
+        char name[16];
+        int64_t value;
+        snprintf(name, sizeof name, "n%d", i);
+        assert_int_equal(1, shardy_json_int64(shardy_json_get(root, name), &value));
+        assert_int_equal(89 - i, value);
+        assert_ptr_equal(shardy_json_at(root, (size_t)(29 - i)), shardy_json_get(root, name));
+    }
+    shardy_json_free(json);
+    shardy__bytebuf_free(&text);
+}
+
 static void test_document__values_have_types(void **state)
 {
     (void)state;
@@ -658,6 +685,7 @@ int main(void)
         cmocka_unit_test(test_restyle__says_where_the_text_is_wrong),
         cmocka_unit_test(test_document__members_are_found_by_name),
         cmocka_unit_test(test_document__the_last_of_equal_names_counts),
+        cmocka_unit_test(test_document__members_of_large_objects_are_found_when_names_repeat),
         cmocka_unit_test(test_document__values_have_types),
         cmocka_unit_test(test_document__text_that_is_not_json_is_invalid),
     };

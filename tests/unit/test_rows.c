@@ -602,6 +602,69 @@ static void test_csv__records_pass_the_blocks(void **state)
     shardy__bytebuf_free(&expected);
 }
 
+/* Files are read in blocks of so many bytes. */
+#define BLOCK_LEN 262144u
+
+typedef struct cut_case {
+    const char *name;
+    const char *head; /* its last five bytes end a filler that is put before them */
+    const char *record;
+    const char *last; /* the record after it */
+    const char *expected;
+    uint64_t last_line;
+} cut_case;
+
+/* Reads a file with a record that is cut by the end of the first block at each of its bytes. */
+static void check_cuts(fixture *f, const cut_case *c)
+{
+    for (size_t cut = 0; cut <= strlen(c->record); cut++) {
+        bytebuf text;
+        shardy__bytebuf_init(&text, 1u << 20);
+        shardy__bytebuf_append(&text, c->head, strlen(c->head) - 5);
+        while (text.len < BLOCK_LEN - cut - 5) {
+            shardy__bytebuf_putc(&text, 'x');
+        }
+        shardy__bytebuf_puts(&text, c->head + strlen(c->head) - 5);
+        shardy__bytebuf_puts(&text, c->record);
+        shardy__bytebuf_puts(&text, c->last);
+        const char *path = support_path(f->dir, c->name);
+        support_write_file(path, text.data, text.len);
+        shardy__bytebuf_free(&text);
+        shardy_error err = {0};
+        shardy_row_source *source;
+        shardy_row row;
+        shardy_row_init(&row, sizeof row);
+        assert_ok(shardy_row_source_open(NULL, &path, 1, &f->options, &source, &err));
+        assert_ok(shardy_row_source_next(source, &row, &err));
+        assert_ok(shardy_row_source_next(source, &row, &err));
+        shardy__bytebuf_clear(&f->out);
+        show_row(&f->out, &row);
+        assert_string_equal(c->expected, f->out.data);
+        assert_ok(shardy_row_source_next(source, &row, &err));
+        uint64_t line;
+        shardy_row_source_position(source, &path, &line);
+        assert_int_equal(c->last_line, line);
+        assert_status(SHARDY_DONE, shardy_row_source_next(source, &row, &err));
+        shardy_row_source_close(source);
+    }
+}
+
+static void test_source__a_row_may_be_cut_anywhere_by_the_end_of_a_block(void **state)
+{
+    fixture *f = *state;
+    f->options.value_column = "v";
+    static const cut_case cases[] = {
+        {"a.csv", "key,v\nk,\"\"\r\n\r\n", "\"k\"\"2\"\"\",\"a\"\"\r\n\"\"\"\r\n\r\n", "k,v",
+            "tk\"2\" a\"\r\n\"\n", 7},
+        {"a.csv", "key,v\nk,\n\n\n\n\n", "k,v\r\n", "k,v", "tk v\n", 8},
+        {"a.jsonl", "{\"v\":\"\",\"key\":\"\"}\r\n\n", "{\"key\":\"\\u00e9\",\"v\":12}\r\n",
+            "{\"key\":1,\"v\":1}", "t\xC3\xA9 12\n", 4},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        check_cuts(f, &cases[i]);
+    }
+}
+
 /* --- vectors files ---------------------------------------------------------------------------- */
 
 static const char *write_vectors(fixture *f, uint64_t rows, uint64_t cols, uint32_t dims)
@@ -1057,6 +1120,8 @@ int main(void)
             test_csv__errors_name_file_line_and_column, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_csv__line_ends_and_the_last_line, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_csv__records_pass_the_blocks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_source__a_row_may_be_cut_anywhere_by_the_end_of_a_block, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_npy__vectors_come_in_order_with_the_rows, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_npy__every_type_is_read, set_up, tear_down),

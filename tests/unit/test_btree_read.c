@@ -1,0 +1,898 @@
+/* The reader: headers, hostile pages, pieces of payloads, resumable walks. */
+#include "base/bytes.h"
+#include "sqlite_testing.h"
+#include "sqlitefile/btree_fence.h"
+
+/* --- a small file ----------------------------------------------------------------------------- */
+
+enum {
+    ROWS = 60
+};
+
+static uint8_t blob[5000];
+
+static size_t value_len_of(size_t i)
+{
+    return i % 17 == 3 ? 1500 + i : 10 + i % 23;
+}
+
+static void key_of(size_t i, uint8_t key[8])
+{
+    uint64_t n = __builtin_bswap64((uint64_t)i * 1000003);
+    memcpy(key, &n, 8);
+}
+
+/* Page size 512, so that there are interior pages and overflow chains: kv and a table by rowid. */
+static image make_file(void)
+{
+    shardy_error err = {0};
+    const btree_object objects[] = {
+        KV_OBJECT, {BTREE_OBJECT_TABLE, "t", NULL, "CREATE TABLE t(a, b)", 0}};
+    image img;
+    btree_writer *writer = open_writer(&img, 512, objects, 2);
+    for (size_t i = 0; i < sizeof blob; i++) {
+        blob[i] = (uint8_t)(i * 7 + i / 256);
+    }
+    for (size_t i = 0; i < ROWS; i++) {
+        uint8_t key[8];
+        key_of(i, key);
+        shardy_bytes k = {key, 8};
+        shardy_bytes v = {blob + i, value_len_of(i)};
+        assert_ok(shardy__btree_put_kv(writer, 0, k, v, &err));
+        record_value values[2] = {
+            shardy__record_int((int64_t)i), shardy__record_blob(blob + i, value_len_of(i))};
+        assert_ok(shardy__btree_put_row(writer, 1, (int64_t)i * 3, values, 2, &err));
+    }
+    finish_writer(writer, &img);
+    return img;
+}
+
+/* Reads all of a file in every way. Counts what was answered and what was refused; asserts nothing
+ * but that `trusted` answers are right: with digests no other bytes than the promised ones can be
+ * served. */
+static void read_everything(page_source *source, int trusted)
+{
+    shardy_error err = {0};
+    btree_file *file = NULL;
+    btree_tree kv;
+    btree_tree rows;
+    if (shardy__btree_open_take(source, &file, &err) < 0) {
+        assert_true(err.message[0] != 0);
+        return;
+    }
+    int has_kv = shardy__btree_table(file, "kv", &kv, NULL, &err) == SHARDY_OK;
+    int has_rows = shardy__btree_table(file, "t", &rows, NULL, &err) == SHARDY_OK;
+    for (size_t i = 0; has_kv && i < ROWS; i++) {
+        uint8_t key_bytes[8];
+        key_of(i, key_bytes);
+        btree_key key = {RECORD_BLOB, 0, key_bytes, 8};
+        shardy_buf value;
+        shardy_status st = shardy__btree_get(&kv, &key, 1, &value, &err);
+        if (trusted) {
+            assert_true(st == SHARDY_OK || st < 0);
+            if (st == SHARDY_OK) {
+                assert_int_equal(value.len, value_len_of(i));
+                assert_memory_equal(value.data, blob + i, value.len);
+            }
+        } else if (st == SHARDY_OK && value.len) {
+            volatile uint8_t sum = ((const uint8_t *)value.data)[value.len - 1];
+            (void)sum;
+        }
+        shardy_buf_release(&value);
+    }
+    const btree_tree *trees[] = {has_kv ? &kv : NULL, has_rows ? &rows : NULL};
+    for (int t = 0; t < 2; t++) {
+        if (!trees[t]) {
+            continue;
+        }
+        btree_walk walk;
+        shardy__btree_walk_init(&walk, trees[t]);
+        shardy__btree_walk_first(&walk);
+        shardy_status st;
+        uint64_t entries = 0;
+        while ((st = shardy__btree_walk_run(&walk, &err)) == SHARDY_OK) {
+            record_value values[3];
+            st = shardy__btree_walk_record(&walk, 1 << 20, values, 3, &err);
+            if (st < 0) {
+                break;
+            }
+            entries++;
+            shardy__btree_walk_next(&walk);
+        }
+        assert_true(st == SHARDY_DONE || st < 0);
+        /* No more entries than cells that fit into all pages. */
+        assert_true(entries <= (uint64_t)file->page_count * file->page_size / 4);
+        assert_true(!trusted || st < 0 || entries == ROWS);
+        shardy__btree_walk_end(&walk);
+    }
+    if (has_kv) {
+        shardy__fence_make(&kv);
+        uint8_t key_bytes[8];
+        key_of(ROWS / 2, key_bytes);
+        btree_key key = {RECORD_BLOB, 0, key_bytes, 8};
+        shardy_buf value;
+        shardy__btree_get(&kv, &key, 1, &value, &err);
+        shardy_buf_release(&value);
+    }
+    shardy__btree_close(file);
+}
+
+static void test_mutation__any_flipped_bit_is_survived(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    image img = make_file();
+    size_t step = getenv("SHARDY_TEST_LONG") ? 1 : 7;
+    for (size_t bit = 0; bit < img.len * 8; bit += step) {
+        img.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        page_source *source = NULL;
+        assert_ok(shardy__page_source_memory(img.data, img.len, NULL, &source, &err));
+        read_everything(source, 0);
+        img.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    free_image(&img);
+}
+
+static void test_mutation__with_digests_every_answer_is_right_or_an_error(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    image img = make_file();
+    chunk_digest sums;
+    sha256 digest;
+    shardy__chunk_digest_init(&sums);
+    assert_ok(shardy__chunk_digest_add(&sums, img.data, img.len, &err));
+    assert_ok(shardy__chunk_digest_finish(&sums, &digest, &err));
+    page_digests digests = {img.len, sums.sums, sums.count};
+    page_source *source = NULL;
+    assert_ok(shardy__page_source_memory(img.data, img.len, &digests, &source, &err));
+    read_everything(source, 1);
+    for (size_t bit = 0; bit < img.len * 8; bit += 101) {
+        img.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_ok(shardy__page_source_memory(img.data, img.len, &digests, &source, &err));
+        btree_file *file = NULL;
+        assert_status(SHARDY_CHECKSUM, shardy__btree_open_take(source, &file, &err));
+        img.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    shardy__chunk_digest_free(&sums);
+    free_image(&img);
+}
+
+static void test_mutation__a_file_cut_anywhere_is_corrupt(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    image img = make_file();
+    for (size_t len = 0; len < img.len; len++) {
+        uint8_t *exact = malloc(len + 1);
+        memcpy(exact, img.data, len);
+        page_source *source = NULL;
+        btree_file *file = NULL;
+        assert_ok(shardy__page_source_memory(exact, len, NULL, &source, &err));
+        assert_status(SHARDY_CORRUPT, shardy__btree_open_take(source, &file, &err));
+        assert_null(file);
+        free(exact);
+    }
+    free_image(&img);
+}
+
+/* Random bytes in random places, many at once. */
+static void test_mutation__random_damage_is_survived(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    support_rand rand = {support_seed()};
+    image img = make_file();
+    uint8_t *copy = malloc(img.len);
+    int rounds = getenv("SHARDY_TEST_LONG") ? 200000 : 5000;
+    for (int round = 0; round < rounds; round++) {
+        memcpy(copy, img.data, img.len);
+        for (uint64_t n = 1 + support_rand_below(&rand, 12); n > 0; n--) {
+            size_t at = support_rand_below(&rand, img.len);
+            /* Small numbers are page numbers and lengths: the nastiest. */
+            copy[at] = (uint8_t)(support_rand_below(&rand, 2) ? support_rand_below(&rand, 40)
+                                                              : support_rand_u64(&rand));
+        }
+        memcpy(copy, img.data, 100);
+        page_source *source = NULL;
+        assert_ok(shardy__page_source_memory(copy, img.len, NULL, &source, &err));
+        read_everything(source, 0);
+    }
+    free(copy);
+    free_image(&img);
+}
+
+/* --- headers ---------------------------------------------------------------------------------- */
+
+static void test_header__what_is_wrong_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        size_t at;
+        uint8_t value;
+        shardy_status status;
+    } cases[] = {
+        {"magic", 0, 's', SHARDY_CORRUPT},
+        {"magic's zero", 15, 1, SHARDY_CORRUPT},
+        {"page size 0", 16, 0, SHARDY_CORRUPT},
+        {"page size 513", 17, 1, SHARDY_CORRUPT},
+        {"page size 768", 16, 3, SHARDY_CORRUPT},
+        {"page size 1024 of a file of 512", 16, 4, SHARDY_CORRUPT},
+        {"write version WAL", 18, 2, SHARDY_UNSUPPORTED},
+        {"read version WAL", 19, 2, SHARDY_UNSUPPORTED},
+        {"read version 3", 19, 3, SHARDY_CORRUPT},
+        {"write version 0", 18, 0, SHARDY_CORRUPT},
+        {"reserved 33 of 512", 20, 33, SHARDY_CORRUPT},
+        {"payload fraction", 21, 65, SHARDY_CORRUPT},
+        {"leaf fraction", 23, 31, SHARDY_CORRUPT},
+        {"page count", 31, 3, SHARDY_CORRUPT},
+        {"schema format 5", 47, 5, SHARDY_CORRUPT},
+        {"UTF-16le", 59, 2, SHARDY_UNSUPPORTED},
+        {"UTF-16be", 59, 3, SHARDY_UNSUPPORTED},
+        {"encoding 4", 59, 4, SHARDY_CORRUPT},
+        {"page type", 100, 10, SHARDY_CORRUPT},
+        {"cell count", 103, 200, SHARDY_CORRUPT},
+    };
+    image img = make_file();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        shardy_error err = {0};
+        uint8_t before = img.data[cases[i].at];
+        img.data[cases[i].at] = cases[i].value;
+        page_source *source = NULL;
+        btree_file *file = NULL;
+        assert_ok(shardy__page_source_memory(img.data, img.len, NULL, &source, &err));
+        shardy_status st = shardy__btree_open_take(source, &file, &err);
+        if (st != cases[i].status) {
+            fail_msg("%s: %d %s", cases[i].what, st, err.message);
+        }
+        img.data[cases[i].at] = before;
+    }
+    /* A writer that did not know of the page count: then the size of the file counts. */
+    img.data[27] ^= 1;
+    img.data[31] = 77;
+    btree_file *file = open_image(&img);
+    assert_int_equal(file->page_count, img.len / 512);
+    shardy__btree_close(file);
+    free_image(&img);
+}
+
+/* --- hostile pages ---------------------------------------------------------------------------- */
+
+typedef struct hostile {
+    image img;
+    btree_file *file;
+    btree_tree tree;
+} hostile;
+
+static hostile open_hostile(void)
+{
+    hostile h;
+    h.img = make_file();
+    h.file = open_image(&h.img);
+    h.tree = find_table(h.file, "kv");
+    return h;
+}
+
+static void close_hostile(hostile *h)
+{
+    shardy__btree_close(h->file);
+    free_image(&h->img);
+}
+
+static uint8_t *page_at(hostile *h, uint32_t page)
+{
+    return h->img.data + (size_t)(page - 1) * 512;
+}
+
+/* The status of looking for a key that is there, and of iterating. */
+static shardy_status find_status(hostile *h, size_t row, shardy_error *err)
+{
+    uint8_t bytes[8];
+    key_of(row, bytes);
+    btree_key key = {RECORD_BLOB, 0, bytes, 8};
+    shardy_buf value;
+    shardy_status st = shardy__btree_get(&h->tree, &key, 1, &value, err);
+    shardy_buf_release(&value);
+    return st;
+}
+
+static shardy_status iterate_status(hostile *h, shardy_error *err)
+{
+    btree_walk walk;
+    shardy__btree_walk_init(&walk, &h->tree);
+    shardy__btree_walk_first(&walk);
+    shardy_status st;
+    while ((st = shardy__btree_walk_run(&walk, err)) == SHARDY_OK) {
+        shardy_bytes payload;
+        st = shardy__btree_walk_payload(&walk, 1 << 20, &payload, err);
+        if (st < 0) {
+            break;
+        }
+        shardy__btree_walk_next(&walk);
+    }
+    shardy__btree_walk_end(&walk);
+    return st;
+}
+
+static void expect_corrupt(hostile *h, const char *message)
+{
+    shardy_error err = {0};
+    assert_status(SHARDY_CORRUPT, iterate_status(h, &err));
+    if (!strstr(err.message, message)) {
+        fail_msg("\"%s\" does not say \"%s\"", err.message, message);
+    }
+    int corrupt = 0;
+    for (size_t i = 0; i < ROWS; i++) {
+        shardy_status st = find_status(h, i, &err);
+        assert_true(st == SHARDY_OK || st == SHARDY_NOT_FOUND || st == SHARDY_CORRUPT);
+        corrupt += st == SHARDY_CORRUPT;
+    }
+    assert_true(corrupt > 0);
+    close_hostile(h);
+}
+
+static void test_page__a_child_that_is_its_own_parent_is_corrupt(void **state)
+{
+    (void)state;
+    hostile h = open_hostile();
+    assert_int_equal(page_at(&h, 2)[0], 2);
+    shardy__put_be32(page_at(&h, 2) + 8, 2);
+    expect_corrupt(&h, "");
+    h = open_hostile();
+    uint32_t cell = shardy__get_be16(page_at(&h, 2) + 12);
+    shardy__put_be32(page_at(&h, 2) + cell, 2);
+    expect_corrupt(&h, "tree is too deep");
+}
+
+static void test_page__a_child_beyond_the_file_is_corrupt(void **state)
+{
+    (void)state;
+    static const uint32_t children[] = {0, 100000, UINT32_MAX};
+    for (size_t i = 0; i < 3; i++) {
+        hostile h = open_hostile();
+        shardy__put_be32(page_at(&h, 2) + 8, children[i]);
+        expect_corrupt(&h, "is named");
+    }
+}
+
+static void test_page__a_tree_with_one_page_many_times_ends(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    /* All children are the first one: entries come again and again, but not more pages than the
+     * file has. */
+    hostile h = open_hostile();
+    uint8_t *root = page_at(&h, 2);
+    uint32_t cells = shardy__get_be16(root + 3);
+    uint32_t child = shardy__get_be32(root + shardy__get_be16(root + 12));
+    for (uint32_t i = 0; i < cells; i++) {
+        shardy__put_be32(root + shardy__get_be16(root + 12 + 2 * i), child);
+    }
+    shardy_status st = iterate_status(&h, &err);
+    assert_true(st == SHARDY_DONE || st == SHARDY_CORRUPT);
+    close_hostile(&h);
+}
+
+/* Interior pages that all point at each other's level below: 30 ^ depth leaves from a handful of
+ * pages. */
+static void test_page__a_fan_of_shared_pages_ends(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    enum {
+        LEVELS = 12,
+        FAN = 60
+    };
+    image img;
+    btree_writer *writer = open_writer(&img, 1024, &KV_OBJECT, 1);
+    finish_writer(writer, &img);
+    size_t pages = 2 + LEVELS;
+    img.data = realloc(img.data, pages * 1024);
+    img.len = img.room = pages * 1024;
+    memset(img.data + 1024, 0, (pages - 1) * 1024);
+    for (uint32_t page = 2; page <= pages; page++) {
+        uint8_t *p = img.data + (size_t)(page - 1) * 1024;
+        int leaf = page == pages;
+        uint32_t header = leaf ? 8 : 12;
+        p[0] = leaf ? 10 : 2;
+        shardy__put_be16(p + 3, leaf ? 1 : FAN);
+        for (uint32_t i = 0; i < (leaf ? 1u : (uint32_t)FAN); i++) {
+            uint32_t at = 1024 - 12 * (i + 1);
+            uint8_t *cell = p + at;
+            shardy__put_be16(p + header + 2 * i, (uint16_t)at);
+            if (!leaf) {
+                shardy__put_be32(cell, page + 1);
+                cell += 4;
+            }
+            memcpy(cell, "\x05\x03\x0e\x0e\x11\x22", 6);
+        }
+        if (!leaf) {
+            shardy__put_be32(p + 8, page + 1);
+        }
+    }
+    shardy__put_be32(img.data + 28, (uint32_t)pages);
+    hostile h = {img, open_image(&img), {0}};
+    h.tree = find_table(h.file, "kv");
+    assert_status(SHARDY_CORRUPT, iterate_status(&h, &err));
+    assert_non_null(strstr(err.message, "more pages than the file"));
+    shardy__fence_make(&h.tree);
+    close_hostile(&h);
+}
+
+static void test_page__cell_pointers_beyond_the_page_are_corrupt(void **state)
+{
+    (void)state;
+    static const uint16_t pointers[] = {0, 5, 20, 508, 511, 512, 65535};
+    for (size_t i = 0; i < sizeof pointers / sizeof *pointers; i++) {
+        hostile h = open_hostile();
+        uint8_t *root = page_at(&h, 2);
+        uint32_t cells = shardy__get_be16(root + 3);
+        for (uint32_t c = 0; c < cells; c++) {
+            shardy__put_be16(root + 12 + 2 * c, pointers[i]);
+        }
+        shardy_error err = {0};
+        assert_status(SHARDY_CORRUPT, iterate_status(&h, &err));
+        assert_status(SHARDY_CORRUPT, find_status(&h, 30, &err));
+        close_hostile(&h);
+    }
+}
+
+static void test_page__more_cells_than_room_is_corrupt(void **state)
+{
+    (void)state;
+    hostile h = open_hostile();
+    shardy__put_be16(page_at(&h, 2) + 3, 251);
+    expect_corrupt(&h, "more cells than it has room for");
+    h = open_hostile();
+    shardy__put_be16(page_at(&h, 2) + 3, 65535);
+    expect_corrupt(&h, "more cells than it has room for");
+}
+
+static void test_page__a_page_of_another_tree_is_corrupt(void **state)
+{
+    (void)state;
+    static const uint8_t types[] = {0, 1, 5, 13, 255};
+    for (size_t i = 0; i < sizeof types; i++) {
+        hostile h = open_hostile();
+        page_at(&h, 2)[0] = types[i];
+        expect_corrupt(&h, "type of another tree");
+    }
+}
+
+/* The cell of a leaf whose payload overflows: its page, and where it starts. */
+static uint8_t *find_overflow(hostile *h, uint32_t *end_out)
+{
+    for (uint32_t page = 3; page <= h->file->page_count; page++) {
+        uint8_t *p = page_at(h, page);
+        if (p[0] != 10) {
+            continue;
+        }
+        for (uint32_t c = 0; c < shardy__get_be16(p + 3); c++) {
+            uint8_t *cell = p + shardy__get_be16(p + 8 + 2 * c);
+            uint64_t payload = 0;
+            size_t n = shardy__varint_get(cell, 9, &payload);
+            if (payload > 102) {
+                uint32_t local = 39 + (uint32_t)((payload - 39) % 508);
+                *end_out = (uint32_t)n + (local <= 102 ? local : 39);
+                return cell;
+            }
+        }
+    }
+    fail();
+    return NULL;
+}
+
+static void test_overflow__chains_are_bounded(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    uint32_t end = 0;
+    /* To a page that does not exist, to nothing, to itself. */
+    static const uint32_t firsts[] = {0, 99999, 1};
+    for (size_t i = 0; i < 3; i++) {
+        hostile h = open_hostile();
+        uint8_t *cell = find_overflow(&h, &end);
+        uint32_t first = shardy__get_be32(cell + end);
+        if (firsts[i] == 1) {
+            shardy__put_be32(page_at(&h, first), first);
+            shardy_status st = iterate_status(&h, &err);
+            assert_true(st == SHARDY_DONE || st == SHARDY_CORRUPT);
+        } else {
+            shardy__put_be32(cell + end, firsts[i]);
+            assert_status(SHARDY_CORRUPT, iterate_status(&h, &err));
+        }
+        close_hostile(&h);
+    }
+    /* A length that no file of this size can hold. */
+    hostile h = open_hostile();
+    uint8_t *cell = find_overflow(&h, &end);
+    cell[0] = 0xFF;
+    assert_status(SHARDY_CORRUPT, iterate_status(&h, &err));
+    close_hostile(&h);
+}
+
+/* Rows that all claim the same long chain: reading them all stays within the size of the file. */
+static void test_overflow__a_shared_chain_cannot_be_read_for_ever(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    image img;
+    btree_writer *writer = open_writer(&img, 512, &KV_OBJECT, 1);
+    uint8_t *big = calloc(1, 100000);
+    for (uint8_t i = 0; i < 200; i++) {
+        shardy_bytes k = {&i, 1};
+        shardy_bytes v = {big, i == 0 ? 100000 : 200};
+        assert_ok(shardy__btree_put_kv(writer, 0, k, v, &err));
+    }
+    free(big);
+    finish_writer(writer, &img);
+    uint32_t end = 0;
+    hostile h = {img, open_image(&img), {0}};
+    h.tree = find_table(h.file, "kv");
+    uint8_t *cell = find_overflow(&h, &end);
+    uint8_t length[3] = {cell[0], cell[1], cell[2]};
+    uint32_t first = shardy__get_be32(cell + end);
+    assert_true(length[0] >= 0x80 && length[1] >= 0x80);
+    /* Put the long row's cell over all others of its page. */
+    for (uint32_t page = 3; page <= h.file->page_count; page++) {
+        uint8_t *p = page_at(&h, page);
+        if (p[0] != 10) {
+            continue;
+        }
+        for (uint32_t c = 0; c < shardy__get_be16(p + 3); c++) {
+            uint8_t *other = p + shardy__get_be16(p + 8 + 2 * c);
+            if (other + end + 4 <= p + 512) {
+                memcpy(other, length, 3);
+                shardy__put_be32(other + end, first);
+            }
+        }
+    }
+    assert_status(SHARDY_CORRUPT, iterate_status(&h, &err));
+    close_hostile(&h);
+}
+
+static void test_find__a_value_that_is_no_text_or_blob_is_corrupt(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    sqlite3 *db = new_db(4096);
+    run_sql(db, "CREATE TABLE kv(k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID;"
+                "INSERT INTO kv VALUES(x'01', 5), (x'02', NULL), (x'03', 'text'), (x'04', x''), "
+                "('text', x'07')");
+    image img = take_image(db);
+    btree_file *file = open_image(&img);
+    btree_tree tree = find_table(file, "kv");
+    static const shardy_status expected[] = {SHARDY_CORRUPT, SHARDY_CORRUPT, SHARDY_OK, SHARDY_OK};
+    for (uint8_t i = 1; i <= 4; i++) {
+        btree_key key = {RECORD_BLOB, 0, &i, 1};
+        shardy_buf value;
+        assert_status(expected[i - 1], shardy__btree_get(&tree, &key, 1, &value, &err));
+        assert_int_equal(value.len, i == 3 ? 4 : 0);
+        shardy_buf_release(&value);
+        shardy_bytes keys[3] = {{&i, 1}, {"zz", 2}, {"", 0}};
+        btree_result results[3];
+        assert_status(
+            expected[i - 1], shardy__btree_get_many(&tree, RECORD_BLOB, keys, 3, 1, results, &err));
+        shardy__btree_results_clear(results, 3);
+    }
+    /* A text key is not the blob of the same bytes. */
+    btree_key key = {RECORD_BLOB, 0, "text", 4};
+    shardy_buf value;
+    assert_status(SHARDY_NOT_FOUND, shardy__btree_get(&tree, &key, 1, &value, &err));
+    key.type = RECORD_TEXT;
+    assert_ok(shardy__btree_get(&tree, &key, 1, &value, &err));
+    assert_int_equal(*(const uint8_t *)value.data, 7);
+    shardy_buf_release(&value);
+    shardy__btree_close(file);
+    free_image(&img);
+    sqlite3_close(db);
+}
+
+/* --- payloads --------------------------------------------------------------------------------- */
+
+static void test_payload__pieces_are_the_bytes_and_lie_in_the_file(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    size_t len = 1500000;
+    uint8_t *big = malloc(len);
+    support_rand rand = {support_seed()};
+    for (size_t i = 0; i < len; i++) {
+        big[i] = (uint8_t)support_rand_u64(&rand);
+    }
+    btree_object object = {BTREE_OBJECT_TABLE, "t", NULL, "CREATE TABLE t(a, b)", 0};
+    image img;
+    btree_writer *writer = open_writer(&img, 4096, &object, 1);
+    record_value values[2] = {shardy__record_int(5), shardy__record_blob(big, len)};
+    assert_ok(shardy__btree_put_row(writer, 0, 1, values, 2, &err));
+    finish_writer(writer, &img);
+    for (int shy_pages = 0; shy_pages < 2; shy_pages++) {
+        shy_source shy;
+        btree_file *file = shy_pages ? open_shy(&shy, &img) : open_image(&img);
+        btree_tree tree = find_table(file, "t");
+        btree_walk walk;
+        shardy__btree_walk_init(&walk, &tree);
+        btree_key key = {RECORD_INT, 1, NULL, 0};
+        shardy__btree_walk_find(&walk, &key);
+        assert_ok(shardy__btree_walk_run(&walk, &err));
+        record_column column;
+        assert_ok(shardy__btree_walk_field(&walk, 1, &column, &err));
+        assert_int_equal(column.len, len);
+        for (int round = 0; round < 20; round++) {
+            uint64_t from = round ? support_rand_below(&rand, len) : 0;
+            uint64_t want = round ? support_rand_below(&rand, len - from + 1) : len;
+            btree_payload payload;
+            assert_ok(shardy__btree_payload_start(
+                &payload, file, &walk.cell, column.offset + from, want, &err));
+            const uint8_t *piece = NULL;
+            size_t n = 0;
+            uint64_t at = from;
+            shardy_status st;
+            while ((st = shardy__btree_payload_run(&payload, &piece, &n, &err)) == SHARDY_OK) {
+                assert_true(n > 0 && n <= 4092);
+                assert_memory_equal(piece, big + at, n);
+                if (!shy_pages) {
+                    assert_true(piece >= img.data && piece + n <= img.data + img.len);
+                }
+                at += n;
+            }
+            assert_int_equal(st, SHARDY_DONE);
+            assert_int_equal(at, from + want);
+            shardy__btree_payload_end(&payload);
+        }
+        shardy__btree_walk_end(&walk);
+        shardy__btree_close(file);
+    }
+    free(big);
+    free_image(&img);
+}
+
+static void test_payload__a_header_on_overflow_pages_is_read(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    enum {
+        COLUMNS = 1500
+    };
+    record_value values[COLUMNS];
+    record_value back[COLUMNS];
+    for (int i = 0; i < COLUMNS; i++) {
+        values[i] = shardy__record_text((const char *)blob, 70);
+    }
+    values[COLUMNS - 1] = shardy__record_blob("last", 4);
+    btree_object object = {BTREE_OBJECT_TABLE, "t", NULL, "CREATE TABLE t(a)", 0};
+    image img;
+    btree_writer *writer = open_writer(&img, 512, &object, 1);
+    assert_ok(shardy__btree_put_row(writer, 0, 1, values, COLUMNS, &err));
+    finish_writer(writer, &img);
+    shy_source shy;
+    btree_file *file = open_shy(&shy, &img);
+    btree_tree tree = find_table(file, "t");
+    btree_key key = {RECORD_INT, 1, NULL, 0};
+    shardy_buf value;
+    assert_ok(shardy__btree_get(&tree, &key, COLUMNS - 1, &value, &err));
+    assert_int_equal(value.len, 4);
+    assert_memory_equal(value.data, "last", 4);
+    shardy_buf_release(&value);
+    btree_walk walk;
+    shardy__btree_walk_init(&walk, &tree);
+    shardy__btree_walk_first(&walk);
+    assert_ok(shardy__btree_walk_run(&walk, &err));
+    assert_status(SHARDY_CORRUPT, shardy__btree_walk_record(&walk, 1000, back, COLUMNS, &err));
+    assert_ok(shardy__btree_walk_record(&walk, 1 << 20, back, COLUMNS, &err));
+    for (int i = 0; i < COLUMNS; i++) {
+        assert_int_equal(shardy__record_compare(&values[i], &back[i]), 0);
+    }
+    shardy__btree_walk_end(&walk);
+    shardy__btree_close(file);
+    assert_int_equal(shy.held, 0);
+    free_image(&img);
+}
+
+/* --- resumable walks -------------------------------------------------------------------------- */
+
+static void test_walk__asks_for_one_page_of_each_level(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    image img = make_file();
+    shy_source shy;
+    btree_file *file = open_shy(&shy, &img);
+    btree_tree tree = find_table(file, "kv");
+    btree_walk walk;
+    shardy__btree_walk_init(&walk, &tree);
+    uint8_t bytes[8];
+    key_of(1, bytes);
+    btree_key key = {RECORD_BLOB, 0, bytes, 8};
+    shardy__btree_walk_find(&walk, &key);
+    uint32_t asked[10];
+    int steps = 0;
+    shardy_status st;
+    while ((st = shardy__btree_walk_step(&walk, &err)) == SHARDY_PENDING) {
+        assert_true(steps < 10);
+        asked[steps++] = walk.want.page;
+        /* Asking again without the page changes nothing. */
+        assert_int_equal(shardy__btree_walk_step(&walk, &err), SHARDY_PENDING);
+        assert_int_equal(walk.want.page, asked[steps - 1]);
+        page_want *const wants[1] = {&walk.want};
+        assert_ok(shardy__page_fetch(file->source, wants, 1, &err));
+    }
+    assert_int_equal(st, SHARDY_OK);
+    assert_int_equal(asked[0], tree.root);
+    assert_true(steps >= 2 && steps <= 3);
+    assert_int_equal(shy.held, 1);
+    shardy__btree_walk_end(&walk);
+    assert_int_equal(shy.held, 0);
+    /* Ended while it waits, with and without the page. */
+    for (int fetched = 0; fetched < 2; fetched++) {
+        shardy__btree_walk_find(&walk, &key);
+        assert_int_equal(shardy__btree_walk_step(&walk, &err), SHARDY_PENDING);
+        if (fetched) {
+            page_want *const wants[1] = {&walk.want};
+            assert_ok(shardy__page_fetch(file->source, wants, 1, &err));
+        }
+        shardy__btree_walk_end(&walk);
+        assert_int_equal(shy.held, 0);
+    }
+    shardy__btree_close(file);
+    free_image(&img);
+}
+
+static void test_batch__needs_one_fetch_for_each_level(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    image img = make_file();
+    shy_source shy;
+    btree_file *file = open_shy(&shy, &img);
+    btree_tree tree = find_table(file, "kv");
+    uint8_t bytes[ROWS][8];
+    shardy_bytes keys[ROWS];
+    btree_result results[ROWS];
+    for (size_t i = 0; i < ROWS; i++) {
+        key_of(i, bytes[i]);
+        keys[i] = (shardy_bytes){bytes[i], 8};
+    }
+    shy.fetches = 0;
+    assert_ok(shardy__btree_get_many(&tree, RECORD_BLOB, keys, ROWS, 1, results, &err));
+    /* Two or three levels, and the longest chain of overflow pages: never one by one. */
+    assert_in_range(shy.fetches, 2, 3 + 1600 / 508 + 1);
+    for (size_t i = 0; i < ROWS; i++) {
+        assert_int_equal(results[i].status, SHARDY_OK);
+        assert_int_equal(results[i].value.len, value_len_of(i));
+        assert_memory_equal(results[i].value.data, blob + i, results[i].value.len);
+    }
+    shardy__btree_results_clear(results, ROWS);
+    assert_int_equal(shy.held, 0);
+    shardy__btree_close(file);
+    free_image(&img);
+}
+
+static void test_walk__misuse_is_told(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    image img = make_file();
+    btree_file *file = open_image(&img);
+    btree_tree tree = find_table(file, "kv");
+    btree_walk walk;
+    shardy__btree_walk_init(&walk, &tree);
+    assert_status(SHARDY_MISUSE, shardy__btree_walk_step(&walk, &err));
+    shardy_bytes payload;
+    assert_status(SHARDY_MISUSE, shardy__btree_walk_payload(&walk, 10, &payload, &err));
+    uint8_t bytes[8];
+    key_of(5, bytes);
+    btree_key key = {RECORD_BLOB, 0, bytes, 8};
+    shardy__btree_walk_find(&walk, &key);
+    assert_ok(shardy__btree_walk_run(&walk, &err));
+    assert_ok(shardy__btree_walk_run(&walk, &err)); /* still there */
+    shardy__btree_walk_next(&walk);
+    assert_status(SHARDY_MISUSE, shardy__btree_walk_step(&walk, &err));
+    key.len = 0xFFFFFFFFu;
+    shardy__btree_walk_find(&walk, &key);
+    assert_status(SHARDY_INVALID, shardy__btree_walk_step(&walk, &err));
+    shardy__btree_walk_end(&walk);
+    shardy__btree_close(file);
+    free_image(&img);
+}
+
+/* --- short cuts ------------------------------------------------------------------------------- */
+
+static void test_fence__answers_are_the_same(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    support_rand rand = {support_seed()};
+    for (int manner = 0; manner < 6; manner++) {
+        enum {
+            COUNT = 30000
+        };
+        image img;
+        btree_writer *writer = open_writer(&img, manner % 2 ? 512 : 4096, &KV_OBJECT, 1);
+        uint64_t n = 0;
+        uint64_t *numbers = calloc(COUNT, sizeof *numbers);
+        char text[64];
+        for (size_t i = 0; i < COUNT; i++) {
+            /* Even steps, wild steps, keys with a long common prefix. */
+            n += manner < 2 ? 2
+                            : 2 + (support_rand_u64(&rand) >> (45 + support_rand_below(&rand, 18)));
+            numbers[i] = n;
+            uint64_t key = __builtin_bswap64(n);
+            shardy_bytes k = {&key, 8};
+            if (manner >= 4) {
+                k.len = (size_t)snprintf(
+                    text, sizeof text, "tenant/and/a/long/prefix/%020llu", (unsigned long long)n);
+                k.data = text;
+            }
+            shardy_bytes v = {&numbers[i], 8};
+            assert_ok(shardy__btree_put_kv(writer, 0, k, v, &err));
+        }
+        finish_writer(writer, &img);
+        btree_file *file = open_image(&img);
+        btree_tree tree = find_table(file, "kv");
+        for (int with = 0; with < 2; with++) {
+            if (with) {
+                shardy__fence_make(&tree);
+                assert_non_null(shardy__fence_of(&tree));
+            }
+            for (size_t i = 0; i < COUNT; i++) {
+                for (uint64_t off = 0; off < 2; off++) {
+                    uint64_t key = __builtin_bswap64(numbers[i] + off);
+                    btree_key k = {RECORD_BLOB, 0, &key, 8};
+                    if (manner >= 4) {
+                        k.len =
+                            (size_t)snprintf(text, sizeof text, "tenant/and/a/long/prefix/%020llu",
+                                (unsigned long long)(numbers[i] + off));
+                        k.data = text;
+                    }
+                    shardy_buf value;
+                    shardy_status st = shardy__btree_get(&tree, &k, 1, &value, &err);
+                    assert_int_equal(st, off ? SHARDY_NOT_FOUND : SHARDY_OK);
+                    if (!off) {
+                        assert_memory_equal(value.data, &numbers[i], 8);
+                    }
+                    shardy_buf_release(&value);
+                }
+            }
+        }
+        static const char *const strange[] = {"", "t", "tenant/and/a/long/prefix",
+            "tenant/and/a/long/prefiy", "zzzz", "tenant/and/a/long/prefix/99999999999999999999999"};
+        for (size_t i = 0; i < sizeof strange / sizeof *strange; i++) {
+            btree_key k = {RECORD_BLOB, 0, strange[i], strlen(strange[i])};
+            shardy_buf value;
+            assert_status(SHARDY_NOT_FOUND, shardy__btree_get(&tree, &k, 1, &value, &err));
+        }
+        shardy__btree_close(file);
+        free(numbers);
+        free_image(&img);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mutation__any_flipped_bit_is_survived),
+        cmocka_unit_test(test_mutation__with_digests_every_answer_is_right_or_an_error),
+        cmocka_unit_test(test_mutation__a_file_cut_anywhere_is_corrupt),
+        cmocka_unit_test(test_mutation__random_damage_is_survived),
+        cmocka_unit_test(test_header__what_is_wrong_is_refused),
+        cmocka_unit_test(test_page__a_child_that_is_its_own_parent_is_corrupt),
+        cmocka_unit_test(test_page__a_child_beyond_the_file_is_corrupt),
+        cmocka_unit_test(test_page__a_tree_with_one_page_many_times_ends),
+        cmocka_unit_test(test_page__a_fan_of_shared_pages_ends),
+        cmocka_unit_test(test_page__cell_pointers_beyond_the_page_are_corrupt),
+        cmocka_unit_test(test_page__more_cells_than_room_is_corrupt),
+        cmocka_unit_test(test_page__a_page_of_another_tree_is_corrupt),
+        cmocka_unit_test(test_overflow__chains_are_bounded),
+        cmocka_unit_test(test_overflow__a_shared_chain_cannot_be_read_for_ever),
+        cmocka_unit_test(test_find__a_value_that_is_no_text_or_blob_is_corrupt),
+        cmocka_unit_test(test_payload__pieces_are_the_bytes_and_lie_in_the_file),
+        cmocka_unit_test(test_payload__a_header_on_overflow_pages_is_read),
+        cmocka_unit_test(test_walk__asks_for_one_page_of_each_level),
+        cmocka_unit_test(test_batch__needs_one_fetch_for_each_level),
+        cmocka_unit_test(test_walk__misuse_is_told),
+        cmocka_unit_test(test_fence__answers_are_the_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
