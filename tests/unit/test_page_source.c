@@ -490,20 +490,26 @@ static void test_object__is_checked_against_its_digest_whatever_the_store(void *
     }
 }
 
-#define FILE_TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FILE_TEST(test_source__every_kind_gives_the_bytes_of_the_file),
-        FILE_TEST(test_source__a_changed_chunk_is_a_checksum_error_and_others_are_not),
-        FILE_TEST(test_source__a_size_or_list_that_was_not_promised_is_a_checksum_error),
-        FILE_TEST(test_source__pages_beyond_the_file_cannot_be_set),
-        FILE_TEST(test_mapping__stays_until_the_last_value_is_given_back),
-        FILE_TEST(test_mapping__is_counted_over_threads),
-        FILE_TEST(test_pread__threads_share_a_cache_smaller_than_what_they_hold),
-        FILE_TEST(test_pread__a_file_that_gets_shorter_is_an_error),
-        FILE_TEST(test_object__is_checked_against_its_digest_whatever_the_store),
+        cmocka_unit_test_setup_teardown(
+            test_source__every_kind_gives_the_bytes_of_the_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_source__a_changed_chunk_is_a_checksum_error_and_others_are_not, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_source__a_size_or_list_that_was_not_promised_is_a_checksum_error, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_source__pages_beyond_the_file_cannot_be_set, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_mapping__stays_until_the_last_value_is_given_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_mapping__is_counted_over_threads, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_pread__threads_share_a_cache_smaller_than_what_they_hold, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_pread__a_file_that_gets_shorter_is_an_error, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_object__is_checked_against_its_digest_whatever_the_store, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
