@@ -25,8 +25,8 @@ typedef struct shardy_history_entry {
     uint32_t offset; /* 0 is the newest */
     const char *run_id;
     const char *published_at; /* ISO 8601 with six digits of fraction */
-    const char *ref;
-    int32_t current; /* 1: the pointer names it */
+    const char *ref;          /* URL of the manifest, at the place that the pointer speaks of */
+    int32_t current;          /* 1: the pointer names it */
 } shardy_history_entry;
 
 typedef struct shardy_history {
@@ -47,7 +47,8 @@ SHARDY_API shardy_status shardy_history_list(shardy_context *context, const char
 /* Which snapshot to go back to; exactly one of them. */
 typedef struct shardy_rollback_target {
     size_t struct_size;
-    const char *ref;    /* a manifest ref */
+    const char *ref;    /* a manifest ref: as shardy_history_list() gives it, or the part of it
+                           from "manifests/" on */
     const char *run_id; /* the newest manifest of that run */
     int64_t offset;     /* >= 0: the N-th newest manifest; default -1 */
 } shardy_rollback_target;
@@ -56,7 +57,8 @@ typedef struct shardy_rollback_target {
 SHARDY_API void shardy_rollback_target_init(shardy_rollback_target *target, size_t struct_size);
 
 /* Moves the pointer to an older (or newer) snapshot. The manifest is loaded and checked first: a
- * missing or damaged one is refused. *ref_out gets the ref that is current now; release it.
+ * missing or damaged one is refused. *ref_out gets the ref that is current now, as
+ * the pointer says it; release it.
  * Statuses: OK; INVALID (no such manifest, not exactly one selector); GONE (its run was condemned);
  * CORRUPT, CHECKSUM, FORMAT_VERSION; CONFLICT (somebody else moved the pointer; says to whom);
  * store failures. */

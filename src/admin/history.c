@@ -43,24 +43,45 @@ static shardy_status open_catalog(shardy_context *context, const char *url,
     return shardy__catalog_open(context, url, &o, out, err);
 }
 
-/* Relative ref of what the pointer names; "" when there is none that can be read. */
-static shardy_status current_ref(
-    const catalog *c, char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
+/* What the pointer says: the relative ref of the current manifest ("" when it cannot be told), and
+ * the URL of the place where the snapshot is served, which refs begin with as the pointer's does.
+ */
+typedef struct current_place {
+    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    char prefix[SHARDY_URL_LEN_MAX + 1];
+} current_place;
+
+static shardy_status find_current(const catalog *c, current_place *out, shardy_error *err)
 {
     pointer p;
     shardy_etag version;
-    size_t prefix_len;
-    ref_out[0] = '\0';
+    size_t prefix_len = 0;
+    out->ref[0] = '\0';
+    snprintf(out->prefix, sizeof out->prefix, "%s", c->url);
     shardy_status st = shardy__mstore_load_current(&c->manifests, &p, &version, err);
-    if (st == SHARDY_OK) {
-        shardy_error ignored;
-        shardy__catalog_ref(p.manifest_ref, ref_out, &prefix_len, &ignored);
+    shardy_error ignored;
+    if (st == SHARDY_OK &&
+        shardy__catalog_ref(p.manifest_ref, out->ref, &prefix_len, &ignored) >= 0 && prefix_len) {
+        snprintf(out->prefix, sizeof out->prefix, "%.*s", (int)prefix_len, p.manifest_ref);
     }
     return st == SHARDY_CORRUPT ? SHARDY_OK : st;
 }
 
-static shardy_status fill_history(
-    const shardy_manifest_list *list, const char *current, shardy_history *out, shardy_error *err)
+static char *copy_ref(arena *a, const char *prefix, const char *ref)
+{
+    size_t prefix_len = strlen(prefix);
+    size_t ref_len = strlen(ref);
+    char *text = shardy__arena_alloc(a, prefix_len + ref_len + 2);
+    if (text) {
+        memcpy(text, prefix, prefix_len);
+        text[prefix_len] = '/';
+        memcpy(text + prefix_len + 1, ref, ref_len + 1);
+    }
+    return text;
+}
+
+static shardy_status fill_history(const shardy_manifest_list *list, const current_place *current,
+    shardy_history *out, shardy_error *err)
 {
     arena *a = shardy__calloc(1, sizeof *a);
     if (!a) {
@@ -77,8 +98,8 @@ static shardy_status fill_history(
         entries[i].offset = (uint32_t)i;
         entries[i].run_id = shardy__arena_strdup(a, list->entries[i].run_id);
         entries[i].published_at = shardy__arena_strdup(a, published);
-        entries[i].ref = shardy__arena_strdup(a, list->entries[i].ref);
-        entries[i].current = strcmp(list->entries[i].ref, current) == 0;
+        entries[i].ref = copy_ref(a, current->prefix, list->entries[i].ref);
+        entries[i].current = strcmp(list->entries[i].ref, current->ref) == 0;
         if (!entries[i].run_id || !entries[i].published_at || !entries[i].ref) {
             return shardy__error_nomem(err, "admin");
         }
@@ -91,11 +112,11 @@ static shardy_status fill_history(
 static shardy_status list_history(
     const catalog *c, uint32_t limit, shardy_history *out, shardy_error *err)
 {
-    char current[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    SHARDY_TRY(current_ref(c, current, err));
+    current_place current;
+    SHARDY_TRY(find_current(c, &current, err));
     shardy_manifest_list list;
     SHARDY_TRY(shardy__mstore_list(&c->manifests, limit, &list, err));
-    shardy_status st = fill_history(&list, current, out, err);
+    shardy_status st = fill_history(&list, &current, out, err);
     shardy__manifest_list_dispose(&list);
     if (st < 0) {
         shardy_history_dispose(out);
@@ -167,8 +188,18 @@ static shardy_status roll_back(
 {
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "";
     SHARDY_TRY(find_target(c, target, ref, err));
-    SHARDY_TRY(shardy__publish_rollback(c, ref, err));
-    return ref_out ? shardy__buf_copy(ref, strlen(ref), ref_out, err) : SHARDY_OK;
+    /* made before, so that nothing can fail once the pointer has moved */
+    char *url = shardy__malloc(SHARDY_URL_LEN_MAX + 1);
+    if (!url) {
+        return shardy__error_nomem(err, "rollback");
+    }
+    shardy_status st = shardy__publish_rollback(c, ref, url, err);
+    if (st < 0 || !ref_out) {
+        shardy__free(url);
+        return st;
+    }
+    shardy__buf_own(url, strlen(url), ref_out);
+    return st;
 }
 
 shardy_status shardy_rollback(shardy_context *context, const char *url,

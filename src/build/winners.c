@@ -188,26 +188,41 @@ void shardy__plan_fail(shardy_plan *plan, shardy_status st, const shardy_error *
     end_record(plan, st, NULL, error);
 }
 
-static shardy_status publish_image(
-    shardy_plan *plan, const manifest *m, char *ref, size_t ref_size, shardy_error *err)
+typedef char long_url[SHARDY_URL_LEN_MAX + SHARDY_OBJECT_KEY_LEN_MAX];
+
+/* Where the manifest will be: its key below the root, and its URL for readers. */
+typedef struct manifest_name {
+    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    long_url url;
+} manifest_name;
+
+static shardy_status name_manifest(
+    const shardy_plan *plan, manifest_name *name_out, shardy_error *err)
 {
     char stamp[SHARDY_TIME_TEXT_SIZE];
     shardy__time_format_micros(shardy__wall_us(plan->context), stamp);
-    snprintf(ref, ref_size, MANIFEST_DIR "%s_run_id=%s" MANIFEST_NAME, stamp, plan->run_id);
-    char url[SHARDY_URL_LEN_MAX + SHARDY_OBJECT_KEY_LEN_MAX];
-    snprintf(url, sizeof url, "%s/%s", plan->prefix, ref);
-    if (strlen(url) > SHARDY_URL_LEN_MAX) {
-        return shardy__error(err, SHARDY_INVALID, "build", "the URL \"%.300s\" is too long", url);
+    snprintf(name_out->ref, sizeof name_out->ref, MANIFEST_DIR "%s_run_id=%s" MANIFEST_NAME, stamp,
+        plan->run_id);
+    snprintf(name_out->url, sizeof name_out->url, "%s/%s", plan->prefix, name_out->ref);
+    if (strlen(name_out->url) > SHARDY_URL_LEN_MAX) {
+        return shardy__error(
+            err, SHARDY_INVALID, "build", "the URL \"%.300s\" is too long", name_out->url);
     }
+    return SHARDY_OK;
+}
+
+static shardy_status publish_image(
+    shardy_plan *plan, const manifest *m, const manifest_name *name, shardy_error *err)
+{
     shardy_buf image;
     SHARDY_TRY(shardy__manifest_render(m, &image, err));
-    shardy_status st = shardy__publish_commit(
-        &plan->catalog, &plan->run, ref, url, shardy__bytes(image.data, image.len), err);
+    shardy_status st = shardy__publish_commit(&plan->catalog, &plan->run, name->ref, name->url,
+        shardy__bytes(image.data, image.len), err);
     shardy_buf_release(&image);
     return st;
 }
 
-static shardy_status fill_result(const shardy_plan *plan, const manifest *m, const char *ref,
+static shardy_status fill_result(const shardy_plan *plan, const manifest *m, const char *url,
     const attempt_result *winners, size_t count, shardy_build_result *out, shardy_error *err)
 {
     arena *a = shardy__calloc(1, sizeof *a);
@@ -215,14 +230,13 @@ static shardy_status fill_result(const shardy_plan *plan, const manifest *m, con
         return shardy__error_nomem(err, "build");
     }
     out->owner = a;
-    char url[SHARDY_URL_LEN_MAX + SHARDY_OBJECT_KEY_LEN_MAX];
-    snprintf(url, sizeof url, "%s/%s", plan->prefix, ref);
     out->run_id = shardy__arena_strdup(a, plan->run_id);
     out->manifest_ref = shardy__arena_strdup(a, url);
     out->engine = plan->engine->name;
     if (plan->has_record) {
-        snprintf(url, sizeof url, "%s/%s", plan->prefix, plan->record.key);
-        out->run_record_ref = shardy__arena_strdup(a, url);
+        long_url record;
+        snprintf(record, sizeof record, "%s/%s", plan->prefix, plan->record.key);
+        out->run_record_ref = shardy__arena_strdup(a, record);
     }
     out->num_dbs = m->num_dbs;
     out->shard_count = m->shard_count;
@@ -249,31 +263,28 @@ shardy_status shardy__winners_publish(shardy_plan *plan, const attempt_result *w
     size_t count, shardy_build_result *result, shardy_error *err)
 {
     manifest *m = NULL;
-    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "";
+    manifest_name name = {"", ""};
     shardy_error error;
     shardy__error_clear(&error);
     shardy_status st = shardy__manifest_new(&m, &error);
     if (st >= 0) {
         st = fill_manifest(plan, winners, count, m, &error);
     }
+    if (st >= 0) {
+        st = name_manifest(plan, &name, &error);
+    }
     /* before anything becomes visible, so that nothing can fail after it */
     if (st >= 0 && result) {
-        st = fill_result(plan, m, "", winners, count, result, &error);
+        st = fill_result(plan, m, name.url, winners, count, result, &error);
     }
     if (st >= 0) {
-        st = publish_image(plan, m, ref, sizeof ref, &error);
-    }
-    if (st >= 0 && result) {
-        char url[SHARDY_URL_LEN_MAX + SHARDY_OBJECT_KEY_LEN_MAX];
-        snprintf(url, sizeof url, "%s/%s", plan->prefix, ref);
-        char *copy = shardy__arena_strdup(result->owner, url);
-        result->manifest_ref = copy ? copy : result->manifest_ref;
+        st = publish_image(plan, m, &name, &error);
     }
     if (st == SHARDY_CONFLICT) {
         /* The snapshot is complete, only not current. */
-        end_record(plan, st, ref, &error);
+        end_record(plan, st, name.url, &error);
     } else if (st >= 0) {
-        end_record(plan, st, ref, NULL);
+        end_record(plan, st, name.url, NULL);
     }
     shardy__manifest_free(m);
     if (st < 0 && err) {

@@ -101,10 +101,12 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
 void shardy__publish_abandon(
     const catalog *c, publish_run *run, const char *shard_prefix, const char *ref);
 
-/* Moves the pointer to the manifest `ref` (relative). Statuses: OK; INVALID (no such manifest; a
+/* Moves the pointer to the manifest `ref` (relative); url_out gets what the pointer says then.
+ * Statuses: OK; INVALID (no such manifest; a
  * run still at work); GONE; CORRUPT, CHECKSUM, FORMAT_VERSION (it is damaged); CONFLICT; those of
  * the stores. */
-shardy_status shardy__publish_rollback(const catalog *c, const char *ref, shardy_error *err);
+shardy_status shardy__publish_rollback(
+    const catalog *c, const char *ref, char url_out[SHARDY_URL_LEN_MAX + 1], shardy_error *err);
 
 /* Removes all objects whose key begins with `prefix` (ends in '/'). *removed_out (may be NULL)
  * counts them. Returns the first failure, having tried all. */

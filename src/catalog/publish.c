@@ -267,7 +267,8 @@ static void published_ref(const manifest *m, const char *ref, char out[SHARDY_UR
 }
 
 static shardy_status move_pointer(const catalog *c, const loaded_manifest *target,
-    const shardy_etag *seen, uint64_t generation, shardy_error *err)
+    const shardy_etag *seen, uint64_t generation, char url_out[SHARDY_URL_LEN_MAX + 1],
+    shardy_error *err)
 {
     fate f;
     int32_t took;
@@ -279,10 +280,9 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
         return explain_fate(c, run_id, st, err);
     }
     /* model: curver == seen -> cur = t */
-    char url[SHARDY_URL_LEN_MAX + 1];
     pointer p;
-    published_ref(target->manifest, target->ref, url);
-    fill_pointer(c, &f, url, generation + 1, &p);
+    published_ref(target->manifest, target->ref, url_out);
+    fill_pointer(c, &f, url_out, generation + 1, &p);
     st = shardy__mstore_set_current(&c->manifests, &p, seen, err);
     /* model: took && !ok -> goto out. After a take-over another holder may still hold an older
      * `seen`: only a pointer write of ours, which makes that one stale, allows leaving
@@ -303,8 +303,10 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
     return st;
 }
 
-shardy_status shardy__publish_rollback(const catalog *c, const char *ref, shardy_error *err)
+shardy_status shardy__publish_rollback(
+    const catalog *c, const char *ref, char url_out[SHARDY_URL_LEN_MAX + 1], shardy_error *err)
 {
+    url_out[0] = '\0';
     /* model: seen = curver */
     pointer now;
     shardy_etag seen;
@@ -339,7 +341,7 @@ shardy_status shardy__publish_rollback(const catalog *c, const char *ref, shardy
         st = shardy__error(err, SHARDY_CORRUPT, "rollback",
             "the manifest \"%.300s\" is of the run \"%.128s\"", ref, target.manifest->run_id);
     } else {
-        st = move_pointer(c, &target, &seen, generation, err);
+        st = move_pointer(c, &target, &seen, generation, url_out, err);
     }
     shardy__manifest_free(target.manifest);
     return st;
