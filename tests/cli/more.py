@@ -234,7 +234,7 @@ def tables_of(path):
 
 @test
 def golden_rebuilt(shardy, tmp):
-    """golden: the same rows give shards with the same schema, rows and settings as the reference's"""
+    """golden: the same rows give shards with the schema, rows and settings of the reference"""
     for name in ("kv_sqlite_sidecar", "kv_sqlite_hash_u32", "unified_sqlite_vec_cosine",
                  "unified_sqlite_vec_l2"):
         with open(os.path.join(GOLDEN, name, "expected.json"), encoding="utf-8") as file:
