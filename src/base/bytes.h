@@ -27,6 +27,20 @@ static inline uint64_t shardy__get_be64(const void *p)
     return __builtin_bswap64(v);
 }
 
+/* The first 8 bytes of a key as a number that compares like the bytes; short keys are filled up
+ * with zeros. */
+static inline uint64_t shardy__key_window(const void *key, size_t len)
+{
+    if (len >= 8) {
+        return shardy__get_be64(key);
+    }
+    uint8_t bytes[8] = {0};
+    if (len) {
+        memcpy(bytes, key, len);
+    }
+    return shardy__get_be64(bytes);
+}
+
 static inline uint32_t shardy__get_le32(const void *p)
 {
     uint32_t v;

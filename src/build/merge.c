@@ -164,7 +164,7 @@ static void input_set_row(row_input *in, const uint8_t *record, size_t key_offse
     in->key_len = row.key_len;
     in->value = in->key + row.key_len;
     in->value_len = row.value_len;
-    in->prefix = shardy__sort_prefix(in->key, in->key_len);
+    in->prefix = shardy__key_window(in->key, in->key_len);
 }
 
 /* Goes on to the next row if it is at hand; otherwise sets `stalled`. */

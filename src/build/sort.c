@@ -131,7 +131,7 @@ static size_t cache_next(const sort_input *in, const sort_task *task)
             task->entries[ended++] = *e;
             *e = swap;
         } else {
-            e->cached = shardy__sort_prefix(key_at(in, e->place) + seen, len - seen);
+            e->cached = shardy__key_window(key_at(in, e->place) + seen, len - seen);
         }
     }
     return ended;

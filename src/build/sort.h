@@ -32,20 +32,6 @@ typedef struct sorter {
     size_t task_room;
 } sorter;
 
-/* The first 8 bytes of a key as a number that compares like the bytes; short keys are filled up
- * with zeros. */
-static inline uint64_t shardy__sort_prefix(const void *key, size_t len)
-{
-    if (len >= 8) {
-        return shardy__get_be64(key);
-    }
-    uint8_t bytes[8] = {0};
-    if (len) {
-        memcpy(bytes, key, len);
-    }
-    return shardy__get_be64(bytes);
-}
-
 /* Work space for sorts of at most `count_max` rows. OK or NOMEM. */
 shardy_status shardy__sorter_init(sorter *s, size_t count_max, shardy_error *err);
 void shardy__sorter_free(sorter *s);

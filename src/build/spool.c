@@ -410,7 +410,7 @@ static void add_row(spool *s, const spool_row *row, size_t len)
     if (row->value.len) {
         memcpy(p + s->key_offset + row->key.len, row->value.data, row->value.len);
     }
-    add_entry(b, row->db_id, shardy__sort_prefix(row->key.data, row->key.len), len);
+    add_entry(b, row->db_id, shardy__key_window(row->key.data, row->key.len), len);
 }
 
 shardy_status shardy__spool_add(spool *s, const spool_row *row, shardy_error *err)

@@ -293,7 +293,8 @@ static shardy_status begin(
     const shardy_reader *reader, pin *pin_out, shardy_snapshot **snapshot_out, shardy_error *err)
 {
     if (__builtin_expect(reader->core->process != shardy__process_generation(), 0)) {
-        return shardy__check_process(reader->core->process, err);
+        (void)shardy__check_process(reader->core->process, err); /* for its message */
+        return SHARDY_FORKED;
     }
     *pin_out = shardy__pin(&reader->core->pins);
     *snapshot_out = atomic_load(&reader->current);

@@ -8,16 +8,6 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Up to 8 bytes as a big-endian number, padded with zeros. */
-static inline uint64_t shardy__key_window(const uint8_t *p, size_t len)
-{
-    uint8_t bytes[8] = {0};
-    if (len) {
-        memcpy(bytes, p, len < 8 ? len : 8);
-    }
-    return shardy__get_be64(bytes);
-}
-
 /* The first `bytes` bytes of a window, zeros after them. */
 static inline uint64_t shardy__window_keep(uint64_t window, size_t bytes)
 {

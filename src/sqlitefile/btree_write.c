@@ -402,21 +402,23 @@ static shardy_status out_of_order(const tree *t, shardy_error *err)
         (unsigned long long)t->rows, t->name);
 }
 
-/* The tree of an object of one of two kinds, on which rows can be put. */
-static shardy_status find_tree(btree_writer *w, uint32_t object, int32_t kind, int32_t other,
-    tree **tree_out, shardy_error *err)
+/* The tree of an object of one of two kinds, on which rows can be put; NULL when there is none. */
+static tree *find_tree(btree_writer *w, uint32_t object, int32_t kind, int32_t other,
+    shardy_status *status_out, shardy_error *err)
 {
+    *status_out = SHARDY_OK;
     if (w->failed < 0 || w->finished) {
-        return shardy__error(err, SHARDY_MISUSE, "sqlite",
+        *status_out = shardy__error(err, SHARDY_MISUSE, "sqlite",
             "writer has failed or is finished, it can only be closed");
+        return NULL;
     }
     if (object >= w->object_count ||
         (w->trees[object].kind != kind && w->trees[object].kind != other)) {
-        return shardy__error(err, SHARDY_INVALID, "sqlite",
+        *status_out = shardy__error(err, SHARDY_INVALID, "sqlite",
             "object %u of %u does not take rows of this kind", object, w->object_count);
+        return NULL;
     }
-    *tree_out = &w->trees[object];
-    return SHARDY_OK;
+    return &w->trees[object];
 }
 
 /* A failure leaves pages behind that nobody refers to: no more rows then. */
@@ -430,21 +432,9 @@ static inline shardy_status end_put(btree_writer *w, tree *t, shardy_status st)
     return st;
 }
 
-static uint64_t key_window(const uint8_t *key, size_t len)
-{
-    if (len >= 8) {
-        return shardy__get_be64(key);
-    }
-    uint8_t bytes[8] = {0};
-    if (len) {
-        memcpy(bytes, key, len);
-    }
-    return shardy__get_be64(bytes);
-}
-
 static shardy_status check_key(tree *t, shardy_bytes key, shardy_error *err)
 {
-    uint64_t window = key_window(key.data, key.len);
+    uint64_t window = shardy__key_window(key.data, key.len);
     if (t->rows > 0 && window <= t->last_window) {
         size_t shorter = key.len < t->last_len ? key.len : t->last_len;
         int order = shorter ? memcmp(t->last, key.data, shorter) : 0;
@@ -494,8 +484,11 @@ static shardy_status put_kv(
 shardy_status shardy__btree_put_kv(
     btree_writer *writer, uint32_t object, shardy_bytes key, shardy_bytes value, shardy_error *err)
 {
-    tree *t = NULL;
-    SHARDY_TRY(find_tree(writer, object, BTREE_OBJECT_WITHOUT_ROWID, 0, &t, err));
+    shardy_status st;
+    tree *t = find_tree(writer, object, BTREE_OBJECT_WITHOUT_ROWID, 0, &st, err);
+    if (!t) {
+        return st;
+    }
     if (t->key_fields != 1 || (t->rows > 0 && t->last_is_record)) {
         return shardy__error(err, SHARDY_INVALID, "sqlite",
             "\"%s\" has a key of several fields or rows of another form", t->name);
@@ -591,8 +584,11 @@ static shardy_status put_record(
 shardy_status shardy__btree_put_record(btree_writer *writer, uint32_t object,
     const record_value *values, size_t count, shardy_error *err)
 {
-    tree *t = NULL;
-    SHARDY_TRY(find_tree(writer, object, BTREE_OBJECT_WITHOUT_ROWID, BTREE_OBJECT_INDEX, &t, err));
+    shardy_status st;
+    tree *t = find_tree(writer, object, BTREE_OBJECT_WITHOUT_ROWID, BTREE_OBJECT_INDEX, &st, err);
+    if (!t) {
+        return st;
+    }
     if (t->rows > 0 && !t->last_is_record) {
         return shardy__error(
             err, SHARDY_INVALID, "sqlite", "\"%s\" has rows of another form", t->name);
@@ -616,8 +612,11 @@ static shardy_status put_row(btree_writer *w, tree *t, int64_t rowid, const reco
 shardy_status shardy__btree_put_row(btree_writer *writer, uint32_t object, int64_t rowid,
     const record_value *values, size_t count, shardy_error *err)
 {
-    tree *t = NULL;
-    SHARDY_TRY(find_tree(writer, object, BTREE_OBJECT_TABLE, 0, &t, err));
+    shardy_status st;
+    tree *t = find_tree(writer, object, BTREE_OBJECT_TABLE, 0, &st, err);
+    if (!t) {
+        return st;
+    }
     return end_put(writer, t, put_row(writer, t, rowid, values, count, err));
 }
 
