@@ -392,6 +392,12 @@ static shardy_status load_target(verifier *v, loaded_manifest *loaded, shardy_er
                 v->catalog.pointer_key, v->catalog.url);
         }
         v->result->objects++;
+        if (p.stranger[0] && !p.has_ours) {
+            char reason[200];
+            snprintf(reason, sizeof reason,
+                "\"%s\" is no member that a pointer has: its own may have been lost", p.stranger);
+            SHARDY_TRY(add_damage(v, v->catalog.pointer_key, 0, reason, err));
+        }
         if (p.manifest_ref[0]) {
             path = shardy__arena_strdup(v->arena, p.manifest_ref);
             if (!path) {

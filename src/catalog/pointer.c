@@ -2,15 +2,56 @@
 
 #include "document.h"
 
+#include "../base/alloc.h"
 #include "../base/clock.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char what[] = "_CURRENT";
 
-static shardy_status parse_ours(const shardy_json_value *root, pointer *out, shardy_error *err)
+/* The member "check" is the digest of the whole text with zeros in the place of its digits, so that
+ * no change of the text goes unnoticed. */
+#define CHECK_DIGITS 64u
+
+static void clear_digits(char *digits)
+{
+    memset(digits, '0', CHECK_DIGITS);
+}
+
+static shardy_status compare_check(shardy_bytes text, const sha256 *expected, shardy_error *err)
+{
+    char digits[CHECK_DIGITS + 1];
+    shardy__sha256_hex(expected, digits);
+    char *copy = shardy__malloc(text.len);
+    if (!copy) {
+        return shardy__error_nomem(err, "catalog");
+    }
+    memcpy(copy, text.data, text.len);
+    char *at = NULL;
+    for (size_t i = 0; !at && i + CHECK_DIGITS <= text.len; i++) {
+        at = memcmp(copy + i, digits, CHECK_DIGITS) == 0 ? copy + i : NULL;
+    }
+    sha256 digest = {{0}};
+    shardy_status st = SHARDY_OK;
+    if (at) {
+        clear_digits(at);
+        st = shardy__sha256(copy, text.len, &digest, err);
+    }
+    shardy__free(copy);
+    SHARDY_TRY(st);
+    if (!at || memcmp(&digest, expected, sizeof digest) != 0) {
+        return shardy__error(err, SHARDY_CORRUPT, "catalog",
+            "%s was changed after it was written: it differs from its own digest \"check\"", what);
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status parse_ours(
+    const shardy_json_value *root, shardy_bytes text, pointer *out, shardy_error *err)
 {
     const shardy_json_value *ours = shardy_json_get(root, "shardyfusion");
+    sha256 check;
     if (!ours) {
         return SHARDY_OK;
     }
@@ -22,19 +63,41 @@ static shardy_status parse_ours(const shardy_json_value *root, pointer *out, sha
     SHARDY_TRY(shardy__document_digest(ours, what, "manifest_sha256", &out->manifest_digest, err));
     SHARDY_TRY(shardy__document_u64(ours, what, "manifest_size", &out->manifest_size, err));
     SHARDY_TRY(shardy__document_text(ours, what, "nonce", out->nonce, sizeof out->nonce, err));
+    SHARDY_TRY(shardy__document_digest(ours, what, "check", &check, err));
+    SHARDY_TRY(compare_check(text, &check, err));
     out->has_ours = 1;
     return SHARDY_OK;
 }
 
-static shardy_status parse_root(const shardy_json_value *root, pointer *out, shardy_error *err)
+static void note_strangers(const shardy_json_value *root, pointer *out)
 {
+    static const char *const known[] = {"format_version", "manifest_content_type", "manifest_ref",
+        "run_id", "shardyfusion", "updated_at"};
+    for (size_t i = 0; i < shardy_json_count(root) && !out->stranger[0]; i++) {
+        shardy_bytes name = shardy_json_name_at(root, i);
+        int found = 0;
+        for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
+            found |= strlen(known[k]) == name.len && memcmp(known[k], name.data, name.len) == 0;
+        }
+        if (!found) {
+            snprintf(out->stranger, sizeof out->stranger, "%.*s",
+                (int)(name.len < sizeof out->stranger ? name.len : sizeof out->stranger - 1),
+                (const char *)name.data);
+        }
+    }
+}
+
+static shardy_status parse_root(
+    const shardy_json_value *root, shardy_bytes text, pointer *out, shardy_error *err)
+{
+    note_strangers(root, out);
     SHARDY_TRY(shardy__document_text(
         root, what, "manifest_ref", out->manifest_ref, sizeof out->manifest_ref, err));
     SHARDY_TRY(shardy__document_text(root, what, "manifest_content_type",
         out->manifest_content_type, sizeof out->manifest_content_type, err));
     SHARDY_TRY(shardy__document_text(root, what, "run_id", out->run_id, sizeof out->run_id, err));
     SHARDY_TRY(shardy__document_time(root, what, "updated_at", &out->updated_us, err));
-    return parse_ours(root, out, err);
+    return parse_ours(root, text, out, err);
 }
 
 shardy_status shardy__pointer_parse(shardy_bytes text, pointer *out, shardy_error *err)
@@ -46,9 +109,26 @@ shardy_status shardy__pointer_parse(shardy_bytes text, pointer *out, shardy_erro
     }
     shardy_json *json = NULL;
     SHARDY_TRY(shardy__document_parse(text, what, &json, err));
-    shardy_status st = parse_root(shardy_json_root(json), out, err);
+    shardy_status st = parse_root(shardy_json_root(json), text, out, err);
     shardy_json_free(json);
+    if (st < 0) {
+        memset(out, 0, sizeof *out);
+    }
     return st;
+}
+
+/* Puts the digest of the text where the zeros are. */
+static shardy_status fill_check(bytebuf *text, size_t at, shardy_error *err)
+{
+    sha256 digest;
+    char digits[CHECK_DIGITS + 1];
+    if (text->status < 0) {
+        return SHARDY_OK; /* told at the end */
+    }
+    SHARDY_TRY(shardy__sha256(text->data, text->len, &digest, err));
+    shardy__sha256_hex(&digest, digits);
+    memcpy(text->data + at, digits, CHECK_DIGITS);
+    return SHARDY_OK;
 }
 
 shardy_status shardy__pointer_render(const pointer *p, shardy_buf *text_out, shardy_error *err)
@@ -56,6 +136,9 @@ shardy_status shardy__pointer_render(const pointer *p, shardy_buf *text_out, sha
     memset(text_out, 0, sizeof *text_out);
     char updated[SHARDY_TIME_TEXT_SIZE];
     char digest[65];
+    char zeros[CHECK_DIGITS + 1] = "";
+    size_t check_at = 0;
+    clear_digits(zeros);
     shardy__time_format_iso(p->updated_us, updated);
     shardy__sha256_hex(&p->manifest_digest, digest);
     bytebuf out;
@@ -74,6 +157,9 @@ shardy_status shardy__pointer_render(const pointer *p, shardy_buf *text_out, sha
     if (p->has_ours) {
         shardy__json_name(&w, "shardyfusion");
         shardy__json_begin_object(&w);
+        shardy__json_name(&w, "check");
+        shardy__json_string(&w, zeros);
+        check_at = out.len - 1 - CHECK_DIGITS;
         shardy__json_name(&w, "generation");
         shardy__json_uint(&w, p->generation);
         shardy__json_name(&w, "manifest_sha256");
@@ -87,5 +173,11 @@ shardy_status shardy__pointer_render(const pointer *p, shardy_buf *text_out, sha
     shardy__json_name(&w, "updated_at");
     shardy__json_string(&w, updated);
     shardy__json_end_object(&w);
+    shardy_status st = p->has_ours ? fill_check(&out, check_at, err) : SHARDY_OK;
+    if (st < 0) {
+        shardy__json_writer_free(&w);
+        shardy__bytebuf_free(&out);
+        return st;
+    }
     return shardy__document_finish(&w, &out, text_out, err);
 }

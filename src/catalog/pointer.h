@@ -23,9 +23,13 @@ typedef struct pointer {
     sha256 manifest_digest;
     uint64_t manifest_size;
     char nonce[POINTER_NONCE_LEN + 1];
+    /* Name of a member that neither the reference nor we write, "" for none: passed over, but
+     * worth a remark. */
+    char stranger[64];
 } pointer;
 
-/* Statuses: OK; CORRUPT (what is missing or wrong); NOMEM. */
+/* Statuses: OK; CORRUPT (what is missing or wrong; or the text is ours and was changed after it was
+ * written, so that it differs from its own digest); NOMEM. */
 shardy_status shardy__pointer_parse(shardy_bytes text, pointer *out, shardy_error *err);
 /* Ownership: release *text_out. */
 shardy_status shardy__pointer_render(const pointer *p, shardy_buf *text_out, shardy_error *err);
