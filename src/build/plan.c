@@ -172,7 +172,7 @@ static shardy_status check_numbers(const shardy_writer_options *o, int whole, sh
     }
     if (o->metric != SHARDY_VECTOR_METRIC_COSINE && o->metric != SHARDY_VECTOR_METRIC_L2) {
         return shardy__error(err, SHARDY_INVALID, "build",
-            "metric is \"%s\", the engine sqlite-vec has cosine and l2",
+            "metric is %d (\"%s\"), the engine sqlite-vec has cosine and l2", o->metric,
             shardy_vector_metric_name(o->metric));
     }
     if (o->memory_budget < SHARDY_MEMORY_BUDGET_MIN) {

@@ -1,5 +1,6 @@
 /* What a reader promises: one snapshot per call, values that stay, refresh, pins, fallback, bounds,
  * deadlines. Everything is asked through the public interface, on a directory or a store. */
+#include "support/hand_clock.h"
 #include "support/support.h"
 
 #include <shardyfusion/shardyfusion.h>
@@ -16,47 +17,6 @@
 #define DIM     3u
 
 static shardy_error err;
-
-/* --- time of our own -------------------------------------------------------------------------- */
-
-typedef struct hand_clock {
-    int64_t wall_us;
-    int64_t monotonic_ns;
-} hand_clock;
-
-static int64_t wall_of_hand(void *user)
-{
-    hand_clock *c = user;
-    return c->wall_us++;
-}
-
-static int64_t monotonic_of_hand(void *user)
-{
-    return ((hand_clock *)user)->monotonic_ns;
-}
-
-static void sleep_by_hand(void *user, int64_t us)
-{
-    hand_clock *c = user;
-    c->wall_us += us;
-    c->monotonic_ns += us * 1000;
-}
-
-static shardy_context *make_context(hand_clock *c)
-{
-    shardy_context_options options;
-    shardy_context *context;
-    shardy_context_options_init(&options, sizeof options);
-    c->wall_us = 1700000000000000;
-    c->monotonic_ns = 1000000000;
-    options.clock.wall_us = wall_of_hand;
-    options.clock.monotonic_ns = monotonic_of_hand;
-    options.clock.sleep_us = sleep_by_hand;
-    options.clock.user = c;
-    options.threads = 1;
-    assert_ok(shardy_context_new(&options, &context, &err));
-    return context;
-}
 
 /* --- snapshots -------------------------------------------------------------------------------- */
 
@@ -107,7 +67,7 @@ static void publish(
 static int setup(void **state)
 {
     reader_fixture *f = calloc(1, sizeof *f);
-    f->context = make_context(&f->clock);
+    f->context = hand_clock_context(&f->clock);
     assert_ok(shardy_store_open_mem(f->context, &f->store, &err));
     publish(f->context, NULL, f->store, "one", ROWS);
     *state = f;
@@ -210,7 +170,7 @@ static void test_reader__values_outlive_refresh_eviction_and_close(void **state)
 {
     (void)state;
     hand_clock clock;
-    shardy_context *context = make_context(&clock);
+    shardy_context *context = hand_clock_context(&clock);
     char *dir = support_make_dir();
     publish(context, dir, NULL, "one", ROWS);
     static const int32_t modes[] = {SHARDY_IO_MMAP, SHARDY_IO_PREAD};
@@ -353,7 +313,7 @@ static void test_reader__a_copied_snapshot_opens_at_its_new_place(void **state)
 {
     (void)state;
     hand_clock clock;
-    shardy_context *context = make_context(&clock);
+    shardy_context *context = hand_clock_context(&clock);
     char *dir = support_make_dir();
     char here[600];
     char there[600];

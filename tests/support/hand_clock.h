@@ -1,0 +1,18 @@
+/* hand_clock.h: time that stands still until a test moves it. */
+#ifndef SHARDY_TESTS_HAND_CLOCK_H
+#define SHARDY_TESTS_HAND_CLOCK_H
+
+#include <shardyfusion/context.h>
+
+typedef struct hand_clock {
+    int64_t wall_us; /* goes on by 1 whenever it is read, so that no two times are the same */
+    int64_t monotonic_ns;
+    int64_t slept_us; /* sum of all sleeps, which move both clocks */
+    uint32_t sleeps;
+} hand_clock;
+
+/* A context with one worker thread whose time is `clock`, which is set to a fixed start. Free it
+ * with shardy_context_free(). */
+shardy_context *hand_clock_context(hand_clock *clock);
+
+#endif
