@@ -73,9 +73,7 @@ static char *copy_ref(arena *a, const char *prefix, const char *ref)
     size_t ref_len = strlen(ref);
     char *text = shardy__arena_alloc(a, prefix_len + ref_len + 2);
     if (text) {
-        memcpy(text, prefix, prefix_len);
-        text[prefix_len] = '/';
-        memcpy(text + prefix_len + 1, ref, ref_len + 1);
+        snprintf(text, prefix_len + ref_len + 2, "%s/%s", prefix, ref);
     }
     return text;
 }

@@ -104,7 +104,8 @@ static int status_is_retriable(shardy_status status)
            status == SHARDY_EXHAUSTED;
 }
 
-shardy_status shardy__error(
+/* Names in parentheses are not taken for the macros of the analyser. */
+shardy_status(shardy__error)(
     shardy_error *err, shardy_status status, const char *domain, const char *format, ...)
 {
     va_list args;
@@ -168,12 +169,13 @@ shardy_status shardy__error_errno(
     return status;
 }
 
-shardy_status shardy__error_nomem(shardy_error *err, const char *domain)
+shardy_status(shardy__error_nomem)(shardy_error *err, const char *domain)
 {
     return shardy__error(err, SHARDY_NOMEM, domain, "out of memory");
 }
 
-shardy_status shardy__error_prefix(shardy_error *err, shardy_status status, const char *format, ...)
+shardy_status(shardy__error_prefix)(
+    shardy_error *err, shardy_status status, const char *format, ...)
 {
     if (!err) {
         return status;

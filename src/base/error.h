@@ -39,6 +39,15 @@ shardy_status shardy__error_as(shardy_error *err, shardy_status status);
 /* Clears an error struct; NULL is fine. */
 void shardy__error_clear(shardy_error *err);
 
+#ifdef __clang_analyzer__
+/* What the analyser cannot see from one file alone: these answer what they are given. */
+#define shardy__error(err, status, ...)                                                            \
+    ((void)shardy__error((err), (status), __VA_ARGS__), (status))
+#define shardy__error_nomem(err, domain) ((void)shardy__error_nomem((err), (domain)), SHARDY_NOMEM)
+#define shardy__error_prefix(err, status, ...)                                                     \
+    ((void)shardy__error_prefix((err), (status), __VA_ARGS__), (status))
+#endif
+
 /* Returns from the calling function when `expression` is a failure. */
 #define SHARDY_TRY(expression)                                                                     \
     do {                                                                                           \

@@ -224,7 +224,7 @@ static shardy_status next_record(shardy_row_source *s, shardy_error *err)
             return SHARDY_DONE;
         }
         csv_scan c;
-        csv_ending ending;
+        csv_ending ending = CSV_PROBLEM;
         SHARDY_TRY(scan_record(s, &c, &ending, err));
         if (ending == CSV_PROBLEM) {
             shardy_status st = shardy__error(err, SHARDY_INVALID, "rows", "%s", c.problem);

@@ -28,7 +28,8 @@
 
 static double gamma_of(uint32_t dim)
 {
-    double hu = ((double)(dim / 4u) + (double)(dim / 64u) + 20.0) * UNIT;
+    uint32_t sums = dim / 4u + dim / 64u + 20u;
+    double hu = (double)sums * UNIT;
     return hu / (1.0 - hu);
 }
 

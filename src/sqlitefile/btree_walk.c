@@ -1008,6 +1008,7 @@ int shardy__walk_separator(
     btree_walk w;
     shardy__btree_walk_init(&w, tree);
     w.page = page->data;
+    w.page_no = 0; /* not told: whoever asks makes no message */
     w.header = page->header;
     w.cells = page->cells;
     w.leaf = 0;
