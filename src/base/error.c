@@ -5,6 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The macros of the analyser, see error.h. */
+#undef shardy__error
+#undef shardy__error_nomem
+#undef shardy__error_prefix
+
 static const shardy_status_info status_infos[] = {
 #define STATUS_ROW(name, value, acts, text) {(value), #name, (acts), (text)},
     SHARDY_STATUS_MAP(STATUS_ROW)
@@ -104,8 +109,7 @@ static int status_is_retriable(shardy_status status)
            status == SHARDY_EXHAUSTED;
 }
 
-/* Names in parentheses are not taken for the macros of the analyser. */
-shardy_status(shardy__error)(
+shardy_status shardy__error(
     shardy_error *err, shardy_status status, const char *domain, const char *format, ...)
 {
     va_list args;
@@ -169,13 +173,12 @@ shardy_status shardy__error_errno(
     return status;
 }
 
-shardy_status(shardy__error_nomem)(shardy_error *err, const char *domain)
+shardy_status shardy__error_nomem(shardy_error *err, const char *domain)
 {
     return shardy__error(err, SHARDY_NOMEM, domain, "out of memory");
 }
 
-shardy_status(shardy__error_prefix)(
-    shardy_error *err, shardy_status status, const char *format, ...)
+shardy_status shardy__error_prefix(shardy_error *err, shardy_status status, const char *format, ...)
 {
     if (!err) {
         return status;
