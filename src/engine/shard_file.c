@@ -85,8 +85,8 @@ static const shardy_object_digest *find_digest(
     return NULL;
 }
 
-static shardy_status open_source(
-    shard_file *f, const shardy_engine_reader_spec *spec, const char *path, shardy_error *err)
+static shardy_status open_source(const shardy_engine_reader_spec *spec, const char *path,
+    page_source **source_out, shardy_error *err)
 {
     page_source_options options;
     shardy__page_source_options_init(&options);
@@ -103,7 +103,7 @@ static shardy_status open_source(
         options.size = expected->size;
     }
     shardy_status st =
-        shardy__page_source_open_object(spec->store, path, &options, &f->source, err);
+        shardy__page_source_open_object(spec->store, path, &options, source_out, err);
     if (st == SHARDY_NOT_FOUND) {
         return shardy__error(err, SHARDY_GONE, "read", "there is no object \"%.300s\"", path);
     }
@@ -130,6 +130,21 @@ static shardy_status find_kv(shard_file *f, shardy_error *err)
     return SHARDY_OK;
 }
 
+shardy_status shardy__shard_file_open_take(shard_file *f, page_source *source, shardy_error *err)
+{
+    memset(f, 0, sizeof *f);
+    shardy_status st = shardy__btree_open_take(source, &f->btree, err);
+    if (st >= 0) {
+        f->source = source;
+        st = find_kv(f, err);
+    }
+    if (st < 0) {
+        shardy__shard_file_close(f);
+        return st;
+    }
+    return SHARDY_OK;
+}
+
 shardy_status shardy__shard_file_open(
     shard_file *f, const shardy_engine_reader_spec *spec, shardy_error *err)
 {
@@ -141,18 +156,10 @@ shardy_status shardy__shard_file_open(
     }
     memcpy(path, spec->shard_path, len);
     memcpy(path + len, "/" SHARD_FILE_NAME, sizeof "/" SHARD_FILE_NAME);
-    SHARDY_TRY(open_source(f, spec, path, err));
-    shardy_status st = shardy__btree_open_take(f->source, &f->btree, err);
-    if (st < 0) {
-        f->source = NULL;
-    } else {
-        st = find_kv(f, err);
-    }
-    if (st < 0) {
-        shardy__shard_file_close(f);
-        return shardy__error_prefix(err, st, "%.300s", path);
-    }
-    return SHARDY_OK;
+    page_source *source = NULL;
+    SHARDY_TRY(open_source(spec, path, &source, err));
+    shardy_status st = shardy__shard_file_open_take(f, source, err);
+    return st < 0 ? shardy__error_prefix(err, st, "%.300s", path) : SHARDY_OK;
 }
 
 void shardy__shard_file_close(shard_file *f)
