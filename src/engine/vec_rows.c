@@ -30,12 +30,13 @@ static int allocate(vec_rows *r)
     r->at = shardy__calloc(VEC_WINDOW_ROWS, sizeof *r->at);
     r->part_lists = shardy__calloc(VEC_WINDOW_ROWS, sizeof *r->part_lists);
     r->offsets = shardy__calloc(VEC_WINDOW_ROWS, sizeof *r->offsets);
+    r->places = shardy__calloc(VEC_WINDOW_ROWS, sizeof *r->places);
     r->parts = shardy__calloc(r->parts_max, sizeof *r->parts);
     r->pages = shardy__calloc(pages, sizeof *r->pages);
     r->wants = shardy__calloc(pages, sizeof *r->wants);
     r->want_list = shardy__calloc(pages, sizeof *r->want_list);
-    return r->numbers && r->at && r->part_lists && r->offsets && r->parts && r->pages && r->wants &&
-           r->want_list;
+    return r->numbers && r->at && r->part_lists && r->offsets && r->places && r->parts &&
+           r->pages && r->wants && r->want_list;
 }
 
 shardy_status shardy__vec_rows_init(vec_rows *r, const vec_tables *t, shardy_error *err)
@@ -75,6 +76,7 @@ void shardy__vec_rows_free(vec_rows *r)
     shardy__free((void *)r->at);
     shardy__free((void *)r->part_lists);
     shardy__free(r->offsets);
+    shardy__free(r->places);
     shardy__free(r->parts);
     shardy__free(r->pages);
     shardy__free(r->wants);
@@ -113,22 +115,6 @@ static void take_slots(vec_rows *r)
         r->numbers[n] = (uint64_t)shardy__vec_view_rowid(v, r->slot);
         r->window.count++;
     }
-}
-
-/* The overflow pages of bytes [from, from + len) of the payload: the number of the first, and how
- * many; none when all is on the page of the row. */
-static uint32_t pages_of(const vec_rows *r, uint64_t from, size_t len, uint32_t *first_out)
-{
-    const uint64_t local = r->view.walk.cell.local_len;
-    uint64_t end = from + len;
-    *first_out = 0;
-    if (end <= local) {
-        return 0;
-    }
-    uint64_t first = from > local ? (from - local) / r->per_page : 0;
-    uint64_t last = (end - 1 - local) / r->per_page;
-    *first_out = (uint32_t)first;
-    return (uint32_t)(last - first + 1);
 }
 
 /* --- the pages of a window -------------------------------------------------------------------- */
@@ -187,23 +173,41 @@ static shardy_status get_page(vec_rows *r, uint32_t place, fetch_list *list, sha
     return SHARDY_OK;
 }
 
+/* The overflow page of a byte of the payload, or the first one for a local byte. */
+static uint32_t first_page_of(const vec_rows *r, uint64_t offset)
+{
+    const uint64_t local = r->view.walk.cell.local_len;
+    return offset < local ? 0 : (uint32_t)((offset - local) / r->per_page);
+}
+
+/* Gets the pages of all vectors of the window, and notes where each vector begins. Vectors ascend,
+ * so this goes along the pages without a division. */
 static shardy_status get_pages(vec_rows *r, shardy_error *err)
 {
     fetch_list list = {{0}, 0};
     const size_t rows = r->window.count;
-    uint32_t last;
-    uint32_t count = pages_of(r, r->offsets[rows - 1], r->row_len, &last);
-    (void)pages_of(r, r->offsets[0], r->row_len, &r->first_page);
-    if (count == 0) {
-        return SHARDY_OK;
+    const uint64_t local = r->view.walk.cell.local_len;
+    const uint64_t last = r->offsets[rows - 1] + r->row_len - 1;
+    r->first_page = first_page_of(r, r->offsets[0]);
+    if (last >= local) {
+        r->page_count = first_page_of(r, last) - r->first_page + 1;
+        memset(r->pages, 0, r->page_count * sizeof *r->pages);
     }
-    r->page_count = last + count - r->first_page;
-    memset(r->pages, 0, r->page_count * sizeof *r->pages);
+    uint32_t place = 0;
+    uint64_t end = local + ((uint64_t)r->first_page + 1) * r->per_page; /* of page `place` */
     for (size_t i = 0; i < rows; i++) {
-        uint32_t first;
-        count = pages_of(r, r->offsets[i], r->row_len, &first);
-        for (uint32_t j = 0; j < count; j++) {
-            SHARDY_TRY(get_page(r, first - r->first_page + j, &list, err));
+        const uint64_t from = r->offsets[i];
+        const uint64_t to = from + r->row_len;
+        for (; end <= from; end += r->per_page) {
+            place++;
+        }
+        r->places[i] = from < local ? VEC_PLACE_LOCAL : place;
+        if (to <= local) {
+            continue;
+        }
+        SHARDY_TRY(get_page(r, place, &list, err));
+        for (; end < to; end += r->per_page) {
+            SHARDY_TRY(get_page(r, ++place, &list, err));
         }
     }
     return list.count ? fetch_pages(r, list.places, list.count, err) : SHARDY_OK;
@@ -211,21 +215,31 @@ static shardy_status get_pages(vec_rows *r, shardy_error *err)
 
 /* --- addresses -------------------------------------------------------------------------------- */
 
-/* The bytes of the payload from `offset` on that lie together, at most len. */
-static piece piece_at(const vec_rows *r, uint64_t offset, size_t len)
+/* The bytes where vector i begins that lie together, at most its length. */
+static piece first_piece(const vec_rows *r, size_t i)
 {
     const btree_cell *cell = &r->view.walk.cell;
+    const uint64_t offset = r->offsets[i];
+    const uint32_t place = r->places[i];
     piece p;
-    if (offset < cell->local_len) {
+    if (place == VEC_PLACE_LOCAL) {
         p.data = cell->local + offset;
         p.len = cell->local_len - (size_t)offset;
     } else {
-        uint64_t beyond = offset - cell->local_len;
-        size_t skip = (size_t)(beyond % r->per_page);
-        p.data = r->pages[beyond / r->per_page - r->first_page].data + 4 + skip;
+        uint64_t page = (uint64_t)r->first_page + place;
+        size_t skip = (size_t)(offset - cell->local_len - page * r->per_page);
+        p.data = r->pages[place].data + 4 + skip;
         p.len = r->per_page - skip;
     }
-    p.len = p.len < len ? p.len : len;
+    p.len = p.len < r->row_len ? p.len : r->row_len;
+    return p;
+}
+
+/* The piece that follows one that ended on page `place` (or on the page of the row). */
+static piece next_piece(const vec_rows *r, uint32_t *place, size_t len)
+{
+    *place = *place == VEC_PLACE_LOCAL ? 0 : *place + 1;
+    piece p = {r->pages[*place].data + 4, r->per_page < len ? r->per_page : len};
     return p;
 }
 
@@ -236,38 +250,47 @@ static void add_part(vec_rows *r, const void *at, size_t floats)
     part->count = floats;
 }
 
-/* The parts of a vector that does not lie in one piece; returns how many. */
-static size_t split_row(vec_rows *r, uint64_t offset)
+/* Takes the bytes of a float that began on the page before; returns how many there are then. */
+static size_t complete_float(vec_rows *r, size_t carry, piece *p)
+{
+    uint8_t *bytes = (uint8_t *)&r->floats[r->float_count];
+    size_t n = sizeof(float) - carry < p->len ? sizeof(float) - carry : p->len;
+    memcpy(bytes + carry, p->data, n);
+    p->data += n;
+    p->len -= n;
+    if (carry + n < sizeof(float)) {
+        return carry + n;
+    }
+    add_part(r, &r->floats[r->float_count++], 1);
+    return 0;
+}
+
+/* The parts of a vector that does not lie in one piece, which begins with p; returns how many. */
+static size_t split_row(vec_rows *r, size_t i, piece p)
 {
     const size_t first = r->part_count;
-    size_t left = r->row_len;
+    uint32_t place = r->places[i];
+    size_t left = r->row_len - p.len;
     size_t carry = 0; /* bytes there are of a float */
-    while (left > 0) {
-        piece p = piece_at(r, offset, left);
-        offset += p.len;
-        left -= p.len;
+    for (;;) {
         if (carry > 0) {
-            uint8_t *bytes = (uint8_t *)&r->floats[r->float_count];
-            size_t n = sizeof(float) - carry < p.len ? sizeof(float) - carry : p.len;
-            memcpy(bytes + carry, p.data, n);
-            p.data += n;
-            p.len -= n;
-            carry += n;
-            if (carry < sizeof(float)) {
-                continue;
+            carry = complete_float(r, carry, &p);
+        }
+        if (carry == 0) {
+            if (p.len >= sizeof(float)) {
+                add_part(r, p.data, p.len / sizeof(float));
             }
-            add_part(r, &r->floats[r->float_count++], 1);
-            carry = 0;
+            carry = p.len % sizeof(float);
+            if (carry > 0) {
+                memcpy(&r->floats[r->float_count], p.data + (p.len - carry), carry);
+            }
         }
-        if (p.len >= sizeof(float)) {
-            add_part(r, p.data, p.len / sizeof(float));
+        if (left == 0) {
+            return r->part_count - first;
         }
-        carry = p.len % sizeof(float);
-        if (carry > 0) {
-            memcpy(&r->floats[r->float_count], p.data + (p.len - carry), carry);
-        }
+        p = next_piece(r, &place, left);
+        left -= p.len;
     }
-    return r->part_count - first;
 }
 
 static void join(const simd_part *part, uint32_t dim, float *out)
@@ -279,7 +302,7 @@ static void join(const simd_part *part, uint32_t dim, float *out)
 
 static void address_row(vec_rows *r, size_t i)
 {
-    piece p = piece_at(r, r->offsets[i], r->row_len);
+    piece p = first_piece(r, i);
     r->part_lists[i] = NULL;
     r->at[i] = p.data;
     if (p.len == r->row_len) {
@@ -287,7 +310,7 @@ static void address_row(vec_rows *r, size_t i)
     }
     const uint32_t dim = r->tables->dim;
     const simd_part *parts = &r->parts[r->part_count];
-    size_t count = split_row(r, r->offsets[i]);
+    size_t count = split_row(r, i, p);
     if (count <= parts_of_row_max(dim) && count > 1) {
         r->at[i] = parts[0].at;
         r->part_lists[i] = parts;

@@ -14,6 +14,9 @@
 #define VEC_WINDOW_ROWS  512u
 #define VEC_WINDOW_BYTES (512u << 10)
 
+/* A vector that begins on the page of the row of the chunk. */
+#define VEC_PLACE_LOCAL UINT32_MAX
+
 typedef struct vec_rows {
     const vec_tables *tables;
     simd_rows window;  /* the vectors at hand; window.at and window.parts are ours */
@@ -28,6 +31,7 @@ typedef struct vec_rows {
     const void **at;
     const simd_part **part_lists;
     uint64_t *offsets; /* of each vector in the payload */
+    uint32_t *places;  /* the page in `pages` where it begins, or VEC_PLACE_LOCAL */
     simd_part *parts;
     size_t parts_max;
     size_t part_count;
