@@ -2,8 +2,6 @@
 
 #include "../base/alloc.h"
 
-#include <shardyfusion/limits.h>
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,12 +16,13 @@ int shardy__vec_hit_compare(const void *a, const void *b)
     return order ? order : (x->row > y->row) - (x->row < y->row);
 }
 
-shardy_status shardy__vec_best_init(vec_best *b, size_t k, double bound, shardy_error *err)
+shardy_status shardy__vec_best_init(
+    vec_best *b, const vec_tables *t, size_t k, double bound, shardy_error *err)
 {
     memset(b, 0, sizeof *b);
     b->k = k;
     b->bound = bound;
-    shardy__bytebuf_init(&b->text, SHARDY_KEY_LEN_MAX);
+    shardy__vec_ids_init(&b->ids, t);
     b->hits = shardy__calloc(k, sizeof *b->hits);
     return b->hits ? SHARDY_OK : shardy__error_nomem(err, "engine");
 }
@@ -41,7 +40,7 @@ void shardy__vec_best_free(vec_best *b)
         free_id(&b->hits[i]);
     }
     shardy__free(b->hits);
-    shardy__bytebuf_free(&b->text);
+    shardy__vec_ids_free(&b->ids);
     memset(b, 0, sizeof *b);
 }
 
@@ -79,8 +78,7 @@ static void sift_down(shardy_engine_hit *hits, size_t count)
     }
 }
 
-shardy_status shardy__vec_best_offer(
-    vec_best *b, const vec_tables *t, double score, int64_t rowid, shardy_error *err)
+shardy_status shardy__vec_best_offer(vec_best *b, double score, int64_t rowid, shardy_error *err)
 {
     if (score > b->bound) {
         return SHARDY_OK;
@@ -89,7 +87,7 @@ shardy_status shardy__vec_best_offer(
     memset(&hit, 0, sizeof hit);
     hit.score = score;
     hit.row = (uint64_t)rowid;
-    SHARDY_TRY(shardy__vec_id(t, rowid, &b->text, &hit.id, err));
+    SHARDY_TRY(shardy__vec_ids_get(&b->ids, rowid, &hit.id, err));
     const int full = b->count == b->k;
     if (full && shardy__vec_hit_compare(&hit, &b->hits[0]) >= 0) {
         return SHARDY_OK;

@@ -14,18 +14,18 @@ typedef struct vec_best {
     size_t count;
     size_t k;
     double bound; /* what is above it is not among the best */
-    bytebuf text;
+    vec_ids ids;
 } vec_best;
 
 /* k is at least 1. No score above `bound` is among the best. Statuses: OK, NOMEM. Free it in any
  * case. */
-shardy_status shardy__vec_best_init(vec_best *b, size_t k, double bound, shardy_error *err);
+shardy_status shardy__vec_best_init(
+    vec_best *b, const vec_tables *t, size_t k, double bound, shardy_error *err);
 void shardy__vec_best_free(vec_best *b);
 
 /* A vector with its score, which is not NaN. Its id is looked up when that decides. Statuses: OK;
- * those of shardy__vec_id(). */
-shardy_status shardy__vec_best_offer(
-    vec_best *b, const vec_tables *t, double score, int64_t rowid, shardy_error *err);
+ * those of shardy__vec_ids_get(). */
+shardy_status shardy__vec_best_offer(vec_best *b, double score, int64_t rowid, shardy_error *err);
 
 /* Sorts hits[0 .. count - 1]; nothing can be offered afterwards. */
 void shardy__vec_best_finish(vec_best *b);

@@ -450,15 +450,32 @@ static shardy_status parse_id(
     return st;
 }
 
-shardy_status shardy__vec_id(
-    const vec_tables *t, int64_t rowid, bytebuf *text, shardy_key *id_out, shardy_error *err)
+void shardy__vec_ids_init(vec_ids *ids, const vec_tables *t)
 {
+    ids->tables = t;
+    ids->left = t->file.source->size;
+    shardy__bytebuf_init(&ids->text, SHARDY_KEY_LEN_MAX);
+}
+
+void shardy__vec_ids_free(vec_ids *ids)
+{
+    shardy__bytebuf_free(&ids->text);
+}
+
+shardy_status shardy__vec_ids_get(
+    vec_ids *ids, int64_t rowid, shardy_key *id_out, shardy_error *err)
+{
+    const vec_tables *t = ids->tables;
     btree_key key = {RECORD_INT, rowid, NULL, 0};
     shardy_buf value = {0};
     *id_out = shardy_key_int(rowid);
     shardy_status st = shardy__btree_get(&t->id_map, &key, t->id_field, &value, err);
+    if (st == SHARDY_OK && value.len > ids->left) {
+        st = corrupt(err, "the ids of the vectors are longer than the file");
+    }
     if (st == SHARDY_OK) {
-        st = parse_id(shardy__bytes(value.data, value.len), text, id_out, err);
+        ids->left -= value.len;
+        st = parse_id(shardy__bytes(value.data, value.len), &ids->text, id_out, err);
     }
     shardy_buf_release(&value);
     return st < 0 ? st : SHARDY_OK;

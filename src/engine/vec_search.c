@@ -7,8 +7,6 @@
 #include "vec_best.h"
 #include "vec_rows.h"
 
-#include <shardyfusion/limits.h>
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,7 +129,7 @@ static shardy_status offer_window(vec_search *s, size_t q, shardy_error *err)
         if (isnan(score)) {
             continue;
         }
-        SHARDY_TRY(shardy__vec_best_offer(best, s->tables, score, (int64_t)rows->numbers[i], err));
+        SHARDY_TRY(shardy__vec_best_offer(best, score, (int64_t)rows->numbers[i], err));
         if (best->bound < bound) {
             bound = best->bound;
             limit = shardy__screen_limit(query, bound);
@@ -150,7 +148,7 @@ static shardy_status start_ties(vec_search *s, size_t q, shardy_error *err)
             return shardy__error_nomem(err, "engine");
         }
     }
-    return shardy__vec_best_init(&s->tied[q], r->k, s->collectors[q].bound, err);
+    return shardy__vec_best_init(&s->tied[q], s->tables, r->k, s->collectors[q].bound, err);
 }
 
 static shardy_status scan_ties(vec_search *s, shardy_error *err)
@@ -195,18 +193,18 @@ static shardy_status keep_text(arena *a, shardy_engine_hit *hit, shardy_error *e
 static shardy_status name_hits(
     vec_search *s, const topk *t, shardy_engine_hit *hits, arena *a, shardy_error *err)
 {
-    bytebuf text;
-    shardy__bytebuf_init(&text, SHARDY_KEY_LEN_MAX);
+    vec_ids ids;
+    shardy__vec_ids_init(&ids, s->tables);
     shardy_status st = SHARDY_OK;
     for (size_t i = 0; st >= 0 && i < t->count; i++) {
         hits[i].score = t->entries[i].score;
         hits[i].row = t->entries[i].row;
-        st = shardy__vec_id(s->tables, (int64_t)hits[i].row, &text, &hits[i].id, err);
+        st = shardy__vec_ids_get(&ids, (int64_t)hits[i].row, &hits[i].id, err);
         if (st >= 0) {
             st = keep_text(a, &hits[i], err);
         }
     }
-    shardy__bytebuf_free(&text);
+    shardy__vec_ids_free(&ids);
     if (st >= 0 && t->count > 1) {
         qsort(hits, t->count, sizeof *hits, shardy__vec_hit_compare);
     }

@@ -107,9 +107,20 @@ static inline int shardy__vec_view_valid(const vec_view *v, uint32_t slot)
 
 int64_t shardy__vec_view_rowid(const vec_view *v, uint32_t slot);
 
-/* The original id of a rowid; text is put into `text`. Without an entry the rowid itself. */
-shardy_status shardy__vec_id(
-    const vec_tables *t, int64_t rowid, bytebuf *text, shardy_key *id_out, shardy_error *err);
+/* Looks up ids. Every vector has an entry of its own in vec_id_map, so all ids together are not
+ * longer than the file; `left` counts that down, which bounds the work whatever the file says. */
+typedef struct vec_ids {
+    const vec_tables *tables;
+    bytebuf text;
+    uint64_t left;
+} vec_ids;
+
+void shardy__vec_ids_init(vec_ids *ids, const vec_tables *t);
+void shardy__vec_ids_free(vec_ids *ids);
+/* The original id of a rowid; text is borrowed until the next call. Without an entry the rowid
+ * itself. Statuses: OK; CORRUPT, CHECKSUM, those of the source, NOMEM. */
+shardy_status shardy__vec_ids_get(
+    vec_ids *ids, int64_t rowid, shardy_key *id_out, shardy_error *err);
 /* OK or NOT_FOUND. */
 shardy_status shardy__vec_payload(
     const vec_tables *t, int64_t rowid, shardy_buf *payload_out, shardy_error *err);

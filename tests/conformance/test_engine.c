@@ -182,14 +182,13 @@ static void test_engine__every_key_is_found_and_no_other(void **state)
     }
 }
 
-static void test_engine__a_batch_finds_keys_in_any_order_and_twice(void **state)
+static void check_batch(int32_t io)
 {
-    (void)state;
     support_rand rand = {support_seed()};
     rows r = make_rows(2000, &rand);
     shard s;
     write_rows(&s, &r);
-    assert_ok(open_rows(&s, SHARDY_IO_MMAP));
+    assert_ok(open_rows(&s, io));
     enum {
         COUNT = 1500
     };
@@ -222,6 +221,13 @@ static void test_engine__a_batch_finds_keys_in_any_order_and_twice(void **state)
     shardy_buf_release(&request.hold);
     remove_shard(&s);
     free_rows(&r);
+}
+
+static void test_engine__a_batch_finds_keys_in_any_order_and_twice(void **state)
+{
+    (void)state;
+    check_batch(SHARDY_IO_MMAP);
+    check_batch(SHARDY_IO_PREAD);
 }
 
 static void test_engine__a_value_outlives_its_reader(void **state)

@@ -94,9 +94,9 @@ static shardy_status best_operation(void *state, shardy_error *err)
     shardy_engine_reader_spec spec = reader_spec(s->store, &s->v, s->io);
     SHARDY_TRY(shardy__vec_tables_open(&tables, &spec, err));
     vec_best best;
-    shardy_status st = shardy__vec_best_init(&best, 4, 1.0, err);
+    shardy_status st = shardy__vec_best_init(&best, &tables, 4, 1.0, err);
     for (int64_t row = 0; st >= 0 && row < 40; row++) {
-        st = shardy__vec_best_offer(&best, &tables, row < 30 ? 0.5 : 0.25, row, err);
+        st = shardy__vec_best_offer(&best, row < 30 ? 0.5 : 0.25, row, err);
     }
     if (st >= 0) {
         shardy__vec_best_finish(&best);
