@@ -3,6 +3,7 @@
 #ifndef SHARDY_FUZZ_SHARD_TARGET_H
 #define SHARDY_FUZZ_SHARD_TARGET_H
 
+#include "base/bytebuf.h"
 #include "engine/shard_file.h"
 
 #include <shardyfusion/limits.h>
