@@ -5,6 +5,7 @@
 static const shardy_engine_ops *const engines[] = {
     &shardy__engine_sqlite,
     &shardy__engine_sqlite_vec,
+    &shardy__engine_mem,
 };
 
 /* Engines of snapshots that exist, but which later versions will read. */
@@ -36,7 +37,7 @@ shardy_status shardy__engine_find(
         }
     }
     return shardy__error(err, SHARDY_INVALID, "engine",
-        "unknown engine \"%.64s\", known are sqlite and sqlite-vec", name);
+        "unknown engine \"%.64s\", known are sqlite, sqlite-vec and mem", name);
 }
 
 /* --- building --------------------------------------------------------------------------------- */

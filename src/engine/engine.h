@@ -9,6 +9,7 @@
 /* Tables of the engines that are compiled in. */
 extern const shardy_engine_ops shardy__engine_sqlite;
 extern const shardy_engine_ops shardy__engine_sqlite_vec;
+extern const shardy_engine_ops shardy__engine_mem;
 
 /* The engine of a name, which comes from an option or a manifest. UNSUPPORTED for one that exists
  * but is not in this build; INVALID, naming the known ones, for any other. */

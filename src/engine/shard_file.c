@@ -1,6 +1,7 @@
 #include "shard_file.h"
 
 #include "../base/alloc.h"
+#include "shard_object.h"
 
 #include <shardyfusion/limits.h>
 #include <shardyfusion/reader.h>
@@ -74,42 +75,6 @@ void shardy__shard_file_close_writer(shard_file_writer *w)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static const shardy_object_digest *find_digest(
-    const shardy_engine_reader_spec *spec, const char *path)
-{
-    for (size_t i = 0; i < spec->digest_count; i++) {
-        if (strcmp(spec->digests[i].path, path) == 0) {
-            return &spec->digests[i];
-        }
-    }
-    return NULL;
-}
-
-static shardy_status open_source(
-    shard_file *f, const shardy_engine_reader_spec *spec, const char *path, shardy_error *err)
-{
-    page_source_options options;
-    shardy__page_source_options_init(&options);
-    options.io = spec->io == SHARDY_IO_PREAD ? PAGE_IO_PREAD : PAGE_IO_AUTO;
-    sha256 digest;
-    if (spec->verified) {
-        const shardy_object_digest *expected = find_digest(spec, path);
-        if (!expected) {
-            return shardy__error(err, SHARDY_CORRUPT, "manifest",
-                "no digest is recorded for \"%.300s\", but the snapshot has digests", path);
-        }
-        memcpy(digest.bytes, expected->sha256, sizeof digest.bytes);
-        options.digest = &digest;
-        options.size = expected->size;
-    }
-    shardy_status st =
-        shardy__page_source_open_object(spec->store, path, &options, &f->source, err);
-    if (st == SHARDY_NOT_FOUND) {
-        return shardy__error(err, SHARDY_GONE, "read", "there is no object \"%.300s\"", path);
-    }
-    return st;
-}
-
 /* Checks that kv is what it has to be: a table WITHOUT ROWID whose key is k alone, with a column
  * v. */
 static shardy_status find_kv(shard_file *f, shardy_error *err)
@@ -130,29 +95,31 @@ static shardy_status find_kv(shard_file *f, shardy_error *err)
     return SHARDY_OK;
 }
 
-shardy_status shardy__shard_file_open(
-    shard_file *f, const shardy_engine_reader_spec *spec, shardy_error *err)
+shardy_status shardy__shard_file_open_take(shard_file *f, page_source *source, shardy_error *err)
 {
     memset(f, 0, sizeof *f);
-    char path[SHARDY_OBJECT_KEY_LEN_MAX + sizeof "/" SHARD_FILE_NAME];
-    size_t len = strlen(spec->shard_path);
-    if (len > SHARDY_OBJECT_KEY_LEN_MAX) {
-        return shardy__error(err, SHARDY_INVALID, "engine", "the shard path is too long");
-    }
-    memcpy(path, spec->shard_path, len);
-    memcpy(path + len, "/" SHARD_FILE_NAME, sizeof "/" SHARD_FILE_NAME);
-    SHARDY_TRY(open_source(f, spec, path, err));
-    shardy_status st = shardy__btree_open_take(f->source, &f->btree, err);
-    if (st < 0) {
-        f->source = NULL;
-    } else {
+    shardy_status st = shardy__btree_open_take(source, &f->btree, err);
+    if (st >= 0) {
+        f->source = source;
         st = find_kv(f, err);
     }
     if (st < 0) {
         shardy__shard_file_close(f);
-        return shardy__error_prefix(err, st, "%.300s", path);
+        return st;
     }
     return SHARDY_OK;
+}
+
+shardy_status shardy__shard_file_open(
+    shard_file *f, const shardy_engine_reader_spec *spec, shardy_error *err)
+{
+    page_source *source = NULL;
+    memset(f, 0, sizeof *f);
+    SHARDY_TRY(shardy__shard_object_open(spec, SHARD_FILE_NAME,
+        spec->io == SHARDY_IO_PREAD ? PAGE_IO_PREAD : PAGE_IO_AUTO, &source, err));
+    shardy_status st = shardy__shard_file_open_take(f, source, err);
+    return st < 0 ? shardy__error_prefix(err, st, "%.300s/%s", spec->shard_path, SHARD_FILE_NAME)
+                  : SHARDY_OK;
 }
 
 void shardy__shard_file_close(shard_file *f)
@@ -188,8 +155,10 @@ shardy_status shardy__shard_file_get_many(
             request->values_out[i] = results[i].value;
             request->statuses_out[i] = results[i].status;
         }
-        request->hold.owner = shardy__page_source_hold(f->source, 1);
-        request->hold.release = release_hold;
+        if (shardy__page_source_lends(f->source)) {
+            request->hold.owner = shardy__page_source_hold(f->source, 1);
+            request->hold.release = release_hold;
+        }
     }
     shardy__free(results);
     return st < 0 ? st : SHARDY_OK;

@@ -47,6 +47,8 @@ typedef struct shard_file {
  * NOMEM. */
 shardy_status shardy__shard_file_open(
     shard_file *f, const shardy_engine_reader_spec *spec, shardy_error *err);
+/* The same for a source that is open. The source is taken always, also on failure. */
+shardy_status shardy__shard_file_open_take(shard_file *f, page_source *source, shardy_error *err);
 void shardy__shard_file_close(shard_file *f);
 
 /* The parts of the engine contract that are about kv alone. */

@@ -16,6 +16,11 @@ static shardy_status vec_writer_new(
         return shardy__error(err, SHARDY_INVALID, "engine",
             "the engine \"sqlite-vec\" needs the dimension of the vectors");
     }
+    if (spec->metric != SHARDY_VECTOR_METRIC_COSINE && spec->metric != SHARDY_VECTOR_METRIC_L2) {
+        return shardy__error(err, SHARDY_INVALID, "engine",
+            "metric is \"%s\", the engine sqlite-vec has cosine and l2",
+            shardy_vector_metric_name(spec->metric));
+    }
     vec_writer *w = shardy__calloc(1, sizeof *w);
     if (!w) {
         return shardy__error_nomem(err, "engine");

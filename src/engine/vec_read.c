@@ -91,8 +91,46 @@ static shardy_status grow(vec_tables *t, uint32_t *room, shardy_error *err)
     return SHARDY_OK;
 }
 
+/* A blob field of a known length, copied. */
+static shardy_status read_blob(
+    btree_walk *walk, uint32_t field, void *dest, size_t len, shardy_error *err)
+{
+    record_column column;
+    SHARDY_TRY(shardy__btree_walk_field(walk, field, &column, err));
+    if (shardy__serial_type(column.serial) != RECORD_BLOB || column.len != len) {
+        return corrupt(err, "validity or rowids of a chunk do not have the length of its size");
+    }
+    return shardy__btree_read(walk->tree.file, &walk->cell, column.offset, dest, len, err);
+}
+
+/* Counts the vectors of a chunk. */
+static shardy_status count_valid(vec_tables *t, btree_walk *walk, uint32_t rows, shardy_error *err)
+{
+    uint8_t validity[VEC_CHUNK_ROWS_MAX / 8];
+    SHARDY_TRY(read_blob(walk, t->validity_field, validity, rows / 8, err));
+    for (uint32_t i = 0; i < rows / 8; i++) {
+        t->vector_count += (uint64_t)__builtin_popcount(validity[i]);
+    }
+    return SHARDY_OK;
+}
+
+/* Takes the overflow pages of an entry off those that the file can have. No page belongs to two
+ * chunks; this bounds the work of a search by the size of the file, whatever the file says. */
+static shardy_status spend_pages(const btree_walk *walk, uint64_t *left, shardy_error *err)
+{
+    uint32_t per_page = walk->tree.file->usable - 4;
+    uint64_t beyond = walk->cell.payload_len - walk->cell.local_len;
+    uint64_t pages = beyond / per_page + (beyond % per_page != 0);
+    if (pages > *left) {
+        return corrupt(err, "the chunks need more overflow pages than the file has");
+    }
+    *left -= pages;
+    return SHARDY_OK;
+}
+
 /* Chunks by ascending id (the rowid of vec_index_chunks). */
-static shardy_status list_chunks(vec_tables *t, uint32_t size_field, shardy_error *err)
+static shardy_status list_chunks(
+    vec_tables *t, uint32_t size_field, uint64_t *pages_left, shardy_error *err)
 {
     btree_walk walk;
     uint32_t room = 0;
@@ -104,6 +142,15 @@ static shardy_status list_chunks(vec_tables *t, uint32_t size_field, shardy_erro
         st = int_field(&walk, size_field, &size, err);
         if (st >= 0 && (size < 8 || size > VEC_CHUNK_ROWS_MAX || size % 8 != 0)) {
             st = corrupt(err, "a chunk has a size that is no multiple of 8 up to 65536");
+        }
+        if (st >= 0 && t->count > 0 && t->list[t->count - 1].chunk_id >= walk.cell.rowid) {
+            st = corrupt(err, "the chunks are not in the order of their ids");
+        }
+        if (st >= 0) {
+            st = spend_pages(&walk, pages_left, err);
+        }
+        if (st >= 0) {
+            st = count_valid(t, &walk, (uint32_t)size, err);
         }
         if (st >= 0) {
             st = grow(t, &room, err);
@@ -139,15 +186,20 @@ static vec_chunk *find_chunk(vec_tables *t, int64_t chunk_id)
 }
 
 /* Which row of vec_index_vector_chunks00 holds the vectors of which chunk. */
-static shardy_status match_vectors(vec_tables *t, uint32_t chunk_field, shardy_error *err)
+static shardy_status match_vectors(
+    vec_tables *t, uint32_t chunk_field, uint64_t *pages_left, shardy_error *err)
 {
     btree_walk walk;
+    int64_t last = INT64_MIN;
     shardy__btree_walk_init(&walk, &t->vectors);
     shardy__btree_walk_first(&walk);
     shardy_status st;
     while ((st = shardy__btree_walk_run(&walk, err)) == SHARDY_OK) {
         int64_t chunk_id;
-        st = int_field(&walk, chunk_field, &chunk_id, err);
+        st = spend_pages(&walk, pages_left, err);
+        if (st >= 0) {
+            st = int_field(&walk, chunk_field, &chunk_id, err);
+        }
         if (st < 0) {
             break;
         }
@@ -157,7 +209,11 @@ static shardy_status match_vectors(vec_tables *t, uint32_t chunk_field, shardy_e
                 corrupt(err, "vec_index_vector_chunks00 has a chunk that vec_index_chunks has not");
             break;
         }
-        chunk->vectors_rowid = walk.cell.rowid;
+        if (walk.cell.rowid <= last) {
+            st = corrupt(err, "vec_index_vector_chunks00 is not in the order of its rowids");
+            break;
+        }
+        last = chunk->vectors_rowid = walk.cell.rowid;
         shardy__btree_walk_next(&walk);
     }
     shardy__btree_walk_end(&walk);
@@ -169,41 +225,50 @@ static shardy_status match_vectors(vec_tables *t, uint32_t chunk_field, shardy_e
     return st < 0 ? st : SHARDY_OK;
 }
 
-static shardy_status count_vectors(vec_tables *t, shardy_error *err)
+/* Everything but the file, which is open. */
+static shardy_status load_tables(vec_tables *t, shardy_error *err)
 {
-    vec_view view;
-    shardy__vec_view_init(&view, t);
-    shardy_status st = SHARDY_OK;
-    for (uint32_t i = 0; st >= 0 && i < t->count; i++) {
-        st = shardy__vec_view_load(&view, i, err);
-        for (uint32_t slot = 0; st >= 0 && slot < view.slots; slot++) {
-            t->vector_count += (uint64_t)shardy__vec_view_valid(&view, slot);
-        }
+    uint64_t pages_left = t->file.btree->page_count;
+    uint32_t size_field = 0;
+    uint32_t chunk_field = 0;
+    if (t->dim < 1 || t->dim > SHARDY_DIM_MAX) {
+        return shardy__error(err, SHARDY_CORRUPT, "sqlite-vec",
+            "the vectors have dimension %u, expected 1 to %u", t->dim, SHARDY_DIM_MAX);
     }
-    shardy__vec_view_free(&view);
-    return st;
+    SHARDY_TRY(open_tables(t, &size_field, &chunk_field, err));
+    SHARDY_TRY(list_chunks(t, size_field, &pages_left, err));
+    return match_vectors(t, chunk_field, &pages_left, err);
 }
 
-shardy_status shardy__vec_tables_open(
-    vec_tables *t, const shardy_engine_reader_spec *spec, shardy_error *err)
+static void set_figures(vec_tables *t, const shardy_engine_reader_spec *spec)
 {
     memset(t, 0, sizeof *t);
     t->context = spec->context;
     t->dim = spec->dim;
     t->metric = spec->metric;
+}
+
+shardy_status shardy__vec_tables_open_take(
+    vec_tables *t, const shardy_engine_reader_spec *spec, page_source *source, shardy_error *err)
+{
+    set_figures(t, spec);
+    shardy_status st = shardy__shard_file_open_take(&t->file, source, err);
+    if (st >= 0) {
+        st = load_tables(t, err);
+    }
+    if (st < 0) {
+        shardy__vec_tables_close(t);
+        return st;
+    }
+    return SHARDY_OK;
+}
+
+shardy_status shardy__vec_tables_open(
+    vec_tables *t, const shardy_engine_reader_spec *spec, shardy_error *err)
+{
+    set_figures(t, spec);
     SHARDY_TRY(shardy__shard_file_open(&t->file, spec, err));
-    uint32_t size_field = 0;
-    uint32_t chunk_field = 0;
-    shardy_status st = open_tables(t, &size_field, &chunk_field, err);
-    if (st >= 0) {
-        st = list_chunks(t, size_field, err);
-    }
-    if (st >= 0) {
-        st = match_vectors(t, chunk_field, err);
-    }
-    if (st >= 0) {
-        st = count_vectors(t, err);
-    }
+    shardy_status st = load_tables(t, err);
     if (st < 0) {
         shardy__vec_tables_close(t);
         return shardy__error_prefix(err, st, "%.300s", spec->shard_path);
@@ -233,7 +298,6 @@ void shardy__vec_view_init(vec_view *v, const vec_tables *t)
 void shardy__vec_view_free(vec_view *v)
 {
     shardy__btree_walk_end(&v->walk);
-    shardy__free(v->validity);
     shardy__free(v->rowids);
     memset(v, 0, sizeof *v);
 }
@@ -251,45 +315,40 @@ static shardy_status find_row(btree_walk *walk, int64_t rowid, shardy_error *err
     return st == SHARDY_NOT_FOUND ? corrupt(err, "a row of a chunk is not where it was") : st;
 }
 
-/* A blob field of a known length, copied. */
-static shardy_status read_blob(
-    btree_walk *walk, uint32_t field, void *dest, size_t len, shardy_error *err)
-{
-    record_column column;
-    SHARDY_TRY(shardy__btree_walk_field(walk, field, &column, err));
-    if (shardy__serial_type(column.serial) != RECORD_BLOB || column.len != len) {
-        return corrupt(err, "validity or rowids of a chunk do not have the length of its size");
-    }
-    return shardy__btree_read(walk->tree.file, &walk->cell, column.offset, dest, len, err);
-}
-
 static shardy_status load_slots(vec_view *v, const vec_chunk *chunk, shardy_error *err)
 {
     const vec_tables *t = v->tables;
-    shardy__free(v->validity);
-    shardy__free(v->rowids);
-    v->validity = shardy__malloc(chunk->rows / 8);
-    v->rowids = shardy__malloc((size_t)chunk->rows * 8);
-    if (!v->validity || !v->rowids) {
-        return shardy__error_nomem(err, "engine");
+    v->slots = 0;
+    if (chunk->rows > v->room) {
+        shardy__free(v->rowids);
+        v->room = 0;
+        v->rowids = shardy__malloc((size_t)chunk->rows * 8 + chunk->rows / 8);
+        if (!v->rowids) {
+            return shardy__error_nomem(err, "engine");
+        }
+        v->room = chunk->rows;
     }
+    uint8_t *validity = v->rowids + (size_t)chunk->rows * 8;
+    v->validity = validity;
     btree_walk walk;
     shardy__btree_walk_init(&walk, &t->chunks);
     shardy_status st = find_row(&walk, chunk->chunks_rowid, err);
     if (st >= 0) {
-        st = read_blob(&walk, t->validity_field, v->validity, chunk->rows / 8, err);
+        st = read_blob(&walk, t->validity_field, validity, chunk->rows / 8, err);
     }
     if (st >= 0) {
         st = read_blob(&walk, t->rowids_field, v->rowids, (size_t)chunk->rows * 8, err);
     }
     shardy__btree_walk_end(&walk);
-    v->slots = 0;
-    for (uint32_t slot = 0; st >= 0 && slot < chunk->rows; slot++) {
-        if (shardy__vec_view_valid(v, slot)) {
-            v->slots = slot + 1;
+    if (st < 0) {
+        return st;
+    }
+    for (uint32_t slot = chunk->rows; slot > 0 && v->slots == 0; slot--) {
+        if (shardy__vec_view_valid(v, slot - 1)) {
+            v->slots = slot;
         }
     }
-    return st;
+    return SHARDY_OK;
 }
 
 /* Follows an overflow chain once and notes its pages, so that any row of the chunk can be reached
@@ -361,42 +420,6 @@ shardy_status shardy__vec_view_load(vec_view *v, uint32_t number, shardy_error *
     return load_pages(v, chunk, err);
 }
 
-shardy_status shardy__vec_view_read(
-    const vec_view *v, uint64_t offset, void *dest, size_t len, shardy_error *err)
-{
-    page_source *source = v->tables->file.source;
-    uint32_t per_page = v->tables->file.btree->usable - 4;
-    uint64_t at = v->blob_offset + offset;
-    uint8_t *out = dest;
-    if (at < v->walk.cell.local_len) {
-        size_t n = v->walk.cell.local_len - (size_t)at;
-        n = n < len ? n : len;
-        memcpy(out, v->walk.cell.local + at, n);
-        out += n;
-        len -= n;
-        at += n;
-    }
-    while (len > 0) {
-        uint64_t beyond = at - v->walk.cell.local_len;
-        uint32_t page = v->pages[beyond / per_page];
-        size_t skip = (size_t)(beyond % per_page);
-        size_t n = per_page - skip < len ? per_page - skip : len;
-        page_want want = {page, {NULL, NULL}};
-        shardy_status st = shardy__page_get(source, page, &want.ref, err);
-        if (st == SHARDY_PENDING) {
-            page_want *wants[1] = {&want};
-            st = shardy__page_fetch(source, wants, 1, err);
-        }
-        SHARDY_TRY(st);
-        memcpy(out, want.ref.data + 4 + skip, n);
-        shardy__page_unpin(source, &want.ref);
-        out += n;
-        len -= n;
-        at += n;
-    }
-    return SHARDY_OK;
-}
-
 /* --- ids and payloads ------------------------------------------------------------------------- */
 
 static shardy_status parse_id(
@@ -427,15 +450,32 @@ static shardy_status parse_id(
     return st;
 }
 
-shardy_status shardy__vec_id(
-    const vec_tables *t, int64_t rowid, bytebuf *text, shardy_key *id_out, shardy_error *err)
+void shardy__vec_ids_init(vec_ids *ids, const vec_tables *t)
 {
+    ids->tables = t;
+    ids->left = t->file.source->size;
+    shardy__bytebuf_init(&ids->text, SHARDY_KEY_LEN_MAX);
+}
+
+void shardy__vec_ids_free(vec_ids *ids)
+{
+    shardy__bytebuf_free(&ids->text);
+}
+
+shardy_status shardy__vec_ids_get(
+    vec_ids *ids, int64_t rowid, shardy_key *id_out, shardy_error *err)
+{
+    const vec_tables *t = ids->tables;
     btree_key key = {RECORD_INT, rowid, NULL, 0};
     shardy_buf value = {0};
     *id_out = shardy_key_int(rowid);
     shardy_status st = shardy__btree_get(&t->id_map, &key, t->id_field, &value, err);
+    if (st == SHARDY_OK && value.len > ids->left) {
+        st = corrupt(err, "the ids of the vectors are longer than the file");
+    }
     if (st == SHARDY_OK) {
-        st = parse_id(shardy__bytes(value.data, value.len), text, id_out, err);
+        ids->left -= value.len;
+        st = parse_id(shardy__bytes(value.data, value.len), &ids->text, id_out, err);
     }
     shardy_buf_release(&value);
     return st < 0 ? st : SHARDY_OK;

@@ -3,34 +3,30 @@
 #include "../base/alloc.h"
 #include "../base/arena.h"
 #include "../base/context.h"
-#include "../simd/exact.h"
-
-#include <shardyfusion/limits.h>
+#include "../simd/screen.h"
+#include "vec_best.h"
+#include "vec_rows.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A row that may be among the nearest. */
-typedef struct candidate {
-    double score;
-    int64_t rowid;
-} candidate;
-
-/* The nearest of one query so far. */
-typedef struct nearest {
-    candidate *list;
-    size_t count;
-    size_t room;
-    double bound; /* rows beyond it are not among the k nearest */
-} nearest;
+/* Vectors that tie with the k-th of a query are kept until their ids decide: so many for all
+ * queries of a search, but not fewer or more than these for each. 16 to 32 bytes each. A query with
+ * more ties is answered by a second scan. */
+#define TIES_KEPT     (1u << 20)
+#define TIES_KEPT_MIN 64u
+#define TIES_KEPT_MAX 4096u
 
 struct vec_search {
     const vec_tables *tables;
     shardy_engine_search *request;
-    nearest *queries;
-    exact_query *prepared;
-    float *row;  /* a row that is split over pages, put together */
+    const simd_kernels *kernels;
+    screen_query *queries;
+    topk *collectors;
+    vec_best *tied; /* of the queries whose collector overflowed; NULL when there is none */
+    float *row;     /* a split vector, put together; for the second scan */
+    vec_rows rows;
     arena arena; /* of the result */
 };
 
@@ -45,12 +41,14 @@ shardy_status shardy__vec_search_new(const vec_tables *tables, shardy_engine_sea
     shardy__arena_init(&s->arena);
     s->tables = tables;
     s->request = request;
+    s->kernels = shardy__simd_kernels(SIMD_AUTO);
     s->queries = shardy__calloc(request->query_count, sizeof *s->queries);
-    s->prepared = shardy__calloc(request->query_count, sizeof *s->prepared);
-    s->row = shardy__malloc((size_t)tables->dim * sizeof(float));
-    if (!s->queries || !s->prepared || !s->row) {
+    s->collectors = shardy__calloc(request->query_count, sizeof *s->collectors);
+    shardy_status st = s->queries && s->collectors ? shardy__vec_rows_init(&s->rows, tables, err)
+                                                   : shardy__error_nomem(err, "engine");
+    if (st < 0) {
         shardy__vec_search_free(s);
-        return shardy__error_nomem(err, "engine");
+        return st;
     }
     *search_out = s;
     return SHARDY_OK;
@@ -61,167 +59,212 @@ void shardy__vec_search_free(vec_search *s)
     if (!s) {
         return;
     }
-    for (size_t i = 0; s->queries && i < s->request->query_count; i++) {
-        shardy__free(s->queries[i].list);
+    for (size_t i = 0; i < s->request->query_count; i++) {
+        if (s->collectors) {
+            shardy__topk_free(&s->collectors[i]);
+        }
+        if (s->tied) {
+            shardy__vec_best_free(&s->tied[i]);
+        }
     }
     shardy__free(s->queries);
-    shardy__free(s->prepared);
+    shardy__free(s->collectors);
+    shardy__free(s->tied);
     shardy__free(s->row);
+    shardy__vec_rows_free(&s->rows);
     shardy__arena_free(&s->arena);
     shardy__free(s);
 }
 
-/* --- the nearest so far ----------------------------------------------------------------------- */
+/* --- the first scan --------------------------------------------------------------------------- */
 
-static int compare_scores(const void *a, const void *b)
-{
-    const candidate *x = a;
-    const candidate *y = b;
-    return (x->score > y->score) - (x->score < y->score);
-}
-
-/* Drops what is beyond the k-th score; what is equal to it stays, because ids decide then. */
-static void cut(nearest *n, uint32_t k)
-{
-    if (n->count <= k) {
-        return;
-    }
-    qsort(n->list, n->count, sizeof *n->list, compare_scores);
-    n->bound = n->list[k - 1].score;
-    while (n->count > k && n->list[n->count - 1].score > n->bound) {
-        n->count--;
-    }
-}
-
-static shardy_status keep(nearest *n, uint32_t k, double score, int64_t rowid, shardy_error *err)
-{
-    if (n->count < n->room) {
-        n->list[n->count].score = score;
-        n->list[n->count].rowid = rowid;
-        n->count++;
-        return SHARDY_OK;
-    }
-    cut(n, k);
-    /* ties, or the first time: more room, so that cutting stays rare */
-    if (n->count >= n->room / 2) {
-        size_t room = n->room ? n->room * 2 : (size_t)k * 2 + 64;
-        candidate *list = shardy__realloc(n->list, room * sizeof *list);
-        if (!list) {
-            return shardy__error_nomem(err, "engine");
-        }
-        n->list = list;
-        n->room = room;
-    }
-    if (score <= n->bound) {
-        n->list[n->count].score = score;
-        n->list[n->count].rowid = rowid;
-        n->count++;
-    }
-    return SHARDY_OK;
-}
-
-/* --- scanning --------------------------------------------------------------------------------- */
-
-static shardy_status scan_row(vec_search *s, const float *row, int64_t rowid, shardy_error *err)
+/* The next vectors, unless it is time to stop. */
+static shardy_status next_rows(vec_search *s, shardy_error *err)
 {
     const shardy_engine_search *r = s->request;
-    for (size_t q = 0; q < r->query_count; q++) {
-        double score = shardy__exact_score(&s->prepared[q], row);
-        if (isfinite(score) && score <= s->queries[q].bound) {
-            SHARDY_TRY(keep(&s->queries[q], r->k, score, rowid, err));
-        }
-    }
-    return SHARDY_OK;
+    SHARDY_TRY(shardy__check_time(s->tables->context, r->deadline_ns, r->cancel, "search", err));
+    return shardy__vec_rows_next(&s->rows, err);
 }
 
-static shardy_status scan_chunk(vec_search *s, const vec_view *view, shardy_error *err)
+static void prepare(vec_search *s)
 {
-    size_t row_len = (size_t)s->tables->dim * sizeof(float);
-    for (uint32_t slot = 0; slot < view->slots; slot++) {
-        if (!shardy__vec_view_valid(view, slot)) {
-            continue;
-        }
-        SHARDY_TRY(shardy__vec_view_read(view, (uint64_t)slot * row_len, s->row, row_len, err));
-        SHARDY_TRY(scan_row(s, s->row, shardy__vec_view_rowid(view, slot), err));
-        s->request->vectors_scanned++;
+    const shardy_engine_search *r = s->request;
+    size_t ties = r->query_count ? TIES_KEPT / r->query_count : 0;
+    ties = ties > TIES_KEPT_MAX ? TIES_KEPT_MAX : ties < TIES_KEPT_MIN ? TIES_KEPT_MIN : ties;
+    for (size_t q = 0; q < r->query_count; q++) {
+        shardy__topk_init(&s->collectors[q], r->k, r->k + ties);
+        shardy__screen_prepare(
+            &s->queries[q], r->queries + q * r->stride, s->tables->dim, s->tables->metric);
     }
-    return SHARDY_OK;
 }
 
+/* All queries share one scan of the data. */
 static shardy_status scan(vec_search *s, shardy_error *err)
 {
-    const shardy_engine_search *r = s->request;
-    vec_view view;
-    shardy__vec_view_init(&view, s->tables);
-    shardy_status st = SHARDY_OK;
-    for (uint32_t i = 0; st >= 0 && i < s->tables->count; i++) {
-        st = shardy__check_time(s->tables->context, r->deadline_ns, r->cancel, "search", err);
-        if (st >= 0) {
-            st = shardy__vec_view_load(&view, i, err);
+    const screen_batch batch = {s->kernels, s->queries, s->collectors, s->request->query_count};
+    shardy_status st;
+    while ((st = next_rows(s, err)) == SHARDY_OK) {
+        SHARDY_TRY(shardy__screen_scan(&batch, &s->rows.window, s->rows.numbers, err));
+        s->request->vectors_scanned += s->rows.window.count;
+    }
+    return st < 0 ? st : SHARDY_OK;
+}
+
+/* --- the second scan, for queries with very many ties ----------------------------------------- */
+
+static shardy_status offer_window(vec_search *s, size_t q, shardy_error *err)
+{
+    float floors[VEC_WINDOW_ROWS];
+    const screen_query *query = &s->queries[q];
+    vec_best *best = &s->tied[q];
+    const vec_rows *rows = &s->rows;
+    shardy__screen_floors(s->kernels, query, &rows->window, floors);
+    double bound = best->bound;
+    float limit = shardy__screen_limit(query, bound);
+    for (size_t i = 0; i < rows->window.count; i++) {
+        if (floors[i] > limit) {
+            continue;
         }
-        if (st >= 0) {
-            st = scan_chunk(s, &view, err);
+        double score = shardy__exact_score(&query->exact, shardy__vec_rows_whole(rows, i, s->row));
+        if (isnan(score)) {
+            continue;
+        }
+        SHARDY_TRY(shardy__vec_best_offer(best, score, (int64_t)rows->numbers[i], err));
+        if (best->bound < bound) {
+            bound = best->bound;
+            limit = shardy__screen_limit(query, bound);
         }
     }
-    shardy__vec_view_free(&view);
-    return st;
+    return SHARDY_OK;
+}
+
+static shardy_status start_ties(vec_search *s, size_t q, shardy_error *err)
+{
+    const shardy_engine_search *r = s->request;
+    if (!s->tied) {
+        s->tied = shardy__calloc(r->query_count, sizeof *s->tied);
+        s->row = shardy__malloc((size_t)s->tables->dim * sizeof *s->row);
+        if (!s->tied || !s->row) {
+            return shardy__error_nomem(err, "engine");
+        }
+    }
+    return shardy__vec_best_init(&s->tied[q], s->tables, r->k, s->collectors[q].bound, err);
+}
+
+static shardy_status scan_ties(vec_search *s, shardy_error *err)
+{
+    shardy_status st;
+    shardy__vec_rows_restart(&s->rows);
+    while ((st = next_rows(s, err)) == SHARDY_OK) {
+        for (size_t q = 0; q < s->request->query_count; q++) {
+            if (s->tied[q].hits) {
+                SHARDY_TRY(offer_window(s, q, err));
+            }
+        }
+    }
+    return st < 0 ? st : SHARDY_OK;
+}
+
+/* Finishes the collectors. */
+static shardy_status settle(vec_search *s, shardy_error *err)
+{
+    for (size_t q = 0; q < s->request->query_count; q++) {
+        shardy_status st = shardy__topk_finish(&s->collectors[q], err);
+        if (st == SHARDY_EXHAUSTED) {
+            st = start_ties(s, q, err);
+        }
+        SHARDY_TRY(st);
+    }
+    return s->tied ? scan_ties(s, err) : SHARDY_OK;
 }
 
 /* --- the result ------------------------------------------------------------------------------- */
 
-static int compare_hits(const void *a, const void *b)
+static shardy_status keep_text(arena *a, shardy_engine_hit *hit, shardy_error *err)
 {
-    const shardy_engine_hit *x = a;
-    const shardy_engine_hit *y = b;
-    if (x->score != y->score) {
-        return x->score < y->score ? -1 : 1;
+    if (hit->id.type != SHARDY_KEY_TEXT) {
+        return SHARDY_OK;
     }
-    int order = shardy_key_compare(&x->id, &y->id);
-    return order ? order : (x->row > y->row) - (x->row < y->row);
+    hit->id.bytes.data = shardy__arena_strndup(a, hit->id.bytes.data, hit->id.bytes.len);
+    return hit->id.bytes.data ? SHARDY_OK : shardy__error_nomem(err, "engine");
 }
 
-/* Ids of the candidates of one query, in the order of hits; the first k of them are the result. */
+/* Ids of all candidates, then their order. */
 static shardy_status name_hits(
-    vec_search *s, nearest *n, shardy_engine_hit *hits, size_t *count_out, shardy_error *err)
+    vec_search *s, const topk *t, shardy_engine_hit *hits, arena *a, shardy_error *err)
 {
-    bytebuf text;
-    shardy__bytebuf_init(&text, SHARDY_KEY_LEN_MAX);
+    vec_ids ids;
+    shardy__vec_ids_init(&ids, s->tables);
     shardy_status st = SHARDY_OK;
-    for (size_t i = 0; st >= 0 && i < n->count; i++) {
-        hits[i].score = n->list[i].score;
-        hits[i].row = (uint64_t)n->list[i].rowid;
-        st = shardy__vec_id(s->tables, n->list[i].rowid, &text, &hits[i].id, err);
-        if (st >= 0 && hits[i].id.type == SHARDY_KEY_TEXT) {
-            hits[i].id.bytes.data =
-                shardy__arena_strndup(&s->arena, hits[i].id.bytes.data, hits[i].id.bytes.len);
-            st = hits[i].id.bytes.data ? SHARDY_OK : shardy__error_nomem(err, "engine");
+    for (size_t i = 0; st >= 0 && i < t->count; i++) {
+        hits[i].score = t->entries[i].score;
+        hits[i].row = t->entries[i].row;
+        st = shardy__vec_ids_get(&ids, (int64_t)hits[i].row, &hits[i].id, err);
+        if (st >= 0) {
+            st = keep_text(a, &hits[i], err);
         }
     }
-    shardy__bytebuf_free(&text);
-    if (st >= 0 && n->count > 1) {
-        qsort(hits, n->count, sizeof *hits, compare_hits);
+    shardy__vec_ids_free(&ids);
+    if (st >= 0 && t->count > 1) {
+        qsort(hits, t->count, sizeof *hits, shardy__vec_hit_compare);
     }
-    *count_out = n->count < s->request->k ? n->count : s->request->k;
     return st;
+}
+
+/* The hits of a query that has more candidates than k. */
+static shardy_status choose_hits(
+    vec_search *s, const topk *t, shardy_engine_hit *hits, shardy_error *err)
+{
+    arena scratch;
+    shardy__arena_init(&scratch);
+    shardy_engine_hit *all = shardy__arena_calloc(&scratch, t->count, sizeof *all);
+    shardy_status st =
+        all ? name_hits(s, t, all, &scratch, err) : shardy__error_nomem(err, "engine");
+    for (size_t i = 0; st >= 0 && i < t->k; i++) {
+        hits[i] = all[i];
+        st = keep_text(&s->arena, &hits[i], err);
+    }
+    shardy__arena_free(&scratch);
+    return st;
+}
+
+static shardy_status take_tied(
+    vec_search *s, vec_best *best, shardy_engine_hit *hits, shardy_error *err)
+{
+    shardy__vec_best_finish(best);
+    for (size_t i = 0; i < best->count; i++) {
+        hits[i] = best->hits[i];
+        SHARDY_TRY(keep_text(&s->arena, &hits[i], err));
+    }
+    return SHARDY_OK;
 }
 
 static shardy_status collect(vec_search *s, shardy_error *err)
 {
     shardy_engine_search *r = s->request;
-    size_t total = 0;
-    for (size_t q = 0; q < r->query_count; q++) {
-        cut(&s->queries[q], r->k);
-        total += s->queries[q].count;
-    }
     size_t *offsets = shardy__arena_calloc(&s->arena, r->query_count + 1, sizeof *offsets);
-    shardy_engine_hit *hits = shardy__arena_calloc(&s->arena, total, sizeof *hits);
-    if (!offsets || !hits) {
+    if (!offsets) {
         return shardy__error_nomem(err, "engine");
     }
     for (size_t q = 0; q < r->query_count; q++) {
-        size_t count;
-        SHARDY_TRY(name_hits(s, &s->queries[q], hits + offsets[q], &count, err));
-        offsets[q + 1] = offsets[q] + count;
+        size_t count = s->collectors[q].overflow ? s->tied[q].count : s->collectors[q].count;
+        offsets[q + 1] = offsets[q] + (count < r->k ? count : r->k);
+    }
+    shardy_engine_hit *hits =
+        shardy__arena_calloc(&s->arena, offsets[r->query_count], sizeof *hits);
+    if (!hits) {
+        return shardy__error_nomem(err, "engine");
+    }
+    for (size_t q = 0; q < r->query_count; q++) {
+        const topk *t = &s->collectors[q];
+        shardy_engine_hit *of_query = hits + offsets[q];
+        if (t->overflow) {
+            SHARDY_TRY(take_tied(s, &s->tied[q], of_query, err));
+        } else if (t->count > t->k) {
+            SHARDY_TRY(choose_hits(s, t, of_query, err));
+        } else {
+            SHARDY_TRY(name_hits(s, t, of_query, &s->arena, err));
+        }
     }
     r->hits = hits;
     r->offsets = offsets;
@@ -232,14 +275,10 @@ shardy_status shardy__vec_search_run(vec_search *s, shardy_error *err)
 {
     shardy_engine_search *r = s->request;
     r->vectors_scanned = 0;
-    for (size_t q = 0; q < r->query_count; q++) {
-        s->queries[q].bound = (double)INFINITY;
-        s->queries[q].count = 0;
-        shardy__exact_prepare(
-            &s->prepared[q], r->queries + q * r->stride, s->tables->dim, s->tables->metric);
-    }
+    prepare(s);
     if (r->k > 0) {
         SHARDY_TRY(scan(s, err));
+        SHARDY_TRY(settle(s, err));
     }
     return collect(s, err);
 }

@@ -76,15 +76,20 @@ typedef struct vec_tables {
 
 shardy_status shardy__vec_tables_open(
     vec_tables *t, const shardy_engine_reader_spec *spec, shardy_error *err);
+/* The same for a source that is open; only context, dim and metric of the spec count. The source is
+ * taken always, also on failure. */
+shardy_status shardy__vec_tables_open_take(
+    vec_tables *t, const shardy_engine_reader_spec *spec, page_source *source, shardy_error *err);
 void shardy__vec_tables_close(vec_tables *t);
 
 /* A chunk that is being read: which slots hold vectors, their rowids, and where the bytes are. */
 typedef struct vec_view {
     const vec_tables *tables;
     btree_walk walk; /* stands on the row of the vectors */
-    uint8_t *validity;
-    uint8_t *rowids;
-    uint32_t slots;       /* up to the last valid one */
+    uint8_t *rowids; /* and behind them the validity */
+    const uint8_t *validity;
+    uint32_t room;        /* slots that fit */
+    uint32_t slots;       /* up to the last valid one; 0: nothing is loaded */
     uint64_t blob_offset; /* of the vectors in the payload */
     const uint32_t *pages;
     uint32_t page_count;
@@ -102,13 +107,20 @@ static inline int shardy__vec_view_valid(const vec_view *v, uint32_t slot)
 
 int64_t shardy__vec_view_rowid(const vec_view *v, uint32_t slot);
 
-/* Copies `len` bytes of the vectors, from `offset`. */
-shardy_status shardy__vec_view_read(
-    const vec_view *v, uint64_t offset, void *dest, size_t len, shardy_error *err);
+/* Looks up ids. Every vector has an entry of its own in vec_id_map, so all ids together are not
+ * longer than the file; `left` counts that down, which bounds the work whatever the file says. */
+typedef struct vec_ids {
+    const vec_tables *tables;
+    bytebuf text;
+    uint64_t left;
+} vec_ids;
 
-/* The original id of a rowid; text is put into `text`. Without an entry the rowid itself. */
-shardy_status shardy__vec_id(
-    const vec_tables *t, int64_t rowid, bytebuf *text, shardy_key *id_out, shardy_error *err);
+void shardy__vec_ids_init(vec_ids *ids, const vec_tables *t);
+void shardy__vec_ids_free(vec_ids *ids);
+/* The original id of a rowid; text is borrowed until the next call. Without an entry the rowid
+ * itself. Statuses: OK; CORRUPT, CHECKSUM, those of the source, NOMEM. */
+shardy_status shardy__vec_ids_get(
+    vec_ids *ids, int64_t rowid, shardy_key *id_out, shardy_error *err);
 /* OK or NOT_FOUND. */
 shardy_status shardy__vec_payload(
     const vec_tables *t, int64_t rowid, shardy_buf *payload_out, shardy_error *err);

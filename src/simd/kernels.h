@@ -28,10 +28,10 @@ typedef struct simd_part {
     size_t count; /* at least 1 */
 } simd_part;
 
-/* Rows of dim floats. A row that is split over pages is a list of parts, in order, which have dim
- * floats together; those between the first and the last have 64 at least. Reading them where they
- * are is much faster than copying them first; only a row that is split within a float has to be put
- * together in a buffer. Nothing behind the last float of a row or part is read. Rows that lie one
+/* Rows of dim floats. A row that is split over pages is a list of at most dim / 64 + 2 parts, in
+ * order, which have dim floats together. Reading them where they are is much faster than copying
+ * them first; of a row that is split within a float, that float is put together in a buffer and is
+ * a part of its own. Nothing behind the last float of a row or part is read. Rows that lie one
  * after another in memory are read fastest. */
 typedef struct simd_rows {
     const void *const *at; /* of a split row: its first part */

@@ -1,0 +1,139 @@
+/* Shards of the engine "sqlite": the input is the file.
+ *
+ * Properties: opening, iteration and look-ups end within a number of pages that is bounded by the
+ * size of the file, with an answer or as corrupt; when the rows come in ascending order, each is
+ * found with its value, alone and in a batch, and what lies between two rows is not. */
+#include "shard_target.h"
+
+#define ROWS_MAX 200u
+
+typedef struct scanned {
+    shardy_buf keys[ROWS_MAX];
+    shardy_buf values[ROWS_MAX];
+    size_t count;
+    uint64_t all;
+    int ascending;
+    bytebuf last;
+} scanned;
+
+static int compare(shardy_bytes a, shardy_bytes b)
+{
+    size_t n = a.len < b.len ? a.len : b.len;
+    int order = n ? memcmp(a.data, b.data, n) : 0;
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static shardy_status next_row(void *user, const shardy_engine_row *row, shardy_error *err)
+{
+    scanned *s = user;
+    shardy_bytes last = {s->last.data, s->last.len};
+    s->ascending &= s->all == 0 || compare(last, row->key) < 0;
+    s->all++;
+    shardy__bytebuf_clear(&s->last);
+    shardy__bytebuf_append(&s->last, row->key.data, row->key.len);
+    s->ascending &= s->last.status == SHARDY_OK;
+    if (s->count < ROWS_MAX) {
+        SHARDY_TRY(shardy__buf_copy(row->key.data, row->key.len, &s->keys[s->count], err));
+        s->count++;
+        SHARDY_TRY(
+            shardy__buf_copy(row->value.data, row->value.len, &s->values[s->count - 1], err));
+    }
+    return SHARDY_OK;
+}
+
+static int same(const shardy_buf *a, const shardy_buf *b)
+{
+    return a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
+}
+
+static void get_each(const shard_file *f, counted *c, const scanned *s, int must)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        shardy_error err = {0};
+        shardy_buf value;
+        shardy_bytes key = {s->keys[i].data, s->keys[i].len};
+        allow(c, 1);
+        shardy_status st = shardy__shard_file_get(f, key, &value, &err);
+        require_outcome(st);
+        require_message(st, &err);
+        require(!must || st == SHARDY_OK, "a row that is there is found");
+        require(!must || same(&value, &s->values[i]), "a row has its value");
+        shardy_buf_release(&value);
+    }
+}
+
+static void get_batch(const shard_file *f, counted *c, const scanned *s, int must)
+{
+    shardy_bytes keys[ROWS_MAX + 1];
+    shardy_buf values[ROWS_MAX + 1];
+    int32_t statuses[ROWS_MAX + 1];
+    shardy_error err = {0};
+    for (size_t i = 0; i < s->count; i++) {
+        keys[i] = (shardy_bytes){s->keys[i].data, s->keys[i].len};
+    }
+    keys[s->count] = (shardy_bytes){"no such key", 11};
+    memset(values, 0, sizeof values);
+    shardy_engine_get request;
+    memset(&request, 0, sizeof request);
+    request.keys = keys;
+    request.count = s->count + 1;
+    request.values_out = values;
+    request.statuses_out = statuses;
+    allow(c, ROWS_MAX);
+    shardy_status st = shardy__shard_file_get_many(f, &request, &err);
+    require_outcome(st);
+    require_message(st, &err);
+    require(!must || st == SHARDY_OK, "a batch of rows that are there is found");
+    for (size_t i = 0; st >= 0 && i <= s->count; i++) {
+        if (must && i < s->count) {
+            require(statuses[i] == SHARDY_OK, "a row is found in a batch");
+            require(same(&values[i], &s->values[i]), "a row has its value in a batch");
+        }
+        shardy_buf_release(&values[i]);
+    }
+    if (st >= 0) {
+        shardy_buf_release(&request.hold);
+    }
+}
+
+static void check(const shard_file *f, counted *c)
+{
+    static scanned s;
+    shardy_error err = {0};
+    memset(&s, 0, sizeof s);
+    s.ascending = 1;
+    shardy__bytebuf_init(&s.last, SHARDY_KEY_LEN_MAX);
+    allow(c, 2);
+    shardy_status st = shardy__shard_file_scan(f, next_row, &s, &err);
+    require_outcome(st);
+    require_message(st, &err);
+    require(s.all <= c->size, "there are not more rows than bytes");
+    int must = st >= 0 && s.ascending;
+    get_each(f, c, &s, must);
+    get_batch(f, c, &s, must);
+    for (size_t i = 0; i < s.count; i++) {
+        shardy_buf_release(&s.keys[i]);
+        shardy_buf_release(&s.values[i]);
+    }
+    shardy__bytebuf_free(&s.last);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    counted c;
+    shard_file f;
+    shardy_error err = {0};
+    page_source *source = open_counted(&c, data, size);
+    if (!source) {
+        return 0;
+    }
+    allow(&c, 2);
+    shardy_status st = shardy__shard_file_open_take(&f, source, &err);
+    require_outcome(st);
+    require_message(st, &err);
+    if (st >= 0) {
+        check(&f, &c);
+        shardy__shard_file_close(&f);
+    }
+    return 0;
+}

@@ -1,0 +1,48 @@
+#include "shard_object.h"
+
+#include <shardyfusion/limits.h>
+
+#include <stdio.h>
+#include <string.h>
+
+static const shardy_object_digest *find_digest(
+    const shardy_engine_reader_spec *spec, const char *path)
+{
+    for (size_t i = 0; i < spec->digest_count; i++) {
+        if (strcmp(spec->digests[i].path, path) == 0) {
+            return &spec->digests[i];
+        }
+    }
+    return NULL;
+}
+
+shardy_status shardy__shard_object_open(const shardy_engine_reader_spec *spec, const char *name,
+    int32_t io, page_source **source_out, shardy_error *err)
+{
+    *source_out = NULL;
+    char path[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    int n = snprintf(path, sizeof path, "%s/%s", spec->shard_path, name);
+    if (n < 0 || (size_t)n >= sizeof path) {
+        return shardy__error(err, SHARDY_INVALID, "engine", "the shard path is too long");
+    }
+    page_source_options options;
+    shardy__page_source_options_init(&options);
+    options.io = io;
+    sha256 digest;
+    if (spec->verified) {
+        const shardy_object_digest *expected = find_digest(spec, path);
+        if (!expected) {
+            return shardy__error(err, SHARDY_CORRUPT, "manifest",
+                "no digest is recorded for \"%.300s\", but the snapshot has digests", path);
+        }
+        memcpy(digest.bytes, expected->sha256, sizeof digest.bytes);
+        options.digest = &digest;
+        options.size = expected->size;
+    }
+    shardy_status st =
+        shardy__page_source_open_object(spec->store, path, &options, source_out, err);
+    if (st == SHARDY_NOT_FOUND) {
+        return shardy__error(err, SHARDY_GONE, "read", "there is no object \"%.300s\"", path);
+    }
+    return st;
+}
