@@ -78,9 +78,9 @@ shardy_status shardy__catalog_promise(const catalog *c, const char *run_id, cons
 /* A run between begin and its end. */
 typedef struct publish_run {
     fate fate;
-    int32_t has_current;   /* there was a pointer when the run began */
-    shardy_etag seen;      /* its version */
-    uint64_t generation;   /* of the pointer that was seen; 0: none */
+    int32_t has_current;    /* there was a pointer when the run began */
+    shardy_etag seen;       /* its version */
+    uint64_t generation;    /* of the pointer that was seen; 0: none */
     int32_t manifest_tried; /* the manifest write was begun: it may be there */
     int32_t pointer_open;   /* the pointer write failed, but may have counted or still count */
 } publish_run;

@@ -188,8 +188,10 @@ shardy_status shardy__shard_file_get_many(
             request->values_out[i] = results[i].value;
             request->statuses_out[i] = results[i].status;
         }
-        request->hold.owner = shardy__page_source_hold(f->source, 1);
-        request->hold.release = release_hold;
+        if (shardy__page_source_lends(f->source)) {
+            request->hold.owner = shardy__page_source_hold(f->source, 1);
+            request->hold.release = release_hold;
+        }
     }
     shardy__free(results);
     return st < 0 ? st : SHARDY_OK;

@@ -86,8 +86,9 @@ shardy_status dataset_build(shardy_context *context, const char *url, const char
     }
     if (st >= 0 && (!result.run_id || strcmp(result.run_id, stamp) != 0 || !result.manifest_ref ||
                        !strstr(result.manifest_ref, stamp))) {
-        snprintf(err->message, sizeof err->message, "the result of the build names \"%s\" at \"%s\"",
-            result.run_id ? result.run_id : "", result.manifest_ref ? result.manifest_ref : "");
+        snprintf(err->message, sizeof err->message,
+            "the result of the build names \"%s\" at \"%s\"", result.run_id ? result.run_id : "",
+            result.manifest_ref ? result.manifest_ref : "");
         err->status = SHARDY_INTERNAL;
         st = SHARDY_INTERNAL;
     }
@@ -147,8 +148,8 @@ int dataset_values_stamp(const uint32_t *rows, const shardy_values *values,
     for (size_t i = 0; i < values->count; i++) {
         char stamp[DATASET_STAMP_MAX];
         if (values->values[i].status != SHARDY_OK) {
-            return wrong(problem, "a key of many answers",
-                shardy_status_name(values->values[i].status));
+            return wrong(
+                problem, "a key of many answers", shardy_status_name(values->values[i].status));
         }
         if (!dataset_value_stamp(rows[i], values->values[i].bytes, stamp, problem)) {
             return 0;

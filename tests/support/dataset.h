@@ -41,8 +41,8 @@ typedef struct dataset_problem {
 } dataset_problem;
 
 /* The stamp that an answer carries, which must be that of all its parts. NOT 0: it is whole. */
-int dataset_value_stamp(uint32_t row, shardy_bytes value, char stamp_out[DATASET_STAMP_MAX],
-    dataset_problem *problem);
+int dataset_value_stamp(
+    uint32_t row, shardy_bytes value, char stamp_out[DATASET_STAMP_MAX], dataset_problem *problem);
 int dataset_values_stamp(const uint32_t *rows, const shardy_values *values,
     char stamp_out[DATASET_STAMP_MAX], dataset_problem *problem);
 int dataset_hits_stamp(const shardy_hits *hits, size_t hit_count, char stamp_out[DATASET_STAMP_MAX],
@@ -59,8 +59,8 @@ int dataset_check_snapshot(
 /* Opens a data set, reads all of its current snapshot, verifies it deeply and looks at every
  * manifest in its history: pointer and manifests must never name what is not there. The stamp of
  * the current snapshot goes to stamp_out. NOT 0: all is well. */
-int dataset_check(const char *url, uint32_t rows, char stamp_out[DATASET_STAMP_MAX],
-    dataset_problem *problem);
+int dataset_check(
+    const char *url, uint32_t rows, char stamp_out[DATASET_STAMP_MAX], dataset_problem *problem);
 
 /* A copy of a directory by hard links, without the store's own files: good because published files
  * are replaced and never changed. 0 when it failed. */

@@ -54,6 +54,13 @@ static void take_counts(const sweep_case *c, void *state, int kind, sweep_run_re
     }
 }
 
+static int persistent_now;
+
+int sweep_is_persistent(void)
+{
+    return persistent_now;
+}
+
 int sweep_torture(void)
 {
     const char *text = getenv("SHARDY_TORTURE");
@@ -114,6 +121,7 @@ static void run_once(const sweep_case *c, int kind, uint64_t nth, int32_t persis
     unsigned descriptors = sweep_open_descriptors();
     void *state = c->setup ? c->setup(c->param) : NULL;
     memset(r, 0, sizeof *r);
+    persistent_now = persistent;
     set_fault(c, state, kind, nth, persistent);
     r->status = c->operation(state, &r->error);
     take_counts(c, state, kind, r);
@@ -147,7 +155,8 @@ typedef struct sweep_points {
 } sweep_points;
 
 /* Runs with the fault at a point. 0 when there is no such point. */
-static int try_point(const sweep_case *c, int kind, uint64_t nth, int32_t persistent, sweep_points *p)
+static int try_point(
+    const sweep_case *c, int kind, uint64_t nth, int32_t persistent, sweep_points *p)
 {
     char where[200];
     sweep_run_result r;

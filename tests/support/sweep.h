@@ -42,6 +42,10 @@ typedef struct sweep_case {
     uint32_t quick;
 } sweep_case;
 
+/* In `check`: 1 when all operations from the chosen one on failed, so that cleaning up could not
+ * work. */
+int sweep_is_persistent(void);
+
 /* 1 when the environment asks for all points and long runs. */
 int sweep_torture(void);
 
