@@ -762,7 +762,7 @@ int shardy__at_discard(int dir, const char *name)
 int shardy__at_discard_dir(int dir, const char *name)
 {
     shardy__fault_mark(SHARDY_FAULT_WRITE);
-    return written(unlinkat(dir, name, AT_REMOVEDIR)) == 0;
+    return written(unlinkat(dir, name, AT_REMOVEDIR)) == 0 || errno == ENOENT;
 }
 
 void shardy__at_discard_tree(int dir, const char *name)

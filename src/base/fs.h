@@ -128,7 +128,8 @@ shardy_status shardy__at_stat(int dir, const char *name, file_info *info_out, sh
 shardy_status shardy__at_make_dir(int dir, const char *name, uint32_t mode, shardy_error *err);
 /* Removes a file; NOT_FOUND when there is none. */
 shardy_status shardy__at_remove(int dir, const char *name, shardy_error *err);
-/* Cleaning up: remove a file, an empty directory, a tree, if that can be done. 1 when done. */
+/* Cleaning up: remove a file, an empty directory, a tree, if that can be done. 1 when done; for a
+ * directory also when there is none. */
 int shardy__at_discard(int dir, const char *name);
 int shardy__at_discard_dir(int dir, const char *name);
 void shardy__at_discard_tree(int dir, const char *name);

@@ -10,6 +10,22 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef SHARDY_FAULT_POINTS
+static _Atomic uint64_t live_threads; /* see fault.c on globals */
+#define COUNT_THREADS(n) atomic_fetch_add(&live_threads, (uint64_t)(n))
+#else
+#define COUNT_THREADS(n) ((void)0)
+#endif
+
+uint64_t shardy_testing_live_threads(void)
+{
+#ifdef SHARDY_FAULT_POINTS
+    return atomic_load(&live_threads);
+#else
+    return 0;
+#endif
+}
+
 shardy_status shardy__thread_start(
     thread *thread_out, void *(*run)(void *), void *arg, const char *name, shardy_error *err)
 {
@@ -21,12 +37,14 @@ shardy_status shardy__thread_start(
 #if defined(__linux__)
     pthread_setname_np(*thread_out, name);
 #endif
+    COUNT_THREADS(1);
     return SHARDY_OK;
 }
 
 void shardy__thread_join(thread t)
 {
     pthread_join(t, NULL);
+    COUNT_THREADS(-1);
 }
 
 void shardy__mutex_init(mutex *m)

@@ -397,7 +397,7 @@ shardy_status shardy__plan_open(shardy_context *context, const char *url,
     shardy_status st = fill_plan(plan, url, options, whole, err);
     if (st < 0) {
         if (plan->run.fate.state == FATE_WRITING && plan->run.fate.version.text[0]) {
-            shardy__publish_abandon(&plan->catalog, &plan->run, plan->options.shard_prefix, NULL);
+            shardy__publish_abandon(&plan->catalog, &plan->run, plan->options.shard_prefix);
         }
         shardy_plan_free(plan);
         return st;

@@ -184,7 +184,7 @@ static void end_record(
 
 void shardy__plan_fail(shardy_plan *plan, shardy_status st, const shardy_error *error)
 {
-    shardy__publish_abandon(&plan->catalog, &plan->run, plan->options.shard_prefix, NULL);
+    shardy__publish_abandon(&plan->catalog, &plan->run, plan->options.shard_prefix);
     end_record(plan, st, NULL, error);
 }
 

@@ -78,10 +78,11 @@ shardy_status shardy__catalog_promise(const catalog *c, const char *run_id, cons
 /* A run between begin and its end. */
 typedef struct publish_run {
     fate fate;
-    int32_t has_current;   /* there was a pointer when the run began */
-    shardy_etag seen;      /* its version */
-    uint64_t generation;   /* of the pointer that was seen; 0: none */
-    int32_t pointer_tried; /* the pointer write was begun: the run may be current */
+    int32_t has_current;    /* there was a pointer when the run began */
+    shardy_etag seen;       /* its version */
+    uint64_t generation;    /* of the pointer that was seen; 0: none */
+    int32_t manifest_tried; /* the manifest write was begun: it may be there */
+    int32_t pointer_open;   /* the pointer write failed, but may have counted or still count */
 } publish_run;
 
 /* Claims a run id: EXISTS when a fate, a manifest or any object of its shards is there. Reads the
@@ -95,11 +96,10 @@ shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const 
 shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const char *ref,
     const char *manifest_ref, shardy_bytes image, shardy_error *err);
 
-/* Gives a run up that was begun and did not publish: condemns it, then removes its shards and, if
- * it was added, its manifest. What cannot be removed is left for a cleanup. Never touches a run
- * that reached PUBLISHED. */
-void shardy__publish_abandon(
-    const catalog *c, publish_run *run, const char *shard_prefix, const char *ref);
+/* Gives a run up that was begun and did not publish: condemns it, then removes its manifest, if one
+ * may be there, and its shards. What cannot be removed is left for a cleanup. Never touches a run
+ * that may be current, or that reached PUBLISHED. */
+void shardy__publish_abandon(const catalog *c, publish_run *run, const char *shard_prefix);
 
 /* Moves the pointer to the manifest `ref` (relative); url_out gets what the pointer says then.
  * Statuses: OK; INVALID (no such manifest; a

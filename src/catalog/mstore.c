@@ -84,37 +84,49 @@ shardy_status shardy__mstore_add(
     return m->ops->add(m->state, ref, image, err);
 }
 
-/* After a failed conditional write: what does the pointer say now? */
+/* After a failed conditional write: what does the pointer say now? `error` is that of the write. */
 static shardy_status explain_conflict(
-    const mstore *m, const pointer *p, shardy_status st, shardy_error *err)
+    const mstore *m, const pointer *p, int32_t *open_out, shardy_error *error)
 {
     pointer now;
     shardy_etag version;
     shardy_error ignored;
+    shardy_status st = error->status;
     shardy_status loaded = shardy__mstore_load_current(m, &now, &version, &ignored);
     if (loaded == SHARDY_OK && now.has_ours && strcmp(now.nonce, p->nonce) == 0) {
         return SHARDY_OK; /* ours after all: only the reply was lost */
     }
     if (st != SHARDY_CONFLICT && st != SHARDY_EXISTS) {
+        *open_out = error->retriable || loaded < 0;
         return st;
     }
     if (loaded != SHARDY_OK) {
-        return shardy__error(err, SHARDY_CONFLICT, "publish",
+        return shardy__error(error, SHARDY_CONFLICT, "publish",
             "somebody else changed the pointer while run \"%.128s\" was at work", p->run_id);
     }
-    return shardy__error(err, SHARDY_CONFLICT, "publish",
+    return shardy__error(error, SHARDY_CONFLICT, "publish",
         "somebody else moved the pointer to run \"%.128s\" while run \"%.128s\" was at work",
         now.run_id, p->run_id);
 }
 
-shardy_status shardy__mstore_set_current(
-    const mstore *m, const pointer *p, const shardy_etag *expected, shardy_error *err)
+shardy_status shardy__mstore_set_current(const mstore *m, const pointer *p,
+    const shardy_etag *expected, int32_t *open_out, shardy_error *err)
 {
     shardy_buf text;
+    *open_out = 0;
     SHARDY_TRY(shardy__pointer_render(p, &text, err));
     shardy_etag version;
-    shardy_status st =
-        m->ops->set_current(m->state, (shardy_bytes){text.data, text.len}, expected, &version, err);
+    shardy_error error;
+    shardy__error_clear(&error);
+    shardy_status st = m->ops->set_current(
+        m->state, (shardy_bytes){text.data, text.len}, expected, &version, &error);
     shardy_buf_release(&text);
-    return st < 0 ? explain_conflict(m, p, st, err) : st;
+    if (st < 0) {
+        error.status = st;
+        st = explain_conflict(m, p, open_out, &error);
+    }
+    if (st < 0 && err) {
+        *err = error;
+    }
+    return st;
 }

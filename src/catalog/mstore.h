@@ -36,9 +36,10 @@ shardy_status shardy__mstore_add(
     const mstore *m, const char *ref, shardy_bytes image, shardy_error *err);
 /* Replaces the pointer if it still has the expected version. When the reply is lost the pointer is
  * read again: with our nonce in it, it was replaced. CONFLICT names the run that the pointer has
- * now. */
-shardy_status shardy__mstore_set_current(
-    const mstore *m, const pointer *p, const shardy_etag *expected, shardy_error *err);
+ * now. *open_out becomes 1 when a failure leaves it open whether the pointer was, or will be,
+ * replaced. */
+shardy_status shardy__mstore_set_current(const mstore *m, const pointer *p,
+    const shardy_etag *expected, int32_t *open_out, shardy_error *err);
 
 /* Takes "<timestamp>_run_id=<id>" apart (formats.md 2.1). 0 when it is not a name of a manifest
  * directory. */

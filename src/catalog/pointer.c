@@ -122,9 +122,6 @@ static shardy_status fill_check(bytebuf *text, size_t at, shardy_error *err)
 {
     sha256 digest;
     char digits[CHECK_DIGITS + 1];
-    if (text->status < 0) {
-        return SHARDY_OK; /* told at the end */
-    }
     SHARDY_TRY(shardy__sha256(text->data, text->len, &digest, err));
     shardy__sha256_hex(&digest, digits);
     memcpy(text->data + at, digits, CHECK_DIGITS);
@@ -173,11 +170,15 @@ shardy_status shardy__pointer_render(const pointer *p, shardy_buf *text_out, sha
     shardy__json_name(&w, "updated_at");
     shardy__json_string(&w, updated);
     shardy__json_end_object(&w);
-    shardy_status st = p->has_ours ? fill_check(&out, check_at, err) : SHARDY_OK;
-    if (st < 0) {
-        shardy__json_writer_free(&w);
-        shardy__bytebuf_free(&out);
-        return st;
+    /* the text must be whole before its check is put into it */
+    shardy_status st = shardy__json_writer_finish(&w, "catalog", err);
+    if (st >= 0 && p->has_ours) {
+        st = fill_check(&out, check_at, err);
     }
-    return shardy__document_finish(&w, &out, text_out, err);
+    shardy__json_writer_free(&w);
+    if (st >= 0) {
+        shardy__bytebuf_give(&out, text_out);
+    }
+    shardy__bytebuf_free(&out);
+    return st;
 }

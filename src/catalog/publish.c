@@ -128,14 +128,16 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
         return explain_fate(c, f->run_id, st, err);
     }
     /* model: man[r] = 1 */
-    SHARDY_TRY(shardy__mstore_add(&c->manifests, ref, image, err));
+    st = shardy__mstore_add(&c->manifests, ref, image, err);
+    run->manifest_tried = st != SHARDY_EXISTS; /* then it is somebody else's */
+    SHARDY_TRY(st);
     /* model: curver == seen -> cur = r */
     pointer p;
     fill_pointer(c, f, manifest_ref, run->generation + 1, &p);
-    run->pointer_tried = 1;
-    st = shardy__mstore_set_current(&c->manifests, &p, &run->seen, err);
+    st = shardy__mstore_set_current(&c->manifests, &p, &run->seen, &run->pointer_open, err);
     if (st < 0 && st != SHARDY_CONFLICT) {
-        /* not known to have failed: the fate stays PUBLISHING, which no cleanup touches */
+        /* Not known to have failed: the fate stays PUBLISHING, which no cleanup touches. Known to
+         * have failed: the run can be given up. */
         return st;
     }
     /* model: cas_fate(r, v, D), also after a lost pointer write */
@@ -186,34 +188,39 @@ shardy_status shardy__catalog_remove_prefix(
     return first;
 }
 
-void shardy__publish_abandon(
-    const catalog *c, publish_run *run, const char *shard_prefix, const char *ref)
+/* The manifest first, so that no listing shows one without its shards. */
+static shardy_status remove_run(
+    const catalog *c, const publish_run *run, const char *shard_prefix, shardy_error *err)
+{
+    char prefix[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    if (run->manifest_tried) {
+        /* the directory of the manifest, with the list of its digests */
+        const char *ref = run->fate.manifest_ref;
+        snprintf(prefix, sizeof prefix, "%.*s/", (int)(strlen(ref) - strlen(MANIFEST_NAME)), ref);
+        SHARDY_TRY(shardy__catalog_remove_prefix(c, prefix, NULL, err));
+    }
+    snprintf(prefix, sizeof prefix, "%.300s/run_id=%.700s/", shard_prefix, run->fate.run_id);
+    return shardy__catalog_remove_prefix(c, prefix, NULL, err);
+}
+
+void shardy__publish_abandon(const catalog *c, publish_run *run, const char *shard_prefix)
 {
     shardy_error err;
-    char prefix[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     fate *f = &run->fate;
-    if (run->pointer_tried || f->state == FATE_PUBLISHED || f->state == FATE_CONDEMNED) {
+    if (run->pointer_open || f->state == FATE_PUBLISHED || f->state == FATE_CONDEMNED) {
         return;
     }
-    /* A writer may condemn its own run also from PUBLISHING as long as it has not begun to write
-     * the pointer; a rollback that took the run over has changed the fate, and then this fails. */
+    /* model: cas_fate(r, v, X). A writer may condemn its own run also from PUBLISHING as long as no
+     * pointer write of it can still count; a rollback that took the run over has changed the fate,
+     * and then this fails. */
     if (shardy__fate_change(c->context, c->store, f, FATE_CONDEMNED, &err) < 0) {
         shardy__log(c->context, SHARDY_LOG_WARN, "publish",
             "run \"%s\" failed and could not be condemned, its shards stay: %s", f->run_id,
             err.message);
         return;
     }
-    shardy_status st = SHARDY_OK;
-    if (ref) {
-        shardy_bytes key = shardy__bytes(ref, strlen(ref));
-        int32_t result;
-        st = shardy_store_remove(c->store, &key, 1, &result, &err);
-    }
-    snprintf(prefix, sizeof prefix, "%.300s/run_id=%.700s/", shard_prefix, f->run_id);
-    if (st >= 0) {
-        st = shardy__catalog_remove_prefix(c, prefix, NULL, &err);
-    }
-    if (st < 0) {
+    /* model: man[r] = 0, then shards[r] = 0 */
+    if (remove_run(c, run, shard_prefix, &err) < 0) {
         shardy__log(c->context, SHARDY_LOG_WARN, "publish",
             "some objects of the failed run \"%s\" could not be removed: %s", f->run_id,
             err.message);
@@ -283,11 +290,12 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
     pointer p;
     published_ref(target->manifest, target->ref, url_out);
     fill_pointer(c, &f, url_out, generation + 1, &p);
-    st = shardy__mstore_set_current(&c->manifests, &p, seen, err);
+    int32_t open;
+    st = shardy__mstore_set_current(&c->manifests, &p, seen, &open, err);
     /* model: took && !ok -> goto out. After a take-over another holder may still hold an older
      * `seen`: only a pointer write of ours, which makes that one stale, allows leaving
-     * PUBLISHING. */
-    if (st < 0 && (took || st != SHARDY_CONFLICT)) {
+     * PUBLISHING. The same while our own write may still count. */
+    if (st < 0 && (took || open)) {
         return st;
     }
     /* model: cas_fate(t, v, D) */

@@ -38,12 +38,13 @@ static void release_memory(page_source *source)
  * Memory order. hold() is relaxed: whoever calls it has the source open, and the calls made while
  * it is open happen before close() by the contract of close(). drop() subtracts with release, so
  * that all reads of the lent bytes by this thread happen before the subtraction; the thread that
- * brings the cell to zero issues an acquire fence, which makes them happen before what it does next
- * (all subtractions from one cell are read-modify-writes of one object and thus form one release
- * sequence). It then subtracts from live_holds with acq_rel: release passes on what it has seen of
- * its cell, acquire lets the last one see what all the others passed on. So every read of lent
- * bytes happens before the unmapping. There is no flag for "closing" that could be seen too late:
- * it is the one reference of each cell. */
+ * brings the cell to zero loads it again with acquire, which makes them happen before what it does
+ * next (all subtractions from one cell are read-modify-writes of one object and thus form one
+ * release sequence; a fence would do as well, but ThreadSanitizer does not know fences). It then
+ * subtracts from live_holds with acq_rel: release passes on what it has seen of its cell, acquire
+ * lets the last one see what all the others passed on. So every read of lent bytes happens before
+ * the unmapping. There is no flag for "closing" that could be seen too late: it is the one
+ * reference of each cell. */
 page_hold *shardy__page_source_hold(page_source *source, int64_t count)
 {
     page_hold *hold = &source->holds[shardy__thread_slot() % PAGE_HOLD_CELLS];
@@ -57,7 +58,7 @@ void shardy__page_hold_drop(page_hold *hold, int64_t count)
     if (atomic_fetch_sub_explicit(&hold->count, count, memory_order_release) != count) {
         return;
     }
-    atomic_thread_fence(memory_order_acquire);
+    (void)atomic_load_explicit(&hold->count, memory_order_acquire);
     if (atomic_fetch_sub_explicit(&source->live_holds, 1, memory_order_acq_rel) == 1) {
         release_memory(source);
     }

@@ -215,6 +215,21 @@ static void fail_read(shardy_store_read *read, shardy_status st)
     read->status = st;
 }
 
+/* Fewer bytes than there are, by the size that came with them: a torn answer must not be taken for
+ * a damaged object. */
+static shardy_status check_complete(const shardy_store *store, shardy_store_read *read)
+{
+    uint64_t left = read->offset < read->meta.size ? read->meta.size - read->offset : 0;
+    uint64_t expected = left < read->len ? left : read->len;
+    if (read->received >= expected) {
+        return SHARDY_OK;
+    }
+    return shardy__error_native(&read->error, SHARDY_IO, 1, 0, "store",
+        "read of \"%.*s\" from the store \"%.40s\" gave %llu of %llu bytes",
+        SHARDY_BYTES_FMT(read->key), shardy_store_name(store), (unsigned long long)read->received,
+        (unsigned long long)expected);
+}
+
 /* What a store must have done when it says that a read is done. */
 static void check_read(const shardy_store *store, shardy_store_read *read)
 {
@@ -232,6 +247,8 @@ static void check_read(const shardy_store *store, shardy_store_read *read)
             "read of the store \"%.40s\" gave %llu of %llu bytes wanted, %zu in its buffer",
             shardy_store_name(store), (unsigned long long)read->received,
             (unsigned long long)read->len, read->body.len);
+    } else if (st == SHARDY_OK) {
+        st = check_complete(store, read);
     }
     if (st != SHARDY_OK) {
         fail_read(read, st);

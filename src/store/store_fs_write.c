@@ -442,21 +442,22 @@ static shardy_status prepare(
 
 /* --- giving it its name ------------------------------------------------------------------- */
 
-/* Removes the directories above a key that are empty, from the deepest one up. */
+/* Removes the directories above a key that are empty, from the deepest one up; some may not have
+ * been made. */
 static void prune(const fs_store *s, const fs_key *key)
 {
     char path[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     memcpy(path, key->parent, sizeof path);
-    int removed = 1;
-    while (removed && path[0]) {
+    int gone = 1;
+    while (gone && path[0]) {
         char *slash = strrchr(path, '/');
         const char *name = slash ? slash + 1 : path;
         int fd = -1;
         if (slash) {
             *slash = '\0';
         }
-        removed = shardy__root_open_dir(&s->root, slash ? path : "", &fd, NULL) == SHARDY_OK &&
-                  shardy__at_discard_dir(fd, name);
+        shardy_status st = shardy__root_open_dir(&s->root, slash ? path : "", &fd, NULL);
+        gone = st == SHARDY_OK ? shardy__at_discard_dir(fd, name) : st == SHARDY_NOT_FOUND;
         shardy__file_close(fd);
         if (!slash) {
             path[0] = '\0';

@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* More points than any operation has: a sweep that does not end is a mistake. */
@@ -30,7 +31,8 @@ unsigned sweep_open_descriptors(void)
 typedef struct sweep_run_result {
     shardy_status status;
     shardy_error error;
-    uint64_t failed; /* operations that were made to fail */
+    uint64_t seen;   /* operations of the kind */
+    uint64_t failed; /* of these, made to fail */
 } sweep_run_result;
 
 static void set_fault(const sweep_case *c, void *state, int kind, uint64_t nth, int32_t persistent)
@@ -43,16 +45,26 @@ static void set_fault(const sweep_case *c, void *state, int kind, uint64_t nth, 
     }
 }
 
-static uint64_t count_failed(const sweep_case *c, void *state, int kind)
+static void take_counts(const sweep_case *c, void *state, int kind, sweep_run_result *r)
 {
-    uint64_t seen = 0;
-    uint64_t failed = 0;
     if (kind < SHARDY_FAULT_KIND_COUNT_) {
-        shardy_testing_fault_counts(kind, &seen, &failed);
+        shardy_testing_fault_counts(kind, &r->seen, &r->failed);
     } else {
-        shardy_store_fault_counts(c->fault_store(state), &seen, &failed);
+        shardy_store_fault_counts(c->fault_store(state), &r->seen, &r->failed);
     }
-    return failed;
+}
+
+static int persistent_now;
+
+int sweep_is_persistent(void)
+{
+    return persistent_now;
+}
+
+int sweep_torture(void)
+{
+    const char *text = getenv("SHARDY_TORTURE");
+    return text && strcmp(text, "1") == 0;
 }
 
 /* The status that a failure of this kind has to lead to. */
@@ -105,12 +117,14 @@ static void run_once(const sweep_case *c, int kind, uint64_t nth, int32_t persis
     const char *where, sweep_run_result *r)
 {
     uint64_t blocks = shardy_testing_live_allocations();
+    uint64_t threads = shardy_testing_live_threads();
     unsigned descriptors = sweep_open_descriptors();
     void *state = c->setup ? c->setup(c->param) : NULL;
     memset(r, 0, sizeof *r);
+    persistent_now = persistent;
     set_fault(c, state, kind, nth, persistent);
     r->status = c->operation(state, &r->error);
-    r->failed = count_failed(c, state, kind);
+    take_counts(c, state, kind, r);
     set_fault(c, state, kind, 0, 0);
     check_result(c, kind, where, r);
     if (c->check) {
@@ -123,35 +137,74 @@ static void run_once(const sweep_case *c, int kind, uint64_t nth, int32_t persis
         fail_msg("%s leaves %lld blocks of memory", where,
             (long long)shardy_testing_live_allocations() - (long long)blocks);
     }
+    if (shardy_testing_live_threads() != threads) {
+        fail_msg("%s leaves %lld threads", where,
+            (long long)shardy_testing_live_threads() - (long long)threads);
+    }
     if (sweep_open_descriptors() != descriptors) {
         fail_msg(
             "%s leaves %d descriptors", where, (int)sweep_open_descriptors() - (int)descriptors);
     }
 }
 
-/* Returns the number of points of a kind. */
-static uint64_t sweep_kind_points(const sweep_case *c, int kind, int32_t persistent)
+/* What was seen at the points of a kind. */
+typedef struct sweep_points {
+    uint64_t all;
+    uint64_t tried;
+    uint64_t told;
+} sweep_points;
+
+/* Runs with the fault at a point. 0 when there is no such point. */
+static int try_point(
+    const sweep_case *c, int kind, uint64_t nth, int32_t persistent, sweep_points *p)
 {
     char where[200];
-    uint64_t told = 0;
-    uint64_t nth = 1;
     sweep_run_result r;
-    for (;; nth++) {
-        snprintf(where, sizeof where, "%s, %s %llu%s,", c->name, kind_names[kind],
-            (unsigned long long)nth, persistent ? " and all after it" : "");
-        run_once(c, kind, nth, persistent, where, &r);
-        if (r.failed == 0) {
-            break;
-        }
-        told += r.status < 0;
-        if (nth == POINTS_MAX) {
-            fail_msg("%s does not end", where);
+    snprintf(where, sizeof where, "%s, %s %llu%s,", c->name, kind_names[kind],
+        (unsigned long long)nth, persistent ? " and all after it" : "");
+    run_once(c, kind, nth, persistent, where, &r);
+    if (r.failed == 0) {
+        return 0;
+    }
+    p->tried++;
+    p->told += r.status < 0;
+    return 1;
+}
+
+static void try_all(const sweep_case *c, int kind, int32_t persistent, sweep_points *p)
+{
+    while (try_point(c, kind, p->all + 1, persistent, p)) {
+        p->all++;
+        if (p->all == POINTS_MAX) {
+            fail_msg("%s, %s: the sweep does not end", c->name, kind_names[kind]);
         }
     }
-    print_message("sweep: %s: %s: %llu points %s, %llu told\n", c->name, kind_names[kind],
-        (unsigned long long)nth - 1, persistent ? "persistently" : "once",
-        (unsigned long long)told);
-    return nth - 1;
+}
+
+/* Some points, evenly spread; persistent faults at others than single ones. */
+static void try_some(const sweep_case *c, int kind, int32_t persistent, sweep_points *p)
+{
+    sweep_run_result r;
+    run_once(c, kind, 0, 0, c->name, &r);
+    p->all = r.seen;
+    uint64_t step = r.seen > c->quick ? r.seen / c->quick : 1;
+    for (uint64_t nth = persistent ? 1 + step / 2 : 1; nth <= r.seen; nth += step) {
+        try_point(c, kind, nth, persistent, p);
+    }
+}
+
+static uint64_t sweep_kind_points(const sweep_case *c, int kind, int32_t persistent)
+{
+    sweep_points p = {0, 0, 0};
+    if (c->quick && !sweep_torture()) {
+        try_some(c, kind, persistent, &p);
+    } else {
+        try_all(c, kind, persistent, &p);
+    }
+    print_message("sweep: %s: %s: %llu points, %llu tried %s, %llu told\n", c->name,
+        kind_names[kind], (unsigned long long)p.all, (unsigned long long)p.tried,
+        persistent ? "persistently" : "once", (unsigned long long)p.told);
+    return p.tried;
 }
 
 uint64_t sweep_run(const sweep_case *c)

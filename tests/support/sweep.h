@@ -37,14 +37,24 @@ typedef struct sweep_case {
     /* The store whose calls fail, for the SWEEP_STORE_ kinds. */
     shardy_store *(*fault_store)(void *state);
     const void *param; /* for setup */
+    /* How many points of a kind are tried, spread over all, unless the environment says
+     * SHARDY_TORTURE=1. 0: all of them. */
+    uint32_t quick;
 } sweep_case;
+
+/* In `check`: 1 when all operations from the chosen one on failed, so that cleaning up could not
+ * work. */
+int sweep_is_persistent(void);
+
+/* 1 when the environment asks for all points and long runs. */
+int sweep_torture(void);
 
 /* Runs a case: each of its kinds, once and persistently. Fails the test when
  * - a failure was neither told, with a message and the right status, nor may be absorbed,
- * - memory of the library or a descriptor is left after teardown,
+ * - memory, a thread of the library or a descriptor is left after teardown,
  * - a kind has no point at all.
- * Prints how many points there were. Returns their sum; 0 when the library was built without fault
- * points. */
+ * Prints how many points there were. Returns how many were tried; 0 when the library was built
+ * without fault points. */
 uint64_t sweep_run(const sweep_case *c);
 
 /* Open descriptors of this process. */

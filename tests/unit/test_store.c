@@ -421,7 +421,7 @@ static void test_fault__after_fails_having_done_it(void **state)
     close_faulty(&f);
 }
 
-static void test_fault__short_gives_half_of_a_read(void **state)
+static void test_fault__a_short_read_is_told_from_a_short_object(void **state)
 {
     (void)state;
     shardy_error err = {0};
@@ -431,10 +431,12 @@ static void test_fault__short_gives_half_of_a_read(void **state)
     assert_ok(shardy_store_get(f.store, "k", 0, SHARDY_READ_TO_END, &body, NULL, &err));
     assert_int_equal(body.len, 10);
     shardy_buf_release(&body);
-    assert_ok(shardy_store_get(f.store, "k", 0, SHARDY_READ_TO_END, &body, NULL, &err));
-    assert_int_equal(body.len, 5);
-    assert_memory_equal(body.data, "01234", 5);
-    shardy_buf_release(&body);
+    assert_status(
+        SHARDY_IO, shardy_store_get(f.store, "k", 0, SHARDY_READ_TO_END, &body, NULL, &err));
+    assert_non_null(strstr(err.message, "\"k\""));
+    assert_non_null(strstr(err.message, "5 of 10 bytes"));
+    assert_int_equal(err.retriable, 1);
+    assert_null(body.data);
     assert_counts(&f, 2, 1);
     char dest[8] = "";
     shardy_store_read read;
@@ -447,8 +449,9 @@ static void test_fault__short_gives_half_of_a_read(void **state)
     /* calls that are no reads go on */
     put_ok(f.store, "other", "x");
     shardy_store_read_all(f.store, &read, 1);
-    assert_int_equal(read.status, SHARDY_OK);
-    assert_int_equal(read.received, 3);
+    assert_int_equal(read.status, SHARDY_IO);
+    assert_int_equal(read.received, 0);
+    assert_non_null(strstr(read.error.message, "3 of 6 bytes"));
     assert_counts(&f, 2, 1);
     close_faulty(&f);
 }
@@ -613,7 +616,7 @@ int main(void)
         cmocka_unit_test(test_calls__are_counted_once_at_the_innermost_store),
         cmocka_unit_test(test_fault__before_fails_without_doing_it),
         cmocka_unit_test(test_fault__after_fails_having_done_it),
-        cmocka_unit_test(test_fault__short_gives_half_of_a_read),
+        cmocka_unit_test(test_fault__a_short_read_is_told_from_a_short_object),
         cmocka_unit_test(test_fault__each_read_of_many_is_a_call),
         cmocka_unit_test(test_open_url__knows_directories_and_names_what_it_does_not),
         cmocka_unit_test(test_open_fs__conditions_on_a_network_file_system_are_refused),

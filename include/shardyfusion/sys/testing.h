@@ -40,6 +40,9 @@ SHARDY_API void shardy_testing_kill_at(int32_t kind, uint64_t nth, int32_t after
 
 /* Blocks of memory that the library holds in this process now (builds with fault points only). */
 SHARDY_API uint64_t shardy_testing_live_allocations(void);
+/* Threads of the library in this process that were started and not joined (builds with fault points
+ * only). */
+SHARDY_API uint64_t shardy_testing_live_threads(void);
 
 #ifdef __cplusplus
 }

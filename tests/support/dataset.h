@@ -1,0 +1,69 @@
+/* dataset.h: snapshots in which every value and every payload carries the stamp of its snapshot, so
+ * that an answer from another snapshot, or from two, is seen.
+ *
+ * The stamp is the run id. Nothing here asserts: the functions may run in threads and in child
+ * processes. */
+#ifndef SHARDY_TESTS_DATASET_H
+#define SHARDY_TESTS_DATASET_H
+
+#include <shardyfusion/shardyfusion.h>
+#include <shardyfusion/sys/store.h>
+
+#define DATASET_ROWS      24u
+#define DATASET_DIM       4u
+#define DATASET_STAMP_MAX 40u
+
+typedef struct dataset_options {
+    shardy_store *store; /* NULL: from the URL */
+    const char *scratch_dir;
+    uint32_t num_dbs;
+    uint32_t threads;
+    uint32_t rows;
+    uint32_t value_len;          /* values are at least that long */
+    uint64_t max_keys_per_shard; /* not 0: instead of num_dbs */
+    int32_t sync;
+} dataset_options;
+
+/* Two shards, one thread, DATASET_ROWS rows, without syncing. */
+void dataset_options_init(dataset_options *options);
+
+/* Builds and publishes a snapshot with that stamp. */
+shardy_status dataset_build(shardy_context *context, const char *url, const char *stamp,
+    const dataset_options *options, shardy_error *err);
+
+/* Rolls back to the snapshot of that stamp. */
+shardy_status dataset_rollback(shardy_context *context, const char *url, const char *stamp,
+    shardy_store *store, shardy_error *err);
+
+/* What was wrong; "" when nothing was. */
+typedef struct dataset_problem {
+    char text[400];
+} dataset_problem;
+
+/* The stamp that an answer carries, which must be that of all its parts. NOT 0: it is whole. */
+int dataset_value_stamp(
+    uint32_t row, shardy_bytes value, char stamp_out[DATASET_STAMP_MAX], dataset_problem *problem);
+int dataset_values_stamp(const uint32_t *rows, const shardy_values *values,
+    char stamp_out[DATASET_STAMP_MAX], dataset_problem *problem);
+int dataset_hits_stamp(const shardy_hits *hits, size_t hit_count, char stamp_out[DATASET_STAMP_MAX],
+    dataset_problem *problem);
+
+/* Key of a row; the text lives in `text_out`. */
+shardy_key dataset_key(uint32_t row, char text_out[16]);
+/* A query that finds rows of all shards. */
+void dataset_query(float vector_out[DATASET_DIM], shardy_query *query_out);
+
+/* Reads all of a held snapshot: values and hits must carry `stamp`. NOT 0: all is well. */
+int dataset_check_snapshot(
+    const shardy_snapshot *snapshot, const char *stamp, uint32_t rows, dataset_problem *problem);
+/* Opens a data set, reads all of its current snapshot, verifies it deeply and looks at every
+ * manifest in its history: pointer and manifests must never name what is not there. The stamp of
+ * the current snapshot goes to stamp_out. NOT 0: all is well. */
+int dataset_check(
+    const char *url, uint32_t rows, char stamp_out[DATASET_STAMP_MAX], dataset_problem *problem);
+
+/* A copy of a directory by hard links, without the store's own files: good because published files
+ * are replaced and never changed. 0 when it failed. */
+int dataset_clone(const char *from, const char *to);
+
+#endif
