@@ -1,0 +1,119 @@
+/* Shards of the engine "mem": the input is the file, whose dimension and metric are believed.
+ *
+ * Properties: it is read or corrupt; rows come in ascending order and each is found with its value;
+ * hits are in order and not more than there are vectors; payloads can be asked for. */
+#include "engine/engine.h"
+
+#include "base/bytes.h"
+
+#include <shardyfusion/limits.h>
+#include <shardyfusion/reader.h>
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(int holds, const char *what)
+{
+    if (!holds) {
+        fprintf(stderr, "property does not hold: %s\n", what);
+        abort();
+    }
+}
+
+typedef struct scanned {
+    const engine_reader *reader;
+    shardy_bytes last;
+    size_t count;
+} scanned;
+
+static shardy_status next_row(void *user, const shardy_engine_row *row, shardy_error *err)
+{
+    scanned *s = user;
+    shardy_buf value;
+    size_t n = s->last.len < row->key.len ? s->last.len : row->key.len;
+    int order = n ? memcmp(s->last.data, row->key.data, n) : 0;
+    require(s->count == 0 || order < 0 || (order == 0 && s->last.len < row->key.len),
+        "rows are in ascending order");
+    require(shardy__engine_get(s->reader, row->key, &value, err) == SHARDY_OK, "a row is found");
+    require(value.data == row->value.data && value.len == row->value.len, "with its value");
+    shardy_buf_release(&value);
+    s->last = row->key;
+    s->count++;
+    return SHARDY_OK;
+}
+
+static void check_search(const engine_reader *r, uint32_t dim)
+{
+    float *query = calloc(dim, sizeof *query);
+    shardy_engine_search request;
+    void *op;
+    if (!query) {
+        return;
+    }
+    query[0] = 1.0f;
+    memset(&request, 0, sizeof request);
+    request.queries = query;
+    request.query_count = 1;
+    request.stride = dim;
+    request.k = 20;
+    if (shardy__engine_search(r, &request, &op, NULL) == SHARDY_OK) {
+        require(request.offsets[1] <= shardy__engine_vector_count(r), "hits are vectors");
+        for (size_t i = 0; i < request.offsets[1]; i++) {
+            shardy_buf payload;
+            require(
+                i == 0 || request.hits[i - 1].score <= request.hits[i].score, "hits are in order");
+            require(shardy__engine_payload(r, request.hits[i].row, &payload, NULL) >= 0,
+                "payloads can be asked for");
+            shardy_buf_release(&payload);
+        }
+    }
+    shardy__engine_search_finish(r, op);
+    free(query);
+}
+
+static void check(shardy_store *store, const uint8_t *data, size_t size)
+{
+    shardy_engine_reader_spec spec;
+    engine_reader r;
+    shardy_error err = {0};
+    memset(&spec, 0, sizeof spec);
+    spec.struct_size = sizeof spec;
+    spec.store = store;
+    spec.shard_path = "s";
+    spec.io = SHARDY_IO_MMAP;
+    spec.dim = size >= 16 ? shardy__get_le32(data + 8) : 0;
+    spec.metric = size >= 16 ? (int32_t)shardy__get_le32(data + 12) : 0;
+    shardy_status st = shardy__engine_reader_open(&shardy__engine_mem, &spec, &r, &err);
+    require(st == SHARDY_OK || st == SHARDY_CORRUPT, "it is read or corrupt");
+    require(st >= 0 || err.message[0] != '\0', "a failure has a message");
+    if (st >= 0) {
+        scanned s = {&r, {NULL, 0}, 0};
+        require(shardy__engine_scan(&r, next_row, &s, &err) >= 0, "rows can be scanned");
+        if (spec.dim > 0) {
+            check_search(&r, spec.dim);
+        }
+    }
+    shardy__engine_reader_close(&r);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    shardy_store *store;
+    shardy_store_put put;
+    memset(&put, 0, sizeof put);
+    put.key = (shardy_bytes){"s/shard.mem", 11};
+    put.condition = SHARDY_PUT_ALWAYS;
+    put.body = (shardy_bytes){data, size};
+    if (shardy_store_open_mem(NULL, &store, NULL) < 0) {
+        return 0;
+    }
+    if (shardy_store_put_object(store, &put, NULL, NULL) == SHARDY_OK) {
+        check(store, data, size);
+    }
+    shardy_store_close(store);
+    return 0;
+}
