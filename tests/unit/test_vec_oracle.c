@@ -96,6 +96,7 @@ static void compare_hits(sqlite3 *db, const shard *s, const float *query, uint32
 static void test_vec_oracle__sqlite_vec_finds_the_same_in_our_files(void **state)
 {
     (void)state;
+    (void)support_vec0(); /* skips before anything is made */
     static const uint32_t dims[] = {1, 8, 31, 384, 1024, 1999};
     static const uint32_t ks[] = {1, 10, 100, 4096};
     support_rand rand = {support_seed()};
@@ -125,6 +126,7 @@ static void test_vec_oracle__sqlite_vec_finds_the_same_in_our_files(void **state
 static void test_vec_oracle__sqlite_vec_can_change_our_files(void **state)
 {
     (void)state;
+    (void)support_vec0(); /* skips before anything is made */
     support_rand rand = {support_seed()};
     vectors v = make_vectors(12, SHARDY_VECTOR_METRIC_L2, 1500, &rand);
     char *dir = write_shard(&shardy__engine_sqlite_vec, &v, 4096);
@@ -277,6 +279,7 @@ static void test_vec_oracle__files_of_sqlite_vec_are_read_also_after_deletes_and
     void **state)
 {
     (void)state;
+    (void)support_vec0(); /* skips before anything is made */
     support_rand rand = {support_seed()};
     run_model(8, SHARDY_VECTOR_METRIC_COSINE, "distance_metric=cosine", 2600, 4096, &rand);
     run_model(33, SHARDY_VECTOR_METRIC_L2, "distance_metric=l2", 1100, 512, &rand);
@@ -338,6 +341,7 @@ static void check_id(const image *img, const id_case *c)
 static void test_vec_oracle__ids_are_what_the_id_map_says(void **state)
 {
     (void)state;
+    (void)support_vec0(); /* skips before anything is made */
     const float vector[2] = {0.25f, -4.0f};
     for (size_t i = 0; i < sizeof id_cases / sizeof id_cases[0]; i++) {
         sqlite3 *db = new_vec_db(4096, 2, "distance_metric=cosine");
@@ -433,6 +437,7 @@ static void test_vec_oracle__broken_tables_are_corrupt_and_told(void **state)
 static void test_vec_oracle__chunks_that_need_more_pages_than_there_are_are_corrupt(void **state)
 {
     (void)state;
+    (void)support_vec0(); /* skips before anything is made */
     support_rand rand = {support_seed()};
     vectors v = make_vectors(64, SHARDY_VECTOR_METRIC_COSINE, 3000, &rand);
     sqlite3 *db = new_vec_db(4096, v.dim, "distance_metric=cosine");
