@@ -12,10 +12,19 @@
 /* Value lengths from here on need the largest page size anyway, so they are counted together. */
 #define LENGTHS_MAX 16424u
 
+shardy_status shardy__attempt_output_new(attempt_output **output_out, shardy_error *err)
+{
+    *output_out = shardy__calloc(1, sizeof **output_out);
+    return *output_out ? SHARDY_OK : shardy__error_nomem(err, "build");
+}
+
 void shardy__attempt_result_free(attempt_result *result)
 {
-    shardy__free(result->min_text);
-    shardy__free(result->max_text);
+    if (result->output) {
+        shardy__free(result->output->min_text);
+        shardy__free(result->output->max_text);
+        shardy__free(result->output);
+    }
     memset(result, 0, sizeof *result);
 }
 
@@ -95,15 +104,15 @@ static shardy_status set_bound(const shardy_plan *plan, shardy_bytes stored, int
 }
 
 static shardy_status put_batch(const attempt_job *job, engine_writer *w, const spool_batch *batch,
-    attempt_result *result, shardy_error *err)
+    attempt_output *output, shardy_error *err)
 {
     shardy_engine_rows rows = {batch->count, batch->keys, batch->values};
-    if (result->row_count == 0) {
-        SHARDY_TRY(set_bound(job->plan, batch->keys[0], &result->has_min_key, &result->min_key,
-            &result->min_text, err));
+    if (output->row_count == 0) {
+        SHARDY_TRY(set_bound(job->plan, batch->keys[0], &output->has_min_key, &output->min_key,
+            &output->min_text, err));
     }
     SHARDY_TRY(shardy__engine_put(w, &rows, err));
-    result->row_count += batch->count;
+    output->row_count += batch->count;
     uint64_t bytes = 0;
     for (size_t i = 0; i < batch->count; i++) {
         bytes += batch->keys[i].len + batch->values[i].len;
@@ -122,14 +131,14 @@ static shardy_status keep_last(bytebuf *last, const spool_batch *batch, shardy_e
 }
 
 static shardy_status put_rows(const attempt_job *job, engine_writer *w, spool_rows *rows,
-    attempt_result *result, shardy_error *err)
+    attempt_output *output, shardy_error *err)
 {
     bytebuf last;
     shardy__bytebuf_init(&last, SHARDY_KEY_LEN_MAX);
     spool_batch batch;
     shardy_status st;
     while ((st = shardy__spool_rows_next(rows, &batch, err)) == SHARDY_OK) {
-        st = put_batch(job, w, &batch, result, err);
+        st = put_batch(job, w, &batch, output, err);
         if (st >= 0) {
             st = keep_last(&last, &batch, err);
         }
@@ -137,16 +146,16 @@ static shardy_status put_rows(const attempt_job *job, engine_writer *w, spool_ro
             break;
         }
     }
-    if (st == SHARDY_DONE && result->row_count > 0) {
-        st = set_bound(job->plan, shardy__bytes(last.data, last.len), &result->has_max_key,
-            &result->max_key, &result->max_text, err);
+    if (st == SHARDY_DONE && output->row_count > 0) {
+        st = set_bound(job->plan, shardy__bytes(last.data, last.len), &output->has_max_key,
+            &output->max_key, &output->max_text, err);
     }
     shardy__bytebuf_free(&last);
     return st < 0 ? st : SHARDY_OK;
 }
 
 static shardy_status add_vector(const attempt_job *job, engine_writer *w, const spool_vector *v,
-    attempt_result *result, shardy_error *err)
+    attempt_output *output, shardy_error *err)
 {
     shardy_bytes payload = v->payload;
     if (!v->has_payload) {
@@ -154,15 +163,15 @@ static shardy_status add_vector(const attempt_job *job, engine_writer *w, const 
     }
     shardy_engine_vectors one = {1, v->vector, job->plan->options.dim, &v->id, &payload};
     SHARDY_TRY(shardy__engine_add_vectors(w, &one, err));
-    result->vector_count++;
-    return job->ticker.tick && result->vector_count % 64 == 0
+    output->vector_count++;
+    return job->ticker.tick && output->vector_count % 64 == 0
                ? job->ticker.tick(job->ticker.user, 0,
                      (uint64_t)job->plan->options.dim * sizeof(float) * 64, err)
                : SHARDY_OK;
 }
 
 static shardy_status add_vectors(const attempt_job *job, engine_writer *w, const spool_rows *rows,
-    attempt_result *result, shardy_error *err)
+    attempt_output *output, shardy_error *err)
 {
     uint64_t dead_count;
     const uint64_t *dead = shardy__spool_rows_dead(rows, &dead_count);
@@ -171,7 +180,7 @@ static shardy_status add_vectors(const attempt_job *job, engine_writer *w, const
     spool_vector v;
     while (st >= 0 && (st = shardy__spool_vectors_next(vectors, &v, err)) == SHARDY_OK) {
         if (!dead || !(dead[v.number / 64] >> (v.number % 64) & 1)) {
-            st = add_vector(job, w, &v, result, err);
+            st = add_vector(job, w, &v, output, err);
         }
     }
     shardy__spool_vectors_close(vectors);
@@ -201,11 +210,11 @@ static shardy_status put_sums(
 }
 
 static shardy_status upload(const attempt_job *job, const shardy_engine_file *file,
-    attempt_result *result, shardy_error *err)
+    attempt_output *output, shardy_error *err)
 {
-    SHARDY_CHECK_ARG(file->sums && result->object_count < ATTEMPT_OBJECTS_MAX);
-    attempt_object *object = &result->objects[result->object_count];
-    int n = snprintf(object->path, sizeof object->path, "%s/%s", result->path, file->name);
+    SHARDY_CHECK_ARG(file->sums && output->object_count < ATTEMPT_OBJECTS_MAX);
+    attempt_object *object = &output->objects[output->object_count];
+    int n = snprintf(object->path, sizeof object->path, "%s/%s", output->path, file->name);
     if (n < 0 || (size_t)n >= sizeof object->path) {
         return shardy__error(
             err, SHARDY_INVALID, "build", "the path \"%.300s\" is too long", object->path);
@@ -213,8 +222,8 @@ static shardy_status upload(const attempt_job *job, const shardy_engine_file *fi
     object->size = file->size;
     SHARDY_TRY(shardy__sums_digest(
         (const sha256 *)(const void *)file->sums, file->sum_count, &object->digest, err));
-    result->object_count++;
-    result->db_bytes += file->size;
+    output->object_count++;
+    output->db_bytes += file->size;
     SHARDY_TRY(put_sums(job, object->path, file, err));
     shardy_store_put put = {0};
     put.key = shardy__bytes(object->path, strlen(object->path));
@@ -228,7 +237,7 @@ static shardy_status upload(const attempt_job *job, const shardy_engine_file *fi
 /* --- one attempt ------------------------------------------------------------------------------ */
 
 static shardy_status build_files(const attempt_job *job, const char *dir, spool_rows *rows,
-    attempt_result *result, shardy_error *err)
+    attempt_output *output, shardy_error *err)
 {
     const shardy_plan *plan = job->plan;
     length_stats lengths = {0, 0};
@@ -251,16 +260,16 @@ static shardy_status build_files(const attempt_job *job, const char *dir, spool_
     shardy_engine_files files = {NULL, 0};
     shardy_status st = shardy__engine_writer_open(plan->engine, &spec, &w, err);
     if (st >= 0) {
-        st = put_rows(job, &w, rows, result, err);
+        st = put_rows(job, &w, rows, output, err);
     }
     if (st >= 0 && plan->options.dim > 0) {
-        st = add_vectors(job, &w, rows, result, err);
+        st = add_vectors(job, &w, rows, output, err);
     }
     if (st >= 0) {
         st = shardy__engine_finish(&w, &files, err);
     }
     for (size_t i = 0; st >= 0 && i < files.count; i++) {
-        st = upload(job, &files.files[i], result, err);
+        st = upload(job, &files.files[i], output, err);
     }
     shardy__engine_writer_free(&w);
     return st;
@@ -280,12 +289,12 @@ static shardy_status has_rows(const attempt_job *job, int32_t *has_out, shardy_e
     return st < 0 ? st : SHARDY_OK;
 }
 
-static void discard(const attempt_job *job, const attempt_result *result)
+static void discard(const attempt_job *job, const attempt_output *output)
 {
     char prefix[SHARDY_OBJECT_KEY_LEN_MAX + 2];
     shardy_error ignored;
-    snprintf(prefix, sizeof prefix, "%s/", result->path);
-    if (result->object_count > 0 &&
+    snprintf(prefix, sizeof prefix, "%s/", output->path);
+    if (output->object_count > 0 &&
         shardy__catalog_remove_prefix(&job->plan->catalog, prefix, NULL, &ignored) < 0) {
         shardy__log(job->plan->context, SHARDY_LOG_WARN, "build",
             "what a failed attempt left in \"%s\" could not be removed: %s", prefix,
@@ -294,17 +303,17 @@ static void discard(const attempt_job *job, const attempt_result *result)
 }
 
 static shardy_status build_in(
-    const attempt_job *job, const char *dir, attempt_result *result, shardy_error *err)
+    const attempt_job *job, const char *dir, attempt_output *output, shardy_error *err)
 {
     spool_rows *rows = NULL;
     SHARDY_TRY(shardy__dir_make(dir, 0700, err));
     shardy_status st = shardy__spool_rows_open(job->spool, job->spool_db, &rows, err);
     if (st >= 0) {
-        st = build_files(job, dir, rows, result, err);
+        st = build_files(job, dir, rows, output, err);
     }
     shardy__spool_rows_close(rows);
     if (st < 0) {
-        discard(job, result);
+        discard(job, output);
     }
     shardy_error ignored;
     shardy__dir_remove(dir, &ignored);
@@ -323,15 +332,18 @@ shardy_status shardy__attempt_run(const attempt_job *job, attempt_result *result
         return SHARDY_OK;
     }
     int64_t began = shardy__monotonic_ns(plan->context);
-    shardy__plan_attempt_path(plan, job->db_id, job->attempt, result->path);
-    shardy__rand_hex32(plan->context, result->checkpoint_id);
+    SHARDY_TRY(shardy__attempt_output_new(&result->output, err));
+    shardy__plan_attempt_path(plan, job->db_id, job->attempt, result->output->path);
+    shardy__rand_hex32(plan->context, result->output->checkpoint_id);
     char name[64];
     char *dir = NULL;
     snprintf(name, sizeof name, "db=%05u-attempt=%02u", job->db_id, job->attempt);
-    SHARDY_TRY(shardy__path_join(plan->scratch, name, &dir, err));
-    shardy_status st = build_in(job, dir, result, err);
+    shardy_status st = shardy__path_join(plan->scratch, name, &dir, err);
+    if (st >= 0) {
+        st = build_in(job, dir, result->output, err);
+    }
     shardy__free(dir);
-    result->duration_ms = (shardy__monotonic_ns(plan->context) - began) / 1000000;
+    result->output->duration_ms = (shardy__monotonic_ns(plan->context) - began) / 1000000;
     if (st < 0) {
         shardy__attempt_result_free(result);
         return shardy__error_prefix(err, st, "shard %u", job->db_id);

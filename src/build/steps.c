@@ -234,13 +234,15 @@ static void write_key(json_writer *w, const char *name, int32_t has, const shard
     }
 }
 
-static void write_attempt(json_writer *w, const attempt_result *r)
+static void write_attempt(json_writer *w, const attempt_result *result)
 {
+    static const attempt_output none;
+    const attempt_output *r = result->output ? result->output : &none;
     const struct {
         const char *name;
         uint64_t number;
-    } numbers[] = {{"db_id", r->db_id}, {"attempt", r->attempt}, {"row_count", r->row_count},
-        {"vector_count", r->vector_count}, {"db_bytes", r->db_bytes},
+    } numbers[] = {{"db_id", result->db_id}, {"attempt", result->attempt},
+        {"row_count", r->row_count}, {"vector_count", r->vector_count}, {"db_bytes", r->db_bytes},
         {"duration_ms", (uint64_t)r->duration_ms}};
     shardy__json_begin_object(w);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
@@ -318,7 +320,7 @@ static shardy_status read_key(const shardy_json_value *root, const char *name, i
 }
 
 static shardy_status read_objects(
-    const shardy_json_value *root, attempt_result *r, shardy_error *err)
+    const shardy_json_value *root, attempt_output *r, shardy_error *err)
 {
     const shardy_json_value *objects = shardy_json_get(root, "objects");
     size_t count = shardy_json_count(objects);
@@ -344,15 +346,10 @@ static shardy_status read_objects(
     return SHARDY_OK;
 }
 
-static shardy_status read_attempt(
-    const shardy_json_value *root, attempt_result *r, shardy_error *err)
+static shardy_status read_output(
+    const shardy_json_value *root, attempt_output *r, shardy_error *err)
 {
     uint64_t n;
-    memset(r, 0, sizeof *r);
-    SHARDY_TRY(shardy__document_u64(root, attempt_what, "db_id", &n, err));
-    r->db_id = n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
-    SHARDY_TRY(shardy__document_u64(root, attempt_what, "attempt", &n, err));
-    r->attempt = n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
     SHARDY_TRY(shardy__document_u64(root, attempt_what, "row_count", &r->row_count, err));
     SHARDY_TRY(shardy__document_u64(root, attempt_what, "vector_count", &r->vector_count, err));
     SHARDY_TRY(shardy__document_u64(root, attempt_what, "db_bytes", &r->db_bytes, err));
@@ -363,7 +360,24 @@ static shardy_status read_attempt(
         root, attempt_what, "checkpoint_id", r->checkpoint_id, sizeof r->checkpoint_id, err));
     SHARDY_TRY(read_key(root, "min_key", &r->has_min_key, &r->min_key, &r->min_text, err));
     SHARDY_TRY(read_key(root, "max_key", &r->has_max_key, &r->max_key, &r->max_text, err));
-    return r->path[0] ? read_objects(root, r, err) : SHARDY_OK;
+    return read_objects(root, r, err);
+}
+
+static shardy_status read_attempt(
+    const shardy_json_value *root, attempt_result *r, shardy_error *err)
+{
+    uint64_t n;
+    memset(r, 0, sizeof *r);
+    SHARDY_TRY(shardy__document_u64(root, attempt_what, "db_id", &n, err));
+    r->db_id = n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+    SHARDY_TRY(shardy__document_u64(root, attempt_what, "attempt", &n, err));
+    r->attempt = n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+    const shardy_json_value *path = shardy_json_get(root, "path");
+    if (shardy_json_type_of(path) == SHARDY_JSON_STRING && shardy_json_string(path).len == 0) {
+        return SHARDY_OK;
+    }
+    SHARDY_TRY(shardy__attempt_output_new(&r->output, err));
+    return read_output(root, r->output, err);
 }
 
 /* Rows of one shard into a spool of one shard. */

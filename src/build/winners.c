@@ -16,15 +16,13 @@ static int compare_results(const void *a, const void *b)
     if (x->db_id != y->db_id) {
         return x->db_id < y->db_id ? -1 : 1;
     }
-    int x_empty = x->path[0] == '\0';
-    int y_empty = y->path[0] == '\0';
-    if (x_empty != y_empty) {
-        return x_empty ? 1 : -1;
+    if (!x->output != !y->output) {
+        return x->output ? -1 : 1;
     }
     if (x->attempt != y->attempt) {
         return x->attempt < y->attempt ? -1 : 1;
     }
-    return strcmp(x->path, y->path);
+    return x->output ? strcmp(x->output->path, y->output->path) : 0;
 }
 
 shardy_status shardy__winners_choose(
@@ -66,8 +64,9 @@ shardy_status shardy__winners_choose(
 /* --- the manifest ----------------------------------------------------------------------------- */
 
 static shardy_status add_shard(
-    const shardy_plan *plan, manifest *m, const attempt_result *r, shardy_error *err)
+    const shardy_plan *plan, manifest *m, const attempt_result *result, shardy_error *err)
 {
+    const attempt_output *r = result->output;
     manifest_shard *shard = &m->shards[m->shard_count++];
     bytebuf url;
     shardy__bytebuf_init(&url, SHARDY_URL_LEN_MAX);
@@ -79,8 +78,8 @@ static shardy_status add_shard(
         st = shard->db_url && shard->checkpoint_id ? SHARDY_OK : shardy__error_nomem(err, "build");
     }
     shardy__bytebuf_free(&url);
-    shard->db_id = r->db_id;
-    shard->attempt = r->attempt;
+    shard->db_id = result->db_id;
+    shard->attempt = result->attempt;
     shard->row_count = r->row_count;
     shard->db_bytes = r->db_bytes;
     shard->duration_ms = r->duration_ms;
@@ -144,13 +143,18 @@ static shardy_status fill_manifest(const shardy_plan *plan, const attempt_result
     m->num_dbs = plan->options.num_dbs;
     m->strategy = SHARDY_SHARDING_HASH;
     m->key_encoding = plan->options.key_encoding;
-    m->shards = shardy__arena_calloc(&m->arena, count, sizeof *m->shards);
-    m->objects = shardy__arena_calloc(&m->arena, count * ATTEMPT_OBJECTS_MAX, sizeof *m->objects);
+    size_t with_rows = 0;
+    for (size_t i = 0; i < count; i++) {
+        with_rows += winners[i].output != NULL;
+    }
+    m->shards = shardy__arena_calloc(&m->arena, with_rows, sizeof *m->shards);
+    m->objects =
+        shardy__arena_calloc(&m->arena, with_rows * ATTEMPT_OBJECTS_MAX, sizeof *m->objects);
     if (!m->created_at || !m->shards || !m->objects) {
         return shardy__error_nomem(err, "build");
     }
     for (size_t i = 0; i < count; i++) {
-        if (winners[i].path[0]) {
+        if (winners[i].output) {
             SHARDY_TRY(add_shard(plan, m, &winners[i], err));
         }
     }
@@ -241,9 +245,12 @@ static shardy_status fill_result(const shardy_plan *plan, const manifest *m, con
     out->num_dbs = m->num_dbs;
     out->shard_count = m->shard_count;
     for (size_t i = 0; i < count; i++) {
-        out->row_count += winners[i].row_count;
-        out->vector_count += winners[i].vector_count;
-        out->db_bytes += winners[i].db_bytes;
+        const attempt_output *output = winners[i].output;
+        if (output) {
+            out->row_count += output->row_count;
+            out->vector_count += output->vector_count;
+            out->db_bytes += output->db_bytes;
+        }
     }
     return out->run_id && out->manifest_ref ? SHARDY_OK : shardy__error_nomem(err, "build");
 }

@@ -372,16 +372,21 @@ static shardy_status settle_without_rows(shardy_writer *w, shardy_error *err)
     return w->spool ? SHARDY_OK : open_spool(w, err);
 }
 
-/* One shard. */
-typedef struct shard_task {
-    pool_task task; /* first member */
+/* Threads that build shards take the next one each, until none is left or one has failed. */
+typedef struct shard_crew {
     shardy_writer *writer;
-    uint32_t db_id;
-    uint32_t attempts;
-    attempt_result *result;
+    attempt_result *results; /* one for each shard */
+    _Atomic uint32_t next;
+    _Atomic uint32_t attempts;
+    mutex lock; /* rank: leaf; guards what follows */
     shardy_status status;
     shardy_error error;
-} shard_task;
+} shard_crew;
+
+typedef struct shard_worker {
+    pool_task task; /* first member */
+    shard_crew *crew;
+} shard_worker;
 
 static shardy_status tick_shard(void *user, uint64_t rows, uint64_t bytes, shardy_error *err)
 {
@@ -391,69 +396,77 @@ static shardy_status tick_shard(void *user, uint64_t rows, uint64_t bytes, shard
     return tick(w, err);
 }
 
-static void run_shard(pool_task *task)
+/* Keeps the failure that stopped the build, not that of a shard that only stopped because of it. */
+static void note_failure(shard_crew *crew, shardy_status st, const shardy_error *error)
 {
-    shard_task *t = (shard_task *)(void *)task;
-    shardy_writer *w = t->writer;
-    t->status = tick(w, &t->error);
-    if (t->status < 0) {
-        return;
+    shardy__mutex_lock(&crew->lock);
+    if (crew->status >= 0 || (crew->status == SHARDY_CANCELLED && st != SHARDY_CANCELLED)) {
+        crew->status = st;
+        crew->error = *error;
     }
-    attempt_job job = {w->plan, w->spool, t->db_id, t->db_id, 0, {tick_shard, w}};
-    t->status = shardy__attempt_run_retry(&job, t->result, &t->attempts, &t->error);
-    if (t->status < 0) {
-        atomic_store(&w->stop, 1);
-        return;
-    }
+    shardy__mutex_unlock(&crew->lock);
+    atomic_store(&crew->writer->stop, 1);
+}
+
+static shardy_status run_shard(shard_crew *crew, uint32_t db_id, shardy_error *err)
+{
+    shardy_writer *w = crew->writer;
+    SHARDY_TRY(tick(w, err));
+    attempt_job job = {w->plan, w->spool, db_id, db_id, 0, {tick_shard, w}};
+    uint32_t attempts = 0;
+    shardy_status st = shardy__attempt_run_retry(&job, &crew->results[db_id], &attempts, err);
+    atomic_fetch_add(&crew->attempts, attempts);
+    SHARDY_TRY(st);
     atomic_fetch_add(&w->shards_done, 1);
     shardy_error ignored;
     tick(w, &ignored); /* a cancellation is noticed by the next shard */
+    return SHARDY_OK;
 }
 
-/* The failure that stopped the build: not that of a shard that only stopped because of it. */
-static shardy_status first_failure(const shard_task *tasks, uint32_t count, shardy_error *err)
+static void run_worker(pool_task *task)
 {
-    const shard_task *found = NULL;
-    for (uint32_t i = 0; i < count; i++) {
-        if (tasks[i].status < 0 && (!found || (found->status == SHARDY_CANCELLED &&
-                                                  tasks[i].status != SHARDY_CANCELLED))) {
-            found = &tasks[i];
+    shard_crew *crew = ((shard_worker *)(void *)task)->crew;
+    uint32_t count = crew->writer->plan->options.num_dbs;
+    shardy_status st = SHARDY_OK;
+    uint32_t db_id;
+    while (st >= 0 && (db_id = atomic_fetch_add(&crew->next, 1)) < count) {
+        shardy_error error;
+        st = run_shard(crew, db_id, &error);
+        if (st < 0) {
+            note_failure(crew, st, &error);
         }
     }
-    if (!found) {
-        return SHARDY_OK;
-    }
-    if (err) {
-        *err = found->error;
-    }
-    return found->status;
 }
 
 static shardy_status build_shards(
     shardy_writer *w, attempt_result *results, uint32_t *attempts_out, shardy_error *err)
 {
-    uint32_t n = w->plan->options.num_dbs;
-    shard_task *tasks = shardy__calloc(n, sizeof *tasks);
-    if (!tasks) {
+    uint32_t shards = w->plan->options.num_dbs;
+    uint32_t n = w->threads < shards ? w->threads : shards;
+    shard_worker *workers = shardy__calloc(n, sizeof *workers);
+    if (!workers) {
         return shardy__error_nomem(err, "build");
     }
+    shard_crew crew;
+    memset(&crew, 0, sizeof crew);
+    crew.writer = w;
+    crew.results = results;
+    shardy__mutex_init(&crew.lock);
     pool_group group;
     shardy__pool_group_init(&group, w->pool);
     for (uint32_t i = 0; i < n; i++) {
-        tasks[i].writer = w;
-        tasks[i].db_id = i;
-        tasks[i].result = &results[i];
-        tasks[i].task.run = run_shard;
-        shardy__pool_submit(&group, &tasks[i].task);
+        workers[i].crew = &crew;
+        workers[i].task.run = run_worker;
+        shardy__pool_submit(&group, &workers[i].task);
     }
     shardy__pool_wait(&group, 0);
-    *attempts_out = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        *attempts_out += tasks[i].attempts;
+    shardy__mutex_destroy(&crew.lock);
+    shardy__free(workers);
+    *attempts_out = atomic_load(&crew.attempts);
+    if (crew.status < 0 && err) {
+        *err = crew.error;
     }
-    shardy_status st = first_failure(tasks, n, err);
-    shardy__free(tasks);
-    return st;
+    return crew.status;
 }
 
 static shardy_status build_and_publish(
