@@ -27,7 +27,8 @@ if(SHARDY_SANITIZE)
     target_link_options(shardy_flags INTERFACE -fsanitize=${SHARDY_SANITIZE})
     if(SHARDY_SANITIZE MATCHES "thread")
         # Around its own calls gcc loses what it knows of pointers; the other builds do warn.
-        target_compile_options(shardy_flags INTERFACE $<$<COMPILE_LANGUAGE:C>:-Wno-null-dereference>)
+        target_compile_options(shardy_flags INTERFACE
+            $<$<COMPILE_LANGUAGE:C>:-Wno-null-dereference>)
     endif()
 elseif(CMAKE_BUILD_TYPE MATCHES "Rel")
     shardy_add_c_flags(-fstack-protector-strong -fstack-clash-protection -fcf-protection=full)

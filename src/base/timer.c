@@ -18,8 +18,7 @@ struct timer {
     thread thread;
 };
 
-shardy_status shardy__timer_new(
-    const shardy_context *context, timer **timer_out, shardy_error *err)
+shardy_status shardy__timer_new(const shardy_context *context, timer **timer_out, shardy_error *err)
 {
     *timer_out = shardy__calloc(1, sizeof **timer_out);
     if (!*timer_out) {
@@ -108,8 +107,7 @@ void shardy__timer_add(timer *t, timer_task *task)
     t->tasks = task;
     if (t->threads_allowed && !t->has_thread) {
         /* Failing to start it is no failure: see the top of timer.h. */
-        t->has_thread =
-            shardy__thread_start(&t->thread, timer_loop, t, "shardy-timer", NULL) >= 0;
+        t->has_thread = shardy__thread_start(&t->thread, timer_loop, t, "shardy-timer", NULL) >= 0;
     }
     shardy__condition_broadcast(&t->changed);
     shardy__mutex_unlock(&t->lock);

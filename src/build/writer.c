@@ -215,6 +215,8 @@ static shardy_status add_row(shardy_writer *w, const shardy_row *row, shardy_err
         }
         if (st >= 0) {
             st = shardy__rowlog_add(w->log, &in.row, hash, o->dim, err);
+            st =
+                st < 0 ? shardy__error_prefix(err, st, "scratch \"%.300s\"", w->plan->scratch) : st;
         }
     } else if (st >= 0) {
         st = shardy__spool_add(w->spool, &in.row, err);

@@ -274,7 +274,8 @@ shardy_status shardy_reader_open(shardy_context *context, const char *url,
 void shardy_reader_close(shardy_reader *reader)
 {
     if (!reader || reader->core->process != shardy__process_generation()) {
-        return; /* a copy in a child process: its threads are gone, its locks may be held for ever */
+        /* a copy in a child process: its threads are gone, its locks may be held for ever */
+        return;
     }
     shardy_snapshot *snapshot = atomic_load(&reader->current);
     shardy__pin_reclaim(&reader->core->pins);

@@ -147,7 +147,8 @@ typedef struct kill_case {
 /* --- one run ---------------------------------------------------------------------------------- */
 
 /* The child: tells through the pipe how many operations it did, when it comes to its end. */
-static void run_child(const kill_case *c, const char *dir, uint64_t nth, int32_t after, int pipe_end)
+static void run_child(
+    const kill_case *c, const char *dir, uint64_t nth, int32_t after, int pipe_end)
 {
     shardy_error err = {0};
     shardy_testing_kill_at(SHARDY_FAULT_WRITE, nth, after);

@@ -237,8 +237,8 @@ static void test_processes__publish_and_roll_back_without_losing_the_pointer(voi
         for (int i = 0; i < PROCESSES; i++) {
             winners += answers[i].status == SHARDY_OK;
             current += answers[i].status == SHARDY_OK && strcmp(answers[i].stamp, stamp) == 0;
-            if (answers[i].status < 0 && (answers[i].status != SHARDY_CONFLICT ||
-                                             answers[i].message[0] == '\0')) {
+            if (answers[i].status < 0 &&
+                (answers[i].status != SHARDY_CONFLICT || answers[i].message[0] == '\0')) {
                 fail_msg("%s was told %s: %s", answers[i].stamp,
                     shardy_status_name((shardy_status)answers[i].status), answers[i].message);
             }
