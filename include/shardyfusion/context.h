@@ -68,7 +68,9 @@ typedef struct shardy_metric_info {
     const char *text;
 } shardy_metric_info;
 
-/* Time, so that tests and simulations can provide their own. NULL members mean the system's. */
+/* Time, so that tests and simulations can provide their own. NULL members mean the system's. With a
+ * monotonic clock of the caller's no thread watches the time: the leases of runs are renewed by the
+ * calls that the program makes on their writers. */
 typedef struct shardy_clock {
     int64_t (*wall_us)(void *user);           /* microseconds since 1970-01-01 UTC */
     int64_t (*monotonic_ns)(void *user);      /* never goes back */

@@ -189,7 +189,8 @@ SHARDY_API shardy_status shardy_reader_health(const shardy_reader *reader,
     shardy_error *err) SHARDY_MUST_USE;
 
 /* Closes a reader after its last call has returned. Values, snapshots and hits that are still held
- * stay valid. NULL is fine; cannot fail. Threads: construction only. */
+ * stay valid. In a child process it leaves what it inherited alone. NULL is fine; cannot fail.
+ * Threads: construction only. */
 SHARDY_API void shardy_reader_close(shardy_reader *reader);
 
 #ifdef __cplusplus

@@ -134,8 +134,9 @@ SHARDY_API shardy_status shardy_writer_put_source(
 SHARDY_API shardy_status shardy_writer_finish(
     shardy_writer *writer, shardy_build_result *result_out, shardy_error *err) SHARDY_MUST_USE;
 
-/* Ends a writer. Without a successful finish the build is abandoned and what it left is removed.
- * NULL is fine; cannot fail. Threads: construction only. */
+/* Ends a writer. Without a successful finish the build is abandoned and what it left is removed. In
+ * a child process nothing is done: the build is the parent's. NULL is fine; cannot fail. Threads:
+ * construction only. */
 SHARDY_API void shardy_writer_close(shardy_writer *writer);
 
 /* --- the steps one by one --------------------------------------------------------------------- */

@@ -420,17 +420,18 @@ static shardy_status load_target(verifier *v, loaded_manifest *loaded, shardy_er
 static shardy_status verify_snapshot(verifier *v, shardy_error *err)
 {
     loaded_manifest loaded;
-    SHARDY_TRY(load_target(v, &loaded, err));
+    shardy_status st = load_target(v, &loaded, err);
     manifest *m = loaded.manifest;
-    if (!m) {
-        return SHARDY_OK;
+    if (st < 0 || !m) {
+        shardy__manifest_free(m);
+        return st;
     }
     for (size_t i = 0; i < m->object_count; i++) {
         v->bytes_total += m->objects[i].size;
     }
-    shardy_status st = SHARDY_OK;
     if (!v->result->manifest_ref) {
         v->result->manifest_ref = shardy__arena_strdup(v->arena, loaded.ref);
+        st = v->result->manifest_ref ? SHARDY_OK : shardy__error_nomem(err, "verify");
     }
     for (size_t i = 0; st >= 0 && i < m->object_count; i++) {
         st = verify_object(v, &m->objects[i], err);

@@ -61,10 +61,15 @@ shardy_status shardy_context_new(
     if (st >= 0) {
         st = shardy__pool_new(context->threads, &context->pool, err);
     }
+    if (st >= 0) {
+        st = shardy__timer_new(context, &context->timer, err);
+    }
     if (st < 0) {
+        shardy__pool_free(context->pool);
         shardy__free(context);
         return st;
     }
+    context->process = shardy__process_generation();
     atomic_init(&context->refs, 1);
     atomic_init(
         &context->rand_state, context->options.seed ? context->options.seed : unpredictable_seed());
@@ -87,6 +92,10 @@ shardy_status shardy__context_hold(
 void shardy__context_drop(shardy_context *context)
 {
     if (context && atomic_fetch_sub_explicit(&context->refs, 1, memory_order_acq_rel) == 1) {
+        if (context->process != shardy__process_generation()) {
+            return; /* in a child: its threads are not there, and its locks may be held for ever */
+        }
+        shardy__timer_free(context->timer);
         shardy__pool_free(context->pool);
         shardy__free(context);
     }

@@ -8,6 +8,7 @@
 #include "options.h"
 #include "pool.h"
 #include "process.h"
+#include "timer.h"
 
 #include <shardyfusion/context.h>
 
@@ -18,7 +19,9 @@ struct shardy_context {
     uint32_t threads; /* resolved: at least 1 */
     shardy_context_options options;
     _Atomic uint64_t rand_state;
+    uint64_t process; /* generation in which it was made */
     pool *pool;
+    timer *timer;
     _Atomic uint64_t metrics[SHARDY_METRIC_COUNT_];
 };
 

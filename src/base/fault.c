@@ -52,6 +52,12 @@ void shardy_testing_kill_at(int32_t kind, uint64_t nth, int32_t after)
     atomic_store(&kill_state[kind].nth, nth);
 }
 
+uint64_t shardy_testing_kill_count(int32_t kind)
+{
+    int known = kind >= 0 && kind < SHARDY_FAULT_KIND_COUNT_;
+    return known ? atomic_load(&kill_state[kind].seen) : 0;
+}
+
 int shardy__fault(shardy_fault_kind kind)
 {
     shardy__fault_mark(kind);
@@ -99,6 +105,12 @@ void shardy_testing_kill_at(int32_t kind, uint64_t nth, int32_t after)
     (void)kind;
     (void)nth;
     (void)after;
+}
+
+uint64_t shardy_testing_kill_count(int32_t kind)
+{
+    (void)kind;
+    return 0;
 }
 
 int32_t shardy_testing_fault_points(void)

@@ -8,6 +8,7 @@
 
 #include <shardyfusion/limits.h>
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -313,6 +314,22 @@ static void fill_record(shardy_plan *plan)
     snprintf(r->db_path_template, sizeof r->db_path_template, "%s", plan->options.db_path_template);
 }
 
+/* Keeps the lease of the run record fresh. */
+static void beat(timer_task *task)
+{
+    shardy_plan *plan = (shardy_plan *)(void *)((char *)task - offsetof(shardy_plan, heartbeat));
+    shardy_error error;
+    if (shardy__run_record_beat(plan->context, plan->catalog.store, &plan->record, &error) < 0) {
+        shardy__log(plan->context, SHARDY_LOG_WARN, "build",
+            "the run record could not be updated: %s", error.message);
+    }
+}
+
+void shardy__plan_stop_heartbeat(shardy_plan *plan)
+{
+    shardy__timer_remove(plan->context->timer, &plan->heartbeat);
+}
+
 static void begin_record(shardy_plan *plan)
 {
     run_record *r = &plan->record;
@@ -323,7 +340,11 @@ static void begin_record(shardy_plan *plan)
     if (!plan->has_record) {
         shardy__log(plan->context, SHARDY_LOG_WARN, "build",
             "the run record could not be written: %s", error.message);
+        return;
     }
+    plan->heartbeat.run = beat;
+    plan->heartbeat.period_ns = RUN_RECORD_HEARTBEAT_US * 1000;
+    shardy__timer_add(plan->context->timer, &plan->heartbeat);
 }
 
 static shardy_status set_engine(shardy_plan *plan, shardy_error *err)
@@ -411,6 +432,10 @@ void shardy_plan_free(shardy_plan *plan)
     if (!plan) {
         return;
     }
+    if (plan->context->process != shardy__process_generation()) {
+        return; /* a copy in a child process: the run and its scratch are the parent's */
+    }
+    shardy__plan_stop_heartbeat(plan);
     if (plan->own_scratch) {
         shardy_error ignored;
         shardy__dir_remove(plan->scratch, &ignored);

@@ -15,8 +15,9 @@ struct shardy_plan {
     shardy_context *context; /* one reference */
     catalog catalog;
     publish_run run;
-    run_record record;
+    run_record record; /* its times and its object are the heartbeat's until it was stopped */
     int32_t has_record;
+    timer_task heartbeat;
     /* strings are copies; numbers are resolved but for num_dbs, dim, encoding of a writer that has
      * seen no row */
     shardy_writer_options options;
@@ -48,6 +49,9 @@ void shardy__plan_attempt_path(const shardy_plan *plan, uint32_t db_id, uint32_t
  * any other template. */
 shardy_status shardy__template_check(const char *template_text, shardy_error *err);
 void shardy__template_format(const char *template_text, uint32_t db_id, char *out, size_t size);
+
+/* From then on nobody writes the run record but the caller. */
+void shardy__plan_stop_heartbeat(shardy_plan *plan);
 
 /* Gives the run of a plan up: condemns it, removes what it uploaded, marks its record. */
 void shardy__plan_fail(shardy_plan *plan, shardy_status st, const shardy_error *error);

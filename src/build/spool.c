@@ -170,7 +170,7 @@ static shardy_status write_run(
     shardy__free(index);
     shardy__free(w.buf);
     shardy__count(s->config.context, SHARDY_METRIC_RUNS_SPILLED, 1);
-    return st;
+    return st < 0 ? shardy__error_prefix(err, st, "scratch \"%.300s\"", s->config.scratch_dir) : st;
 }
 
 static shardy_status sort_block(const spool *s, block *b, shardy_error *err)
@@ -206,9 +206,23 @@ static shardy_status open_scratch(spool *s, shardy_error *err)
     return s->fd >= 0 ? SHARDY_OK : shardy__file_open_unnamed(s->config.scratch_dir, &s->fd, err);
 }
 
+/* Better to stop now than to fill the disk for others first. */
+static shardy_status check_disk(const spool *s, uint64_t wanted, shardy_error *err)
+{
+    uint64_t free_bytes = shardy__disk_free(s->config.scratch_dir);
+    if (free_bytes >= wanted) {
+        return SHARDY_OK;
+    }
+    return shardy__error(err, SHARDY_NO_SPACE, "spool",
+        "the scratch directory \"%.300s\" has %llu bytes left, %llu more are needed",
+        s->config.scratch_dir, (unsigned long long)free_bytes, (unsigned long long)wanted);
+}
+
 /* Gives a block its place in the scratch file. The order of the numbers is the order of adding. */
 static shardy_status reserve_run(spool *s, block *b, shardy_error *err)
 {
+    uint64_t len = b->used + ((uint64_t)s->config.num_dbs * 2 + 1) * sizeof(uint64_t);
+    SHARDY_TRY(check_disk(s, len, err));
     if (s->run_count == s->run_room) {
         uint32_t room = s->run_room ? s->run_room * 2 : 64;
         /* Tasks read s->runs: nobody may be at work while it moves. */
@@ -224,7 +238,7 @@ static shardy_status reserve_run(spool *s, block *b, shardy_error *err)
     spool_run *run = &s->runs[b->number];
     run->offset = s->file_len;
     run->records_len = b->used;
-    s->file_len += b->used + ((uint64_t)s->config.num_dbs * 2 + 1) * sizeof(uint64_t);
+    s->file_len += len;
     return SHARDY_OK;
 }
 

@@ -171,6 +171,7 @@ static void end_record(
 {
     run_record *r = &plan->record;
     shardy_error ignored;
+    shardy__plan_stop_heartbeat(plan);
     if (!plan->has_record || r->status != RUN_RUNNING) {
         return;
     }

@@ -32,9 +32,7 @@ struct shardy_writer {
     uint32_t ticks;
     int64_t began_ns;
     int64_t told_ns; /* when progress was told last */
-    int64_t beat_us; /* when the run record was written last */
     const char *phase;
-    mutex lock; /* rank: leaf; guards what follows */
     pthread_t owner;
     _Atomic uint64_t rows_built;
     _Atomic uint64_t bytes_built;
@@ -72,25 +70,6 @@ static shardy_status enter_phase(shardy_writer *w, const char *phase, shardy_err
     return tell(w, err);
 }
 
-/* Keeps the lease of the run record fresh. */
-static void heartbeat(shardy_writer *w)
-{
-    shardy_plan *plan = w->plan;
-    int64_t now = shardy__wall_us(plan->context);
-    shardy__mutex_lock(&w->lock);
-    int due = plan->has_record && now - w->beat_us >= RUN_RECORD_HEARTBEAT_US;
-    if (due) {
-        w->beat_us = now;
-    }
-    shardy__mutex_unlock(&w->lock);
-    shardy_error ignored;
-    if (due &&
-        shardy__run_record_write(plan->context, plan->catalog.store, &plan->record, &ignored) < 0) {
-        shardy__log(plan->context, SHARDY_LOG_WARN, "build",
-            "the run record could not be updated: %s", ignored.message);
-    }
-}
-
 /* Called often, by any thread of the build. */
 static shardy_status tick(shardy_writer *w, shardy_error *err)
 {
@@ -107,7 +86,7 @@ static shardy_status tick(shardy_writer *w, shardy_error *err)
         return SHARDY_OK;
     }
     w->told_ns = now;
-    heartbeat(w);
+    shardy__timer_poll(w->plan->context->timer);
     return tell(w, err);
 }
 
@@ -131,12 +110,10 @@ shardy_status shardy_writer_open(shardy_context *context, const char *url,
         shardy__free(w);
         return st;
     }
-    shardy__mutex_init(&w->lock);
     w->owner = pthread_self();
     w->engine_given = o.engine != NULL || o.dim > 0;
     w->threads = o.threads ? o.threads : w->plan->context->threads;
     w->began_ns = shardy__monotonic_ns(w->plan->context);
-    w->beat_us = shardy__wall_us(w->plan->context);
     st = shardy__pool_new(w->threads - 1, &w->pool, err);
     if (st >= 0 && o.max_keys_per_shard > 0) {
         st = shardy__rowlog_new(w->plan->scratch, &w->log, err);
@@ -156,8 +133,8 @@ shardy_status shardy_writer_open(shardy_context *context, const char *url,
 
 void shardy_writer_close(shardy_writer *w)
 {
-    if (!w) {
-        return;
+    if (!w || w->plan->context->process != shardy__process_generation()) {
+        return; /* a copy in a child process: the build is the parent's */
     }
     shardy__spool_free(w->spool);
     shardy__rowlog_free(w->log);
@@ -168,7 +145,6 @@ void shardy_writer_close(shardy_writer *w)
         shardy__plan_fail(w->plan, SHARDY_CANCELLED, &error);
     }
     shardy_plan_free(w->plan);
-    shardy__mutex_destroy(&w->lock);
     shardy__free(w);
 }
 
@@ -239,6 +215,8 @@ static shardy_status add_row(shardy_writer *w, const shardy_row *row, shardy_err
         }
         if (st >= 0) {
             st = shardy__rowlog_add(w->log, &in.row, hash, o->dim, err);
+            st =
+                st < 0 ? shardy__error_prefix(err, st, "scratch \"%.300s\"", w->plan->scratch) : st;
         }
     } else if (st >= 0) {
         st = shardy__spool_add(w->spool, &in.row, err);
@@ -262,6 +240,7 @@ static shardy_status fail(shardy_writer *w, shardy_status st)
 shardy_status shardy_writer_put(shardy_writer *w, const shardy_row *row, shardy_error *err)
 {
     SHARDY_CHECK_ARG(w && row);
+    SHARDY_TRY(shardy__check_process(w->plan->context->process, err));
     if (w->state != WRITER_TAKING) {
         return shardy__error(err, SHARDY_MISUSE, "build",
             "the writer has %s and takes no more rows",
@@ -525,6 +504,7 @@ shardy_status shardy_writer_finish(
     if (result_out) {
         memset(result_out, 0, sizeof *result_out);
     }
+    SHARDY_TRY(shardy__check_process(w->plan->context->process, err));
     if (w->state != WRITER_TAKING) {
         return shardy__error(err, SHARDY_MISUSE, "build", "the writer has %s",
             w->state == WRITER_DONE ? "finished" : "failed");

@@ -150,3 +150,20 @@ shardy_status shardy__run_record_write(
     shardy_buf_release(&text);
     return st;
 }
+
+shardy_status shardy__run_record_beat(
+    shardy_context *context, shardy_store *store, run_record *r, shardy_error *err)
+{
+    shardy_buf body;
+    run_record now;
+    shardy_status st =
+        shardy_store_get(store, r->key, 0, SHARDY_RUN_RECORD_LEN_MAX, &body, NULL, err);
+    if (st == SHARDY_OK) {
+        st = shardy__run_record_parse(shardy__bytes(body.data, body.len), &now, err);
+    }
+    shardy_buf_release(&body);
+    if (st == SHARDY_OK && now.status == RUN_RUNNING) {
+        st = shardy__run_record_write(context, store, r, err);
+    }
+    return st < 0 ? st : SHARDY_OK;
+}

@@ -42,6 +42,11 @@ shardy_status shardy__run_record_render(
 /* Fills key, times and status of a record that begins now. `registry` is the prefix, e.g.
  * "runs". */
 void shardy__run_record_begin(shardy_context *context, const char *registry, run_record *r);
+/* Renews the lease of a running record, unless the object says by now that the run has ended: who
+ * publishes a plan may be another process than who made it. Statuses: OK, and those of parsing and
+ * the store. */
+shardy_status shardy__run_record_beat(
+    shardy_context *context, shardy_store *store, run_record *r, shardy_error *err);
 /* Writes it as it is, with updated_us now; a running one gets a new lease. */
 shardy_status shardy__run_record_write(
     shardy_context *context, shardy_store *store, run_record *r, shardy_error *err);

@@ -14,7 +14,8 @@ static shardy_status write_sink(
     void *user, uint64_t offset, const void *data, size_t len, shardy_error *err)
 {
     shard_file_writer *w = user;
-    return shardy__file_write_at(w->fd, offset, data, len, err);
+    shardy_status st = shardy__file_write_at(w->fd, offset, data, len, err);
+    return st < 0 ? shardy__error_prefix(err, st, "\"%.300s\"", w->path) : st;
 }
 
 shardy_status shardy__shard_file_create(shard_file_writer *w, const shardy_engine_writer_spec *spec,
@@ -48,8 +49,9 @@ shardy_status shardy__shard_file_finish(
     shard_file_writer *w, shardy_engine_files *files_out, shardy_error *err)
 {
     SHARDY_TRY(shardy__btree_writer_finish(w->btree, &w->stats, err));
-    if (w->sync) {
-        SHARDY_TRY(shardy__file_sync(w->fd, err));
+    shardy_status st = w->sync ? shardy__file_sync(w->fd, err) : SHARDY_OK;
+    if (st < 0) {
+        return shardy__error_prefix(err, st, "\"%.300s\"", w->path);
     }
     w->file.name = SHARD_FILE_NAME;
     w->file.path = w->path;

@@ -273,7 +273,8 @@ shardy_status shardy_reader_open(shardy_context *context, const char *url,
 
 void shardy_reader_close(shardy_reader *reader)
 {
-    if (!reader) {
+    if (!reader || reader->core->process != shardy__process_generation()) {
+        /* a copy in a child process: its threads are gone, its locks may be held for ever */
         return;
     }
     shardy_snapshot *snapshot = atomic_load(&reader->current);
@@ -358,7 +359,9 @@ shardy_status shardy_reader_pin(
 
 void shardy_snapshot_close(shardy_snapshot *snapshot)
 {
-    shardy__snapshot_drop(snapshot);
+    if (snapshot && snapshot->core->process == shardy__process_generation()) {
+        shardy__snapshot_drop(snapshot);
+    }
 }
 
 /* A held snapshot is alive, but its open shards can be evicted: pin for the call. */

@@ -76,6 +76,8 @@ shardy_status dataset_build(shardy_context *context, const char *url, const char
     o.sync = options->sync;
     o.store = options->store;
     o.scratch_dir = options->scratch_dir;
+    o.progress = options->progress;
+    o.progress_user = options->progress_user;
     shardy_status st = shardy_writer_open(context, url, &o, &w, err);
     for (uint32_t i = 0; st >= 0 && i < options->rows; i++) {
         st = put_row(w, stamp, i, options, err);
@@ -249,7 +251,7 @@ int dataset_check_snapshot(
     return check_search(snapshot, stamp, rows, problem);
 }
 
-static int check_current(
+int dataset_check_current(
     const char *url, uint32_t rows, char stamp_out[DATASET_STAMP_MAX], dataset_problem *problem)
 {
     shardy_error err = {0};
@@ -301,7 +303,7 @@ int dataset_check(
     shardy_history history;
     stamp_out[0] = '\0';
     problem->text[0] = '\0';
-    if (!check_current(url, rows, stamp_out, problem)) {
+    if (!dataset_check_current(url, rows, stamp_out, problem)) {
         return 0;
     }
     if (shardy_history_list(NULL, url, 1000, NULL, &history, &err) < 0) {

@@ -22,6 +22,8 @@ typedef struct dataset_options {
     uint32_t value_len;          /* values are at least that long */
     uint64_t max_keys_per_shard; /* not 0: instead of num_dbs */
     int32_t sync;
+    shardy_progress_fn progress;
+    void *progress_user;
 } dataset_options;
 
 /* Two shards, one thread, DATASET_ROWS rows, without syncing. */
@@ -56,6 +58,10 @@ void dataset_query(float vector_out[DATASET_DIM], shardy_query *query_out);
 /* Reads all of a held snapshot: values and hits must carry `stamp`. NOT 0: all is well. */
 int dataset_check_snapshot(
     const shardy_snapshot *snapshot, const char *stamp, uint32_t rows, dataset_problem *problem);
+/* Opens a data set and reads all of its current snapshot, whose stamp goes to stamp_out. NOT 0: all
+ * is well. */
+int dataset_check_current(
+    const char *url, uint32_t rows, char stamp_out[DATASET_STAMP_MAX], dataset_problem *problem);
 /* Opens a data set, reads all of its current snapshot, verifies it deeply and looks at every
  * manifest in its history: pointer and manifests must never name what is not there. The stamp of
  * the current snapshot goes to stamp_out. NOT 0: all is well. */

@@ -37,6 +37,8 @@ SHARDY_API void shardy_testing_fault_counts(int32_t kind, uint64_t *seen_out, ui
  * it is done or, with `after`, once it is done. Counts also what never fails, such as removing a
  * temporary file. nth 0: none. */
 SHARDY_API void shardy_testing_kill_at(int32_t kind, uint64_t nth, int32_t after);
+/* Operations of that kind since then. */
+SHARDY_API uint64_t shardy_testing_kill_count(int32_t kind);
 
 /* Blocks of memory that the library holds in this process now (builds with fault points only). */
 SHARDY_API uint64_t shardy_testing_live_allocations(void);

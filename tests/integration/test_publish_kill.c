@@ -1,0 +1,358 @@
+/* A process that builds, publishes or rolls back is killed at each of its operations that write:
+ * the next one sees the old or the new snapshot, and can go on. */
+#include "support/dataset.h"
+#include "support/store_fixture.h"
+#include "support/sweep.h"
+
+#include <shardyfusion/sys/testing.h>
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define OLD "run-old"
+#define NOW "run-now"
+#define NEW "run-new"
+
+/* Points of each operation that are tried in the quick set. */
+#define QUICK 4u
+
+static char *origin;
+
+/* What the child does. `dir` is a copy of `origin`. */
+typedef shardy_status (*operation_fn)(const char *dir, shardy_error *err);
+
+static shardy_status do_build(const char *dir, shardy_error *err)
+{
+    dataset_options options;
+    dataset_options_init(&options);
+    options.sync = 1;
+    return dataset_build(NULL, dir, NEW, &options, err);
+}
+
+static shardy_status do_rollback(const char *dir, shardy_error *err)
+{
+    return dataset_rollback(NULL, dir, OLD, NULL, err);
+}
+
+/* A build that is given up: what it made goes away. */
+static shardy_status do_abandon(const char *dir, shardy_error *err)
+{
+    shardy_writer_options options;
+    shardy_writer *w;
+    shardy_writer_options_init(&options, sizeof options);
+    options.run_id = NEW;
+    options.num_dbs = 2;
+    options.sync = 0;
+    shardy_status st = shardy_writer_open(NULL, dir, &options, &w, err);
+    if (st >= 0) {
+        shardy_writer_close(w);
+    }
+    return st;
+}
+
+typedef struct row_feed {
+    const shardy_plan *plan;
+    uint32_t db_id;
+    uint32_t next;
+    char key[16];
+    char value[64];
+    char payload[64];
+    float vector[DATASET_DIM];
+} row_feed;
+
+static shardy_status next_row(void *user, shardy_row *row, shardy_error *err)
+{
+    row_feed *f = user;
+    for (; f->next < DATASET_ROWS; f->next++) {
+        shardy_key key = dataset_key(f->next, f->key);
+        if (shardy_verify_routing(f->plan, &key, &f->db_id, 1, err) < 0) {
+            continue; /* a row of another shard */
+        }
+        f->next++;
+        shardy_row_init(row, sizeof *row);
+        row->key = key;
+        snprintf(f->value, sizeof f->value, NEW "/%s/", f->key);
+        row->value = (shardy_bytes){f->value, strlen(f->value)};
+        for (uint32_t i = 0; i < DATASET_DIM; i++) {
+            f->vector[i] = 1.0f + (float)i;
+        }
+        row->vector = f->vector;
+        row->dim = DATASET_DIM;
+        row->has_payload = 1;
+        snprintf(f->payload, sizeof f->payload, "{\"stamp\":\"" NEW "\"}");
+        row->payload = (shardy_bytes){f->payload, strlen(f->payload)};
+        return SHARDY_OK;
+    }
+    return SHARDY_DONE;
+}
+
+static shardy_status run_steps(const shardy_plan *plan, shardy_error *err)
+{
+    shardy_buf attempts[2] = {{0}, {0}};
+    shardy_buf winners = {0};
+    shardy_status st = SHARDY_OK;
+    for (uint32_t db = 0; st >= 0 && db < 2; db++) {
+        row_feed feed;
+        memset(&feed, 0, sizeof feed);
+        feed.plan = plan;
+        feed.db_id = db;
+        st = shardy_attempt_build(plan, db, 0, next_row, &feed, &attempts[db], err);
+    }
+    if (st >= 0) {
+        shardy_bytes results[2] = {
+            {attempts[0].data, attempts[0].len}, {attempts[1].data, attempts[1].len}};
+        st = shardy_winners_select(plan, results, 2, &winners, err);
+    }
+    if (st >= 0) {
+        st = shardy_plan_publish(plan, (shardy_bytes){winners.data, winners.len}, NULL, err);
+    }
+    shardy_buf_release(&attempts[0]);
+    shardy_buf_release(&attempts[1]);
+    shardy_buf_release(&winners);
+    return st;
+}
+
+/* The same build in steps, as a scheduler does it. */
+static shardy_status do_steps(const char *dir, shardy_error *err)
+{
+    shardy_writer_options options;
+    shardy_plan *plan;
+    shardy_writer_options_init(&options, sizeof options);
+    options.run_id = NEW;
+    options.num_dbs = 2;
+    options.dim = DATASET_DIM;
+    options.key_encoding = SHARDY_KEY_ENCODING_UTF8;
+    options.memory_budget = SHARDY_MEMORY_BUDGET_MIN;
+    options.sync = 0;
+    shardy_status st = shardy_plan_new(NULL, dir, &options, &plan, err);
+    if (st >= 0) {
+        st = run_steps(plan, err);
+        shardy_plan_free(plan);
+    }
+    return st;
+}
+
+typedef struct kill_case {
+    const char *name;
+    operation_fn run;
+    const char *after; /* the snapshot that is current once the operation is done */
+    int adds;          /* it claims the run NEW */
+} kill_case;
+
+/* --- one run ---------------------------------------------------------------------------------- */
+
+/* The child: tells through the pipe how many operations it did, when it comes to its end. */
+static void run_child(
+    const kill_case *c, const char *dir, uint64_t nth, int32_t after, int pipe_end)
+{
+    shardy_error err = {0};
+    shardy_testing_kill_at(SHARDY_FAULT_WRITE, nth, after);
+    shardy_status st = c->run(dir, &err);
+    uint64_t count = shardy_testing_kill_count(SHARDY_FAULT_WRITE);
+    shardy_testing_kill_at(SHARDY_FAULT_WRITE, 0, 0);
+    if (st < 0) {
+        fprintf(stderr, "%s: %s\n", c->name, err.message);
+        _exit(1);
+    }
+    _exit(write(pipe_end, &count, sizeof count) == (ssize_t)sizeof count ? 0 : 2);
+}
+
+/* 1 when the child came to its end. */
+static int fork_and_kill(
+    const kill_case *c, const char *dir, uint64_t nth, int32_t after, uint64_t *count_out)
+{
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        run_child(c, dir, nth, after, ends[1]);
+    }
+    close(ends[1]);
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    int ended = WIFEXITED(status);
+    if (ended) {
+        assert_int_equal(WEXITSTATUS(status), 0);
+        assert_int_equal(read(ends[0], count_out, sizeof *count_out), sizeof *count_out);
+    } else {
+        assert_int_equal(WTERMSIG(status), SIGKILL);
+    }
+    close(ends[0]);
+    return ended;
+}
+
+static size_t count_entries(const char *path)
+{
+    size_t count = 0;
+    DIR *dir = opendir(path);
+    while (dir && readdir(dir)) {
+        count++;
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    return count > 2 ? count - 2 : 0;
+}
+
+static void check_whole(const char *dir, const char *where, char stamp[DATASET_STAMP_MAX])
+{
+    dataset_problem problem;
+    if (!dataset_check(dir, DATASET_ROWS, stamp, &problem)) {
+        fail_msg("%s: %s", where, problem.text);
+    }
+}
+
+static void must(shardy_status st, const shardy_error *err, const char *where, const char *what)
+{
+    if (st < 0) {
+        fail_msg("%s: %s fails: %s", where, what, err->message);
+    }
+}
+
+/* The run that was killed: its id is taken or free, and a rollback to it brings it back whole or is
+ * refused. */
+static void check_killed_run(const char *dir, const char *where)
+{
+    char stamp[DATASET_STAMP_MAX];
+    shardy_error err = {0};
+    dataset_options options;
+    dataset_options_init(&options);
+    shardy_status st = dataset_rollback(NULL, dir, NEW, NULL, &err);
+    if (st < 0 && st != SHARDY_INVALID && st != SHARDY_GONE) {
+        fail_msg("%s: a rollback to the killed run answers %s: %s", where, shardy_status_name(st),
+            err.message);
+    }
+    check_whole(dir, where, stamp);
+    if (st >= 0) {
+        assert_string_equal(stamp, NEW);
+    }
+    st = dataset_build(NULL, dir, NEW, &options, &err);
+    if (st != SHARDY_OK && st != SHARDY_EXISTS) {
+        fail_msg("%s: the run id is neither taken nor free: %s", where, err.message);
+    }
+}
+
+/* 1 when the operation came to its end. */
+static int run_killed(const kill_case *c, uint64_t nth, int32_t after, uint64_t *count_out)
+{
+    char where[100];
+    char stamp[DATASET_STAMP_MAX];
+    shardy_error err = {0};
+    dataset_options options;
+    dataset_options_init(&options);
+    char *dir = support_make_dir();
+    assert_true(dataset_clone(origin, dir));
+    snprintf(where, sizeof where, "%s killed %s write %llu", c->name, after ? "after" : "before",
+        (unsigned long long)nth);
+    int ended = fork_and_kill(c, dir, nth, after, count_out);
+    check_whole(dir, where, stamp);
+    if (strcmp(stamp, c->after) != 0 && (ended || strcmp(stamp, NOW) != 0)) {
+        fail_msg("%s: the snapshot is \"%s\"", where, stamp);
+    }
+    if (c->adds) {
+        check_killed_run(dir, where);
+    }
+    must(dataset_build(NULL, dir, "run-next", &options, &err), &err, where, "the next build");
+    check_whole(dir, where, stamp);
+    assert_string_equal(stamp, "run-next");
+    must(dataset_rollback(NULL, dir, OLD, NULL, &err), &err, where, "the next rollback");
+    check_whole(dir, where, stamp);
+    assert_string_equal(stamp, OLD);
+    /* the scratch of the dead one was taken away by those who came after it */
+    assert_int_equal(count_entries(support_path(dir, ".shardyfusion/tmp")), 0);
+    support_remove_dir(dir);
+    return ended;
+}
+
+/* All points, or some that are spread over them. */
+static void run_points(const kill_case *c, int32_t after)
+{
+    uint64_t count = 0;
+    uint64_t tried = 0;
+    assert_true(run_killed(c, UINT64_MAX, after, &count));
+    assert_true(count > 0);
+    uint64_t step = sweep_torture() || count <= QUICK ? 1 : count / QUICK;
+    for (uint64_t nth = after ? step : 1; nth <= count; nth += step) {
+        uint64_t ignored;
+        assert_false(run_killed(c, nth, after, &ignored));
+        tried++;
+    }
+    print_message("kill: %s: %llu operations that write, killed %s %llu of them\n", c->name,
+        (unsigned long long)count, after ? "after" : "before", (unsigned long long)tried);
+    assert_true(tried > 0);
+}
+
+static void run_case(const kill_case *c)
+{
+    if (!shardy_testing_fault_points()) {
+        print_message("skipped: this build has no fault points\n");
+        skip();
+    }
+    run_points(c, 0);
+    run_points(c, 1);
+}
+
+static void test_kill__a_build_is_published_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    static const kill_case c = {"build", do_build, NEW, 1};
+    run_case(&c);
+}
+
+static void test_kill__a_build_in_steps_is_published_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    static const kill_case c = {"steps", do_steps, NEW, 1};
+    run_case(&c);
+}
+
+static void test_kill__an_abandoned_build_changes_nothing(void **state)
+{
+    (void)state;
+    static const kill_case c = {"abandon", do_abandon, NOW, 1};
+    run_case(&c);
+}
+
+static void test_kill__a_rollback_is_done_or_not(void **state)
+{
+    (void)state;
+    static const kill_case c = {"rollback", do_rollback, OLD, 0};
+    run_case(&c);
+}
+
+static int make_origin(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    dataset_options options;
+    origin = support_make_dir();
+    dataset_options_init(&options);
+    assert_ok(dataset_build(NULL, origin, OLD, &options, &err));
+    assert_ok(dataset_build(NULL, origin, NOW, &options, &err));
+    return 0;
+}
+
+static int remove_origin(void **state)
+{
+    (void)state;
+    support_remove_dir(origin);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_kill__a_build_is_published_whole_or_not_at_all),
+        cmocka_unit_test(test_kill__a_build_in_steps_is_published_whole_or_not_at_all),
+        cmocka_unit_test(test_kill__an_abandoned_build_changes_nothing),
+        cmocka_unit_test(test_kill__a_rollback_is_done_or_not),
+    };
+    return cmocka_run_group_tests(tests, make_origin, remove_origin);
+}
