@@ -49,12 +49,11 @@ static shardy_status current_ref(
 {
     pointer p;
     shardy_etag version;
-    size_t prefix_len;
     ref_out[0] = '\0';
     shardy_status st = shardy__mstore_load_current(&c->manifests, &p, &version, err);
     if (st == SHARDY_OK) {
         shardy_error ignored;
-        shardy__catalog_ref(p.manifest_ref, ref_out, &prefix_len, &ignored);
+        shardy__catalog_ref(p.manifest_ref, ref_out, &ignored);
     }
     return st == SHARDY_CORRUPT ? SHARDY_OK : st;
 }
@@ -134,8 +133,7 @@ static shardy_status find_target(const catalog *c, const shardy_rollback_target 
     char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
 {
     if (target->ref) {
-        size_t prefix_len;
-        return shardy__catalog_ref(target->ref, ref_out, &prefix_len, err);
+        return shardy__catalog_ref(target->ref, ref_out, err);
     }
     shardy_manifest_list list;
     SHARDY_TRY(shardy__mstore_list(&c->manifests, SHARDY_HISTORY_LIMIT_MAX, &list, err));
@@ -167,7 +165,7 @@ static shardy_status roll_back(
 {
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "";
     SHARDY_TRY(find_target(c, target, ref, err));
-    SHARDY_TRY(shardy__publish_rollback(c, ref, err));
+    SHARDY_TRY(shardy__publish_rollback(c, ref, target->ref, err));
     return ref_out ? shardy__buf_copy(ref, strlen(ref), ref_out, err) : SHARDY_OK;
 }
 

@@ -2,6 +2,7 @@
 
 #include "../base/alloc.h"
 #include "../base/bytebuf.h"
+#include "../base/uri.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,16 +70,13 @@ static shardy_status add_shard(
     const shardy_plan *plan, manifest *m, const attempt_result *r, shardy_error *err)
 {
     manifest_shard *shard = &m->shards[m->shard_count++];
-    bytebuf url;
-    shardy__bytebuf_init(&url, SHARDY_URL_LEN_MAX);
-    shardy__bytebuf_printf(&url, "%s/%s", plan->prefix, r->path);
-    shardy_status st = shardy__bytebuf_check(&url, "build", err);
-    if (st >= 0) {
-        shard->db_url = shardy__arena_strdup(&m->arena, url.data);
-        shard->checkpoint_id = shardy__arena_strdup(&m->arena, r->checkpoint_id);
-        st = shard->db_url && shard->checkpoint_id ? SHARDY_OK : shardy__error_nomem(err, "build");
+    char url[SHARDY_URL_LEN_MAX + 1];
+    SHARDY_TRY(shardy__uri_join(plan->prefix, r->path, url, err));
+    shard->db_url = shardy__arena_strdup(&m->arena, url);
+    shard->checkpoint_id = shardy__arena_strdup(&m->arena, r->checkpoint_id);
+    if (!shard->db_url || !shard->checkpoint_id) {
+        return shardy__error_nomem(err, "build");
     }
-    shardy__bytebuf_free(&url);
     shard->db_id = r->db_id;
     shard->attempt = r->attempt;
     shard->row_count = r->row_count;
@@ -94,7 +92,7 @@ static shardy_status add_shard(
         object->size = r->objects[i].size;
         object->digest = r->objects[i].digest;
     }
-    return st;
+    return SHARDY_OK;
 }
 
 static int compare_objects(const void *a, const void *b)
@@ -188,26 +186,33 @@ void shardy__plan_fail(shardy_plan *plan, shardy_status st, const shardy_error *
     end_record(plan, st, NULL, error);
 }
 
-static shardy_status publish_image(
-    shardy_plan *plan, const manifest *m, char *ref, size_t ref_size, shardy_error *err)
+/* Ref of the manifest, relative and as a URL. */
+typedef struct manifest_name {
+    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    char url[SHARDY_URL_LEN_MAX + 1];
+} manifest_name;
+
+static shardy_status name_manifest(const shardy_plan *plan, manifest_name *name, shardy_error *err)
 {
     char stamp[SHARDY_TIME_TEXT_SIZE];
     shardy__time_format_micros(shardy__wall_us(plan->context), stamp);
-    snprintf(ref, ref_size, MANIFEST_DIR "%s_run_id=%s" MANIFEST_NAME, stamp, plan->run_id);
-    char url[SHARDY_URL_LEN_MAX + SHARDY_OBJECT_KEY_LEN_MAX];
-    snprintf(url, sizeof url, "%s/%s", plan->prefix, ref);
-    if (strlen(url) > SHARDY_URL_LEN_MAX) {
-        return shardy__error(err, SHARDY_INVALID, "build", "the URL \"%.300s\" is too long", url);
-    }
+    snprintf(name->ref, sizeof name->ref, MANIFEST_DIR "%s_run_id=%s" MANIFEST_NAME, stamp,
+        plan->run_id);
+    return shardy__uri_join(plan->prefix, name->ref, name->url, err);
+}
+
+static shardy_status publish_image(
+    shardy_plan *plan, const manifest *m, const manifest_name *name, shardy_error *err)
+{
     shardy_buf image;
     SHARDY_TRY(shardy__manifest_render(m, &image, err));
-    shardy_status st = shardy__publish_commit(
-        &plan->catalog, &plan->run, ref, url, shardy__bytes(image.data, image.len), err);
+    shardy_status st = shardy__publish_commit(&plan->catalog, &plan->run, name->ref, name->url,
+        shardy__bytes(image.data, image.len), err);
     shardy_buf_release(&image);
     return st;
 }
 
-static shardy_status fill_result(const shardy_plan *plan, const manifest *m, const char *ref,
+static shardy_status fill_result(const shardy_plan *plan, const manifest *m,
     const attempt_result *winners, size_t count, shardy_build_result *out, shardy_error *err)
 {
     arena *a = shardy__calloc(1, sizeof *a);
@@ -215,14 +220,15 @@ static shardy_status fill_result(const shardy_plan *plan, const manifest *m, con
         return shardy__error_nomem(err, "build");
     }
     out->owner = a;
-    char url[SHARDY_URL_LEN_MAX + SHARDY_OBJECT_KEY_LEN_MAX];
-    snprintf(url, sizeof url, "%s/%s", plan->prefix, ref);
     out->run_id = shardy__arena_strdup(a, plan->run_id);
-    out->manifest_ref = shardy__arena_strdup(a, url);
     out->engine = plan->engine->name;
     if (plan->has_record) {
-        snprintf(url, sizeof url, "%s/%s", plan->prefix, plan->record.key);
+        char url[SHARDY_URL_LEN_MAX + 1];
+        SHARDY_TRY(shardy__uri_join(plan->prefix, plan->record.key, url, err));
         out->run_record_ref = shardy__arena_strdup(a, url);
+        if (!out->run_record_ref) {
+            return shardy__error_nomem(err, "build");
+        }
     }
     out->num_dbs = m->num_dbs;
     out->shard_count = m->shard_count;
@@ -231,7 +237,7 @@ static shardy_status fill_result(const shardy_plan *plan, const manifest *m, con
         out->vector_count += winners[i].vector_count;
         out->db_bytes += winners[i].db_bytes;
     }
-    return out->run_id && out->manifest_ref ? SHARDY_OK : shardy__error_nomem(err, "build");
+    return out->run_id ? SHARDY_OK : shardy__error_nomem(err, "build");
 }
 
 void shardy_build_result_dispose(shardy_build_result *result)
@@ -249,31 +255,32 @@ shardy_status shardy__winners_publish(shardy_plan *plan, const attempt_result *w
     size_t count, shardy_build_result *result, shardy_error *err)
 {
     manifest *m = NULL;
-    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "";
+    manifest_name name;
     shardy_error error;
     shardy__error_clear(&error);
     shardy_status st = shardy__manifest_new(&m, &error);
     if (st >= 0) {
         st = fill_manifest(plan, winners, count, m, &error);
     }
+    if (st >= 0) {
+        st = name_manifest(plan, &name, &error);
+    }
     /* before anything becomes visible, so that nothing can fail after it */
     if (st >= 0 && result) {
-        st = fill_result(plan, m, "", winners, count, result, &error);
-    }
-    if (st >= 0) {
-        st = publish_image(plan, m, ref, sizeof ref, &error);
+        st = fill_result(plan, m, winners, count, result, &error);
     }
     if (st >= 0 && result) {
-        char url[SHARDY_URL_LEN_MAX + SHARDY_OBJECT_KEY_LEN_MAX];
-        snprintf(url, sizeof url, "%s/%s", plan->prefix, ref);
-        char *copy = shardy__arena_strdup(result->owner, url);
-        result->manifest_ref = copy ? copy : result->manifest_ref;
+        result->manifest_ref = shardy__arena_strdup(result->owner, name.url);
+        st = result->manifest_ref ? st : shardy__error_nomem(&error, "build");
+    }
+    if (st >= 0) {
+        st = publish_image(plan, m, &name, &error);
     }
     if (st == SHARDY_CONFLICT) {
         /* The snapshot is complete, only not current. */
-        end_record(plan, st, ref, &error);
+        end_record(plan, st, name.ref, &error);
     } else if (st >= 0) {
-        end_record(plan, st, ref, NULL);
+        end_record(plan, st, name.ref, NULL);
     }
     shardy__manifest_free(m);
     if (st < 0 && err) {

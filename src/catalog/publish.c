@@ -5,6 +5,7 @@
 #include "catalog.h"
 
 #include "../base/bytebuf.h"
+#include "../base/uri.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -256,22 +257,17 @@ static shardy_status target_fate(const catalog *c, const char *run_id, const cha
     }
 }
 
-/* The URL under which the pointer names a manifest: the prefix that the manifest records. */
-static void published_ref(const manifest *m, const char *ref, char out[SHARDY_URL_LEN_MAX + 1])
-{
-    size_t len = strlen(m->s3_prefix);
-    while (len > 0 && m->s3_prefix[len - 1] == '/') {
-        len--;
-    }
-    snprintf(out, SHARDY_URL_LEN_MAX + 1, "%.*s/%s", (int)len, m->s3_prefix, ref);
-}
-
 static shardy_status move_pointer(const catalog *c, const loaded_manifest *target,
     const shardy_etag *seen, uint64_t generation, shardy_error *err)
 {
     fate f;
     int32_t took;
     const char *run_id = target->manifest->run_id;
+    /* the URL under which the pointer names it: below the prefix that the manifest records */
+    char url[SHARDY_URL_LEN_MAX + 1];
+    if (shardy__uri_join(target->manifest->s3_prefix, target->ref, url, err) < 0) {
+        return shardy__error_as(err, SHARDY_CORRUPT);
+    }
     SHARDY_TRY(target_fate(c, run_id, target->ref, target, &f, &took, err));
     /* model: cas_fate(t, v, P) */
     shardy_status st = shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHING, err);
@@ -279,9 +275,7 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
         return explain_fate(c, run_id, st, err);
     }
     /* model: curver == seen -> cur = t */
-    char url[SHARDY_URL_LEN_MAX + 1];
     pointer p;
-    published_ref(target->manifest, target->ref, url);
     fill_pointer(c, &f, url, generation + 1, &p);
     st = shardy__mstore_set_current(&c->manifests, &p, seen, err);
     /* model: took && !ok -> goto out. After a take-over another holder may still hold an older
@@ -303,7 +297,8 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
     return st;
 }
 
-shardy_status shardy__publish_rollback(const catalog *c, const char *ref, shardy_error *err)
+shardy_status shardy__publish_rollback(
+    const catalog *c, const char *ref, const char *named_as, shardy_error *err)
 {
     /* model: seen = curver */
     pointer now;
@@ -329,7 +324,7 @@ shardy_status shardy__publish_rollback(const catalog *c, const char *ref, shardy
     snprintf(id, sizeof id, "%.*s", (int)run_id_len, run_id);
     SHARDY_TRY(shardy__catalog_promise(c, id, ref, &promise, err));
     loaded_manifest target;
-    st = shardy__catalog_load(c, ref, &promise, shardy__bytes(NULL, 0), &target, err);
+    st = shardy__catalog_load(c, ref, &promise, named_as, &target, err);
     if (st == SHARDY_NOT_FOUND) {
         return shardy__error(
             err, SHARDY_INVALID, "rollback", "there is no manifest \"%.300s\"", ref);

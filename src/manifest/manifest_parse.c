@@ -1,6 +1,7 @@
 #include "manifest.h"
 
 #include "../base/clock.h"
+#include "../base/uri.h"
 #include "../sqlitefile/btree_read.h"
 
 #include <shardyfusion/limits.h>
@@ -514,9 +515,10 @@ static shardy_status parse_object_row(
     uint64_t n;
     record_value v;
     SHARDY_TRY(text_column(t, m, "path", 0, &object->path, err));
-    if (!shardy__path_is_safe(object->path)) {
+    const char *problem = shardy__key_problem(object->path, strlen(object->path));
+    if (problem) {
         return shardy__error(err, SHARDY_CORRUPT, "manifest",
-            "shardy_objects has the path \"%.300s\"", object->path);
+            "shardy_objects has the path \"%.300s\", which %s", object->path, problem);
     }
     SHARDY_TRY(u64_column(t, "size", INT64_MAX, &object->size, err));
     SHARDY_TRY(u64_column(t, "chunk_bytes", UINT32_MAX, &n, err));
