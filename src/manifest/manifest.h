@@ -48,6 +48,7 @@ typedef struct manifest {
     const char *db_path_template;
     const char *shard_prefix;
     const char *cel_expr; /* NULL under hash sharding */
+    const char *sharding; /* JSON as the reference writes it; NULL: hash sharding */
     uint32_t num_dbs;
     int32_t strategy;
     int32_t key_encoding;
