@@ -514,15 +514,16 @@ shardy_status shardy__manifest_parse(shardy_bytes image, manifest **out, shardy_
     manifest *m = NULL;
     SHARDY_TRY(shardy__page_source_memory(image.data, image.len, NULL, &source, err));
     shardy_status st = shardy__btree_open_take(source, &file, err);
-    /* a journal mode or encoding that no reader accepts in a manifest */
-    if (st == SHARDY_UNSUPPORTED) {
-        st = shardy__error_as(err, SHARDY_CORRUPT);
-    }
     if (st >= 0) {
         st = shardy__manifest_new(&m, err);
     }
     if (st >= 0) {
         st = parse_file(m, file, err);
+    }
+    /* A journal mode, an encoding, a view: SQLite has them, no reader accepts them in a
+     * manifest. */
+    if (st == SHARDY_UNSUPPORTED) {
+        st = shardy__error_as(err, SHARDY_CORRUPT);
     }
     shardy__btree_close(file);
     if (st < 0) {

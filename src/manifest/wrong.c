@@ -1,5 +1,7 @@
 #include "wrong.h"
 
+#include "../base/utf8.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -59,6 +61,8 @@ shardy_status shardy__wrong_column(shardy_error *err, const char *table, const c
         snprintf(text, sizeof text, "%.17g", value->real);
     } else if (value->type == RECORD_BLOB) {
         snprintf(text, sizeof text, "a blob of %zu bytes", (size_t)value->len);
+    } else if (value->type == RECORD_TEXT && !shardy__utf8_valid(value->data, value->len)) {
+        snprintf(text, sizeof text, "a text of %zu bytes", (size_t)value->len);
     } else if (value->type == RECORD_TEXT) {
         quote((shardy_bytes){value->data, (size_t)value->len}, text);
     }
