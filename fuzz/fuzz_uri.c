@@ -3,21 +3,7 @@
  * Properties: what is normalised stays as it is when that is done again; a key that is resolved
  * obeys the rules of keys and lies below the prefix; joining and stripping undo each other. */
 #include "base/uri.h"
-
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(int holds, const char *what)
-{
-    if (!holds) {
-        fprintf(stderr, "property does not hold: %s\n", what);
-        abort();
-    }
-}
+#include "require.h"
 
 static void check_key(const char *key)
 {

@@ -55,14 +55,17 @@ static shardy_status find_current(const catalog *c, current_place *out, shardy_e
 {
     pointer p;
     shardy_etag version;
-    size_t prefix_len = 0;
     out->ref[0] = '\0';
     snprintf(out->prefix, sizeof out->prefix, "%s", c->url);
     shardy_status st = shardy__mstore_load_current(&c->manifests, &p, &version, err);
     shardy_error ignored;
-    if (st == SHARDY_OK &&
-        shardy__catalog_ref(p.manifest_ref, out->ref, &prefix_len, &ignored) >= 0 && prefix_len) {
-        snprintf(out->prefix, sizeof out->prefix, "%.*s", (int)prefix_len, p.manifest_ref);
+    if (st == SHARDY_OK && shardy__catalog_ref(p.manifest_ref, out->ref, &ignored) >= 0) {
+        size_t ref_len = strlen(out->ref);
+        size_t len = strlen(p.manifest_ref);
+        if (len > ref_len + 1) {
+            snprintf(
+                out->prefix, sizeof out->prefix, "%.*s", (int)(len - ref_len - 1), p.manifest_ref);
+        }
     }
     return st == SHARDY_CORRUPT ? SHARDY_OK : st;
 }
@@ -153,8 +156,7 @@ static shardy_status find_target(const catalog *c, const shardy_rollback_target 
     char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
 {
     if (target->ref) {
-        size_t prefix_len;
-        return shardy__catalog_ref(target->ref, ref_out, &prefix_len, err);
+        return shardy__catalog_ref(target->ref, ref_out, err);
     }
     shardy_manifest_list list;
     SHARDY_TRY(shardy__mstore_list(&c->manifests, SHARDY_HISTORY_LIMIT_MAX, &list, err));

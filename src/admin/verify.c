@@ -361,9 +361,8 @@ static shardy_status load_target(verifier *v, loaded_manifest *loaded, shardy_er
     memset(loaded, 0, sizeof *loaded);
     shardy__error_clear(&error);
     if (v->options->ref) {
-        size_t prefix_len;
         char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-        SHARDY_TRY(shardy__catalog_ref(v->options->ref, ref, &prefix_len, err));
+        SHARDY_TRY(shardy__catalog_ref(v->options->ref, ref, err));
         manifest_promise promise = {0};
         const char *run_id;
         size_t run_id_len;
@@ -375,9 +374,14 @@ static shardy_status load_target(verifier *v, loaded_manifest *loaded, shardy_er
             snprintf(id, sizeof id, "%.*s", (int)run_id_len, run_id);
         }
         SHARDY_TRY(shardy__catalog_promise(&v->catalog, id, ref, &promise, err));
-        st = shardy__catalog_load(
-            &v->catalog, ref, &promise, shardy__bytes(NULL, 0), loaded, &error);
+        st = shardy__catalog_load(&v->catalog, ref, &promise, NULL, loaded, &error);
         path = v->options->ref;
+        if (st == SHARDY_INVALID) {
+            if (err) {
+                *err = error;
+            }
+            return st;
+        }
         if (st == SHARDY_NOT_FOUND) {
             return shardy__error(
                 err, SHARDY_INVALID, "verify", "there is no manifest \"%.300s\"", ref);
@@ -404,10 +408,9 @@ static shardy_status load_target(verifier *v, loaded_manifest *loaded, shardy_er
                 return shardy__error_nomem(err, "verify");
             }
             char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-            size_t prefix_len;
             shardy_error ignored;
             v->result->manifest_ref = path;
-            if (shardy__catalog_ref(path, ref, &prefix_len, &ignored) >= 0) {
+            if (shardy__catalog_ref(path, ref, &ignored) >= 0) {
                 path = shardy__arena_strdup(v->arena, ref);
             }
         }

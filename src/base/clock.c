@@ -197,6 +197,12 @@ static int take_zone(time_text *t, int *minutes_out)
     return t->p == t->end;
 }
 
+/* The years 1 to 9999, beyond which there is no text for a time. */
+static int in_range(int64_t wall_us)
+{
+    return wall_us >= -62135596800000000 && wall_us <= 253402300799999999;
+}
+
 /* Seconds, or milliseconds when the number is too large to be seconds. */
 static int parse_number(time_text t, int64_t *wall_us_out)
 {
@@ -213,7 +219,7 @@ static int parse_number(time_text t, int64_t *wall_us_out)
     }
     int64_t us = whole > 20000000000 ? whole * 1000 + micros / 1000 : whole * 1000000 + micros;
     *wall_us_out = negative ? -us : us;
-    return 1;
+    return in_range(*wall_us_out);
 }
 
 static int days_in_month(int year, int month)
@@ -279,5 +285,5 @@ int shardy__time_parse(const char *text, size_t len, int64_t *wall_us_out)
         return 0;
     }
     *wall_us_out = days * 86400000000 + micros - (int64_t)zone * 60000000;
-    return 1;
+    return in_range(*wall_us_out);
 }

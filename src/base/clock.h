@@ -25,7 +25,7 @@ void shardy__time_format_micros(int64_t wall_us, char text_out[SHARDY_TIME_TEXT_
 void shardy__time_format_iso(int64_t wall_us, char text_out[SHARDY_TIME_TEXT_SIZE]);
 /* Reads what pydantic accepts for a datetime (formats.md, section 2): ISO 8601 with 'T', 't', '_'
  * or a space, zone or none (taken as UTC), date only, or a number of seconds (milliseconds above
- * 2e10). False when it is not one. */
+ * 2e10). False when it is not one, or outside of the years 1 to 9999. */
 int shardy__time_parse(const char *text, size_t len, int64_t *wall_us_out);
 
 #endif

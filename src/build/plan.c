@@ -108,10 +108,14 @@ shardy_status shardy__template_check(const char *template_text, shardy_error *er
             template_text);
     }
     shardy__template_format(template_text, 0, sample, sizeof sample);
-    if (!shardy__path_is_safe(sample)) {
+    const char *problem = shardy__key_problem(sample, strlen(sample));
+    if (!problem && strpbrk(sample, "?#")) {
+        problem = "has a '?' or '#', which a URL cannot have";
+    }
+    if (problem) {
         return shardy__error(err, SHARDY_INVALID, "build",
-            "db_path_template is \"%.200s\", which gives the path \"%.200s\"", template_text,
-            sample);
+            "db_path_template is \"%.200s\": the path \"%.200s\" %s", template_text, sample,
+            problem);
     }
     return SHARDY_OK;
 }
@@ -238,42 +242,56 @@ static shardy_status copy_options(
     return failed ? shardy__error_nomem(err, "build") : SHARDY_OK;
 }
 
+/* The URL of the directory that is written to. A path with characters that no URL has here is
+ * recorded as the path it is. */
+static shardy_status directory_prefix(
+    const shardy_plan *plan, char out[SHARDY_URL_LEN_MAX + 1], shardy_error *err)
+{
+    uri u;
+    char *real = NULL;
+    bytebuf text;
+    SHARDY_TRY(shardy__uri_parse(plan->catalog.url, &u, err));
+    shardy__bytebuf_init(&text, SHARDY_URL_LEN_MAX * 4);
+    shardy__bytebuf_printf(
+        &text, "%.*s", (int)u.path.len, u.path.len ? (const char *)u.path.data : "");
+    if (u.path.len == 0) {
+        shardy__bytebuf_puts(&text, "/");
+    }
+    shardy_status st = shardy__bytebuf_check(&text, "build", err);
+    if (st >= 0) {
+        st = shardy__path_real(text.data, &real, err);
+    }
+    if (st == SHARDY_NOT_FOUND) {
+        st = shardy__error(
+            err, SHARDY_INVALID, "build", "there is no directory \"%.300s\"", plan->catalog.url);
+    }
+    if (st >= 0) {
+        shardy__bytebuf_clear(&text);
+        shardy__bytebuf_printf(&text, "%s%s", strpbrk(real, "?#") ? "" : "file://", real);
+        st = shardy__bytebuf_check(&text, "build", err);
+    }
+    if (st >= 0) {
+        st = shardy__uri_normalize(text.data, out, err);
+        if (st < 0) {
+            shardy__error_prefix(err, st, "where the directory is cannot be recorded");
+        }
+    }
+    shardy__bytebuf_free(&text);
+    shardy__free(real);
+    return st;
+}
+
 /* The prefix to record: where the snapshot will be served, else where the directory is. */
 static shardy_status set_prefix(shardy_plan *plan, shardy_error *err)
 {
-    const char *from = plan->options.published_as;
-    char *real = NULL;
-    bytebuf text;
-    shardy__bytebuf_init(&text, SHARDY_URL_LEN_MAX);
-    if (from) {
-        shardy__bytebuf_puts(&text, from);
-    } else if (plan->options.store) {
-        shardy__bytebuf_puts(&text, "mem://snapshot");
-    } else {
-        const char *path = plan->catalog.url;
-        if (strncmp(path, "file://", 7) == 0) {
-            path += 7;
-        }
-        shardy_status resolved = shardy__path_real(path, &real, err);
-        if (resolved < 0) {
-            shardy__bytebuf_free(&text);
-            return resolved;
-        }
-        shardy__bytebuf_puts(&text, "file://");
-        shardy__bytebuf_puts(&text, real ? real : path);
+    char text[SHARDY_URL_LEN_MAX + 1] = "mem://snapshot";
+    if (plan->options.published_as) {
+        SHARDY_TRY(shardy__uri_normalize(plan->options.published_as, text, err));
+    } else if (!plan->options.store) {
+        SHARDY_TRY(directory_prefix(plan, text, err));
     }
-    shardy__free(real);
-    shardy_status st = shardy__bytebuf_check(&text, "build", err);
-    size_t len = text.len;
-    while (st >= 0 && len > 0 && text.data[len - 1] == '/') {
-        len--;
-    }
-    if (st >= 0) {
-        plan->prefix = shardy__arena_strndup(&plan->arena, text.data, len);
-        st = plan->prefix ? SHARDY_OK : shardy__error_nomem(err, "build");
-    }
-    shardy__bytebuf_free(&text);
-    return st;
+    plan->prefix = shardy__arena_strdup(&plan->arena, text);
+    return plan->prefix ? SHARDY_OK : shardy__error_nomem(err, "build");
 }
 
 static shardy_status set_scratch(shardy_plan *plan, shardy_error *err)
@@ -384,7 +402,9 @@ shardy_status shardy__plan_adopt(shardy_plan *plan, const char *url,
     SHARDY_TRY(set_engine(plan, err));
     catalog_options catalog_opts = {0, options->sync, options->allow_network_fs, options->store};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
-    plan->prefix = shardy__arena_strdup(&plan->arena, prefix);
+    char text[SHARDY_URL_LEN_MAX + 1];
+    SHARDY_TRY(shardy__uri_normalize(prefix, text, err));
+    plan->prefix = shardy__arena_strdup(&plan->arena, text);
     if (!plan->prefix) {
         return shardy__error_nomem(err, "build");
     }

@@ -22,7 +22,7 @@ struct shardy_plan {
      * seen no row */
     shardy_writer_options options;
     const char *run_id;
-    const char *prefix;  /* recorded, without a trailing slash */
+    const char *prefix;  /* recorded, normalised: join keys to it with shardy__uri_join() */
     const char *scratch; /* directory for this build, removed with the plan when `own_scratch` */
     int32_t own_scratch;
     const shardy_engine_ops *engine;

@@ -6,6 +6,7 @@
 #include "../base/alloc.h"
 #include "../base/fs.h"
 #include "../base/json.h"
+#include "../base/uri.h"
 #include "../catalog/document.h"
 
 #include <shardyfusion/sys/text.h>
@@ -336,8 +337,8 @@ static shardy_status read_objects(
         SHARDY_TRY(shardy__document_u64(object, attempt_what, "size", &o->size, err));
         SHARDY_TRY(shardy__document_digest(object, attempt_what, "sha256", &o->digest, err));
         size_t len = strlen(r->path);
-        if (!shardy__path_is_safe(o->path) || len == 0 || strncmp(o->path, r->path, len) != 0 ||
-            o->path[len] != '/') {
+        if (shardy__key_problem(o->path, strlen(o->path)) || len == 0 ||
+            strncmp(o->path, r->path, len) != 0 || o->path[len] != '/') {
             return shardy__error(err, SHARDY_CORRUPT, "build",
                 "%s has the object \"%.200s\", which is not below its path", attempt_what, o->path);
         }

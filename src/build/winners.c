@@ -2,6 +2,7 @@
 
 #include "../base/alloc.h"
 #include "../base/bytebuf.h"
+#include "../base/uri.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,16 +69,13 @@ static shardy_status add_shard(
 {
     const attempt_output *r = result->output;
     manifest_shard *shard = &m->shards[m->shard_count++];
-    bytebuf url;
-    shardy__bytebuf_init(&url, SHARDY_URL_LEN_MAX);
-    shardy__bytebuf_printf(&url, "%s/%s", plan->prefix, r->path);
-    shardy_status st = shardy__bytebuf_check(&url, "build", err);
-    if (st >= 0) {
-        shard->db_url = shardy__arena_strdup(&m->arena, url.data);
-        shard->checkpoint_id = shardy__arena_strdup(&m->arena, r->checkpoint_id);
-        st = shard->db_url && shard->checkpoint_id ? SHARDY_OK : shardy__error_nomem(err, "build");
+    char url[SHARDY_URL_LEN_MAX + 1];
+    SHARDY_TRY(shardy__uri_join(plan->prefix, r->path, url, err));
+    shard->db_url = shardy__arena_strdup(&m->arena, url);
+    shard->checkpoint_id = shardy__arena_strdup(&m->arena, r->checkpoint_id);
+    if (!shard->db_url || !shard->checkpoint_id) {
+        return shardy__error_nomem(err, "build");
     }
-    shardy__bytebuf_free(&url);
     shard->db_id = result->db_id;
     shard->attempt = result->attempt;
     shard->row_count = r->row_count;
@@ -93,7 +91,7 @@ static shardy_status add_shard(
         object->size = r->objects[i].size;
         object->digest = r->objects[i].digest;
     }
-    return st;
+    return SHARDY_OK;
 }
 
 static int compare_objects(const void *a, const void *b)
@@ -193,27 +191,19 @@ void shardy__plan_fail(shardy_plan *plan, shardy_status st, const shardy_error *
     end_record(plan, st, NULL, error);
 }
 
-typedef char long_url[SHARDY_URL_LEN_MAX + SHARDY_OBJECT_KEY_LEN_MAX];
-
-/* Where the manifest will be: its key below the root, and its URL for readers. */
+/* Ref of the manifest, relative and as a URL. */
 typedef struct manifest_name {
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    long_url url;
+    char url[SHARDY_URL_LEN_MAX + 1];
 } manifest_name;
 
-static shardy_status name_manifest(
-    const shardy_plan *plan, manifest_name *name_out, shardy_error *err)
+static shardy_status name_manifest(const shardy_plan *plan, manifest_name *name, shardy_error *err)
 {
     char stamp[SHARDY_TIME_TEXT_SIZE];
     shardy__time_format_micros(shardy__wall_us(plan->context), stamp);
-    snprintf(name_out->ref, sizeof name_out->ref, MANIFEST_DIR "%s_run_id=%s" MANIFEST_NAME, stamp,
+    snprintf(name->ref, sizeof name->ref, MANIFEST_DIR "%s_run_id=%s" MANIFEST_NAME, stamp,
         plan->run_id);
-    snprintf(name_out->url, sizeof name_out->url, "%s/%s", plan->prefix, name_out->ref);
-    if (strlen(name_out->url) > SHARDY_URL_LEN_MAX) {
-        return shardy__error(
-            err, SHARDY_INVALID, "build", "the URL \"%.300s\" is too long", name_out->url);
-    }
-    return SHARDY_OK;
+    return shardy__uri_join(plan->prefix, name->ref, name->url, err);
 }
 
 static shardy_status publish_image(
@@ -239,9 +229,12 @@ static shardy_status fill_result(const shardy_plan *plan, const manifest *m, con
     out->manifest_ref = shardy__arena_strdup(a, url);
     out->engine = plan->engine->name;
     if (plan->has_record) {
-        long_url record;
-        snprintf(record, sizeof record, "%s/%s", plan->prefix, plan->record.key);
+        char record[SHARDY_URL_LEN_MAX + 1];
+        SHARDY_TRY(shardy__uri_join(plan->prefix, plan->record.key, record, err));
         out->run_record_ref = shardy__arena_strdup(a, record);
+        if (!out->run_record_ref) {
+            return shardy__error_nomem(err, "build");
+        }
     }
     out->num_dbs = m->num_dbs;
     out->shard_count = m->shard_count;

@@ -1,6 +1,6 @@
 #include "catalog.h"
 
-#include "../base/bytebuf.h"
+#include "../base/uri.h"
 #include "../store/store.h"
 
 #include <stdio.h>
@@ -8,25 +8,27 @@
 
 /* Splits a URL into root and pointer key: ".../name" with a name that begins with '_' is the
  * pointer, everything else, and anything with a trailing slash, the root. */
-static void split_url(
-    const char *url, char *root_out, size_t root_size, char *key_out, size_t key_size)
+static shardy_status split_url(const char *url, catalog *out, shardy_error *err)
 {
-    size_t len = strlen(url);
-    const char *slash = strrchr(url, '/');
-    const char *name = slash ? slash + 1 : url;
-    snprintf(key_out, key_size, "%s", POINTER_KEY);
-    if (name[0] == '_' && strlen(name) < key_size) {
-        snprintf(key_out, key_size, "%s", name);
-        len = slash ? (size_t)(slash - url) : 0;
+    uri u;
+    SHARDY_TRY(shardy__uri_parse(url, &u, err));
+    snprintf(out->pointer_key, sizeof out->pointer_key, "%s", POINTER_KEY);
+    const char *path = u.path.data;
+    size_t end = u.path.len;
+    size_t at = end;
+    while (at > 0 && path[at - 1] != '/') {
+        at--;
     }
-    while (len > 1 && url[len - 1] == '/') {
-        len--;
+    if (end == at || path[at] != '_' || path[end] != '\0' || end - at >= sizeof out->pointer_key) {
+        return shardy__uri_normalize(url, out->url, err);
     }
-    if (len == 0) {
-        snprintf(root_out, root_size, "%s", slash ? "/" : ".");
-    } else {
-        snprintf(root_out, root_size, "%.*s", (int)len, url);
+    snprintf(out->pointer_key, sizeof out->pointer_key, "%s", path + at);
+    if (u.kind == URI_PATH && at == 0) {
+        return shardy__uri_normalize(".", out->url, err);
     }
+    char root[SHARDY_URL_LEN_MAX + 1];
+    snprintf(root, sizeof root, "%.*s", (int)(path + at - url), url);
+    return shardy__uri_normalize(root, out->url, err);
 }
 
 shardy_status shardy__catalog_open(shardy_context *context, const char *url,
@@ -34,16 +36,8 @@ shardy_status shardy__catalog_open(shardy_context *context, const char *url,
 {
     memset(out, 0, sizeof *out);
     SHARDY_CHECK_ARG(url || options->store);
-    if (url && strlen(url) > SHARDY_URL_LEN_MAX) {
-        return shardy__error(err, SHARDY_INVALID, "url", "a URL of %zu bytes, the limit is %u",
-            strlen(url), SHARDY_URL_LEN_MAX);
-    }
-    if (url && url[0] == '\0') {
-        return shardy__error(err, SHARDY_INVALID, "url", "the URL is empty");
-    }
     out->context = context;
-    split_url(
-        url ? url : ".", out->url, sizeof out->url, out->pointer_key, sizeof out->pointer_key);
+    SHARDY_TRY(split_url(url ? url : ".", out, err));
     shardy_status st = SHARDY_OK;
     if (options->store) {
         out->store = options->store;
@@ -77,26 +71,22 @@ void shardy__catalog_close(catalog *c)
     memset(c, 0, sizeof *c);
 }
 
-shardy_status shardy__catalog_ref(const char *manifest_ref,
-    char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], size_t *prefix_len_out, shardy_error *err)
+shardy_status shardy__catalog_ref(
+    const char *manifest_ref, char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
 {
-    /* The last "/manifests/" that is followed by exactly <dir>/manifest; at the start for relative
-     * refs. */
+    /* The last "/manifests/"; at the start for relative refs. */
     const char *found = NULL;
     for (const char *p = manifest_ref; (p = strstr(p, MANIFEST_DIR)) != NULL; p++) {
         if (p == manifest_ref || p[-1] == '/') {
             found = p;
         }
     }
-    size_t prefix_len = found && found > manifest_ref ? (size_t)(found - manifest_ref) - 1 : 0;
     ref_out[0] = '\0';
-    *prefix_len_out = prefix_len;
     size_t len = found ? strlen(found) : 0;
     size_t dir = strlen(MANIFEST_DIR);
     size_t name = strlen(MANIFEST_NAME);
-    if (!found || len <= dir + name || len > SHARDY_OBJECT_KEY_LEN_MAX ||
-        strcmp(found + len - name, MANIFEST_NAME) != 0 ||
-        memchr(found + dir, '/', len - dir - name) || !shardy__path_is_safe(found)) {
+    if (!found || len <= dir + name || strcmp(found + len - name, MANIFEST_NAME) != 0 ||
+        memchr(found + dir, '/', len - dir - name) || shardy__key_problem(found, len)) {
         return shardy__error(err, SHARDY_INVALID, "manifest",
             "\"%.300s\" is not the ref of a manifest (.../manifests/<dir>/manifest)", manifest_ref);
     }
@@ -125,25 +115,28 @@ static shardy_status check_image(const char *ref, const manifest_promise *promis
     return SHARDY_OK;
 }
 
-static shardy_status check_prefix(
-    const manifest *m, shardy_bytes recorded_prefix, shardy_error *err)
+/* A full name must be that of the ref below the prefix which the manifest records: it would be
+ * another snapshot's otherwise. */
+static shardy_status check_name(
+    const manifest *m, const char *ref, const char *named_as, shardy_error *err)
 {
-    size_t len = strlen(m->s3_prefix);
-    while (len > 0 && m->s3_prefix[len - 1] == '/') {
-        len--;
+    char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    if (!named_as || strcmp(named_as, ref) == 0) {
+        return SHARDY_OK;
     }
-    if (recorded_prefix.data &&
-        (len != recorded_prefix.len || memcmp(m->s3_prefix, recorded_prefix.data, len) != 0)) {
-        return shardy__error(err, SHARDY_CORRUPT, "manifest",
-            "the pointer names a manifest of \"%.*s\", the manifest is of \"%.200s\"",
-            SHARDY_BYTES_FMT(recorded_prefix), m->s3_prefix);
+    shardy_status st = shardy__uri_strip(m->s3_prefix, named_as, key, err);
+    if (st < 0) {
+        return shardy__error_prefix(err, st, "it was named by another prefix than it records");
     }
-    return shardy__manifest_check_urls(m, err);
+    return strcmp(key, ref) == 0
+               ? SHARDY_OK
+               : shardy__error(err, SHARDY_INVALID, "manifest",
+                     "it was named \"%.300s\", the prefix that it records is \"%.300s\"", named_as,
+                     m->s3_prefix);
 }
 
 shardy_status shardy__catalog_load(const catalog *c, const char *ref,
-    const manifest_promise *promise, shardy_bytes recorded_prefix, loaded_manifest *out,
-    shardy_error *err)
+    const manifest_promise *promise, const char *named_as, loaded_manifest *out, shardy_error *err)
 {
     memset(out, 0, sizeof *out);
     shardy_buf image = {0};
@@ -158,7 +151,10 @@ shardy_status shardy__catalog_load(const catalog *c, const char *ref,
         st = shardy__manifest_parse(bytes, &out->manifest, err);
     }
     if (st >= 0) {
-        st = check_prefix(out->manifest, recorded_prefix, err);
+        st = check_name(out->manifest, ref, named_as, err);
+    }
+    if (st >= 0) {
+        st = shardy__manifest_check_urls(out->manifest, err);
     }
     shardy_buf_release(&image);
     if (st < 0) {
@@ -197,8 +193,7 @@ shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_ou
         return st;
     }
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    size_t prefix_len;
-    st = shardy__catalog_ref(pointer_out->manifest_ref, ref, &prefix_len, err);
+    st = shardy__catalog_ref(pointer_out->manifest_ref, ref, err);
     if (st < 0) {
         return shardy__error_as(err, SHARDY_CORRUPT);
     }
@@ -207,11 +202,11 @@ shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_ou
     if (!pointer_out->has_ours) {
         SHARDY_TRY(shardy__catalog_promise(c, pointer_out->run_id, ref, &promise, err));
     }
-    st = shardy__catalog_load(c, ref, &promise,
-        shardy__bytes(prefix_len ? pointer_out->manifest_ref : NULL, prefix_len), out, err);
+    st = shardy__catalog_load(c, ref, &promise, pointer_out->manifest_ref, out, err);
     if (st == SHARDY_NOT_FOUND) {
         return shardy__error(err, promise.has_digest ? SHARDY_GONE : SHARDY_CORRUPT, "manifest",
             "the pointer names \"%.300s\", which is not there", ref);
     }
-    return st;
+    /* what data says is not the caller's fault */
+    return st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st;
 }

@@ -15,7 +15,7 @@ typedef struct catalog {
     int32_t store_borrowed;
     mstore manifests;
     char pointer_key[256];
-    char url[SHARDY_URL_LEN_MAX + 1]; /* of the root, without a trailing slash */
+    char url[SHARDY_URL_LEN_MAX + 1]; /* of the root, normalised */
 } catalog;
 
 typedef struct catalog_options {
@@ -49,17 +49,17 @@ typedef struct manifest_promise {
 } manifest_promise;
 
 /* Ref relative to the root of a manifest_ref of a pointer
- * ("s3://bucket/prefix/manifests/<dir>/manifest", or already relative); *prefix_len_out gets the
- * length of what was stripped, without its slash. INVALID when it is none. */
-shardy_status shardy__catalog_ref(const char *manifest_ref,
-    char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], size_t *prefix_len_out, shardy_error *err);
+ * ("s3://bucket/prefix/manifests/<dir>/manifest", or already relative). INVALID when it is none. */
+shardy_status shardy__catalog_ref(
+    const char *manifest_ref, char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err);
 
 /* Loads a manifest by its relative ref and checks digest, format, and that all its URLs lie below
- * its prefix. `recorded_prefix` (may be NULL) must be the prefix that it records.
- * Statuses: OK; NOT_FOUND; CHECKSUM, CORRUPT, FORMAT_VERSION; those of the store. */
+ * its prefix. `named_as` (may be NULL) is what the pointer called it: the ref itself, or its URL
+ * below the prefix that the manifest records.
+ * Statuses: OK; NOT_FOUND; INVALID (it was named otherwise); CHECKSUM, CORRUPT, FORMAT_VERSION;
+ * those of the store. */
 shardy_status shardy__catalog_load(const catalog *c, const char *ref,
-    const manifest_promise *promise, shardy_bytes recorded_prefix, loaded_manifest *out,
-    shardy_error *err);
+    const manifest_promise *promise, const char *named_as, loaded_manifest *out, shardy_error *err);
 
 /* Loads what the pointer names. A pointer without our member takes the digest from the fate of the
  * run, if there is one.
@@ -102,9 +102,8 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
 void shardy__publish_abandon(const catalog *c, publish_run *run, const char *shard_prefix);
 
 /* Moves the pointer to the manifest `ref` (relative); url_out gets what the pointer says then.
- * Statuses: OK; INVALID (no such manifest; a
- * run still at work); GONE; CORRUPT, CHECKSUM, FORMAT_VERSION (it is damaged); CONFLICT; those of
- * the stores. */
+ * Statuses: OK; INVALID (no such manifest; a run still at work); GONE; CORRUPT,
+ * CHECKSUM, FORMAT_VERSION (it is damaged); CONFLICT; those of the stores. */
 shardy_status shardy__publish_rollback(
     const catalog *c, const char *ref, char url_out[SHARDY_URL_LEN_MAX + 1], shardy_error *err);
 

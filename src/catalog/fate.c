@@ -48,7 +48,8 @@ static shardy_status parse_pins(const shardy_json_value *root, fate *out, shardy
     for (size_t i = 0; i < count; i++) {
         const shardy_json_value *pin = shardy_json_at(pins, i);
         shardy_bytes text = shardy_json_string(pin);
-        if (shardy_json_type_of(pin) != SHARDY_JSON_STRING || text.len >= sizeof out->pins[0]) {
+        if (shardy_json_type_of(pin) != SHARDY_JSON_STRING || text.len >= sizeof out->pins[0] ||
+            memchr(text.data, '\0', text.len)) {
             return shardy__error(
                 err, SHARDY_CORRUPT, "catalog", "%s has a pin that is no short text", what);
         }

@@ -5,6 +5,7 @@
 #include "catalog.h"
 
 #include "../base/bytebuf.h"
+#include "../base/uri.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -263,16 +264,6 @@ static shardy_status target_fate(const catalog *c, const char *run_id, const cha
     }
 }
 
-/* The URL under which the pointer names a manifest: the prefix that the manifest records. */
-static void published_ref(const manifest *m, const char *ref, char out[SHARDY_URL_LEN_MAX + 1])
-{
-    size_t len = strlen(m->s3_prefix);
-    while (len > 0 && m->s3_prefix[len - 1] == '/') {
-        len--;
-    }
-    snprintf(out, SHARDY_URL_LEN_MAX + 1, "%.*s/%s", (int)len, m->s3_prefix, ref);
-}
-
 static shardy_status move_pointer(const catalog *c, const loaded_manifest *target,
     const shardy_etag *seen, uint64_t generation, char url_out[SHARDY_URL_LEN_MAX + 1],
     shardy_error *err)
@@ -280,6 +271,10 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
     fate f;
     int32_t took;
     const char *run_id = target->manifest->run_id;
+    /* the URL under which the pointer names it: below the prefix that the manifest records */
+    if (shardy__uri_join(target->manifest->s3_prefix, target->ref, url_out, err) < 0) {
+        return shardy__error_as(err, SHARDY_CORRUPT);
+    }
     SHARDY_TRY(target_fate(c, run_id, target->ref, target, &f, &took, err));
     /* model: cas_fate(t, v, P) */
     shardy_status st = shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHING, err);
@@ -288,7 +283,6 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
     }
     /* model: curver == seen -> cur = t */
     pointer p;
-    published_ref(target->manifest, target->ref, url_out);
     fill_pointer(c, &f, url_out, generation + 1, &p);
     int32_t open;
     st = shardy__mstore_set_current(&c->manifests, &p, seen, &open, err);
@@ -339,7 +333,7 @@ shardy_status shardy__publish_rollback(
     snprintf(id, sizeof id, "%.*s", (int)run_id_len, run_id);
     SHARDY_TRY(shardy__catalog_promise(c, id, ref, &promise, err));
     loaded_manifest target;
-    st = shardy__catalog_load(c, ref, &promise, shardy__bytes(NULL, 0), &target, err);
+    st = shardy__catalog_load(c, ref, &promise, NULL, &target, err);
     if (st == SHARDY_NOT_FOUND) {
         return shardy__error(
             err, SHARDY_INVALID, "rollback", "there is no manifest \"%.300s\"", ref);

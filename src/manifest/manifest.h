@@ -48,6 +48,7 @@ typedef struct manifest {
     const char *db_path_template;
     const char *shard_prefix;
     const char *cel_expr; /* NULL under hash sharding */
+    const char *sharding; /* JSON as the reference writes it; NULL: hash sharding */
     uint32_t num_dbs;
     int32_t strategy;
     int32_t key_encoding;
@@ -81,12 +82,9 @@ uint64_t shardy__manifest_row_count(const manifest *m);
 /* Checks that every URL lies under the recorded prefix. CORRUPT naming the first that does not. A
  * reader opens shards by these relative paths only, so that nothing outside its root is touched. */
 shardy_status shardy__manifest_check_urls(const manifest *m, shardy_error *err);
-/* Path of a shard relative to the root, into `path_out` (room for SHARDY_OBJECT_KEY_LEN_MAX +
- * 1). */
+/* Path of a shard relative to the root, into `path_out` (room for SHARDY_OBJECT_KEY_LEN_MAX + 1).
+ * CORRUPT as above. */
 shardy_status shardy__manifest_shard_path(
     const manifest *m, const manifest_shard *shard, char *path_out, shardy_error *err);
-
-/* 1 when a path relative to the root has no empty, "." or ".." segment and no control character. */
-int shardy__path_is_safe(const char *path);
 
 #endif

@@ -1,11 +1,16 @@
 #include "manifest.h"
 
 #include "../base/clock.h"
+#include "../base/uri.h"
+#include "../base/utf8.h"
 #include "../sqlitefile/btree_read.h"
+#include "sharding.h"
+#include "wrong.h"
 
 #include <shardyfusion/limits.h>
 #include <shardyfusion/sys/text.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,11 +26,6 @@ typedef struct table_reader {
     size_t value_count;
     const char *name;
 } table_reader;
-
-static shardy_status corrupt(shardy_error *err, const char *what, const char *why)
-{
-    return shardy__error(err, SHARDY_CORRUPT, "manifest", "%s %s", what, why);
-}
 
 static shardy_status table_open(
     table_reader *t, manifest *m, const btree_file *file, const char *name, shardy_error *err)
@@ -101,8 +101,13 @@ static shardy_status text_column(const table_reader *t, manifest *m, const char 
         return SHARDY_OK;
     }
     if (v.type != RECORD_TEXT || v.len > COLUMN_LEN_MAX || memchr(v.data, '\0', v.len)) {
-        return shardy__error(err, SHARDY_CORRUPT, "manifest",
-            "column \"%s\" of \"%s\" is not a text", name, t->name);
+        return shardy__wrong_column(err, t->name, name, &v,
+            v.type != RECORD_TEXT    ? "a text"
+            : v.len > COLUMN_LEN_MAX ? "a shorter text"
+                                     : "a text without a zero byte");
+    }
+    if (!shardy__utf8_valid(v.data, v.len)) {
+        return shardy__wrong_column(err, t->name, name, &v, "valid UTF-8");
     }
     *out = shardy__arena_strndup(&m->arena, v.data, v.len);
     return *out ? SHARDY_OK : shardy__error_nomem(err, "manifest");
@@ -143,129 +148,11 @@ static shardy_status u64_column(
     *out = 0;
     SHARDY_TRY(column(t, name, &v, err));
     if (!value_as_u64(&v, out) || *out > max) {
-        return shardy__error(err, SHARDY_CORRUPT, "manifest",
-            "column \"%s\" of \"%s\" is not an integer from 0 to %llu", name, t->name,
-            (unsigned long long)max);
+        char expected[64];
+        snprintf(expected, sizeof expected, "an integer from 0 to %llu", (unsigned long long)max);
+        return shardy__wrong_column(err, t->name, name, &v, expected);
     }
     return SHARDY_OK;
-}
-
-static int is_null(const shardy_json_value *value)
-{
-    return !value || shardy_json_type_of(value) == SHARDY_JSON_NULL;
-}
-
-static int is_name(shardy_bytes name, const char *expected)
-{
-    return name.len == strlen(expected) && memcmp(name.data, expected, name.len) == 0;
-}
-
-/* A copy of a JSON string that has no zero byte in it. */
-static const char *copy_string(manifest *m, const shardy_json_value *value)
-{
-    shardy_bytes text = shardy_json_string(value);
-    return memchr(text.data, '\0', text.len)
-               ? NULL
-               : shardy__arena_strndup(&m->arena, text.data, text.len);
-}
-
-/* routing_values: non-null, of one type (int or str; booleans count as integers), unique. */
-static shardy_status check_routing_values(
-    const manifest *m, const shardy_json_value *values, shardy_error *err)
-{
-    if (shardy_json_type_of(values) != SHARDY_JSON_ARRAY) {
-        return corrupt(err, "sharding.routing_values", "is not an array");
-    }
-    size_t n = shardy_json_count(values);
-    if (m->num_dbs != (n ? n : 1)) {
-        return shardy__error(err, SHARDY_CORRUPT, "manifest",
-            "num_dbs is %u, but there are %zu routing values", m->num_dbs, n);
-    }
-    for (size_t i = 0; i < n; i++) {
-        const shardy_json_value *v = shardy_json_at(values, i);
-        int type = shardy_json_type_of(v) == SHARDY_JSON_BOOL ? SHARDY_JSON_NUMBER
-                                                              : shardy_json_type_of(v);
-        int first = shardy_json_type_of(shardy_json_at(values, 0)) == SHARDY_JSON_BOOL
-                        ? SHARDY_JSON_NUMBER
-                        : shardy_json_type_of(shardy_json_at(values, 0));
-        if (type != first || (type != SHARDY_JSON_NUMBER && type != SHARDY_JSON_STRING)) {
-            return corrupt(err, "sharding.routing_values", "are not all integers or all texts");
-        }
-    }
-    return SHARDY_OK;
-}
-
-static shardy_status parse_cel(manifest *m, const shardy_json_value *root, shardy_error *err)
-{
-    const shardy_json_value *expr = shardy_json_get(root, "cel_expr");
-    const shardy_json_value *columns = shardy_json_get(root, "cel_columns");
-    const shardy_json_value *values = shardy_json_get(root, "routing_values");
-    if (m->strategy == SHARDY_SHARDING_HASH) {
-        if (!is_null(expr) || !is_null(columns) || !is_null(values)) {
-            return corrupt(err, "sharding", "is \"hash\" but has CEL fields");
-        }
-        return SHARDY_OK;
-    }
-    if (shardy_json_type_of(expr) != SHARDY_JSON_STRING || shardy_json_string(expr).len == 0 ||
-        shardy_json_type_of(columns) != SHARDY_JSON_OBJECT || shardy_json_count(columns) == 0) {
-        return corrupt(err, "sharding", "is \"cel\" but cel_expr or cel_columns is empty");
-    }
-    m->cel_expr = copy_string(m, expr);
-    if (!m->cel_expr) {
-        return corrupt(err, "sharding.cel_expr", "cannot be kept");
-    }
-    return is_null(values) ? SHARDY_OK : check_routing_values(m, values, err);
-}
-
-static shardy_status parse_sharding_object(
-    manifest *m, const shardy_json_value *root, shardy_error *err)
-{
-    static const char *const known[] = {
-        "strategy", "hash_algorithm", "routing_values", "cel_expr", "cel_columns"};
-    if (shardy_json_type_of(root) != SHARDY_JSON_OBJECT) {
-        return corrupt(err, "sharding", "is not a JSON object");
-    }
-    for (size_t i = 0; i < shardy_json_count(root); i++) {
-        shardy_bytes name = shardy_json_name_at(root, i);
-        size_t k = 0;
-        while (k < sizeof known / sizeof known[0] && !is_name(name, known[k])) {
-            k++;
-        }
-        if (k == sizeof known / sizeof known[0]) {
-            return shardy__error(err, SHARDY_CORRUPT, "manifest",
-                "sharding has the unknown key \"%.*s\"", SHARDY_BYTES_FMT(name));
-        }
-    }
-    const shardy_json_value *algorithm = shardy_json_get(root, "hash_algorithm");
-    if (shardy_json_type_of(algorithm) != SHARDY_JSON_STRING ||
-        !is_name(shardy_json_string(algorithm), "xxh3_64")) {
-        return corrupt(err, "sharding.hash_algorithm", "is not \"xxh3_64\"");
-    }
-    const shardy_json_value *strategy = shardy_json_get(root, "strategy");
-    m->strategy = SHARDY_SHARDING_HASH;
-    if (strategy) {
-        shardy_bytes name = shardy_json_string(strategy);
-        if (shardy_json_type_of(strategy) == SHARDY_JSON_STRING && is_name(name, "cel")) {
-            m->strategy = SHARDY_SHARDING_CEL;
-        } else if (shardy_json_type_of(strategy) != SHARDY_JSON_STRING || !is_name(name, "hash")) {
-            return corrupt(err, "sharding.strategy", "is neither \"hash\" nor \"cel\"");
-        }
-    }
-    return parse_cel(m, root, err);
-}
-
-static shardy_status parse_sharding(manifest *m, const char *text, shardy_error *err)
-{
-    shardy_json *json = NULL;
-    shardy_bytes bytes = {text, strlen(text)};
-    shardy_status st = shardy_json_parse(bytes, &json, err);
-    if (st < 0) {
-        shardy__error_prefix(err, st, "sharding");
-        return st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st;
-    }
-    st = parse_sharding_object(m, shardy_json_root(json), err);
-    shardy_json_free(json);
-    return st;
 }
 
 static shardy_status parse_custom(const table_reader *t, manifest *m, shardy_error *err)
@@ -292,12 +179,13 @@ static shardy_status parse_build_row(const table_reader *t, manifest *m, shardy_
     SHARDY_TRY(text_column(t, m, "run_id", 0, &m->run_id, err));
     SHARDY_TRY(text_column(t, m, "created_at", 0, &m->created_at, err));
     if (!shardy__time_parse(m->created_at, strlen(m->created_at), &m->created_us)) {
-        return shardy__error(
-            err, SHARDY_CORRUPT, "manifest", "created_at is \"%.64s\", not a time", m->created_at);
+        return shardy__error(err, SHARDY_CORRUPT, "manifest",
+            "build_meta.created_at is \"%.64s\", expected a time", m->created_at);
     }
     SHARDY_TRY(u64_column(t, "num_dbs", SHARDY_NUM_DBS_MAX, &n, err));
     if (n == 0) {
-        return corrupt(err, "num_dbs", "is 0");
+        return shardy__error(err, SHARDY_CORRUPT, "manifest",
+            "build_meta.num_dbs is 0, expected 1 to %u", SHARDY_NUM_DBS_MAX);
     }
     m->num_dbs = (uint32_t)n;
     SHARDY_TRY(text_column(t, m, "s3_prefix", 0, &m->s3_prefix, err));
@@ -309,10 +197,11 @@ static shardy_status parse_build_row(const table_reader *t, manifest *m, shardy_
     shardy_error ignored;
     if (shardy_key_encoding_parse(text, &m->key_encoding, &ignored) < 0 ||
         m->key_encoding == SHARDY_KEY_ENCODING_AUTO) {
-        return shardy__error(err, SHARDY_CORRUPT, "manifest", "key_encoding is \"%.64s\"", text);
+        return shardy__error(err, SHARDY_CORRUPT, "manifest",
+            "build_meta.key_encoding is \"%.64s\", expected u64be, u32be, utf8 or raw", text);
     }
     SHARDY_TRY(text_column(t, m, "sharding", 0, &text, err));
-    SHARDY_TRY(parse_sharding(m, text, err));
+    SHARDY_TRY(shardy__sharding_parse(m, text, err));
     return parse_custom(t, m, err);
 }
 
@@ -323,7 +212,7 @@ static shardy_status parse_build(manifest *m, const btree_file *file, shardy_err
     if (st >= 0) {
         st = table_next(&t, 1, err);
         if (st == SHARDY_DONE) {
-            st = corrupt(err, "build_meta", "has no row");
+            st = shardy__error(err, SHARDY_CORRUPT, "manifest", "table \"build_meta\" has no row");
         }
     }
     if (st >= 0) {
@@ -381,7 +270,7 @@ static shardy_status parse_bound_value(manifest *m, const shardy_json_value *val
     default:
         break;
     }
-    return corrupt(err, name, "of a shard is neither null, an integer nor a text");
+    return shardy__wrong_json(err, name, value, "null, an integer or a text");
 }
 
 static shardy_status parse_bound(const table_reader *t, manifest *m, const char *name,
@@ -397,15 +286,52 @@ static shardy_status parse_bound(const table_reader *t, manifest *m, const char 
     shardy_bytes bytes = {text, strlen(text)};
     shardy_status st = shardy_json_parse(bytes, &json, err);
     if (st < 0) {
-        shardy__error_prefix(err, st, "%s", name);
+        shardy__error_prefix(err, st, "shards.%s", name);
         return st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st;
     }
-    st = parse_bound_value(m, shardy_json_root(json), name, has_out, key_out, err);
+    char where[64];
+    snprintf(where, sizeof where, "shards.%s", name);
+    st = parse_bound_value(m, shardy_json_root(json), where, has_out, key_out, err);
     shardy_json_free(json);
     return st;
 }
 
-static shardy_status check_writer_info(const table_reader *t, manifest *m, shardy_error *err)
+/* Integers, and null for what only some writers know. */
+static shardy_status parse_info_value(
+    const shardy_json_value *root, manifest_shard *shard, shardy_error *err)
+{
+    static const struct {
+        const char *name;
+        const char *where;
+        int nullable;
+    } fields[] = {
+        {"attempt", "shards.writer_info.attempt", 0},
+        {"duration_ms", "shards.writer_info.duration_ms", 0},
+        {"stage_id", "shards.writer_info.stage_id", 1},
+        {"task_attempt_id", "shards.writer_info.task_attempt_id", 1},
+    };
+    if (shardy_json_type_of(root) != SHARDY_JSON_OBJECT) {
+        return shardy__wrong_json(err, "shards.writer_info", root, "an object");
+    }
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        const shardy_json_value *value = shardy_json_get(root, fields[i].name);
+        int64_t n = 0;
+        if (!value || (fields[i].nullable && shardy_json_type_of(value) == SHARDY_JSON_NULL)) {
+            continue;
+        }
+        if (!shardy_json_int64(value, &n)) {
+            return shardy__wrong_json(err, fields[i].where, value,
+                fields[i].nullable ? "an integer or null" : "an integer");
+        }
+        if (i == 1) {
+            shard->duration_ms = n;
+        }
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status parse_writer_info(
+    const table_reader *t, manifest *m, manifest_shard *shard, shardy_error *err)
 {
     const char *text;
     SHARDY_TRY(text_column(t, m, "writer_info", 0, &text, err));
@@ -413,12 +339,10 @@ static shardy_status check_writer_info(const table_reader *t, manifest *m, shard
     shardy_bytes bytes = {text, strlen(text)};
     shardy_status st = shardy_json_parse(bytes, &json, err);
     if (st < 0) {
-        shardy__error_prefix(err, st, "writer_info");
+        shardy__error_prefix(err, st, "shards.writer_info");
         return st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st;
     }
-    if (shardy_json_type_of(shardy_json_root(json)) != SHARDY_JSON_OBJECT) {
-        st = corrupt(err, "writer_info", "is not a JSON object");
-    }
+    st = parse_info_value(shardy_json_root(json), shard, err);
     shardy_json_free(json);
     return st;
 }
@@ -429,8 +353,9 @@ static shardy_status parse_shard_row(
     uint64_t n;
     SHARDY_TRY(u64_column(t, "db_id", UINT32_MAX, &n, err));
     if (n >= m->num_dbs) {
-        return shardy__error(err, SHARDY_CORRUPT, "manifest", "shard %llu is not below num_dbs %u",
-            (unsigned long long)n, m->num_dbs);
+        return shardy__error(err, SHARDY_CORRUPT, "manifest",
+            "shards.db_id is %llu, expected less than num_dbs, %u", (unsigned long long)n,
+            m->num_dbs);
     }
     shard->db_id = (uint32_t)n;
     SHARDY_TRY(u64_column(t, "attempt", UINT32_MAX, &n, err));
@@ -441,7 +366,7 @@ static shardy_status parse_shard_row(
     SHARDY_TRY(text_column(t, m, "checkpoint_id", 1, &shard->checkpoint_id, err));
     SHARDY_TRY(parse_bound(t, m, "min_key", &shard->has_min_key, &shard->min_key, err));
     SHARDY_TRY(parse_bound(t, m, "max_key", &shard->has_max_key, &shard->max_key, err));
-    return check_writer_info(t, m, err);
+    return parse_writer_info(t, m, shard, err);
 }
 
 /* One more place at the end of an array that grows by doubling inside the arena. */
@@ -474,7 +399,7 @@ static shardy_status read_shards(table_reader *t, manifest *m, shardy_error *err
         }
         if (m->shard_count >= m->num_dbs) {
             return shardy__error(err, SHARDY_CORRUPT, "manifest",
-                "there are more shards than num_dbs %u", m->num_dbs);
+                "table \"shards\" has more than num_dbs rows, expected at most %u", m->num_dbs);
         }
         m->shards = grow(m, m->shards, m->shard_count, &room, sizeof *m->shards, err);
         if (!m->shards) {
@@ -501,8 +426,8 @@ static shardy_status order_shards(manifest *m, shardy_error *err)
     }
     for (uint32_t i = 1; i < m->shard_count; i++) {
         if (m->shards[i].db_id == m->shards[i - 1].db_id) {
-            return shardy__error(
-                err, SHARDY_CORRUPT, "manifest", "shard %u is there twice", m->shards[i].db_id);
+            return shardy__error(err, SHARDY_CORRUPT, "manifest",
+                "shards.db_id is %u twice, expected once", m->shards[i].db_id);
         }
     }
     return SHARDY_OK;
@@ -514,9 +439,10 @@ static shardy_status parse_object_row(
     uint64_t n;
     record_value v;
     SHARDY_TRY(text_column(t, m, "path", 0, &object->path, err));
-    if (!shardy__path_is_safe(object->path)) {
+    const char *problem = shardy__key_problem(object->path, strlen(object->path));
+    if (problem) {
         return shardy__error(err, SHARDY_CORRUPT, "manifest",
-            "shardy_objects has the path \"%.300s\"", object->path);
+            "shardy_objects has the path \"%.300s\", which %s", object->path, problem);
     }
     SHARDY_TRY(u64_column(t, "size", INT64_MAX, &object->size, err));
     SHARDY_TRY(u64_column(t, "chunk_bytes", UINT32_MAX, &n, err));
@@ -588,15 +514,16 @@ shardy_status shardy__manifest_parse(shardy_bytes image, manifest **out, shardy_
     manifest *m = NULL;
     SHARDY_TRY(shardy__page_source_memory(image.data, image.len, NULL, &source, err));
     shardy_status st = shardy__btree_open_take(source, &file, err);
-    /* a journal mode or encoding that no reader accepts in a manifest */
-    if (st == SHARDY_UNSUPPORTED) {
-        st = shardy__error_as(err, SHARDY_CORRUPT);
-    }
     if (st >= 0) {
         st = shardy__manifest_new(&m, err);
     }
     if (st >= 0) {
         st = parse_file(m, file, err);
+    }
+    /* A journal mode, an encoding, a view: SQLite has them, no reader accepts them in a
+     * manifest. */
+    if (st == SHARDY_UNSUPPORTED) {
+        st = shardy__error_as(err, SHARDY_CORRUPT);
     }
     shardy__btree_close(file);
     if (st < 0) {

@@ -37,8 +37,8 @@ static record_value text_or_null(const char *text)
 
 static shardy_status put_build(btree_writer *w, const manifest *m, shardy_error *err)
 {
-    /* Only hash sharding is written; the five keys are always there. */
-    static const char sharding[] =
+    /* the five keys are always there */
+    static const char hash_sharding[] =
         "{\"cel_columns\": null, \"cel_expr\": null, \"hash_algorithm\": \"xxh3_64\", "
         "\"routing_values\": null, \"strategy\": \"hash\"}";
     record_value row[] = {
@@ -47,7 +47,7 @@ static shardy_status put_build(btree_writer *w, const manifest *m, shardy_error 
         shardy__record_int(m->num_dbs),
         text_or_null(m->s3_prefix),
         text_or_null(m->key_col),
-        text_or_null(sharding),
+        text_or_null(m->sharding ? m->sharding : hash_sharding),
         text_or_null(m->db_path_template),
         text_or_null(m->shard_prefix),
         shardy__record_int(SHARDY_MANIFEST_FORMAT_VERSION),

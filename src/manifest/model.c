@@ -1,6 +1,7 @@
 #include "manifest.h"
 
 #include "../base/alloc.h"
+#include "../base/uri.h"
 
 #include <shardyfusion/limits.h>
 
@@ -67,39 +68,13 @@ uint64_t shardy__manifest_row_count(const manifest *m)
     return rows;
 }
 
-static size_t len_without_slashes(const char *text)
-{
-    size_t len = strlen(text);
-    while (len > 0 && text[len - 1] == '/') {
-        len--;
-    }
-    return len;
-}
-
 shardy_status shardy__manifest_shard_path(
     const manifest *m, const manifest_shard *shard, char *path_out, shardy_error *err)
 {
-    path_out[0] = '\0';
-    size_t prefix = len_without_slashes(m->s3_prefix);
-    size_t url = len_without_slashes(shard->db_url);
-    if (url <= prefix || strncmp(shard->db_url, m->s3_prefix, prefix) != 0 ||
-        shard->db_url[prefix] != '/') {
-        return shardy__error(err, SHARDY_CORRUPT, "manifest",
-            "shard %u is at \"%.300s\", which is not below the prefix \"%.300s\"", shard->db_id,
-            shard->db_url, m->s3_prefix);
-    }
-    size_t len = url - prefix - 1;
-    if (len > SHARDY_OBJECT_KEY_LEN_MAX) {
-        return shardy__error(err, SHARDY_CORRUPT, "manifest",
-            "the path of shard %u has %zu bytes, the limit is %u", shard->db_id, len,
-            SHARDY_OBJECT_KEY_LEN_MAX);
-    }
-    memcpy(path_out, shard->db_url + prefix + 1, len);
-    path_out[len] = '\0';
-    if (!shardy__path_is_safe(path_out)) {
-        return shardy__error(err, SHARDY_CORRUPT, "manifest",
-            "shard %u is at \"%.300s\": empty, \".\" and \"..\" segments are not allowed",
-            shard->db_id, shard->db_url);
+    shardy_status st = shardy__uri_strip(m->s3_prefix, shard->db_url, path_out, err);
+    if (st < 0) {
+        shardy__error_prefix(err, st, "shard %u", shard->db_id);
+        return shardy__error_as(err, SHARDY_CORRUPT);
     }
     return SHARDY_OK;
 }
@@ -113,25 +88,4 @@ shardy_status shardy__manifest_check_urls(const manifest *m, shardy_error *err)
         }
     }
     return SHARDY_OK;
-}
-
-int shardy__path_is_safe(const char *path)
-{
-    const char *segment = path;
-    for (;;) {
-        size_t len = strcspn(segment, "/");
-        if (len == 0 || (len == 1 && segment[0] == '.') ||
-            (len == 2 && segment[0] == '.' && segment[1] == '.')) {
-            return 0;
-        }
-        for (size_t i = 0; i < len; i++) {
-            if ((unsigned char)segment[i] < 0x20 || segment[i] == 0x7F) {
-                return 0;
-            }
-        }
-        if (segment[len] == '\0') {
-            return 1;
-        }
-        segment += len + 1;
-    }
 }

@@ -83,10 +83,11 @@ static shardy_status new_core(shardy_context *context, const char *url,
     return SHARDY_OK;
 }
 
-/* Failures of the content of a manifest, after which an older one may serve. */
+/* Failures of the content of a manifest, after which an older one may serve. Not CHECKSUM: where a
+ * digest was recorded nothing else may take the place of what it promises. */
 static int may_fall_back(shardy_status st)
 {
-    return st == SHARDY_CORRUPT || st == SHARDY_FORMAT_VERSION || st == SHARDY_CHECKSUM;
+    return st == SHARDY_CORRUPT || st == SHARDY_FORMAT_VERSION;
 }
 
 /* Tries manifests older than `ref`, newest first. The first error stays when none can be used. */
@@ -115,8 +116,8 @@ static shardy_status load_fallback(
         tries++;
         manifest_promise promise;
         if (shardy__catalog_promise(&core->catalog, e->run_id, e->ref, &promise, &ignored) >= 0 &&
-            shardy__catalog_load(&core->catalog, e->ref, &promise, shardy__bytes(NULL, 0), out,
-                &ignored) == SHARDY_OK) {
+            shardy__catalog_load(&core->catalog, e->ref, &promise, NULL, out, &ignored) ==
+                SHARDY_OK) {
             st = SHARDY_OK;
         }
     }
@@ -158,9 +159,8 @@ static shardy_status load_current(read_core *core, const shardy_snapshot *curren
     if (may_fall_back(st) && allow_fallback && core->options.fallback_max > 0 && !p.has_ours &&
         p.manifest_ref[0]) {
         char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-        size_t prefix_len;
         shardy_error ignored;
-        if (shardy__catalog_ref(p.manifest_ref, ref, &prefix_len, &ignored) >= 0) {
+        if (shardy__catalog_ref(p.manifest_ref, ref, &ignored) >= 0) {
             st = load_fallback(core, ref, st, &loaded, err);
             fallback = st >= 0;
         }
@@ -179,8 +179,7 @@ static shardy_status resolve_ref(read_core *core, const char *name,
     char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
 {
     if (strchr(name, '/')) {
-        size_t prefix_len;
-        return shardy__catalog_ref(name, ref_out, &prefix_len, err);
+        return shardy__catalog_ref(name, ref_out, err);
     }
     uint64_t offset = 0;
     int is_offset = name[0] == '-' && name[1] != '\0';
@@ -227,8 +226,7 @@ static shardy_status load_named(
         SHARDY_TRY(shardy__catalog_promise(&core->catalog, id, ref, &promise, err));
     }
     loaded_manifest loaded;
-    shardy_status st =
-        shardy__catalog_load(&core->catalog, ref, &promise, shardy__bytes(NULL, 0), &loaded, err);
+    shardy_status st = shardy__catalog_load(&core->catalog, ref, &promise, NULL, &loaded, err);
     if (st == SHARDY_NOT_FOUND) {
         return shardy__error(err, promise.has_digest ? SHARDY_GONE : SHARDY_INVALID, "read",
             "there is no manifest \"%.300s\"", ref);

@@ -1,0 +1,66 @@
+/* The document `_CURRENT`: whatever the bytes are, it is refused with a message, or what was read
+ * is what is read again from what we write of it. */
+#include "catalog/pointer.h"
+#include "require.h"
+
+#include "base/bytebuf.h"
+#include "base/uri.h"
+#include "catalog/catalog.h"
+
+static void check_same(const pointer *a, const pointer *b)
+{
+    require(same_text(a->manifest_ref, b->manifest_ref), "the ref stays");
+    require(same_text(a->manifest_content_type, b->manifest_content_type), "the type stays");
+    require(same_text(a->run_id, b->run_id), "the run stays");
+    require(a->updated_us == b->updated_us, "the time stays");
+    require(a->has_ours == b->has_ours, "our member stays");
+    require(a->generation == b->generation, "the generation stays");
+    require(a->manifest_size == b->manifest_size, "the size stays");
+    require(same_bytes(&a->manifest_digest, sizeof a->manifest_digest, &b->manifest_digest,
+                sizeof b->manifest_digest),
+        "the digest stays");
+    require(same_text(a->nonce, b->nonce), "the nonce stays");
+}
+
+static void check_ref(const char *manifest_ref)
+{
+    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    if (shardy__catalog_ref(manifest_ref, ref, NULL) == SHARDY_OK) {
+        size_t len = strlen(ref);
+        require(shardy__key_problem(ref, len) == NULL, "a ref is a key");
+        require(strncmp(ref, "manifests/", 10) == 0, "a ref is below manifests/");
+        require(len <= strlen(manifest_ref) &&
+                    strcmp(manifest_ref + strlen(manifest_ref) - len, ref) == 0,
+            "a ref is the end of its URL");
+    } else {
+        require(ref[0] == '\0', "nothing comes out of a refusal");
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    pointer p;
+    pointer again;
+    shardy_error err;
+    memset(&err, 0, sizeof err);
+    shardy_status st = shardy__pointer_parse(shardy__bytes(data, size), &p, &err);
+    require(st == SHARDY_OK || st == SHARDY_CORRUPT, "parsing has two outcomes");
+    require((st == SHARDY_OK) == (err.message[0] == '\0'), "a refusal has a message");
+    if (st < 0) {
+        return 0;
+    }
+    check_ref(p.manifest_ref);
+    shardy_buf text;
+    st = shardy__pointer_render(&p, &text, &err);
+    require(st == SHARDY_OK, "what was read can be written");
+    st = shardy__pointer_parse(shardy__bytes(text.data, text.len), &again, &err);
+    require(st == SHARDY_OK, "what was written can be read");
+    check_same(&p, &again);
+    shardy_buf second;
+    st = shardy__pointer_render(&again, &second, &err);
+    require(st == SHARDY_OK && same_bytes(text.data, text.len, second.data, second.len),
+        "the same gives the same bytes");
+    shardy_buf_release(&text);
+    shardy_buf_release(&second);
+    return 0;
+}
