@@ -6,6 +6,7 @@
 #include "../base/fs.h"
 #include "../catalog/catalog.h"
 #include "../engine/engine.h"
+#include "../read/engine_name.h"
 #include "../route/router.h"
 
 #include <shardyfusion/admin.h>
@@ -27,6 +28,7 @@ typedef struct verifier {
     shardy_verify_result *result;
     uint64_t bytes_total;
     uint8_t *buf;
+    const char *manifest_path; /* in the arena, or static */
 } verifier;
 
 void shardy_verify_options_init(shardy_verify_options *options, size_t struct_size)
@@ -79,8 +81,9 @@ static shardy_status add_damage(
 /* Failures that are about the data: they become damage. Everything else stays a failure. */
 static int is_damage(shardy_status st)
 {
+    /* INVALID: what the data name cannot be, such as an object that is a symbolic link. */
     return st == SHARDY_CORRUPT || st == SHARDY_CHECKSUM || st == SHARDY_FORMAT_VERSION ||
-           st == SHARDY_GONE;
+           st == SHARDY_GONE || st == SHARDY_INVALID;
 }
 
 static shardy_status note(
@@ -212,9 +215,12 @@ static shardy_status read_object(
 static shardy_status verify_object(verifier *v, const manifest_object *object, shardy_error *err)
 {
     shardy_object_meta meta;
-    shardy_status st = shardy_store_head(v->catalog.store, object->path, &meta, err);
-    SHARDY_TRY(st);
+    shardy_error error;
+    shardy_status st = shardy_store_head(v->catalog.store, object->path, &meta, &error);
     v->result->objects++;
+    if (st < 0) {
+        return note(v, object->path, st, &error, err);
+    }
     if (st == SHARDY_NOT_FOUND) {
         return add_damage(v, object->path, 0, "the object is missing", err);
     }
@@ -239,6 +245,7 @@ typedef struct deep_scan {
     router router;
     uint32_t db_id;
     uint64_t rows;
+    bytebuf first;
     bytebuf last;
     int32_t has_last;
 } deep_scan;
@@ -253,6 +260,10 @@ static shardy_status check_row(void *user, const shardy_engine_row *row, shardy_
     if (scan->has_last && (order > 0 || (order == 0 && scan->last.len >= row->key.len))) {
         return shardy__error(err, SHARDY_CORRUPT, "verify", "row %llu is not in order",
             (unsigned long long)scan->rows);
+    }
+    if (!scan->has_last) {
+        shardy__bytebuf_append(&scan->first, row->key.data, row->key.len);
+        SHARDY_TRY(shardy__bytebuf_check(&scan->first, "verify", err));
     }
     scan->has_last = 1;
     shardy__bytebuf_clear(&scan->last);
@@ -269,6 +280,68 @@ static shardy_status check_row(void *user, const shardy_engine_row *row, shardy_
     }
     scan->rows++;
     return SHARDY_OK;
+}
+
+/* Whether a stored key is the one that the manifest names as a bound; 1 when it names none. */
+static int is_bound(const router *r, bytebuf *stored, int32_t has, const shardy_key *bound)
+{
+    shardy_key key;
+    shardy_error ignored;
+    if (!has) {
+        return 1;
+    }
+    if (shardy__key_decode(
+            shardy__bytes(stored->data, stored->len), r->key_encoding, &key, &ignored) < 0) {
+        return 0;
+    }
+    int is_number = key.type == SHARDY_KEY_INT || key.type == SHARDY_KEY_UINT;
+    if (is_number) {
+        return key.type == bound->type && key.i == bound->i && key.u == bound->u;
+    }
+    return key.bytes.len == bound->bytes.len &&
+           (key.bytes.len == 0 || memcmp(key.bytes.data, bound->bytes.data, key.bytes.len) == 0);
+}
+
+/* The first and the last key must be those that the manifest names: whole pages may be lost without
+ * a trace otherwise. */
+static shardy_status check_bounds(const manifest_shard *shard, deep_scan *scan, shardy_error *err)
+{
+    if (scan->rows == 0) {
+        return shard->row_count == 0 ? SHARDY_OK
+                                     : shardy__error(err, SHARDY_CORRUPT, "verify",
+                                           "there are no rows, the manifest says %llu",
+                                           (unsigned long long)shard->row_count);
+    }
+    if (!is_bound(&scan->router, &scan->first, shard->has_min_key, &shard->min_key) ||
+        !is_bound(&scan->router, &scan->last, shard->has_max_key, &shard->max_key)) {
+        return shardy__error(err, SHARDY_CORRUPT, "verify",
+            "the first or the last key is not the one that the manifest names");
+    }
+    return SHARDY_OK;
+}
+
+/* A search touches all vectors; its hits, as many as there may be, are looked up by their ids. */
+static shardy_status search_all(const engine_reader *reader, uint32_t dim, shardy_error *err)
+{
+    if (dim == 0 || dim > SHARDY_DIM_MAX) {
+        return shardy__error(err, SHARDY_CORRUPT, "verify", "the dimension is %u", dim);
+    }
+    float *query = shardy__calloc(dim, sizeof *query);
+    if (!query) {
+        return shardy__error_nomem(err, "verify");
+    }
+    query[0] = 1.0f;
+    shardy_engine_search request;
+    memset(&request, 0, sizeof request);
+    request.queries = query;
+    request.query_count = 1;
+    request.stride = dim;
+    request.k = SHARDY_TOP_K_MAX;
+    void *op = NULL;
+    shardy_status st = shardy__engine_search(reader, &request, &op, err);
+    shardy__engine_search_finish(reader, op);
+    shardy__free(query);
+    return st;
 }
 
 static shardy_status scan_shard(verifier *v, const manifest *m, const manifest_shard *shard,
@@ -300,10 +373,17 @@ static shardy_status scan_shard(verifier *v, const manifest *m, const manifest_s
     memset(&scan, 0, sizeof scan);
     scan.router = (router){m->strategy, m->key_encoding, m->num_dbs};
     scan.db_id = shard->db_id;
+    shardy__bytebuf_init(&scan.first, SHARDY_KEY_LEN_MAX);
     shardy__bytebuf_init(&scan.last, SHARDY_KEY_LEN_MAX);
     shardy_status st = shardy__engine_reader_open(engine, &spec, &reader, err);
     if (st >= 0) {
         st = shardy__engine_scan(&reader, check_row, &scan, err);
+        if (st >= 0) {
+            st = check_bounds(shard, &scan, err);
+        }
+        if (st >= 0 && m->parsed.has_vector) {
+            st = search_all(&reader, m->parsed.dim, err);
+        }
         shardy__engine_reader_close(&reader);
     }
     /* The reference counts rows that were overwritten. */
@@ -313,6 +393,7 @@ static shardy_status scan_shard(verifier *v, const manifest *m, const manifest_s
             "there are %llu rows, the manifest says %llu", (unsigned long long)scan.rows,
             (unsigned long long)shard->row_count);
     }
+    shardy__bytebuf_free(&scan.first);
     shardy__bytebuf_free(&scan.last);
     shardy__free(digests);
     return st < 0 ? st : SHARDY_OK;
@@ -321,17 +402,16 @@ static shardy_status scan_shard(verifier *v, const manifest *m, const manifest_s
 /* Walks the B-trees of all shards whose engine is in this build. */
 static shardy_status verify_deep(verifier *v, const manifest *m, shardy_error *err)
 {
-    const char *name = m->parsed.engine[0]                            ? m->parsed.engine
-                       : strcmp(m->parsed.backend, "sqlite-vec") == 0 ? "sqlite-vec"
-                                                                      : "sqlite";
+    const char *name = NULL;
     const shardy_engine_ops *engine;
     shardy_error error;
-    shardy_status found = shardy__engine_find(name, &engine, &error);
+    shardy__error_clear(&error);
+    shardy_status found = shardy__engine_name(v->catalog.store, m, &name, &error);
+    if (found >= 0) {
+        found = shardy__engine_find(name, &engine, &error);
+    }
     if (found < 0) {
-        if (err) {
-            *err = error;
-        }
-        return found;
+        return note(v, v->manifest_path, found, &error, err);
     }
     for (uint32_t i = 0; i < m->shard_count; i++) {
         char path[SHARDY_OBJECT_KEY_LEN_MAX + 1];
@@ -417,7 +497,8 @@ static shardy_status load_target(verifier *v, loaded_manifest *loaded, shardy_er
     }
     v->result->objects++;
     v->result->bytes += loaded->size;
-    return st < 0 ? note(v, path ? path : "manifest", st, &error, err) : SHARDY_OK;
+    v->manifest_path = path ? path : "manifest";
+    return st < 0 ? note(v, v->manifest_path, st, &error, err) : SHARDY_OK;
 }
 
 static shardy_status verify_snapshot(verifier *v, shardy_error *err)

@@ -200,7 +200,8 @@ shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_ou
     manifest_promise promise = {
         pointer_out->has_ours, pointer_out->manifest_digest, pointer_out->manifest_size};
     if (!pointer_out->has_ours) {
-        SHARDY_TRY(shardy__catalog_promise(c, pointer_out->run_id, ref, &promise, err));
+        st = shardy__catalog_promise(c, pointer_out->run_id, ref, &promise, err);
+        SHARDY_TRY(st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st);
     }
     st = shardy__catalog_load(c, ref, &promise, pointer_out->manifest_ref, out, err);
     if (st == SHARDY_NOT_FOUND) {

@@ -94,7 +94,9 @@ shardy_status shardy__engine_reader_open(const shardy_engine_ops *ops,
 {
     memset(out, 0, sizeof *out);
     SHARDY_CHECK_ARG(ops->abi == SHARDY_ENGINE_ABI);
-    SHARDY_TRY(ops->reader_open(spec, &out->state, err));
+    shardy_status st = ops->reader_open(spec, &out->state, err);
+    /* The path comes from a manifest: what cannot be is a fault of the data. */
+    SHARDY_TRY(st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st);
     out->ops = ops;
     return SHARDY_OK;
 }
