@@ -217,8 +217,12 @@ def file_cases(label, pattern):
             os.symlink(target, path)
         return action
 
+    def beside(path):
+        """The folder in which the snapshot lies."""
+        return path[:path.index("/snapshot/")]
+
     def link_outside(path):
-        outside = os.path.join(os.path.dirname(os.environ["SHARDY_HOSTILE_ROOT"]), "outside")
+        outside = os.path.join(beside(path), "outside")
         shutil.copy(path, outside)
         os.remove(path)
         os.symlink(outside, path)
@@ -226,7 +230,7 @@ def file_cases(label, pattern):
     def directory_outside(path):
         """The folder of the object is a link to a folder elsewhere."""
         folder = os.path.dirname(path)
-        outside = os.path.join(os.path.dirname(os.environ["SHARDY_HOSTILE_ROOT"]), "folder")
+        outside = os.path.join(beside(path), "folder")
         shutil.rmtree(outside, ignore_errors=True)
         shutil.move(folder, outside)
         os.symlink(outside, folder)
