@@ -67,6 +67,13 @@ static void test_pointer__what_is_wrong_is_named(void **state)
         {POINTER(",\"shardyfusion\":{\"generation\":1,\"manifest_sha256\":\"" DIGEST
                  "\",\"manifest_size\":1}"),
             SHARDY_CORRUPT, "_CURRENT has no text \"nonce\""},
+        {POINTER(",\"shardyfusion\":{\"generation\":1,\"manifest_sha256\":\"" DIGEST
+                 "\",\"manifest_size\":1,\"nonce\":\"n\"}"),
+            SHARDY_CORRUPT, "_CURRENT has no \"check\" of 64 hex digits"},
+        {POINTER(",\"shardyfusion\":{\"generation\":1,\"manifest_sha256\":\"" DIGEST
+                 "\",\"manifest_size\":1,\"nonce\":\"n\",\"check\":\"" DIGEST "\"}"),
+            SHARDY_CORRUPT,
+            "_CURRENT was changed after it was written: it differs from its own digest \"check\""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         pointer p;
@@ -100,13 +107,15 @@ static void test_pointer__the_reference_would_read_what_we_write(void **state)
     p.updated_us = 1767323045000000;
     shardy_buf text;
     assert_ok(shardy__pointer_render(&p, &text, &err));
+    /* "check" is the SHA-256 of the text with zeros in its place */
     static const char expected[] =
-        "{\"format_version\":1,\"manifest_content_type\":\"application/x-sqlite3\","
-        "\"manifest_ref\":\"s3://b/p/manifests/x/manifest\",\"run_id\":\"r\\u00e9\","
-        "\"shardyfusion\":{\"generation\":18446744073709551615,\"manifest_sha256\":"
-        "\"abababababababababababababababababababababababababababababababab\","
-        "\"manifest_size\":12288,\"nonce\":\"0123456789abcdef0123456789abcdef\"},"
-        "\"updated_at\":\"2026-01-02T03:04:05Z\"}";
+        "{\"format_version\":1,\"manifest_content_type\":\"application/x-sqlite3\",\""
+        "manifest_ref\":\"s3://b/p/manifests/x/manifest\",\"run_id\":\"r\\u00e9\",\"s"
+        "hardyfusion\":{\"check\":\"832688ee4e633eb96ecc185306f2653d600f29899613c80ed"
+        "cc6b7886e439e0d\",\"generation\":18446744073709551615,\"manifest_sha256\":\""
+        "abababababababababababababababababababababababababababababababab\",\"manifes"
+        "t_size\":12288,\"nonce\":\"0123456789abcdef0123456789abcdef\"},\"updated_at"
+        "\":\"2026-01-02T03:04:05Z\"}";
     assert_int_equal(text.len, sizeof expected - 1);
     assert_memory_equal(text.data, expected, text.len);
     shardy_buf_release(&text);

@@ -3,6 +3,7 @@
 #include "support/support.h"
 
 #include "base/bytebuf.h"
+#include "base/bytes.h"
 #include "base/pool.h"
 #include "base/uri.h"
 #include "build/plan.h"
@@ -73,7 +74,7 @@ static void test_sort__is_the_order_of_shard_key_and_arrival(void **state)
             memcpy(block + at + sizeof row, key, row.key_len);
             entries[i].db_id = (uint32_t)support_rand_below(&rand, shards);
             entries[i].place = (uint32_t)(at / 8);
-            entries[i].cached = shardy__sort_prefix(key, row.key_len);
+            entries[i].cached = shardy__key_window(key, row.key_len);
             at += (sizeof row + row.key_len + 7) / 8 * 8;
         }
         memcpy(expected, entries, count * sizeof *entries);
@@ -336,7 +337,7 @@ static void test_plan__each_wrong_option_names_value_and_expectation(void **stat
         {"page_size is 5000, expected a power of two from 512 to 65536, or 0 for auto", odd_page},
         {"page_size is 131072, expected a power of two from 512 to 65536, or 0 for auto", big_page},
         {"dim is 8193, the limit is 8192", big_dim},
-        {"metric is \"dot_product\", the engine sqlite-vec has cosine and l2", dot_metric},
+        {"metric is 3 (\"dot_product\"), the engine sqlite-vec has cosine and l2", dot_metric},
         {"threads is 257, the limit is 256", many_threads},
         {"max_retries is 100 and retry_multiplier 2, expected less than 100 and at least 1",
             many_retries},
