@@ -12,6 +12,8 @@
 
 static shardy_error err;
 
+#define SET(field, text) snprintf((field), sizeof(field), "%s", (text))
+
 /* --- documents: what is wrong is named -------------------------------------------------------- */
 
 typedef struct bad_document {
@@ -96,14 +98,14 @@ static void test_pointer__the_reference_would_read_what_we_write(void **state)
     (void)state;
     pointer p;
     memset(&p, 0, sizeof p);
-    strcpy(p.manifest_ref, "s3://b/p/manifests/x/manifest");
-    strcpy(p.manifest_content_type, "application/x-sqlite3");
-    strcpy(p.run_id, "r\xc3\xa9");
+    SET(p.manifest_ref, "s3://b/p/manifests/x/manifest");
+    SET(p.manifest_content_type, "application/x-sqlite3");
+    SET(p.run_id, "r\xc3\xa9");
     p.has_ours = 1;
     p.generation = 18446744073709551615u;
     p.manifest_size = 12288;
     memset(p.manifest_digest.bytes, 0xAB, sizeof p.manifest_digest.bytes);
-    strcpy(p.nonce, "0123456789abcdef0123456789abcdef");
+    SET(p.nonce, "0123456789abcdef0123456789abcdef");
     p.updated_us = 1767323045000000;
     shardy_buf text;
     assert_ok(shardy__pointer_render(&p, &text, &err));
@@ -166,17 +168,17 @@ static void test_fate__is_sorted_compact_json(void **state)
     (void)state;
     fate f;
     memset(&f, 0, sizeof f);
-    strcpy(f.run_id, "r");
-    strcpy(f.writer, "w");
-    strcpy(f.nonce, "n");
+    SET(f.run_id, "r");
+    SET(f.writer, "w");
+    SET(f.nonce, "n");
     f.state = FATE_PUBLISHED;
     f.generation = 3;
     f.updated_us = 1767323045000006;
     f.has_manifest = 1;
-    strcpy(f.manifest_ref, "manifests/x/manifest");
+    SET(f.manifest_ref, "manifests/x/manifest");
     f.manifest_size = 7;
     f.pin_count = 1;
-    strcpy(f.pins[0], "keep");
+    SET(f.pins[0], "keep");
     shardy_buf text;
     assert_ok(shardy__fate_render(&f, &text, &err));
     static const char expected[] =
@@ -233,12 +235,12 @@ static void test_run_record__texts_that_yaml_would_take_for_numbers_stay_texts(v
         shardy_buf text;
         memset(&r, 0, sizeof r);
         memset(&again, 0, sizeof again);
-        strcpy(r.run_id, ids[i]);
-        strcpy(r.writer_type, "c");
-        strcpy(r.s3_prefix, "s3://b/p");
-        strcpy(r.shard_prefix, "shards");
-        strcpy(r.db_path_template, "db={db_id:05d}");
-        strcpy(r.error_type, "CORRUPT");
+        SET(r.run_id, ids[i]);
+        SET(r.writer_type, "c");
+        SET(r.s3_prefix, "s3://b/p");
+        SET(r.shard_prefix, "shards");
+        SET(r.db_path_template, "db={db_id:05d}");
+        SET(r.error_type, "CORRUPT");
         snprintf(r.error_message, sizeof r.error_message,
             "a long message with %s in it, which goes on and on for more than eighty columns: \n"
             "and on another line\t%s",
@@ -347,10 +349,10 @@ static void test_catalog__only_the_end_of_a_manifest_ref_counts(void **state)
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     memset(text, 'x', sizeof text);
     memcpy(text, "manifests/", 10);
-    strcpy(text + SHARDY_OBJECT_KEY_LEN_MAX - 9, "/manifest");
+    memcpy(text + SHARDY_OBJECT_KEY_LEN_MAX - 9, "/manifest", 10);
     assert_ok(shardy__catalog_ref(text, ref, &err));
     memset(text + 10, 'x', sizeof text - 10);
-    strcpy(text + SHARDY_OBJECT_KEY_LEN_MAX - 8, "/manifest");
+    memcpy(text + SHARDY_OBJECT_KEY_LEN_MAX - 8, "/manifest", 10);
     assert_status(SHARDY_INVALID, shardy__catalog_ref(text, ref, &err));
 }
 
