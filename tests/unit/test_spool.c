@@ -379,6 +379,135 @@ static void test_plan__each_wrong_option_names_value_and_expectation(void **stat
     shardy_store_close(store);
 }
 
+static void test_plan__defaults_are_the_documented_ones(void **state)
+{
+    (void)state;
+    shardy_writer_options o;
+    memset(&o, 0xEE, sizeof o);
+    shardy_writer_options_init(&o, sizeof o);
+    assert_int_equal(o.struct_size, sizeof o);
+    assert_null(o.run_id);
+    assert_null(o.engine);
+    assert_int_equal(o.num_dbs, 0);
+    assert_true(o.max_keys_per_shard == 0);
+    assert_int_equal(o.key_encoding, SHARDY_KEY_ENCODING_AUTO);
+    assert_int_equal(o.page_size, 4096);
+    assert_int_equal(o.dim, 0);
+    assert_int_equal(o.metric, SHARDY_VECTOR_METRIC_COSINE);
+    assert_string_equal(o.key_column, "_key");
+    assert_string_equal(o.shard_prefix, "shards");
+    assert_string_equal(o.run_registry_prefix, "runs");
+    assert_string_equal(o.db_path_template, "db={db_id:05d}");
+    assert_null(o.published_as);
+    assert_null(o.custom);
+    assert_int_equal(o.threads, 0);
+    assert_true(o.memory_budget == 256u << 20);
+    assert_null(o.scratch_dir);
+    assert_int_equal(o.max_retries, 3);
+    assert_int_equal(o.retry_backoff_ms, 1000);
+    assert_true(o.retry_multiplier == 2.0);
+    assert_int_equal(o.sync, 1);
+    assert_int_equal(o.allow_network_fs, 0);
+    assert_null(o.progress);
+    assert_null(o.cancel);
+    assert_null(o.store);
+}
+
+/* --- winners ---------------------------------------------------------------------------------- */
+
+/* The result of an attempt as it travels; `path` "": it had no rows. */
+static void attempt_json(char out[600], uint32_t db_id, uint32_t attempt, const char *path)
+{
+    char object[300] = "";
+    if (path[0]) {
+        snprintf(object, sizeof object,
+            "{\"path\":\"%s/shard.db\",\"size\":1,\"sha256\":"
+            "\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}",
+            path);
+    }
+    snprintf(out, 600,
+        "{\"db_id\":%u,\"attempt\":%u,\"row_count\":1,\"vector_count\":0,\"db_bytes\":1,"
+        "\"duration_ms\":0,\"path\":\"%s\",\"checkpoint_id\":\"c\",\"min_key\":null,"
+        "\"max_key\":null,\"objects\":[%s]}",
+        db_id, attempt, path, object);
+}
+
+static shardy_plan *mem_plan(shardy_store *store, uint32_t num_dbs)
+{
+    shardy_writer_options options;
+    shardy_plan *plan;
+    shardy_writer_options_init(&options, sizeof options);
+    options.store = store;
+    options.num_dbs = num_dbs;
+    options.key_encoding = SHARDY_KEY_ENCODING_UTF8;
+    assert_ok(shardy_plan_new(NULL, "mem:", &options, &plan, &err));
+    return plan;
+}
+
+/* T-20: in the reference an empty attempt beats one with rows, and the shard disappears. */
+static void test_winners__an_attempt_with_rows_beats_an_empty_one_then_the_smaller_number(
+    void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t attempts[3];
+        const char *paths[3];
+        uint32_t winner;
+    } cases[] = {
+        {{0, 1, 2}, {"", "a/1", "a/2"}, 1},
+        {{1, 1, 1}, {"", "a/1", ""}, 1},
+        {{2, 0, 1}, {"a/2", "a/0", "a/1"}, 0},
+        {{3, 2, 9}, {"a/3", "", "a/9"}, 3},
+        {{0, 1, 2}, {"", "", ""}, 0},
+    };
+    shardy_store *store;
+    assert_ok(shardy_store_open_mem(NULL, &store, &err));
+    shardy_plan *plan = mem_plan(store, 1);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char texts[3][600];
+        shardy_bytes results[3];
+        shardy_buf winners;
+        char expected[32];
+        for (int k = 0; k < 3; k++) {
+            attempt_json(texts[k], 0, cases[i].attempts[k], cases[i].paths[k]);
+            results[k] = shardy__bytes(texts[k], strlen(texts[k]));
+        }
+        assert_ok(shardy_winners_select(plan, results, 3, &winners, &err));
+        char text[1000];
+        snprintf(text, sizeof text, "%.*s", (int)winners.len, (const char *)winners.data);
+        snprintf(expected, sizeof expected, "\"attempt\":%u,", cases[i].winner);
+        assert_non_null(strstr(text, expected));
+        shardy_buf_release(&winners);
+    }
+    shardy_plan_free(plan);
+    shardy_store_close(store);
+}
+
+static void test_winners__results_that_are_missing_or_of_no_shard_are_told(void **state)
+{
+    (void)state;
+    shardy_store *store;
+    shardy_buf winners;
+    char texts[2][600];
+    assert_ok(shardy_store_open_mem(NULL, &store, &err));
+    shardy_plan *plan = mem_plan(store, 2);
+    attempt_json(texts[0], 0, 0, "a/0");
+    attempt_json(texts[1], 2, 0, "b/0");
+    shardy_bytes results[2] = {
+        shardy__bytes(texts[0], strlen(texts[0])), shardy__bytes(texts[1], strlen(texts[1]))};
+    assert_status(SHARDY_COVERAGE, shardy_winners_select(plan, results, 1, &winners, &err));
+    assert_string_equal(err.message, "there are results for 1 of 2 shards");
+    assert_status(SHARDY_COVERAGE, shardy_winners_select(plan, results, 2, &winners, &err));
+    assert_string_equal(err.message, "there is a result for shard 2, the plan has 2 shards");
+    assert_status(SHARDY_COVERAGE, shardy_winners_select(plan, results + 1, 1, &winners, &err));
+    attempt_json(texts[1], 1, 0, "../x");
+    results[1].len = strlen(texts[1]);
+    assert_status(SHARDY_INVALID, shardy_winners_select(plan, results, 2, &winners, &err));
+    assert_non_null(strstr(err.message, "\"../x/shard.db\", which is not below its path"));
+    shardy_plan_free(plan);
+    shardy_store_close(store);
+}
+
 static void plan_in(const char *dir, const char *name, const char *expected)
 {
     char path[600];
@@ -431,6 +560,10 @@ int main(void)
         cmocka_unit_test(test_spool__a_budget_that_is_too_small_is_refused),
         cmocka_unit_test(test_plan__templates_have_one_placeholder),
         cmocka_unit_test(test_plan__each_wrong_option_names_value_and_expectation),
+        cmocka_unit_test(test_plan__defaults_are_the_documented_ones),
+        cmocka_unit_test(
+            test_winners__an_attempt_with_rows_beats_an_empty_one_then_the_smaller_number),
+        cmocka_unit_test(test_winners__results_that_are_missing_or_of_no_shard_are_told),
         cmocka_unit_test(test_plan__records_where_the_directory_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
