@@ -27,6 +27,8 @@ struct shardy_writer {
     uint32_t threads;
     int32_t state;
     int32_t engine_given;
+    shardy_error why;   /* the last failure; status 0: none */
+    uint64_t why_after; /* rows taken before it */
     uint64_t rows;
     uint64_t bytes;
     uint32_t ticks;
@@ -140,9 +142,10 @@ void shardy_writer_close(shardy_writer *w)
     shardy__rowlog_free(w->log);
     shardy__pool_free(w->pool);
     if (w->state != WRITER_DONE) {
-        shardy_error error;
-        shardy__error(&error, SHARDY_CANCELLED, "build", "the build was abandoned");
-        shardy__plan_fail(w->plan, SHARDY_CANCELLED, &error);
+        if (w->why.status >= 0 || w->why_after != w->rows) {
+            shardy__error(&w->why, SHARDY_CANCELLED, "build", "the build was abandoned");
+        }
+        shardy__plan_fail(w->plan, w->why.status, &w->why);
     }
     shardy_plan_free(w->plan);
     shardy__free(w);
@@ -237,15 +240,8 @@ static shardy_status fail(shardy_writer *w, shardy_status st)
     return st;
 }
 
-shardy_status shardy_writer_put(shardy_writer *w, const shardy_row *row, shardy_error *err)
+static shardy_status take_row(shardy_writer *w, const shardy_row *row, shardy_error *err)
 {
-    SHARDY_CHECK_ARG(w && row);
-    SHARDY_TRY(shardy__check_process(w->plan->context->process, err));
-    if (w->state != WRITER_TAKING) {
-        return shardy__error(err, SHARDY_MISUSE, "build",
-            "the writer has %s and takes no more rows",
-            w->state == WRITER_DONE ? "finished" : "failed");
-    }
     SHARDY_TRY(check_row(w, row, err));
     if (!w->spool && !w->log) {
         shardy_status opened = open_spool(w, err);
@@ -269,6 +265,30 @@ shardy_status shardy_writer_put(shardy_writer *w, const shardy_row *row, shardy_
     return SHARDY_OK;
 }
 
+/* A build that is given up now was given up because of this. */
+static void note_why(shardy_writer *w, const shardy_error *error)
+{
+    w->why = *error;
+    w->why_after = w->rows;
+}
+
+shardy_status shardy_writer_put(shardy_writer *w, const shardy_row *row, shardy_error *err)
+{
+    SHARDY_CHECK_ARG(w && row);
+    SHARDY_TRY(shardy__check_process(w->plan->context->process, err));
+    if (w->state != WRITER_TAKING) {
+        return shardy__error(err, SHARDY_MISUSE, "build",
+            "the writer has %s and takes no more rows",
+            w->state == WRITER_DONE ? "finished" : "failed");
+    }
+    shardy_error *error = err ? err : &w->why;
+    shardy_status st = take_row(w, row, error);
+    if (st < 0) {
+        note_why(w, error);
+    }
+    return st;
+}
+
 shardy_status shardy_writer_put_rows(shardy_writer *w, const shardy_row *rows, size_t row_count,
     size_t *taken_out, shardy_error *err)
 {
@@ -288,17 +308,23 @@ shardy_status shardy_writer_put_source(
     shardy_writer *w, shardy_row_source *source, shardy_error *err)
 {
     SHARDY_CHECK_ARG(w && source);
+    shardy_error own;
+    shardy_error *error = err ? err : &own;
     shardy_row row;
     shardy_row_init(&row, sizeof row);
     shardy_status st;
-    while ((st = shardy_row_source_next(source, &row, err)) == SHARDY_OK) {
-        st = shardy_writer_put(w, &row, err);
+    while ((st = shardy_row_source_next(source, &row, error)) == SHARDY_OK) {
+        st = shardy_writer_put(w, &row, error);
         if (st < 0) {
             const char *path;
             uint64_t line;
             shardy_row_source_position(source, &path, &line);
-            return shardy__error_prefix(err, st, "%.200s:%llu", path, (unsigned long long)line);
+            shardy__error_prefix(error, st, "%.200s:%llu", path, (unsigned long long)line);
+            break;
         }
+    }
+    if (st < 0 && st != SHARDY_MISUSE) {
+        note_why(w, error);
     }
     return st < 0 ? st : SHARDY_OK;
 }

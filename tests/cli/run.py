@@ -13,6 +13,11 @@ A file in cases/ holds many cases. A case begins with "### name" and goes on wit
   @ chmod MODE FILE, @ remove FILE, @ env NAME=VALUE
   @ gone FILE            asserts that {tmp}/FILE does not exist
   @ empty DIR            asserts that {tmp}/DIR holds no file
+  @ contains FILE TEXT   asserts that the one file {tmp}/FILE (with * in it) has this text
+  @ truncate FILE LENGTH, @ sql FILE STATEMENTS
+  @ tree DIR             remembers what is in {tmp}/DIR
+  @ same DIR             asserts that it is all still there and that nothing came but records of
+                         runs that failed: "failed" in run.yaml, CONDEMNED as their fate
   $ COMMAND              runs it in {tmp}; words are split as in a shell
   < TEXT                 a line of its standard input
   > TEXT                 a line of its standard output; "> ..." stands for any lines
@@ -26,11 +31,13 @@ Every JSON object that a case prints is checked against the schema that the comm
 Cases that need more than this are functions in more.py."""
 
 import array
+import glob
 import json
 import os
 import re
 import shlex
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -162,6 +169,38 @@ def write_npy(path, kind, shape, numbers):
         file.write(values.tobytes())
 
 
+def read_tree(root):
+    """Files below a directory with their content; directories with None. Without the files that a
+    store keeps for itself, but with what may be left in its scratch."""
+    tree = {}
+    for directory, folders, files in os.walk(root):
+        place = os.path.relpath(directory, root)
+        for name in folders:
+            tree[os.path.join(place, name)] = None
+        for name in files:
+            with open(os.path.join(directory, name), "rb") as file:
+                tree[os.path.join(place, name)] = file.read()
+    own = ("./.shardyfusion", ".shardyfusion/lock", ".shardyfusion/tmp", "./runs")
+    return {name: content for name, content in tree.items() if name not in own}
+
+
+def compare_trees(before, after):
+    """Nothing was changed or removed, and what came are records of runs that failed."""
+    for name, content in before.items():
+        if name not in after:
+            raise Failure(f"{name} is gone")
+        if after[name] != content:
+            raise Failure(f"{name} was changed")
+    for name, content in after.items():
+        if name in before or (content is None and name.startswith("runs/")):
+            continue
+        known = content is not None and name.startswith("runs/") and (
+            (name.endswith("/run.yaml") and b"\nstatus: failed\n" in content) or
+            (name.endswith("/fate") and b'"state":"CONDEMNED"' in content))
+        if not known:
+            raise Failure(f"left behind: {name}")
+
+
 class Case:
     def __init__(self, name, place):
         self.name = name
@@ -231,6 +270,25 @@ class Case:
         elif verb == "gone":
             if os.path.exists(self.path(rest[0])):
                 raise Failure(f"{rest[0]} exists")
+        elif verb == "contains":
+            found = glob.glob(self.path(rest[0]))
+            text = " ".join(rest[1:])
+            if len(found) != 1:
+                raise Failure(f"{rest[0]}: {found}")
+            with open(found[0], encoding="utf-8") as file:
+                content = file.read()
+            if text not in content:
+                raise Failure(f"{text!r} is not in {found[0]}: {content}")
+        elif verb == "truncate":
+            os.truncate(self.path(rest[0]), int(rest[1]))
+        elif verb == "sql":
+            with sqlite3.connect(self.path(rest[0])) as database:
+                database.executescript(" ".join(rest[1:]))
+            database.close()
+        elif verb == "tree":
+            self.trees[rest[0]] = read_tree(self.path(rest[0]))
+        elif verb == "same":
+            compare_trees(self.trees[rest[0]], read_tree(self.path(rest[0])))
         elif verb == "empty":
             found = [os.path.join(d, f) for d, _, files in os.walk(self.path(rest[0]))
                      for f in files]
@@ -243,6 +301,7 @@ class Case:
         self.tmp = tempfile.mkdtemp(prefix="shardy-cli-")
         self.names = {"tmp": self.tmp, "golden": GOLDEN}
         self.env = {}
+        self.trees = {}
         try:
             at = 0
             while at < len(self.lines):

@@ -1,0 +1,490 @@
+/* The catalog's documents (pointer, fate, run record), where a data set is, and what it lists. */
+#include "support/store_fixture.h"
+
+#include "base/bytebuf.h"
+#include "base/uri.h"
+#include "catalog/catalog.h"
+#include "catalog/run_record.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static shardy_error err;
+
+#define SET(field, text) snprintf((field), sizeof(field), "%s", (text))
+
+/* --- documents: what is wrong is named -------------------------------------------------------- */
+
+typedef struct bad_document {
+    const char *text;
+    shardy_status status;
+    const char *message;
+} bad_document;
+
+static void assert_bad(const bad_document *c, shardy_status st)
+{
+    if (st != c->status || strcmp(err.message, c->message) != 0) {
+        fail_msg("%s:\n  got %d \"%s\"\n  not %d \"%s\"", c->text, (int)st, err.message,
+            (int)c->status, c->message);
+    }
+}
+
+#define POINTER(fields)                                                                            \
+    "{\"manifest_ref\":\"m\",\"manifest_content_type\":\"t\",\"run_id\":\"r\",\"updated_at\":"     \
+    "\"2026-01-02T03:04:05Z\"" fields "}"
+#define DIGEST "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+static void test_pointer__what_is_wrong_is_named(void **state)
+{
+    (void)state;
+    static const bad_document cases[] = {
+        {"", SHARDY_CORRUPT, "_CURRENT: line 1, column 1: the text ends where a value is expected"},
+        {"{", SHARDY_CORRUPT, "_CURRENT: line 1, column 2: the text ends in an object"},
+        {"\xef\xbb\xbf{}", SHARDY_CORRUPT, "_CURRENT: line 1, column 1: expected a value"},
+        {"[]", SHARDY_CORRUPT, "_CURRENT is not a JSON object"},
+        {"{}", SHARDY_CORRUPT, "_CURRENT has no text \"manifest_ref\""},
+        {"{\"manifest_ref\":5}", SHARDY_CORRUPT, "_CURRENT has no text \"manifest_ref\""},
+        {"{\"manifest_ref\":\"a\\u0000\"}", SHARDY_CORRUPT,
+            "_CURRENT has a \"manifest_ref\" of 2 bytes, expected at most 2048 and no zero byte"},
+        {"{\"manifest_ref\":\"m\"}", SHARDY_CORRUPT,
+            "_CURRENT has no text \"manifest_content_type\""},
+        {"{\"manifest_ref\":\"m\",\"manifest_content_type\":\"t\"}", SHARDY_CORRUPT,
+            "_CURRENT has no text \"run_id\""},
+        {"{\"manifest_ref\":\"m\",\"manifest_content_type\":\"t\",\"run_id\":\"r\"}",
+            SHARDY_CORRUPT, "_CURRENT has no time \"updated_at\""},
+        {"{\"manifest_ref\":\"m\",\"manifest_content_type\":\"t\",\"run_id\":\"r\","
+         "\"updated_at\":\"soon\"}",
+            SHARDY_CORRUPT, "_CURRENT has no time \"updated_at\""},
+        {POINTER(",\"shardyfusion\":1"), SHARDY_CORRUPT,
+            "_CURRENT has a \"shardyfusion\" that is no object"},
+        {POINTER(",\"shardyfusion\":{}"), SHARDY_CORRUPT,
+            "_CURRENT has no integer \"generation\" from 0 to 2^64-1"},
+        {POINTER(",\"shardyfusion\":{\"generation\":-1}"), SHARDY_CORRUPT,
+            "_CURRENT has no integer \"generation\" from 0 to 2^64-1"},
+        {POINTER(",\"shardyfusion\":{\"generation\":1,\"manifest_sha256\":\"12\"}"), SHARDY_CORRUPT,
+            "_CURRENT has no \"manifest_sha256\" of 64 hex digits"},
+        {POINTER(",\"shardyfusion\":{\"generation\":1,\"manifest_sha256\":\"" DIGEST "\"}"),
+            SHARDY_CORRUPT, "_CURRENT has no integer \"manifest_size\" from 0 to 2^64-1"},
+        {POINTER(",\"shardyfusion\":{\"generation\":1,\"manifest_sha256\":\"" DIGEST
+                 "\",\"manifest_size\":1}"),
+            SHARDY_CORRUPT, "_CURRENT has no text \"nonce\""},
+        {POINTER(",\"shardyfusion\":{\"generation\":1,\"manifest_sha256\":\"" DIGEST
+                 "\",\"manifest_size\":1,\"nonce\":\"n\"}"),
+            SHARDY_CORRUPT, "_CURRENT has no \"check\" of 64 hex digits"},
+        {POINTER(",\"shardyfusion\":{\"generation\":1,\"manifest_sha256\":\"" DIGEST
+                 "\",\"manifest_size\":1,\"nonce\":\"n\",\"check\":\"" DIGEST "\"}"),
+            SHARDY_CORRUPT,
+            "_CURRENT was changed after it was written: it differs from its own digest \"check\""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        pointer p;
+        memset(&err, 0, sizeof err);
+        assert_bad(&cases[i], shardy__pointer_parse(bytes_of(cases[i].text), &p, &err));
+    }
+    char *big = malloc(SHARDY_CURRENT_LEN_MAX + 1);
+    pointer p;
+    memset(big, ' ', SHARDY_CURRENT_LEN_MAX + 1);
+    assert_status(SHARDY_CORRUPT,
+        shardy__pointer_parse(shardy__bytes(big, SHARDY_CURRENT_LEN_MAX + 1), &p, &err));
+    assert_string_equal(err.message, "_CURRENT has 65537 bytes, the limit is 65536");
+    memcpy(big, POINTER(""), sizeof POINTER("") - 1);
+    assert_ok(shardy__pointer_parse(shardy__bytes(big, SHARDY_CURRENT_LEN_MAX), &p, &err));
+    free(big);
+}
+
+static void test_pointer__the_reference_would_read_what_we_write(void **state)
+{
+    (void)state;
+    pointer p;
+    memset(&p, 0, sizeof p);
+    SET(p.manifest_ref, "s3://b/p/manifests/x/manifest");
+    SET(p.manifest_content_type, "application/x-sqlite3");
+    SET(p.run_id, "r\xc3\xa9");
+    p.has_ours = 1;
+    p.generation = 18446744073709551615u;
+    p.manifest_size = 12288;
+    memset(p.manifest_digest.bytes, 0xAB, sizeof p.manifest_digest.bytes);
+    SET(p.nonce, "0123456789abcdef0123456789abcdef");
+    p.updated_us = 1767323045000000;
+    shardy_buf text;
+    assert_ok(shardy__pointer_render(&p, &text, &err));
+    /* "check" is the SHA-256 of the text with zeros in its place */
+    static const char expected[] =
+        "{\"format_version\":1,\"manifest_content_type\":\"application/x-sqlite3\",\""
+        "manifest_ref\":\"s3://b/p/manifests/x/manifest\",\"run_id\":\"r\\u00e9\",\"s"
+        "hardyfusion\":{\"check\":\"832688ee4e633eb96ecc185306f2653d600f29899613c80ed"
+        "cc6b7886e439e0d\",\"generation\":18446744073709551615,\"manifest_sha256\":\""
+        "abababababababababababababababababababababababababababababababab\",\"manifes"
+        "t_size\":12288,\"nonce\":\"0123456789abcdef0123456789abcdef\"},\"updated_at"
+        "\":\"2026-01-02T03:04:05Z\"}";
+    assert_int_equal(text.len, sizeof expected - 1);
+    assert_memory_equal(text.data, expected, text.len);
+    shardy_buf_release(&text);
+}
+
+#define FATE_HEAD                                                                                  \
+    "{\"format_version\":1,\"generation\":1,\"nonce\":\"n\",\"run_id\":\"r\",\"writer\":\"w\","
+#define FATE_TIME "\"updated_at\":\"2026-01-02T03:04:05Z\""
+
+static void test_fate__what_is_wrong_is_named(void **state)
+{
+    (void)state;
+    static const bad_document cases[] = {
+        {"{}", SHARDY_CORRUPT,
+            "the fate of a run has no integer \"format_version\" from 0 to 2^64-1"},
+        {"{\"format_version\":2}", SHARDY_FORMAT_VERSION,
+            "the fate of a run has format version 2, this version reads 1"},
+        {"{\"format_version\":1}", SHARDY_CORRUPT,
+            "the fate of a run has no integer \"generation\" from 0 to 2^64-1"},
+        {"{\"format_version\":1,\"generation\":1}", SHARDY_CORRUPT,
+            "the fate of a run has no text \"nonce\""},
+        {FATE_HEAD "\"updated_at\":true}", SHARDY_CORRUPT,
+            "the fate of a run has no time \"updated_at\""},
+        {FATE_HEAD FATE_TIME "}", SHARDY_CORRUPT, "the fate of a run has no text \"state\""},
+        {FATE_HEAD FATE_TIME ",\"state\":\"LOST\"}", SHARDY_CORRUPT,
+            "the fate of a run has the unknown state \"LOST\""},
+        {FATE_HEAD FATE_TIME ",\"state\":\"WRITING\"}", SHARDY_CORRUPT,
+            "the fate of a run has no \"manifest\" (object or null)"},
+        {FATE_HEAD FATE_TIME ",\"state\":\"WRITING\",\"manifest\":{\"ref\":\"x\"}}", SHARDY_CORRUPT,
+            "the fate of a run has no \"sha256\" of 64 hex digits"},
+        {FATE_HEAD FATE_TIME ",\"state\":\"WRITING\",\"manifest\":null}", SHARDY_CORRUPT,
+            "the fate of a run has no \"pins\" (array of at most 64)"},
+        {FATE_HEAD FATE_TIME ",\"state\":\"WRITING\",\"manifest\":null,\"pins\":[1]}",
+            SHARDY_CORRUPT, "the fate of a run has a pin that is no short text"},
+        {FATE_HEAD FATE_TIME ",\"state\":\"WRITING\",\"manifest\":null,\"pins\":[\"a\\u0000\"]}",
+            SHARDY_CORRUPT, "the fate of a run has a pin that is no short text"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fate f;
+        memset(&f, 0, sizeof f);
+        memset(&err, 0, sizeof err);
+        assert_bad(&cases[i], shardy__fate_parse(bytes_of(cases[i].text), &f, &err));
+    }
+}
+
+static void test_fate__is_sorted_compact_json(void **state)
+{
+    (void)state;
+    fate f;
+    memset(&f, 0, sizeof f);
+    SET(f.run_id, "r");
+    SET(f.writer, "w");
+    SET(f.nonce, "n");
+    f.state = FATE_PUBLISHED;
+    f.generation = 3;
+    f.updated_us = 1767323045000006;
+    f.has_manifest = 1;
+    SET(f.manifest_ref, "manifests/x/manifest");
+    f.manifest_size = 7;
+    f.pin_count = 1;
+    SET(f.pins[0], "keep");
+    shardy_buf text;
+    assert_ok(shardy__fate_render(&f, &text, &err));
+    static const char expected[] =
+        "{\"format_version\":1,\"generation\":3,\"manifest\":{\"ref\":\"manifests/x/manifest\","
+        "\"sha256\":\"0000000000000000000000000000000000000000000000000000000000000000\","
+        "\"size\":7},\"nonce\":\"n\",\"pins\":[\"keep\"],\"run_id\":\"r\",\"state\":\"PUBLISHED\","
+        "\"updated_at\":\"2026-01-02T03:04:05.000006Z\",\"writer\":\"w\"}";
+    assert_int_equal(text.len, sizeof expected - 1);
+    assert_memory_equal(text.data, expected, text.len);
+    fate again;
+    memset(&again, 0, sizeof again);
+    assert_ok(shardy__fate_parse(shardy__bytes(text.data, text.len), &again, &err));
+    assert_memory_equal(&again, &f, sizeof f);
+    shardy_buf_release(&text);
+}
+
+#define RECORD                                                                                     \
+    "db_path_template: t\nrun_id: r\nwriter_type: python\ns3_prefix: s\nshard_prefix: p\n"         \
+    "started_at: '2026-01-02T03:04:05Z'\nupdated_at: '2026-01-02T03:04:05Z'\n"                     \
+    "lease_expires_at: '2026-01-02T03:04:05Z'\n"
+
+static void test_run_record__what_is_wrong_is_named(void **state)
+{
+    (void)state;
+    static const bad_document cases[] = {
+        {"", SHARDY_CORRUPT, "run record: the text is empty: expected a mapping"},
+        {"- a\n", SHARDY_CORRUPT, "run record: line 1, column 1: expected a mapping"},
+        {"a: 1\n", SHARDY_CORRUPT, "the run record has no \"run_id\" (a text of bounded length)"},
+        {"run_id: [a]\n", SHARDY_CORRUPT,
+            "the run record has no \"run_id\" (a text of bounded length)"},
+        {RECORD, SHARDY_CORRUPT, "the run record has no \"status\" (a text of bounded length)"},
+        {RECORD "status: done\n", SHARDY_CORRUPT,
+            "the run record has no \"status\" (running, succeeded or failed)"},
+        {"run_id: r\nwriter_type: c\ns3_prefix: s\nshard_prefix: p\ndb_path_template: t\n"
+         "started_at: noon\n",
+            SHARDY_CORRUPT, "the run record has no \"started_at\" (a time)"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        run_record r;
+        memset(&r, 0, sizeof r);
+        memset(&err, 0, sizeof err);
+        assert_bad(&cases[i], shardy__run_record_parse(bytes_of(cases[i].text), &r, &err));
+    }
+}
+
+static void test_run_record__texts_that_yaml_would_take_for_numbers_stay_texts(void **state)
+{
+    (void)state;
+    static const char *const ids[] = {"1234e567", "0123", "null", "true", "1_000", "~", "- a",
+        "a: b", "2026-01-02", "0x1f", ".inf", "a #b", "'", "\"", "\xc3\xa9\xf0\x9f\x98\x80", " a "};
+    for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        run_record r;
+        run_record again;
+        shardy_buf text;
+        memset(&r, 0, sizeof r);
+        memset(&again, 0, sizeof again);
+        SET(r.run_id, ids[i]);
+        SET(r.writer_type, "c");
+        SET(r.s3_prefix, "s3://b/p");
+        SET(r.shard_prefix, "shards");
+        SET(r.db_path_template, "db={db_id:05d}");
+        SET(r.error_type, "CORRUPT");
+        snprintf(r.error_message, sizeof r.error_message,
+            "a long message with %s in it, which goes on and on for more than eighty columns: \n"
+            "and on another line\t%s",
+            ids[i], ids[i]);
+        r.status = RUN_FAILED;
+        r.started_us = 1767323045000000;
+        r.updated_us = 1767323045000001;
+        r.lease_expires_us = 1767323045000001;
+        assert_ok(shardy__run_record_render(&r, &text, &err));
+        assert_ok(shardy__run_record_parse(shardy__bytes(text.data, text.len), &again, &err));
+        assert_memory_equal(&again, &r, sizeof r);
+        shardy_buf_release(&text);
+    }
+}
+
+/* --- where a data set is ---------------------------------------------------------------------- */
+
+static void test_catalog__a_url_names_a_root_and_a_pointer(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url;
+        const char *root;
+        const char *key;
+    } cases[] = {
+        {"file:///", "file:///", "_CURRENT"},
+        {"file:///_CURRENT", "file:///", "_CURRENT"},
+        {"file:///_OTHER", "file:///", "_OTHER"},
+        {"FILE://localhost/a/b/", "file:///a/b", "_CURRENT"},
+        {"file:///a/_CURRENT", "file:///a", "_CURRENT"},
+        {"file:///a/_CURRENT/", "file:///a/_CURRENT", "_CURRENT"},
+        {"s3://b/p/_CURRENT", "s3://b/p", "_CURRENT"},
+        {"s3://b/_x", "s3://b", "_x"},
+        {"s3://_b", "s3://_b", "_CURRENT"},
+        {"/", "/", "_CURRENT"},
+        {"/_CURRENT", "/", "_CURRENT"},
+        {"/a/_NEXT", "/a", "_NEXT"},
+        {"/a//", "/a", "_CURRENT"},
+        {"_CURRENT", ".", "_CURRENT"},
+        {"./_CURRENT", ".", "_CURRENT"},
+        {"a/_CURRENT", "a", "_CURRENT"},
+        {"a_b", "a_b", "_CURRENT"},
+        {".", ".", "_CURRENT"},
+    };
+    shardy_store *store;
+    assert_ok(shardy_store_open_mem(NULL, &store, &err));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        catalog c;
+        catalog_options options = {0, 0, 0, store};
+        assert_ok(shardy__catalog_open(NULL, cases[i].url, &options, &c, &err));
+        assert_string_equal(c.url, cases[i].root);
+        assert_string_equal(c.pointer_key, cases[i].key);
+        char url[SHARDY_URL_LEN_MAX + 1];
+        char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+        assert_ok(shardy__uri_join(c.url, "manifests/x/manifest", url, &err));
+        assert_ok(shardy__uri_strip(c.url, url, key, &err));
+        assert_string_equal(key, "manifests/x/manifest");
+        shardy__catalog_close(&c);
+    }
+    shardy_store_close(store);
+    catalog c;
+    catalog_options options = {0, 0, 0, NULL};
+    assert_status(SHARDY_INVALID, shardy__catalog_open(NULL, "", &options, &c, &err));
+    assert_status(SHARDY_INVALID, shardy__catalog_open(NULL, "file://x/y", &options, &c, &err));
+    assert_status(
+        SHARDY_INVALID, shardy__catalog_open(NULL, "/no/such/directory", &options, &c, &err));
+    assert_string_equal(err.message, "there is no directory \"/no/such/directory\"");
+    assert_ok(shardy__catalog_open(NULL, "file:///", &options, &c, &err));
+    shardy__catalog_close(&c);
+}
+
+static void test_catalog__only_the_end_of_a_manifest_ref_counts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        const char *ref; /* NULL: refused */
+    } cases[] = {
+        {"manifests/d/manifest", "manifests/d/manifest"},
+        {"s3://b/p/manifests/d/manifest", "manifests/d/manifest"},
+        {"s3://b/manifests/x/manifests/d/manifest", "manifests/d/manifest"},
+        {"s3://b/manifests/manifests/d/manifest", "manifests/d/manifest"},
+        {"/a/manifests/%2e%2e/manifest", "manifests/%2e%2e/manifest"},
+        {"s3://b/p/manifests/../manifest", NULL},
+        {"s3://b/p/manifests/./manifest", NULL},
+        {"s3://b/p/manifests//manifest", NULL},
+        {"s3://b/p/manifests/a/b/manifest", NULL},
+        {"s3://b/p/manifests/a/manifest/", NULL},
+        {"s3://b/p/manifests/a/other", NULL},
+        {"s3://b/p/manifests/manifest", NULL},
+        {"s3://b/p/xmanifests/a/manifest", NULL},
+        {"s3://b/p/manifests/a\n/manifest", NULL},
+        {"manifests/", NULL},
+        {"", NULL},
+        {"file:///etc/passwd", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "x";
+        memset(&err, 0, sizeof err);
+        assert_status(cases[i].ref ? SHARDY_OK : SHARDY_INVALID,
+            shardy__catalog_ref(cases[i].name, ref, &err));
+        assert_string_equal(ref, cases[i].ref ? cases[i].ref : "");
+        assert_int_equal(err.message[0] != '\0', cases[i].ref == NULL);
+    }
+    char text[SHARDY_OBJECT_KEY_LEN_MAX + 64];
+    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    memset(text, 'x', sizeof text);
+    memcpy(text, "manifests/", 10);
+    memcpy(text + SHARDY_OBJECT_KEY_LEN_MAX - 9, "/manifest", 10);
+    assert_ok(shardy__catalog_ref(text, ref, &err));
+    memset(text + 10, 'x', sizeof text - 10);
+    memcpy(text + SHARDY_OBJECT_KEY_LEN_MAX - 8, "/manifest", 10);
+    assert_status(SHARDY_INVALID, shardy__catalog_ref(text, ref, &err));
+}
+
+/* --- listing ---------------------------------------------------------------------------------- */
+
+static void open_mstore(const fixture *f, mstore *m)
+{
+    assert_ok(shardy__mstore_open_object(f->store, "_CURRENT", 0, m, &err));
+}
+
+static void test_listing__manifests_come_newest_first_and_other_names_are_skipped(void **state)
+{
+    fixture *f = *state;
+    static const char *const keys[] = {
+        "manifests/2026-01-02T03:04:05.000001Z_run_id=a/manifest",
+        "manifests/2026-01-02T03:04:05.000002Z_run_id=c/manifest",
+        "manifests/2026-01-02T03:04:05.000002Z_run_id=b/manifest",
+        "manifests/2026-01-02T03:04:05.000003Z_run_id=run_id=d/manifest",
+        "manifests/2025-12-31T23:59:59.999999Z_run_id=e/other",
+        /* not names of manifests */
+        "manifests/2026-13-02T03:04:05.000001Z_run_id=month/manifest",
+        "manifests/2026-02-30T03:04:05.000001Z_run_id=day/manifest",
+        "manifests/2026-01-02T03:04:05Z_run_id=short/manifest",
+        "manifests/2026-01-02T03:04:05.000001Z_run_id=",
+        "manifests/2026-01-02T03:04:05.000001Z/manifest",
+        "manifests/latest/manifest",
+        "manifests/file",
+        "manifest/2026-01-02T03:04:05.000009Z_run_id=z/manifest",
+    };
+    static const char *const expected[] = {"run_id=d", "b", "c", "a", "e"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        put_ok(f->store, keys[i], "x");
+    }
+    mstore m;
+    shardy_manifest_list list;
+    open_mstore(f, &m);
+    assert_ok(shardy__mstore_list(&m, 100, &list, &err));
+    assert_int_equal(list.count, 5);
+    for (size_t i = 0; i < 5; i++) {
+        assert_string_equal(list.entries[i].run_id, expected[i]);
+    }
+    assert_string_equal(list.entries[0].ref, keys[3]);
+    assert_true(list.entries[0].published_us == 1767323045000003);
+    shardy__manifest_list_dispose(&list);
+    assert_ok(shardy__mstore_list(&m, 2, &list, &err));
+    assert_int_equal(list.count, 2);
+    assert_string_equal(list.entries[1].run_id, "b");
+    shardy__manifest_list_dispose(&list);
+    shardy__mstore_close(&m);
+}
+
+static void test_listing__an_empty_data_set_lists_nothing_and_has_no_pointer(void **state)
+{
+    fixture *f = *state;
+    mstore m;
+    shardy_manifest_list list;
+    pointer p;
+    shardy_etag version;
+    open_mstore(f, &m);
+    assert_ok(shardy__mstore_list(&m, 10, &list, &err));
+    assert_int_equal(list.count, 0);
+    shardy__manifest_list_dispose(&list);
+    assert_status(SHARDY_NOT_FOUND, shardy__mstore_load_current(&m, &p, &version, &err));
+    shardy_buf image;
+    assert_status(SHARDY_NOT_FOUND, shardy__mstore_load(&m, "manifests/x/manifest", &image, &err));
+    shardy__mstore_close(&m);
+}
+
+static void test_listing__goes_over_many_pages(void **state)
+{
+    fixture *f = *state;
+    if (fixture_has_files(f)) {
+        return; /* the same code; thousands of files take time */
+    }
+    for (int i = 0; i < 2500; i++) {
+        char key[200];
+        snprintf(key, sizeof key, "manifests/2026-01-02T03:04:05.%06dZ_run_id=r%d/manifest",
+            (i * 7919) % 2500, i);
+        put_ok(f->store, key, "x");
+    }
+    mstore m;
+    shardy_manifest_list list;
+    open_mstore(f, &m);
+    assert_ok(shardy__mstore_list(&m, 10000, &list, &err));
+    assert_int_equal(list.count, 2500);
+    for (size_t i = 0; i < 2500; i++) {
+        assert_true(list.entries[i].published_us == 1767323045000000 + 2499 - (int64_t)i);
+    }
+    shardy__manifest_list_dispose(&list);
+    shardy__mstore_close(&m);
+}
+
+static void test_manifests__are_added_once_with_their_chunk_digests(void **state)
+{
+    fixture *f = *state;
+    mstore m;
+    char *big = calloc(1, 3 * SHARDY_CHUNK_LEN + 1);
+    open_mstore(f, &m);
+    assert_ok(shardy__mstore_add(&m, "manifests/a/manifest", shardy__bytes(big, 100), &err));
+    assert_no_object(f->store, "manifests/a/manifest.sums");
+    assert_status(SHARDY_EXISTS,
+        shardy__mstore_add(&m, "manifests/a/manifest", shardy__bytes(big, 100), &err));
+    assert_ok(shardy__mstore_add(
+        &m, "manifests/b/manifest", shardy__bytes(big, 3 * SHARDY_CHUNK_LEN + 1), &err));
+    shardy_object_meta meta;
+    assert_ok(shardy_store_head(f->store, "manifests/b/manifest.sums", &meta, &err));
+    assert_int_equal(meta.size, 4 * SHARDY_SHA256_LEN);
+    assert_status(SHARDY_INVALID,
+        shardy__mstore_add(&m, "manifests/../manifest", shardy__bytes(big, 1), &err));
+    free(big);
+    shardy__mstore_close(&m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pointer__what_is_wrong_is_named),
+        cmocka_unit_test(test_pointer__the_reference_would_read_what_we_write),
+        cmocka_unit_test(test_fate__what_is_wrong_is_named),
+        cmocka_unit_test(test_fate__is_sorted_compact_json),
+        cmocka_unit_test(test_run_record__what_is_wrong_is_named),
+        cmocka_unit_test(test_run_record__texts_that_yaml_would_take_for_numbers_stay_texts),
+        cmocka_unit_test(test_catalog__a_url_names_a_root_and_a_pointer),
+        cmocka_unit_test(test_catalog__only_the_end_of_a_manifest_ref_counts),
+    };
+    const struct CMUnitTest store_tests[] = {
+        STORE_TEST(test_listing__manifests_come_newest_first_and_other_names_are_skipped),
+        STORE_TEST(test_listing__an_empty_data_set_lists_nothing_and_has_no_pointer),
+        STORE_TEST(test_listing__goes_over_many_pages),
+        STORE_TEST(test_manifests__are_added_once_with_their_chunk_digests),
+    };
+    const scenario stores[] = {FS, MEM};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return failed + fixture_run(store_tests, 4, stores, 2);
+}

@@ -1,0 +1,660 @@
+/* The protocol by which a snapshot becomes current, on a directory and in memory: who loses a race
+ * is told by whom, what is missing or damaged is not rolled back to, and nothing outside of the
+ * data set is opened. */
+#include "support/store_fixture.h"
+
+#include "base/bytebuf.h"
+#include "base/context.h"
+#include "base/digest.h"
+#include "catalog/catalog.h"
+
+#include <shardyfusion/admin.h>
+#include <shardyfusion/reader.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static shardy_error err;
+
+#define PREFIX "s3://bucket/set"
+
+/* A data set whose clock can play a trick: what `on_time` does happens when the library next asks
+ * for the time, as if another process had done it. */
+typedef struct world {
+    shardy_context *context;
+    catalog c;
+    shardy_store *store;
+    int64_t now_us;
+    void (*on_time)(struct world *w);
+} world;
+
+static int64_t world_time(void *user)
+{
+    world *w = user;
+    if (w->on_time) {
+        void (*trick)(world *) = w->on_time;
+        w->on_time = NULL;
+        trick(w);
+    }
+    return w->now_us++;
+}
+
+static world *open_world(const fixture *f)
+{
+    world *w = calloc(1, sizeof *w);
+    shardy_context_options options;
+    shardy_context_options_init(&options, sizeof options);
+    options.threads = 1;
+    options.seed = 7;
+    options.clock.wall_us = world_time;
+    options.clock.user = w;
+    w->now_us = 1767323045000000;
+    w->store = f->store;
+    assert_ok(shardy_context_new(&options, &w->context, &err));
+    catalog_options catalog_opts = {0, 0, 0, f->store};
+    assert_ok(shardy__catalog_open(w->context, NULL, &catalog_opts, &w->c, &err));
+    return w;
+}
+
+static void close_world(world *w)
+{
+    shardy__catalog_close(&w->c);
+    shardy_context_free(w->context);
+    free(w);
+}
+
+static const char *ref_of(const char *run_id)
+{
+    static char refs[8][200];
+    static int next;
+    char *ref = refs[next++ % 8];
+    snprintf(ref, sizeof refs[0], "manifests/2026-01-02T03:04:05.0000%02uZ_run_id=%.100s/manifest",
+        (unsigned)(run_id[0] - 'a' + 10), run_id);
+    return ref;
+}
+
+static const char *url_of(const char *run_id)
+{
+    static char urls[8][300];
+    static int next;
+    char *url = urls[next++ % 8];
+    snprintf(url, sizeof urls[0], PREFIX "/%s", ref_of(run_id));
+    return url;
+}
+
+/* Image of a manifest with one shard; `db_url` NULL: one where it belongs. */
+static shardy_buf make_image(const char *run_id, const char *prefix, const char *db_url)
+{
+    manifest *m;
+    manifest_shard shard;
+    char url[300];
+    shardy_buf image;
+    memset(&shard, 0, sizeof shard);
+    snprintf(url, sizeof url, "%s/shards/run_id=%s/db=00000/attempt=00", prefix, run_id);
+    shard.db_url = db_url ? db_url : url;
+    shard.row_count = 1;
+    assert_ok(shardy__manifest_new(&m, &err));
+    m->run_id = run_id;
+    m->created_at = "2026-01-02T03:04:05Z";
+    m->s3_prefix = prefix;
+    m->key_col = "_key";
+    m->db_path_template = "db={db_id:05d}";
+    m->shard_prefix = "shards";
+    m->num_dbs = 1;
+    m->strategy = SHARDY_SHARDING_HASH;
+    m->key_encoding = SHARDY_KEY_ENCODING_UTF8;
+    m->custom = "{\"shardyfusion\": {\"engine\": \"sqlite\", \"version\": 1}}";
+    m->shards = &shard;
+    m->shard_count = 1;
+    assert_ok(shardy__manifest_render(m, &image, &err));
+    shardy__manifest_free(m);
+    return image;
+}
+
+static publish_run begin(world *w, const char *run_id)
+{
+    publish_run run;
+    assert_ok(shardy__publish_begin(&w->c, run_id, "shards", "test", &run, &err));
+    char key[200];
+    snprintf(key, sizeof key, "shards/run_id=%s/db=00000/attempt=00/shard.db", run_id);
+    put_ok(w->store, key, run_id);
+    return run;
+}
+
+static shardy_status commit(world *w, publish_run *run)
+{
+    shardy_buf image = make_image(run->fate.run_id, PREFIX, NULL);
+    memset(&err, 0, sizeof err);
+    shardy_status st = shardy__publish_commit(&w->c, run, ref_of(run->fate.run_id),
+        url_of(run->fate.run_id), shardy__bytes(image.data, image.len), &err);
+    shardy_buf_release(&image);
+    return st;
+}
+
+static void publish(world *w, const char *run_id)
+{
+    publish_run run = begin(w, run_id);
+    assert_ok(commit(w, &run));
+}
+
+static pointer load_pointer(const world *w)
+{
+    pointer p;
+    shardy_etag version;
+    assert_ok(shardy__mstore_load_current(&w->c.manifests, &p, &version, &err));
+    return p;
+}
+
+static void assert_current(const world *w, const char *run_id, uint64_t generation)
+{
+    pointer p = load_pointer(w);
+    assert_string_equal(p.run_id, run_id);
+    assert_string_equal(p.manifest_ref, url_of(run_id));
+    assert_true(p.generation == generation);
+    shardy_etag version;
+    loaded_manifest loaded;
+    assert_ok(shardy__catalog_load_current(&w->c, &p, &version, &loaded, &err));
+    assert_string_equal(loaded.manifest->run_id, run_id);
+    assert_int_equal(loaded.verified, 1);
+    shardy__manifest_free(loaded.manifest);
+}
+
+static void assert_fate(const world *w, const char *run_id, int32_t state)
+{
+    fate f;
+    assert_ok(shardy__fate_load(w->store, run_id, &f, &err));
+    assert_string_equal(shardy__fate_state_name(f.state), shardy__fate_state_name(state));
+}
+
+static void set_fate(world *w, const char *run_id, int32_t state)
+{
+    fate f;
+    shardy_error error;
+    assert_int_equal(shardy__fate_load(w->store, run_id, &f, &error), SHARDY_OK);
+    assert_int_equal(shardy__fate_change(w->context, w->store, &f, state, &error), SHARDY_OK);
+}
+
+/* Changes one byte of an object in the middle. */
+static void damage(const world *w, const char *key)
+{
+    shardy_buf body;
+    shardy_object_meta meta;
+    assert_ok(shardy_store_get(w->store, key, 0, SHARDY_READ_TO_END, &body, &meta, &err));
+    char *copy = malloc(body.len);
+    memcpy(copy, body.data, body.len);
+    copy[body.len / 2] ^= 1;
+    shardy_store_put put = put_of(key, SHARDY_PUT_ALWAYS, "");
+    put.body = shardy__bytes(copy, body.len);
+    assert_ok(shardy_store_put_object(w->store, &put, NULL, &err));
+    shardy_buf_release(&body);
+    free(copy);
+}
+
+static void assert_message(const char *expected)
+{
+    if (!strstr(err.message, expected)) {
+        fail_msg("\"%s\" is not in \"%s\"", expected, err.message);
+    }
+}
+
+static shardy_status roll_back(world *w, const char *ref)
+{
+    char url[SHARDY_URL_LEN_MAX + 1];
+    memset(&err, 0, sizeof err);
+    shardy_status st = shardy__publish_rollback(&w->c, ref, url, &err);
+    if (st == SHARDY_OK) {
+        char expected[SHARDY_URL_LEN_MAX + 1];
+        snprintf(expected, sizeof expected, PREFIX "/%.300s", ref);
+        assert_string_equal(url, expected);
+    }
+    return st;
+}
+
+/* --- publishing ------------------------------------------------------------------------------- */
+
+static void test_publish__moves_the_pointer_and_ends_the_fate(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    assert_current(w, "a", 1);
+    assert_fate(w, "a", FATE_PUBLISHED);
+    publish(w, "b");
+    assert_current(w, "b", 2);
+    fate f;
+    assert_ok(shardy__fate_load(w->store, "b", &f, &err));
+    assert_int_equal(f.generation, 3); /* WRITING, PUBLISHING, PUBLISHED */
+    assert_string_equal(f.manifest_ref, ref_of("b"));
+    assert_string_equal(f.writer, "test");
+    pointer p = load_pointer(w);
+    assert_memory_equal(&p.manifest_digest, &f.manifest_digest, sizeof(sha256));
+    assert_int_equal(strlen(p.nonce), POINTER_NONCE_LEN);
+    close_world(w);
+}
+
+static void test_publish__a_run_id_is_taken_by_a_fate_a_manifest_or_a_shard(void **state)
+{
+    world *w = open_world(*state);
+    publish_run run = begin(w, "a");
+    publish_run second;
+    assert_status(
+        SHARDY_EXISTS, shardy__publish_begin(&w->c, "a", "shards", "test", &second, &err));
+    assert_string_equal(err.message, "the run id \"a\" is taken: there is a shard of it");
+    assert_status(SHARDY_EXISTS, shardy__publish_begin(&w->c, "a", "other", "test", &second, &err));
+    assert_string_equal(err.message, "the run id \"a\" is taken: there is a fate of it");
+    put_ok(w->store, ref_of("m"), "x");
+    assert_status(
+        SHARDY_EXISTS, shardy__publish_begin(&w->c, "m", "shards", "test", &second, &err));
+    assert_string_equal(err.message, "the run id \"m\" is taken: there is a manifest of it");
+    /* a longer id is another one */
+    assert_ok(shardy__publish_begin(&w->c, "ab", "shards", "test", &second, &err));
+    assert_ok(commit(w, &run));
+    close_world(w);
+}
+
+static void test_publish__the_loser_is_told_by_whom_and_stays_a_target(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish_run slow = begin(w, "slow");
+    publish_run fast = begin(w, "fast");
+    assert_ok(commit(w, &fast));
+    assert_int_equal(commit(w, &slow), SHARDY_CONFLICT);
+    assert_string_equal(err.message,
+        "somebody else moved the pointer to run \"fast\" while run \"slow\" was at work");
+    assert_current(w, "fast", 2);
+    assert_fate(w, "slow", FATE_PUBLISHED);
+    assert_ok(roll_back(w, ref_of("slow")));
+    assert_current(w, "slow", 3);
+    close_world(w);
+}
+
+static void test_publish__of_two_first_publishers_one_loses(void **state)
+{
+    world *w = open_world(*state);
+    publish_run a = begin(w, "a");
+    publish_run b = begin(w, "b");
+    assert_ok(commit(w, &b));
+    assert_int_equal(commit(w, &a), SHARDY_CONFLICT);
+    assert_message("to run \"b\" while run \"a\"");
+    assert_current(w, "b", 1);
+    close_world(w);
+}
+
+static void test_publish__a_condemned_run_is_fenced_and_shows_nothing(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish_run run = begin(w, "late");
+    set_fate(w, "late", FATE_CONDEMNED);
+    assert_int_equal(commit(w, &run), SHARDY_FENCED);
+    assert_string_equal(err.message, "run \"late\" was condemned by a cleanup and cannot publish");
+    assert_no_object(w->store, ref_of("late"));
+    assert_current(w, "a", 1);
+    close_world(w);
+}
+
+static void test_publish__a_damaged_pointer_is_replaced_by_a_good_one(void **state)
+{
+    world *w = open_world(*state);
+    put_ok(w->store, "_CURRENT", "{broken");
+    publish(w, "a");
+    assert_current(w, "a", 1);
+    /* the reference's pointer: no member of ours, so the count begins anew */
+    publish(w, "b");
+    put_ok(w->store, "_CURRENT",
+        "{\"format_version\":1,\"manifest_content_type\":\"application/x-sqlite3\","
+        "\"manifest_ref\":\"s3://bucket/set/manifests/x/manifest\",\"run_id\":\"x\","
+        "\"updated_at\":\"2026-01-02T03:04:05Z\"}");
+    publish(w, "c");
+    assert_current(w, "c", 1);
+    close_world(w);
+}
+
+static void test_publish__abandoning_removes_the_run_and_no_other(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish_run run = begin(w, "ab");
+    publish_run sibling = begin(w, "abc");
+    shardy__publish_abandon(&w->c, &run, "shards");
+    assert_fate(w, "ab", FATE_CONDEMNED);
+    assert_listing(w->store, "shards/", 0,
+        "shards/run_id=a/db=00000/attempt=00/shard.db "
+        "shards/run_id=abc/db=00000/attempt=00/shard.db ");
+    assert_current(w, "a", 1);
+    assert_ok(commit(w, &sibling));
+    shardy__publish_abandon(&w->c, &sibling, "shards");
+    assert_fate(w, "abc", FATE_PUBLISHED);
+    assert_current(w, "abc", 2);
+    /* a condemned id stays taken */
+    assert_status(SHARDY_EXISTS, shardy__publish_begin(&w->c, "ab", "shards", "test", &run, &err));
+    close_world(w);
+}
+
+/* --- rollback --------------------------------------------------------------------------------- */
+
+static void test_rollback__moves_the_pointer_back_and_forth(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish(w, "b");
+    assert_ok(roll_back(w, ref_of("a")));
+    assert_current(w, "a", 3);
+    assert_fate(w, "a", FATE_PUBLISHED);
+    assert_ok(roll_back(w, ref_of("b")));
+    assert_current(w, "b", 4);
+    close_world(w);
+}
+
+static void test_rollback__refuses_what_is_missing_damaged_or_something_else(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish(w, "b");
+    assert_status(SHARDY_INVALID, roll_back(w, ref_of("x")));
+    assert_string_equal(err.message,
+        "there is no manifest \"manifests/2026-01-02T03:04:05.000033Z_run_id=x/manifest\"");
+    assert_status(SHARDY_INVALID, roll_back(w, "manifests/d/manifest"));
+    assert_string_equal(err.message, "\"manifests/d/manifest\" is not the ref of a manifest");
+    damage(w, ref_of("a"));
+    assert_status(SHARDY_CHECKSUM, roll_back(w, ref_of("a")));
+    assert_message("differs from the digest it was published with");
+    put_ok(w->store, ref_of("a"), "short");
+    assert_status(SHARDY_CHECKSUM, roll_back(w, ref_of("a")));
+    assert_message("has 5 bytes, ");
+    /* without a fate there is no digest: the image itself tells */
+    put_ok(w->store, ref_of("r"), "no manifest of the reference");
+    assert_status(SHARDY_CORRUPT, roll_back(w, ref_of("r")));
+    shardy_buf image = make_image("other", PREFIX, NULL);
+    shardy_store_put put = put_of(ref_of("s"), SHARDY_PUT_ALWAYS, "");
+    put.body = shardy__bytes(image.data, image.len);
+    assert_ok(shardy_store_put_object(w->store, &put, NULL, &err));
+    assert_status(SHARDY_CORRUPT, roll_back(w, ref_of("s")));
+    assert_message("is of the run \"other\"");
+    shardy_buf_release(&image);
+    assert_current(w, "b", 2);
+    close_world(w);
+}
+
+static void test_rollback__refuses_runs_that_are_condemned_or_at_work(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish(w, "b");
+    set_fate(w, "a", FATE_CONDEMNED);
+    assert_status(SHARDY_GONE, roll_back(w, ref_of("a")));
+    assert_string_equal(
+        err.message, "run \"a\" was condemned by a cleanup: its shards are gone or going");
+    set_fate(w, "a", FATE_WRITING);
+    assert_status(SHARDY_INVALID, roll_back(w, ref_of("a")));
+    assert_string_equal(err.message, "run \"a\" is still being written");
+    assert_current(w, "b", 2);
+    close_world(w);
+}
+
+static void test_rollback__takes_over_what_a_crash_left(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish(w, "b");
+    set_fate(w, "a", FATE_PUBLISHING);
+    assert_ok(roll_back(w, ref_of("a")));
+    assert_current(w, "a", 3);
+    assert_fate(w, "a", FATE_PUBLISHED);
+    close_world(w);
+}
+
+static void test_rollback__adopts_runs_of_the_reference(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    shardy_buf image = make_image("ref", PREFIX, NULL);
+    shardy_store_put put = put_of(ref_of("ref"), SHARDY_PUT_ALWAYS, "");
+    put.body = shardy__bytes(image.data, image.len);
+    assert_ok(shardy_store_put_object(w->store, &put, NULL, &err));
+    shardy_buf_release(&image);
+    assert_ok(roll_back(w, ref_of("ref")));
+    assert_current(w, "ref", 2);
+    fate f;
+    assert_ok(shardy__fate_load(w->store, "ref", &f, &err));
+    assert_int_equal(f.state, FATE_PUBLISHED);
+    assert_string_equal(f.writer, "reference");
+    assert_int_equal(f.has_manifest, 1);
+    close_world(w);
+}
+
+static void publish_meanwhile(world *w)
+{
+    shardy_error kept = err;
+    publish(w, "meanwhile");
+    err = kept;
+}
+
+static void test_rollback__that_lost_a_race_is_told_by_whom(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish(w, "b");
+    w->on_time = publish_meanwhile; /* after the rollback has looked at the pointer */
+    assert_status(SHARDY_CONFLICT, roll_back(w, ref_of("a")));
+    assert_string_equal(err.message,
+        "somebody else moved the pointer to run \"meanwhile\" while run \"a\" was at work");
+    assert_current(w, "meanwhile", 3);
+    assert_fate(w, "a", FATE_PUBLISHED);
+    close_world(w);
+}
+
+static void condemn_meanwhile(world *w)
+{
+    set_fate(w, "a", FATE_CONDEMNED);
+}
+
+static void test_rollback__to_a_run_that_is_condemned_meanwhile_is_fenced(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish(w, "b");
+    w->on_time = condemn_meanwhile; /* before the rollback has taken the fate */
+    assert_status(SHARDY_FENCED, roll_back(w, ref_of("a")));
+    assert_current(w, "b", 2);
+    close_world(w);
+}
+
+/* --- loading ---------------------------------------------------------------------------------- */
+
+static shardy_status load_current(const world *w)
+{
+    pointer p;
+    shardy_etag version;
+    loaded_manifest loaded;
+    memset(&err, 0, sizeof err);
+    shardy_status st = shardy__catalog_load_current(&w->c, &p, &version, &loaded, &err);
+    shardy__manifest_free(loaded.manifest);
+    return st;
+}
+
+static void remove_ok(const world *w, const char *key)
+{
+    assert_ok(remove_key(w->store, key, &err));
+}
+
+static void put_pointer(const world *w, const char *manifest_ref, const char *run_id)
+{
+    char text[2000];
+    snprintf(text, sizeof text,
+        "{\"format_version\":1,\"manifest_content_type\":\"application/x-sqlite3\","
+        "\"manifest_ref\":\"%s\",\"run_id\":\"%s\",\"updated_at\":\"2026-01-02T03:04:05Z\"}",
+        manifest_ref, run_id);
+    put_ok(w->store, "_CURRENT", text);
+}
+
+static void test_load__a_promised_manifest_is_the_one_or_none(void **state)
+{
+    world *w = open_world(*state);
+    assert_int_equal(load_current(w), SHARDY_NOT_FOUND);
+    publish(w, "a");
+    /* the reference wrote the pointer: the fate's digest still counts */
+    put_pointer(w, url_of("a"), "a");
+    pointer p;
+    shardy_etag version;
+    loaded_manifest loaded;
+    assert_ok(shardy__catalog_load_current(&w->c, &p, &version, &loaded, &err));
+    assert_int_equal(loaded.verified, 1);
+    shardy__manifest_free(loaded.manifest);
+    damage(w, ref_of("a"));
+    assert_int_equal(load_current(w), SHARDY_CHECKSUM);
+    remove_ok(w, ref_of("a"));
+    assert_int_equal(load_current(w), SHARDY_GONE);
+    assert_message("which is not there");
+    /* without a fate nothing was promised */
+    remove_ok(w, "runs/run_id=a/fate");
+    assert_int_equal(load_current(w), SHARDY_CORRUPT);
+    assert_message("which is not there");
+    close_world(w);
+}
+
+static void put_manifest(const world *w, const char *run_id, const char *prefix, const char *db_url)
+{
+    shardy_buf image = make_image(run_id, prefix, db_url);
+    shardy_store_put put = put_of(ref_of(run_id), SHARDY_PUT_ALWAYS, "");
+    put.body = shardy__bytes(image.data, image.len);
+    assert_ok(shardy_store_put_object(w->store, &put, NULL, &err));
+    shardy_buf_release(&image);
+}
+
+/* A reader on the same store. */
+static shardy_status open_reader(const world *w, shardy_reader **reader)
+{
+    shardy_reader_options options;
+    shardy_reader_options_init(&options, sizeof options);
+    options.store = w->store;
+    memset(&err, 0, sizeof err);
+    return shardy_reader_open(w->context, NULL, &options, reader, &err);
+}
+
+static void test_load__nothing_outside_of_the_root_is_named_by_a_manifest(void **state)
+{
+    world *w = open_world(*state);
+    static const char *const elsewhere[] = {"s3://bucket/other/shards/x", "s3://other/set/x",
+        "s3://bucket/set/../other/x", "s3://bucket/set", "/etc/passwd", "file:///etc/passwd",
+        "file:///bucket/set/x", "http://169.254.169.254/x", "s3://bucket/set/x?y", "../x",
+        "s3://bucket/set%2f..%2fx"};
+    for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++) {
+        shardy_reader *reader;
+        put_manifest(w, "evil", PREFIX, elsewhere[i]);
+        put_pointer(w, url_of("evil"), "evil");
+        if (open_reader(w, &reader) != SHARDY_CORRUPT) {
+            fail_msg("\"%s\" was let through", elsewhere[i]);
+        }
+        assert_message("shard 0: ");
+        assert_null(reader);
+        assert_status(SHARDY_CORRUPT, roll_back(w, ref_of("evil")));
+    }
+    close_world(w);
+}
+
+static void test_load__a_pointer_to_another_data_set_is_refused(void **state)
+{
+    world *w = open_world(*state);
+    static const char *const refs[] = {"s3://bucket/other/", "s3://other/set/",
+        "file:///bucket/set/", "/bucket/set/", "https://bucket/set/", "s3://bucket/set/../set/",
+        "../", "s3://bucket/set/x/", "s3://bucket/set//"};
+    publish(w, "a");
+    remove_ok(w, "runs/run_id=a/fate");
+    for (size_t i = 0; i < sizeof refs / sizeof refs[0]; i++) {
+        char ref[400];
+        snprintf(ref, sizeof ref, "%s%s", refs[i], ref_of("a"));
+        put_pointer(w, ref, "a");
+        if (load_current(w) != SHARDY_CORRUPT) {
+            fail_msg("\"%s\" was let through", ref);
+        }
+    }
+    /* what is meant by the same name */
+    static const char *const same[] = {"S3://bucket/set/", ""};
+    for (size_t i = 0; i < 2; i++) {
+        char ref[400];
+        snprintf(ref, sizeof ref, "%s%s", same[i], ref_of("a"));
+        put_pointer(w, ref, "a");
+        assert_int_equal(load_current(w), SHARDY_OK);
+    }
+    close_world(w);
+}
+
+static void test_load__a_manifest_of_another_version_or_prefix_is_refused(void **state)
+{
+    world *w = open_world(*state);
+    put_manifest(w, "a", "s3://bucket/moved", NULL);
+    put_pointer(w, url_of("a"), "a");
+    assert_int_equal(load_current(w), SHARDY_CORRUPT);
+    assert_message("named by another prefix than it records");
+    static const char *const prefixes[] = {"", "bucket", "s3://", "s3://bucket//set",
+        "s3://bucket/set?x", "https://user:secret@bucket/set"};
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        put_manifest(w, "a", prefixes[i], NULL);
+        put_pointer(w, ref_of("a"), "a");
+        shardy_status st = load_current(w);
+        assert_int_equal(st, strcmp(prefixes[i], "bucket") == 0 ? SHARDY_OK : SHARDY_CORRUPT);
+        assert_null(strstr(err.message, "secret"));
+    }
+    close_world(w);
+}
+
+/* --- fallback --------------------------------------------------------------------------------- */
+
+static void test_fallback__serves_the_newest_older_manifest_that_promised_nothing(void **state)
+{
+    world *w = open_world(*state);
+    static const char *const runs[] = {"a", "b", "c", "d"}; /* in the order of their times */
+    for (size_t i = 0; i < 4; i++) {
+        put_manifest(w, runs[i], PREFIX, NULL);
+    }
+    damage(w, ref_of("c"));
+    put_ok(w->store, ref_of("b"), "damaged too");
+    put_ok(w->store, ref_of("c"), "damaged");
+    put_pointer(w, url_of("c"), "c");
+    shardy_reader *reader;
+    assert_ok(open_reader(w, &reader));
+    shardy_snapshot_info info;
+    assert_ok(shardy_reader_snapshot_info(reader, &info, &err));
+    assert_string_equal(info.run_id, "a"); /* never the newer d */
+    assert_int_equal(info.verified, 0);
+    shardy_snapshot_info_dispose(&info);
+    shardy_reader_close(reader);
+    /* a promise is kept or broken, never replaced */
+    publish(w, "e");
+    publish(w, "f");
+    put_ok(w->store, ref_of("f"), "damaged");
+    assert_int_equal(open_reader(w, &reader), SHARDY_CHECKSUM);
+    put_pointer(w, url_of("f"), "f");
+    assert_int_equal(open_reader(w, &reader), SHARDY_CHECKSUM);
+    assert_null(reader);
+    close_world(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORE_TEST(test_publish__moves_the_pointer_and_ends_the_fate),
+        STORE_TEST(test_publish__a_run_id_is_taken_by_a_fate_a_manifest_or_a_shard),
+        STORE_TEST(test_publish__the_loser_is_told_by_whom_and_stays_a_target),
+        STORE_TEST(test_publish__of_two_first_publishers_one_loses),
+        STORE_TEST(test_publish__a_condemned_run_is_fenced_and_shows_nothing),
+        STORE_TEST(test_publish__a_damaged_pointer_is_replaced_by_a_good_one),
+        STORE_TEST(test_publish__abandoning_removes_the_run_and_no_other),
+        STORE_TEST(test_rollback__moves_the_pointer_back_and_forth),
+        STORE_TEST(test_rollback__refuses_what_is_missing_damaged_or_something_else),
+        STORE_TEST(test_rollback__refuses_runs_that_are_condemned_or_at_work),
+        STORE_TEST(test_rollback__takes_over_what_a_crash_left),
+        STORE_TEST(test_rollback__adopts_runs_of_the_reference),
+        STORE_TEST(test_rollback__that_lost_a_race_is_told_by_whom),
+        STORE_TEST(test_rollback__to_a_run_that_is_condemned_meanwhile_is_fenced),
+        STORE_TEST(test_load__a_promised_manifest_is_the_one_or_none),
+        STORE_TEST(test_load__nothing_outside_of_the_root_is_named_by_a_manifest),
+        STORE_TEST(test_load__a_pointer_to_another_data_set_is_refused),
+        STORE_TEST(test_load__a_manifest_of_another_version_or_prefix_is_refused),
+        STORE_TEST(test_fallback__serves_the_newest_older_manifest_that_promised_nothing),
+    };
+    const scenario stores[] = {FS, MEM};
+    return fixture_run(tests, sizeof tests / sizeof tests[0], stores, 2);
+}
