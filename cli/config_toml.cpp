@@ -13,7 +13,7 @@
 #undef NDEBUG
 #define TOML_ASSERT(expression) static_cast<void>(0)
 #define TOML_HEADER_ONLY        1
-#define TOML_EXCEPTIONS  1
+#define TOML_EXCEPTIONS         1
 #include <toml++/toml.h>
 
 namespace
