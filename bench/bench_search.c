@@ -1,309 +1,286 @@
-/* bench_search: exact search through the public reader, against sqlite-vec on the same shard file.
+/* bench_search: the 10 nearest of 20,000 vectors of 384 dimensions under cosine distance, exact,
+ * one query at a time and in batches of 4 and 16, against sqlite-vec on the same shard file.
  *
- *   bench_search VECTORS.npy QUERIES.npy VEC0 [--metric cosine|l2] [--k N] [--rounds N]
- *                [--page-size N]
+ *   bench_search [--data=DIR] [--vec0=FILE] [--rounds=N] [--dir=DIR] [--rows=N]
  *
- * Builds a snapshot of one shard in a temporary directory, then takes turns: one query at a time
- * through sqlite-vec (the SQL of the reference), one at a time through the reader, in batches of 4
- * and of 16. One JSON line for each: the median over the rounds (default 7) of the ratio to
- * sqlite-vec, its least and greatest, and microseconds a query. Before that the hits are compared:
- * `same` is the part of the places at which both have the same distance. */
-#define _XOPEN_SOURCE 700 /* nftw */
-#include <shardyfusion/shardyfusion.h>
+ * With --data the vectors and queries come from DIR/vectors.f32.npy and DIR/queries.f32.npy;
+ * otherwise N of them (default 20,000) are generated, in clusters. Both sides run on one thread and
+ * are warm; sqlite-vec has the file mapped and immutable and one prepared statement. It has no
+ * batches: its cost per query is the same in all lines. Before the rounds the answers of both sides
+ * are compared with a scan in double precision: `recall` is the share of hits no farther away than
+ * the tenth best, with a tolerance of 1e-6. */
+#include "support/bench.h"
 
-#include <ftw.h>
 #include <math.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#ifndef SHARDY_BENCH_HAVE_SQLITE3
-int main(void)
-{
-    fprintf(stderr, "bench_search: built without libsqlite3\n");
-    return 2;
-}
-#else
-#include <sqlite3.h>
-
-#define ROUNDS_MAX  101
-#define QUERIES_MAX 64u /* of the file, for each round */
-#define K_MAX       4096u
-
-static shardy_error err;
-
-static void need(int ok, const char *what)
-{
-    if (!ok) {
-        fprintf(stderr, "bench_search: %s\n", what);
-        exit(1);
-    }
-}
-
-static void need_ok(shardy_status st)
-{
-    need(st >= 0, err.message);
-}
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-/* --- data ------------------------------------------------------------------------------------- */
+#define TOP_K      10u
+#define DIM        384u
+#define CHECKED    50u
+#define PER_ROUND  16u
+#define NPY_HEADER 128u
+#define TOLERANCE  1e-6
 
 typedef struct matrix {
     float *data;
     size_t rows;
-    uint32_t dim;
 } matrix;
 
-/* A two-dimensional array of little-endian floats, format 1.0. */
-static matrix read_npy(const char *path)
+/* --- vectors ---------------------------------------------------------------------------------- */
+
+/* Reads what numpy writes for a C-contiguous float32 array of DIM columns. */
+static matrix read_npy(const char *dir, const char *name)
 {
-    unsigned char head[10];
-    char text[4096] = {0};
-    unsigned long rows = 0;
-    unsigned long dim = 0;
+    char path[4096];
+    char header[NPY_HEADER + 1] = {0};
+    snprintf(path, sizeof path, "%s/%s", dir, name);
     FILE *f = fopen(path, "rb");
-    need(f != NULL, path);
-    need(fread(head, 1, sizeof head, f) == sizeof head && memcmp(head, "\x93NUMPY\x01", 7) == 0,
-        "not a .npy file of version 1");
-    size_t len = head[8] | (size_t)head[9] << 8;
-    need(len < sizeof text && fread(text, 1, len, f) == len, "a damaged .npy file");
-    const char *shape = strstr(text, "'shape': (");
-    need(strstr(text, "'<f4'") && shape && sscanf(shape + 10, "%lu, %lu", &rows, &dim) == 2,
-        "not an array of rows of float32");
-    matrix m = {malloc(rows * dim * sizeof(float)), rows, (uint32_t)dim};
-    need(m.data && fread(m.data, dim * sizeof(float), rows, f) == rows, "a damaged .npy file");
+    bench_need(f != NULL, path);
+    bench_need(fread(header, 1, NPY_HEADER, f) == NPY_HEADER, path);
+    bench_need(memcmp(header, "\x93NUMPY\x01\0\x76\0", 10) == 0 && strstr(header + 10, "'<f4'") &&
+                   strstr(header + 10, "'fortran_order': False"),
+        path);
+    const char *shape = strstr(header + 10, "'shape': (");
+    char *end = NULL;
+    size_t rows = shape ? strtoull(shape + strlen("'shape': ("), &end, 10) : 0;
+    bench_need(rows > 0 && strtoull(end + 1, NULL, 10) == DIM, path);
+    matrix m = {bench_alloc(rows * DIM, sizeof(float)), rows};
+    bench_need(fread(m.data, sizeof(float) * DIM, rows, f) == rows, path);
     fclose(f);
     return m;
 }
 
-typedef struct bench {
-    matrix vectors;
-    matrix queries;
-    const char *vec0;
-    int32_t metric;
-    uint32_t k;
-    int rounds;
-    uint32_t page_size;
-    char dir[64];
-    char shard[256];
-    sqlite3 *db;
-    sqlite3_stmt *stmt;
-    shardy_reader *reader;
-} bench;
-
-static void build(bench *b)
+static float random_float(void)
 {
-    shardy_writer *w;
-    shardy_writer_options options;
-    snprintf(b->dir, sizeof b->dir, "/tmp/bench_search-XXXXXX");
-    need(mkdtemp(b->dir) != NULL, "no temporary directory");
-    shardy_writer_options_init(&options, sizeof options);
-    options.dim = b->vectors.dim;
-    options.metric = b->metric;
-    options.num_dbs = 1;
-    options.page_size = b->page_size;
-    options.run_id = "bench";
-    options.sync = 0;
-    need_ok(shardy_writer_open(NULL, b->dir, &options, &w, &err));
-    for (size_t i = 0; i < b->vectors.rows; i++) {
-        shardy_row row;
-        shardy_row_init(&row, sizeof row);
-        row.key = shardy_key_int((int64_t)i);
-        row.vector = b->vectors.data + i * b->vectors.dim;
-        row.dim = b->vectors.dim;
-        need_ok(shardy_writer_put(w, &row, &err));
-    }
-    need_ok(shardy_writer_finish(w, NULL, &err));
-    shardy_writer_close(w);
-    snprintf(
-        b->shard, sizeof b->shard, "%s/shards/run_id=bench/db=00000/attempt=00/shard.db", b->dir);
+    return (float)((double)(bench_random() >> 11) * 0x1p-53 * 2 - 1);
 }
 
-static void open_both(bench *b)
+/* Unit vectors around one of 64 centres: real embeddings are not spread evenly. */
+static matrix make_vectors(size_t rows)
 {
-    need(sqlite3_open_v2(b->shard, &b->db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK, b->shard);
-    sqlite3_enable_load_extension(b->db, 1);
-    need(sqlite3_load_extension(b->db, b->vec0, NULL, NULL) == SQLITE_OK, b->vec0);
-    sqlite3_exec(b->db, "PRAGMA mmap_size=4294967296", NULL, NULL, NULL);
-    need(sqlite3_prepare_v2(b->db,
-             "SELECT rowid, distance FROM vec_index WHERE embedding MATCH ? AND k = ?", -1,
-             &b->stmt, NULL) == SQLITE_OK,
-        sqlite3_errmsg(b->db));
-    need_ok(shardy_reader_open(NULL, b->dir, NULL, &b->reader, &err));
-}
-
-/* --- searching -------------------------------------------------------------------------------- */
-
-static size_t search_peer(bench *b, size_t query, double *distances)
-{
-    size_t count = 0;
-    sqlite3_bind_blob(b->stmt, 1, b->queries.data + query * b->queries.dim,
-        (int)(b->queries.dim * sizeof(float)), SQLITE_STATIC);
-    sqlite3_bind_int(b->stmt, 2, (int)b->k);
-    while (sqlite3_step(b->stmt) == SQLITE_ROW && count < b->k) {
-        distances[count++] = sqlite3_column_double(b->stmt, 1);
-    }
-    sqlite3_reset(b->stmt);
-    return count;
-}
-
-static void search_ours(bench *b, size_t first, size_t count, shardy_hits *hits)
-{
-    shardy_query query;
-    shardy_query_init(&query, sizeof query);
-    query.vectors = b->queries.data + first * b->queries.dim;
-    query.count = count;
-    query.dim = b->queries.dim;
-    query.top_k = b->k;
-    need_ok(shardy_reader_search(b->reader, &query, NULL, hits, &err));
-}
-
-/* The part of the places at which both found the same distance, but for rounding. Ids may differ
- * where vectors tie. */
-static double agreement(bench *b, size_t queries)
-{
-    static double distances[K_MAX];
-    size_t same = 0;
-    size_t total = 0;
-    for (size_t q = 0; q < queries; q++) {
-        shardy_hits hits;
-        size_t count = search_peer(b, q, distances);
-        search_ours(b, q, 1, &hits);
-        for (size_t i = 0; i < count && i < hits.offsets[1]; i++) {
-            same += fabs(hits.hits[i].score - distances[i]) <= 1e-5 * (1 + fabs(distances[i]));
+    static float centres[64][DIM];
+    matrix m = {bench_alloc(rows * DIM, sizeof(float)), rows};
+    if (centres[0][0] == 0) {
+        for (size_t i = 0; i < 64 * DIM; i++) {
+            centres[i / DIM][i % DIM] = random_float();
         }
-        total += count;
-        shardy_hits_dispose(&hits);
     }
-    return total ? (double)same / (double)total : 1.0;
+    for (size_t i = 0; i < rows; i++) {
+        float *row = m.data + i * DIM;
+        const float *centre = centres[bench_random() % 64];
+        double norm = 0;
+        for (size_t d = 0; d < DIM; d++) {
+            row[d] = centre[d] + random_float();
+            norm += (double)row[d] * (double)row[d];
+        }
+        for (size_t d = 0; d < DIM; d++) {
+            row[d] = (float)((double)row[d] / sqrt(norm));
+        }
+    }
+    return m;
 }
 
-static double time_peer(bench *b, size_t queries)
+static double exact_distance(const float *a, const float *b)
 {
-    static double distances[K_MAX];
-    double start = seconds();
-    for (size_t q = 0; q < queries; q++) {
-        need(search_peer(b, q, distances) > 0, "sqlite-vec found nothing");
+    double dot = 0;
+    double aa = 0;
+    double bb = 0;
+    for (size_t d = 0; d < DIM; d++) {
+        dot += (double)a[d] * (double)b[d];
+        aa += (double)a[d] * (double)a[d];
+        bb += (double)b[d] * (double)b[d];
     }
-    return (seconds() - start) / (double)queries;
-}
-
-static double time_ours(bench *b, size_t queries, size_t batch)
-{
-    double start = seconds();
-    for (size_t q = 0; q < queries; q += batch) {
-        shardy_hits hits;
-        search_ours(b, q, batch, &hits);
-        shardy_hits_dispose(&hits);
-    }
-    return (seconds() - start) / (double)queries;
+    return 1 - dot / sqrt(aa * bb);
 }
 
 static int compare_doubles(const void *a, const void *b)
 {
-    const double *x = a;
-    const double *y = b;
-    return (*x > *y) - (*x < *y);
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
 }
 
-static const size_t batches[] = {1, 4, 16};
-#define BATCHES     (sizeof batches / sizeof batches[0])
+/* --- both sides ------------------------------------------------------------------------------- */
 
-static void measure(bench *b)
+typedef struct bench {
+    shardy_reader *reader;
+    sqlite3 *db;
+    sqlite3_stmt *match;
+    matrix vectors;
+    matrix queries;
+} bench;
+
+/* Row numbers of the hits of `count` queries from query `first` on; microseconds per query. */
+static double ours(bench *b, size_t first, uint32_t count, uint32_t batch, int64_t *ids)
 {
-    double ratios[BATCHES][ROUNDS_MAX];
-    double ours[BATCHES][ROUNDS_MAX];
-    double peer[ROUNDS_MAX];
-    size_t queries = b->queries.rows < QUERIES_MAX ? b->queries.rows / 16 * 16 : QUERIES_MAX;
-    need(queries > 0, "too few queries, at least 16 are needed");
-    double same = agreement(b, queries);
-    for (int round = 0; round < b->rounds; round++) {
-        peer[round] = time_peer(b, queries);
-        for (size_t i = 0; i < BATCHES; i++) {
-            ours[i][round] = time_ours(b, queries, batches[i]);
-            ratios[i][round] = peer[round] / ours[i][round];
+    shardy_error err;
+    double start = bench_now_ns();
+    for (size_t i = 0; i < count; i += batch) {
+        shardy_query query;
+        shardy_query_init(&query, sizeof query);
+        query.vectors = b->queries.data + (first + i) * DIM;
+        query.count = batch;
+        query.dim = DIM;
+        query.top_k = TOP_K;
+        shardy_hits hits;
+        bench_check(shardy_reader_search(b->reader, &query, NULL, &hits, &err), "search", &err);
+        bench_need(hits.offsets[batch] == (size_t)batch * TOP_K, "ten hits for each query");
+        for (size_t h = 0; ids && h < hits.offsets[batch]; h++) {
+            ids[i * TOP_K + h] = hits.hits[h].id.i;
+        }
+        shardy_hits_dispose(&hits);
+    }
+    return (bench_now_ns() - start) / 1e3 / (double)count;
+}
+
+static double sqlite_vec(bench *b, size_t first, uint32_t count, int64_t *ids)
+{
+    double start = bench_now_ns();
+    for (size_t i = 0; i < count; i++) {
+        sqlite3_bind_blob(b->match, 1, b->queries.data + (first + i) * DIM,
+            (int)(DIM * sizeof(float)), SQLITE_STATIC);
+        size_t hits = 0;
+        while (sqlite3_step(b->match) == SQLITE_ROW) {
+            int64_t id = sqlite3_column_int64(b->match, 0); /* numbered like the rows */
+            if (ids && hits < TOP_K) {
+                ids[i * TOP_K + hits] = id;
+            }
+            hits++;
+        }
+        bench_need(hits == TOP_K, "ten hits of sqlite-vec");
+        sqlite3_reset(b->match);
+    }
+    return (bench_now_ns() - start) / 1e3 / (double)count;
+}
+
+static double recall(const bench *b, const int64_t *ids)
+{
+    double *distances = bench_alloc(b->vectors.rows, sizeof *distances);
+    double *sorted = bench_alloc(b->vectors.rows, sizeof *sorted);
+    size_t good = 0;
+    for (size_t q = 0; q < CHECKED; q++) {
+        for (size_t i = 0; i < b->vectors.rows; i++) {
+            distances[i] = exact_distance(b->queries.data + q * DIM, b->vectors.data + i * DIM);
+        }
+        memcpy(sorted, distances, b->vectors.rows * sizeof *sorted);
+        qsort(sorted, b->vectors.rows, sizeof *sorted, compare_doubles);
+        for (size_t h = 0; h < TOP_K; h++) {
+            int64_t id = ids[q * TOP_K + h];
+            bench_need(id >= 0 && (size_t)id < b->vectors.rows, "a hit is none of the vectors");
+            good += distances[id] <= sorted[TOP_K - 1] + TOLERANCE;
         }
     }
-    qsort(peer, (size_t)b->rounds, sizeof peer[0], compare_doubles);
-    for (size_t i = 0; i < BATCHES; i++) {
-        qsort(ratios[i], (size_t)b->rounds, sizeof(double), compare_doubles);
-        qsort(ours[i], (size_t)b->rounds, sizeof(double), compare_doubles);
-        const double us = ours[i][b->rounds / 2] * 1e6;
-        printf("{\"what\": \"search\", \"metric\": \"%s\", \"rows\": %zu, \"dim\": %u, \"k\": %u, "
-               "\"page_size\": %u, \"batch\": %zu, \"us\": %.1f, \"sqlite_vec_us\": %.1f, "
-               "\"ratio\": %.2f, \"ratio_min\": %.2f, \"ratio_max\": %.2f, \"gb_per_s\": %.1f, "
-               "\"same\": %.5f}\n",
-            shardy_vector_metric_name(b->metric), b->vectors.rows, b->vectors.dim, b->k,
-            b->page_size, batches[i], us, peer[b->rounds / 2] * 1e6, ratios[i][b->rounds / 2],
-            ratios[i][0], ratios[i][b->rounds - 1],
-            (double)(b->vectors.rows * b->vectors.dim * sizeof(float)) / us / 1e3, same);
+    free(distances);
+    free(sorted);
+    return (double)good / (CHECKED * TOP_K);
+}
+
+/* --- making and opening ----------------------------------------------------------------------- */
+
+static void build(const char *path, const matrix *m)
+{
+    shardy_error err;
+    shardy_writer_options options;
+    shardy_writer *writer;
+    shardy_writer_options_init(&options, sizeof options);
+    options.dim = DIM;
+    bench_check(shardy_writer_open(NULL, path, &options, &writer, &err), "open a writer", &err);
+    shardy_row row;
+    shardy_row_init(&row, sizeof row);
+    for (size_t i = 0; i < m->rows; i++) {
+        row.key = shardy_key_int((int64_t)i);
+        row.value.data = "";
+        row.vector = m->data + i * DIM;
+        row.dim = DIM;
+        bench_check(shardy_writer_put(writer, &row, &err), "put", &err);
     }
+    bench_check(shardy_writer_finish(writer, NULL, &err), "finish", &err);
+    shardy_writer_close(writer);
 }
 
-/* --- the program ------------------------------------------------------------------------------ */
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
+static void open_peer(bench *b, const char *file, const char *vec0)
 {
-    (void)st;
-    (void)type;
-    (void)where;
-    return remove(path);
+    char uri[4200];
+    snprintf(uri, sizeof uri, "file:%s?immutable=1", file);
+    bench_need(
+        sqlite3_open_v2(uri, &b->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL) == SQLITE_OK,
+        "sqlite3_open_v2");
+    sqlite3_enable_load_extension(b->db, 1);
+    bench_need(sqlite3_load_extension(b->db, vec0, NULL, NULL) == SQLITE_OK, vec0);
+    bench_need(
+        sqlite3_exec(b->db, "PRAGMA mmap_size=1099511627776; BEGIN", NULL, NULL, NULL) == SQLITE_OK,
+        "pragma");
+    bench_need(sqlite3_prepare_v2(b->db,
+                   "SELECT rowid, distance FROM vec_index WHERE embedding MATCH ? AND k = 10", -1,
+                   &b->match, NULL) == SQLITE_OK,
+        sqlite3_errmsg(b->db));
 }
 
-static int parse(bench *b, int argc, char **argv)
+static void run_rounds(bench *b, int rounds)
 {
-    for (int i = 4; i + 1 < argc; i += 2) {
-        unsigned long value = strtoul(argv[i + 1], NULL, 10);
-        if (strcmp(argv[i], "--metric") == 0) {
-            need_ok(shardy_vector_metric_parse(argv[i + 1], &b->metric, &err));
-        } else if (strcmp(argv[i], "--k") == 0) {
-            b->k = (uint32_t)value;
-        } else if (strcmp(argv[i], "--rounds") == 0) {
-            b->rounds = (int)value;
-        } else if (strcmp(argv[i], "--page-size") == 0) {
-            b->page_size = (uint32_t)value;
-        } else {
-            return 0;
+    bench_sample *samples = bench_alloc(3, sizeof *samples);
+    static const uint32_t batches[3] = {1, 4, PER_ROUND};
+    static const char *const names[3] = {"search", "search_batch_4", "search_batch_16"};
+    int64_t *ids = bench_alloc((size_t)CHECKED * TOP_K, sizeof *ids);
+    char more[128];
+    ours(b, 0, CHECKED, 1, ids);
+    double our_recall = recall(b, ids);
+    sqlite_vec(b, 0, CHECKED, ids);
+    snprintf(
+        more, sizeof more, ",\"recall\":%.4f,\"peer_recall\":%.4f", our_recall, recall(b, ids));
+    for (int r = 0; r < rounds; r++) {
+        size_t first = (size_t)r * PER_ROUND % (b->queries.rows - PER_ROUND);
+        double peer = sqlite_vec(b, first, PER_ROUND, NULL);
+        for (int i = 0; i < 3; i++) {
+            samples[i].ours[r] = ours(b, first, PER_ROUND, batches[i], NULL);
+            samples[i].peer[r] = peer;
         }
     }
-    return argc >= 4 && argc % 2 == 0 && b->k >= 1 && b->k <= K_MAX && b->rounds >= 1 &&
-           b->rounds <= ROUNDS_MAX;
+    for (int i = 0; i < 3; i++) {
+        bench_line line = {names[i], "sqlite-vec", "us", b->vectors.rows, i == 0 ? 5 : 0, more};
+        bench_report(&line, &samples[i], rounds);
+    }
+    bench_need(our_recall == 1, "a search that is exact finds all of the nearest");
+    free(ids);
+    free(samples);
 }
 
 int main(int argc, char **argv)
 {
+    bench_options o;
+    bench_init(argc, argv, &o);
+    bench_pin_to_one_core();
     bench b;
     memset(&b, 0, sizeof b);
-    b.metric = SHARDY_VECTOR_METRIC_COSINE;
-    b.k = 10;
-    b.rounds = 7;
-    b.page_size = 4096;
-    if (!parse(&b, argc, argv)) {
-        fprintf(stderr, "usage: bench_search VECTORS.npy QUERIES.npy VEC0 [--metric cosine|l2] "
-                        "[--k N] [--rounds N] [--page-size N]\n");
-        return 2;
+    if (o.data) {
+        b.vectors = read_npy(o.data, "vectors.f32.npy");
+        b.queries = read_npy(o.data, "queries.f32.npy");
+    } else {
+        b.vectors = make_vectors(o.rows == 1000000 ? 20000 : o.rows);
+        b.queries = make_vectors(200);
     }
-    b.vec0 = argv[3];
-    b.vectors = read_npy(argv[1]);
-    b.queries = read_npy(argv[2]);
-    need(b.vectors.dim == b.queries.dim, "vectors and queries have different dimensions");
-    build(&b);
-    open_both(&b);
-    measure(&b);
-    sqlite3_finalize(b.stmt);
+    char *path = bench_fresh_dir(o.dir, "search");
+    build(path, &b.vectors);
+    shardy_error err;
+    shardy_context_options context_options;
+    shardy_context *context;
+    shardy_context_options_init(&context_options, sizeof context_options);
+    context_options.threads = 1;
+    bench_check(shardy_context_new(&context_options, &context, &err), "context", &err);
+    bench_check(shardy_reader_open(context, path, NULL, &b.reader, &err), "open", &err);
+    char *file = bench_shard_file(path);
+    open_peer(&b, file, o.vec0);
+    run_rounds(&b, o.rounds);
+    sqlite3_finalize(b.match);
     sqlite3_close(b.db);
     shardy_reader_close(b.reader);
-    nftw(b.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    shardy_context_free(context);
+    free(file);
+    free(path);
     free(b.vectors.data);
     free(b.queries.data);
     return 0;
 }
-#endif
