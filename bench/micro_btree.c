@@ -121,7 +121,8 @@ static double ours_single(const btree_tree *tree, const uint8_t *keys, size_t n,
         shardy_status st = shardy__btree_get(tree, &key, 1, &value, &err);
         need((st == SHARDY_OK) == expect, "get", NULL);
         if (st == SHARDY_OK) {
-            sum += ((const uint8_t *)value.data)[0] + ((const uint8_t *)value.data)[value.len - 1];
+            const uint8_t *bytes = value.data;
+            sum += (uint64_t)bytes[0] + bytes[value.len - 1];
         }
         shardy_buf_release(&value);
     }

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #define BATCH_ROWS     256u
-#define BUFFER_LEN_MIN 4096u
 #define BUFFER_LEN_MAX (1u << 20)
 
 /* A part of a run, read in order through a buffer. */
@@ -280,7 +279,7 @@ static shardy_status open_input(
         return SHARDY_OK;
     }
     size_t share = shardy__spool_reader_budget(s) / rows->input_count;
-    share = share < BUFFER_LEN_MIN ? BUFFER_LEN_MIN : share;
+    share = share < SPOOL_BUFFER_LEN_MIN ? SPOOL_BUFFER_LEN_MIN : share;
     share = share > BUFFER_LEN_MAX ? BUFFER_LEN_MAX : share;
     return slice_open(&in->slice, s, &s->runs[number], db_id, share, err);
 }

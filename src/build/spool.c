@@ -3,6 +3,7 @@
 #include "../base/alloc.h"
 #include "../base/fs.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Records are gathered into a buffer of this size on their way to the scratch file. */
@@ -461,6 +462,23 @@ static void free_blocks(spool *s)
     s->current = NULL;
 }
 
+/* Each reader of a shard merges its slices of all runs, through a buffer for each, and all readers
+ * together have half of the budget. Twice the budget makes blocks twice as large, so half as many
+ * runs: the least budget that is enough is the root of what is needed per byte of it. */
+static shardy_status check_fan_in(const spool *s, shardy_error *err)
+{
+    uint64_t per_run = 2ull * SPOOL_BUFFER_LEN_MIN * s->config.threads;
+    if (s->run_count <= s->config.memory_budget / per_run) {
+        return SHARDY_OK;
+    }
+    double least = sqrt((double)s->run_count * (double)s->config.memory_budget * (double)per_run);
+    return shardy__error(err, SHARDY_EXHAUSTED, "build",
+        "a memory budget of %llu bytes is too small to merge %u sorted runs on %u threads: the "
+        "least is %llu MiB, or use fewer threads",
+        (unsigned long long)s->config.memory_budget, s->run_count, s->config.threads,
+        (unsigned long long)(least / (1 << 20)) + 1);
+}
+
 shardy_status shardy__spool_seal(spool *s, shardy_error *err)
 {
     s->sealed = 1;
@@ -476,12 +494,7 @@ shardy_status shardy__spool_seal(spool *s, shardy_error *err)
     shardy__pool_wait(&s->group, 0);
     SHARDY_TRY(collect(s, err));
     if (s->writing) {
-        uint64_t needed = (uint64_t)s->run_count * 4096 * s->config.threads * 2;
-        if (needed > s->config.memory_budget) {
-            return shardy__error(err, SHARDY_INVALID, "build",
-                "the memory budget of %llu bytes is too small for that many rows: give %llu",
-                (unsigned long long)s->config.memory_budget, (unsigned long long)needed);
-        }
+        SHARDY_TRY(check_fan_in(s, err));
         free_blocks(s);
     }
     return SHARDY_OK;

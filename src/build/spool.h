@@ -22,6 +22,9 @@
 #include <shardyfusion/key.h>
 #include <shardyfusion/limits.h>
 
+/* A merge reads each run through a buffer of at least this size. */
+#define SPOOL_BUFFER_LEN_MIN 4096u
+
 typedef struct spool spool;
 
 typedef struct spool_config {

@@ -87,8 +87,8 @@ static size_t range_len(const shardy_store_read *r)
     return len < SIZE_MAX ? (size_t)len : SIZE_MAX;
 }
 
-/* A small object is read whole, because its version depends on all of it. */
-static shardy_status read_small(int fd, shardy_store_read *r)
+/* The version depends on all of the object: it is read whole. */
+static shardy_status read_whole(int fd, shardy_store_read *r)
 {
     size_t size = (size_t)r->meta.size;
     uint8_t *data = shardy__malloc(size);
@@ -118,7 +118,8 @@ static shardy_status read_small(int fd, shardy_store_read *r)
     return st;
 }
 
-static shardy_status read_large(int fd, shardy_store_read *r)
+/* Reads the range and nothing else: of a large object, or when nobody asks for the version. */
+static shardy_status read_range(int fd, shardy_store_read *r)
 {
     SHARDY_TRY(check_version(r));
     size_t len = range_len(r);
@@ -137,6 +138,14 @@ static shardy_status read_large(int fd, shardy_store_read *r)
     return SHARDY_OK;
 }
 
+/* Whether the version is told: a condition needs it, and who reads all of a small object gets it.
+ * Whoever reads a small range of many, such as the pages of a shard, would pay for it each time. */
+static int tells_version(const shardy_store_read *r)
+{
+    int whole = r->offset == 0 && r->len >= r->meta.size;
+    return r->meta.size <= SHARDY_FS_ETAG_LEN_MAX && (whole || r->if_match || r->if_none_match);
+}
+
 static shardy_status read_one(const fs_store *s, shardy_store_read *r)
 {
     fs_key key;
@@ -150,7 +159,7 @@ static shardy_status read_one(const fs_store *s, shardy_store_read *r)
     }
     r->meta.size = info.size;
     r->meta.modified_us = info.modified_us;
-    st = info.size > SHARDY_FS_ETAG_LEN_MAX ? read_large(fd, r) : read_small(fd, r);
+    st = tells_version(r) ? read_whole(fd, r) : read_range(fd, r);
     shardy__file_close(fd);
     return st < 0 ? shardy__error_prefix(&r->error, st, "read \"%.300s\"", key.text) : st;
 }
