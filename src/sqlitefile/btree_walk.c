@@ -548,7 +548,7 @@ static WALK_INLINE void ask_for_cells(const btree_walk *w)
 /* Chooses what to compare first on a page and asks for its lines. */
 static WALK_INLINE shardy_status start_search(btree_walk *w, int batch)
 {
-    w->four = !batch && w->tree.kind == BTREE_INDEX && w->cells >= 4;
+    w->four = w->tree.kind == BTREE_INDEX && w->cells >= 4;
     w->guess = w->four ? next_four(w) : next_one(w);
     w->stage = WALK_PROBE;
     uint32_t at = w->header + 2 * w->guess;
@@ -793,55 +793,9 @@ static WALK_INLINE shardy_status probe_four(btree_walk *w, int batch, shardy_err
     return WALK_MORE;
 }
 
-/* The window of the cell w->guess, if it is of the form that is expected: 1 or 0. */
-static WALK_INLINE int load_window(const btree_walk *w, uint64_t *window_out)
-{
-    uint32_t at = cell_pointer(w, w->guess) + (w->leaf ? 0u : 4u);
-    uint32_t to_window = w->form_key + (uint32_t)w->skip;
-    if (at < w->header + 2 * w->cells || at + to_window + 8 > w->usable ||
-        (shardy__get_le32(w->page + at) & w->form_mask) != w->form_bits) {
-        return 0;
-    }
-    *window_out = shardy__get_be64(w->page + at + to_window) & w->keep;
-    return 1;
-}
-
-/* Compares one cell of the expected form by its window, which decides unless it is the key's. */
-static WALK_INLINE shardy_status probe_window(btree_walk *w, shardy_error *err)
-{
-    uint64_t window;
-    if (w->tree.kind != BTREE_INDEX ||
-        (!load_window(w, &window) && (!learn_form(w, w->guess) || !load_window(w, &window))) ||
-        window == w->window) {
-        return probe_one(w, 1, err);
-    }
-    uint32_t tried = w->guess;
-    w->probes = (uint8_t)(w->probes + (w->probes < UINT8_MAX));
-    if (window < w->window) {
-        w->low.window = window;
-        w->known |= 1;
-        w->first = tried + 1;
-    } else {
-        w->high.window = window;
-        w->known |= 2;
-        w->last = tried;
-    }
-    if (w->first >= w->last) {
-        return end_search(w, 1, err);
-    }
-    w->guess = next_one(w);
-    ask_for_cell(w, w->guess);
-    return WALK_MORE;
-}
-
-/* Compares cells. A turn of a batch ends here; a look-up by itself comes again at once. It compares
- * four at a time, because the time of a load counts; a batch waits for nothing, so that the number
- * of lines counts, and compares one. */
+/* Compares cells. A turn of a batch ends here; a look-up by itself comes again at once. */
 static WALK_INLINE shardy_status step_probe(btree_walk *w, int batch, shardy_error *err)
 {
-    if (batch) {
-        return probe_window(w, err);
-    }
     return w->four ? probe_four(w, batch, err) : probe_one(w, batch, err);
 }
 

@@ -45,7 +45,7 @@ typedef struct shardy_etag {
 typedef struct shardy_object_meta {
     uint64_t size;
     int64_t modified_us; /* wall clock of the store; 0 when unknown */
-    shardy_etag etag;    /* "" when the store would have to read a large object to tell */
+    shardy_etag etag;    /* "" when the store would have to read more than was asked to tell */
 } shardy_object_meta;
 
 #define SHARDY_READ_TO_END UINT64_MAX
@@ -211,8 +211,9 @@ SHARDY_API void shardy_store_fs_options_init(shardy_store_fs_options *options, s
 /* A directory as a store. Nothing outside of it is ever touched: symbolic links below the root are
  * not followed, and only regular files are objects. Its own files are in `<root>/.shardyfusion/`,
  * which is never listed; readers create nothing. Versions are told for objects of at most
- * SHARDY_FS_ETAG_LEN_MAX bytes; conditions on larger ones are UNSUPPORTED. A page of a listing
- * reads each directory that it covers once and keeps at most `limit` names of each in memory.
+ * SHARDY_FS_ETAG_LEN_MAX bytes, by reads of a part only under a condition; conditions on larger
+ * ones are UNSUPPORTED. A page of a listing reads each directory that it covers once and keeps at
+ * most `limit` names of each in memory.
  * Statuses: OK, NOT_FOUND (no such directory), INVALID (not a directory), IO, NOMEM. */
 SHARDY_API shardy_status shardy_store_open_fs(shardy_context *context, const char *root,
     const shardy_store_fs_options *options, shardy_store **store_out,
