@@ -120,6 +120,38 @@ static void test_bad_input__ids_of_vectors_keep_their_types_side_by_side(void **
     shardy_store_close(store);
 }
 
+/* The default id of a vector is its key; of bytes their hex digits. */
+static void test_bad_input__a_vector_of_a_bytes_key_has_its_hex_digits_as_id(void **state)
+{
+    (void)state;
+    shardy_store *store;
+    shardy_reader *reader;
+    shardy_reader_options options;
+    static const float vector[2] = {1, 0};
+    shardy_row row = make_row(shardy_key_bytes("\0\xAB", 2));
+    row.vector = vector;
+    row.dim = 2;
+    assert_ok(shardy_store_open_mem(NULL, &store, &err));
+    build(NULL, store, &row, 1, SHARDY_KEY_ENCODING_RAW, NULL);
+    shardy_reader_options_init(&options, sizeof options);
+    options.store = store;
+    assert_ok(shardy_reader_open(NULL, NULL, &options, &reader, &err));
+    shardy_query query;
+    shardy_hits hits;
+    shardy_query_init(&query, sizeof query);
+    query.vectors = vector;
+    query.count = 1;
+    query.dim = 2;
+    assert_ok(shardy_reader_search(reader, &query, NULL, &hits, &err));
+    assert_int_equal(hits.offsets[1], 1);
+    assert_int_equal(hits.hits[0].id.type, SHARDY_KEY_TEXT);
+    assert_int_equal(hits.hits[0].id.bytes.len, 4);
+    assert_memory_equal(hits.hits[0].id.bytes.data, "00ab", 4);
+    shardy_hits_dispose(&hits);
+    shardy_reader_close(reader);
+    shardy_store_close(store);
+}
+
 /* --- a directory with a secret beside it ------------------------------------------------------ */
 
 typedef struct place {
@@ -301,6 +333,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bad_input__bounds_of_bytes_keys_are_texts_or_none),
         cmocka_unit_test(test_bad_input__ids_of_vectors_keep_their_types_side_by_side),
+        cmocka_unit_test(test_bad_input__a_vector_of_a_bytes_key_has_its_hex_digits_as_id),
         cmocka_unit_test(test_bad_input__no_url_of_a_manifest_leads_out_of_the_root),
         cmocka_unit_test(test_bad_input__links_out_of_the_root_are_not_followed),
         cmocka_unit_test(test_bad_input__a_manifest_cut_at_any_place_is_corrupt),
