@@ -78,10 +78,8 @@ static void assert_refused(shardy_status status, int loose, const char *change, 
 static void test_manifest__bytes_that_are_no_sqlite_database_are_corrupt(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"", "SQLite format 3",
-        "not a manifest at all, but longer "
-        "than a magic",
-        "{\"format_version\": 4}"};
+    static const char *const texts[] = {
+        "", "SQLite format 3", "no manifest, but longer than a magic", "{\"format_version\": 4}"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         manifest *m;
         memset(&err, 0, sizeof err);
