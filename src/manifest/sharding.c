@@ -69,7 +69,6 @@ static int routing_token(
 /* All integers or all texts, none twice. */
 static shardy_status check_tokens(const shardy_json_value *values, map *seen, shardy_error *err)
 {
-    static char present;
     int first_is_text = 0;
     for (size_t i = 0; i < shardy_json_count(values); i++) {
         char where[64];
@@ -89,7 +88,8 @@ static shardy_status check_tokens(const shardy_json_value *values, map *seen, sh
             return shardy__wrong_json(err, where, value,
                 first_is_text ? "a text as those before it" : "an integer as those before it");
         }
-        SHARDY_TRY(shardy__map_put(seen, token.data, token.len, &present, &old, err));
+        /* any value but NULL */
+        SHARDY_TRY(shardy__map_put(seen, token.data, token.len, seen, &old, err));
         if (old) {
             return shardy__wrong_json(err, where, value, "a value that is not there twice");
         }
