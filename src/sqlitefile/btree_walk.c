@@ -11,24 +11,6 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Design of the hot path, for a tree of 16-byte keys and 100-byte values at page size 4096 (34 rows
- * to a page, so 1 M rows are 4 levels and 10 M rows 5).
- *
- * What a look-up touches on each page: the line with the page header and the first 26 cell
- * pointers, sometimes the line after it, then one line for each cell that is probed (a second one
- * when the key straddles). The page of the level above has told the keys on both sides, so the
- * first probe is a guess by interpolation on 8 key bytes, and most pages take two probes instead of
- * five; bisection takes over after WALK_GUESSES of them, so keys that are not evenly spread cost at
- * most that many probes more. Pages above the last two levels stay in the caches. A get therefore
- * waits for memory about twice per cold page: header, then cells (the guessed cell and both its
- * neighbours are prefetched together); a batch returns to its loop after each prefetch, so that the
- * waits of 24 look-ups overlap.
- *
- * Keys are compared as 8-byte big-endian integers from `skip` on: both neighbours known share
- * `skip` bytes with the key, hence so does everything between them. Prefixes that all keys have in
- * common are passed over that way. In a file whose keys are out of order this may lead astray but
- * never to a wrong row, because the whole key is compared before a row is reported. */
-
 static shardy_status broken_page(const btree_walk *w, shardy_error *err, const char *what)
 {
     return shardy__error(err, SHARDY_CORRUPT, "sqlite", "page %u is broken: %s", w->page_no, what);
@@ -815,23 +797,10 @@ static WALK_INLINE shardy_status probe_window(btree_walk *w, shardy_error *err)
         window == w->window) {
         return probe_one(w, 1, err);
     }
-    uint32_t tried = w->guess;
-    w->probes = (uint8_t)(w->probes + (w->probes < UINT8_MAX));
-    if (window < w->window) {
-        w->low.window = window;
-        w->known |= 1;
-        w->first = tried + 1;
-    } else {
-        w->high.window = window;
-        w->known |= 2;
-        w->last = tried;
-    }
-    if (w->first >= w->last) {
-        return end_search(w, 1, err);
-    }
-    w->guess = next_one(w);
-    ask_for_cell(w, w->guess);
-    return WALK_MORE;
+    int order = window < w->window ? -1 : 1;
+    bound_of(w, order)->window = window;
+    learn_bound(w, order < 0);
+    return apply_order(w, order, 1, err);
 }
 
 /* Compares cells. A turn of a batch ends here; a look-up by itself comes again at once. It compares

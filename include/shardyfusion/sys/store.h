@@ -45,7 +45,8 @@ typedef struct shardy_etag {
 typedef struct shardy_object_meta {
     uint64_t size;
     int64_t modified_us; /* wall clock of the store; 0 when unknown */
-    shardy_etag etag;    /* "" when the store would have to read a large object to tell */
+    /* "" when the store would have to read more than was asked for, or a large object, to tell */
+    shardy_etag etag;
 } shardy_object_meta;
 
 #define SHARDY_READ_TO_END UINT64_MAX
