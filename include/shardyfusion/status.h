@@ -36,7 +36,8 @@ extern "C" {
     X(AUTH, -203, "the operator", "access was refused")                                            \
     X(IO, -204, "the operator", "reading or writing failed")                                       \
     X(NO_SPACE, -205, "the operator", "the disk or a quota is full")                               \
-    X(EXHAUSTED, -206, "the operator, or a retry", "descriptors, threads or slots ran out")        \
+    X(EXHAUSTED, -206, "the operator, or a retry",                                                 \
+        "descriptors, threads, slots or a budget ran out")                                         \
     X(CORRUPT, -300, "the operator, or the writer's side", "data break the rules of their format") \
     X(FORMAT_VERSION, -301, "the operator, or the writer's side",                                  \
         "data are of a format version that is not known")                                          \

@@ -127,7 +127,8 @@ SHARDY_API shardy_status shardy_writer_put_source(
     shardy_writer *writer, shardy_row_source *source, shardy_error *err) SHARDY_MUST_USE;
 
 /* Builds the shards and publishes the snapshot.
- * Statuses: OK; INVALID; COVERAGE; CONFLICT (somebody else moved the pointer meanwhile: the
+ * Statuses: OK; INVALID; COVERAGE; EXHAUSTED (the memory budget is too small for so many rows: the
+ * message names the least); CONFLICT (somebody else moved the pointer meanwhile: the
  * snapshot is complete and can be rolled back to, the message names the winner); FENCED; CANCELLED,
  * NO_SPACE, IO, NOMEM.
  * Ownership: dispose of *result_out (may be NULL). Threads: one thread at a time per handle. */

@@ -349,6 +349,17 @@ shardy_status shardy__file_sync(int fd, shardy_error *err)
     return SHARDY_OK;
 }
 
+void shardy__file_write_soon(int fd, uint64_t offset, uint64_t len)
+{
+#if defined(__linux__)
+    (void)sync_file_range(fd, (off_t)offset, (off_t)len, SYNC_FILE_RANGE_WRITE);
+#else
+    (void)fd;
+    (void)offset;
+    (void)len;
+#endif
+}
+
 shardy_status shardy__file_map(int fd, size_t len, const void **base_out, shardy_error *err)
 {
     *base_out = NULL;

@@ -64,6 +64,9 @@ shardy_status shardy__file_set_mode(int fd, uint32_t mode, shardy_error *err);
 /* Makes the content of a file, or the entries of a directory, durable. A failure is final: what
  * the disk holds is not known any more, and asking again would only hide that. */
 shardy_status shardy__file_sync(int fd, shardy_error *err);
+/* Asks the system to begin writing this part of a file to the disk now, so that there is less left
+ * to do when the file is synced. No promise, and nothing that could fail. */
+void shardy__file_write_soon(int fd, uint64_t offset, uint64_t len);
 /* Maps a file for reading; *base_out is NULL for 0 bytes. Unmap takes NULL. */
 shardy_status shardy__file_map(int fd, size_t len, const void **base_out, shardy_error *err);
 void shardy__file_unmap(const void *base, size_t len);

@@ -464,14 +464,17 @@ static void free_blocks(spool *s)
 
 /* Each reader of a shard merges its slices of all runs, through a buffer for each, and all readers
  * together have half of the budget. Twice the budget makes blocks twice as large, so half as many
- * runs: the least budget that is enough is the root of what is needed per byte of it. */
+ * runs: with a budget b, runs * budget / b runs, and one more for what does not divide, have to be
+ * as many as b / per_run rounded down. The least is the root of that equation. */
 static shardy_status check_fan_in(const spool *s, shardy_error *err)
 {
     uint64_t per_run = 2ull * SPOOL_BUFFER_LEN_MIN * s->config.threads;
     if (s->run_count <= s->config.memory_budget / per_run) {
         return SHARDY_OK;
     }
-    double least = sqrt((double)s->run_count * (double)s->config.memory_budget * (double)per_run);
+    double unit = (double)per_run;
+    double spilled = (double)s->run_count * (double)s->config.memory_budget;
+    double least = unit + sqrt(unit * unit + unit * spilled);
     return shardy__error(err, SHARDY_EXHAUSTED, "build",
         "a memory budget of %llu bytes is too small to merge %u sorted runs on %u threads: the "
         "least is %llu MiB, or use fewer threads",

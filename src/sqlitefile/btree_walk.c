@@ -11,24 +11,6 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Design of the hot path, for a tree of 16-byte keys and 100-byte values at page size 4096 (34 rows
- * to a page, so 1 M rows are 4 levels and 10 M rows 5).
- *
- * What a look-up touches on each page: the line with the page header and the first 26 cell
- * pointers, sometimes the line after it, then one line for each cell that is probed (a second one
- * when the key straddles). The page of the level above has told the keys on both sides, so the
- * first probe is a guess by interpolation on 8 key bytes, and most pages take two probes instead of
- * five; bisection takes over after WALK_GUESSES of them, so keys that are not evenly spread cost at
- * most that many probes more. Pages above the last two levels stay in the caches. A get therefore
- * waits for memory about twice per cold page: header, then cells (the guessed cell and both its
- * neighbours are prefetched together); a batch returns to its loop after each prefetch, so that the
- * waits of 24 look-ups overlap.
- *
- * Keys are compared as 8-byte big-endian integers from `skip` on: both neighbours known share
- * `skip` bytes with the key, hence so does everything between them. Prefixes that all keys have in
- * common are passed over that way. In a file whose keys are out of order this may lead astray but
- * never to a wrong row, because the whole key is compared before a row is reported. */
-
 static shardy_status broken_page(const btree_walk *w, shardy_error *err, const char *what)
 {
     return shardy__error(err, SHARDY_CORRUPT, "sqlite", "page %u is broken: %s", w->page_no, what);
@@ -548,7 +530,7 @@ static WALK_INLINE void ask_for_cells(const btree_walk *w)
 /* Chooses what to compare first on a page and asks for its lines. */
 static WALK_INLINE shardy_status start_search(btree_walk *w, int batch)
 {
-    w->four = w->tree.kind == BTREE_INDEX && w->cells >= 4;
+    w->four = !batch && w->tree.kind == BTREE_INDEX && w->cells >= 4;
     w->guess = w->four ? next_four(w) : next_one(w);
     w->stage = WALK_PROBE;
     uint32_t at = w->header + 2 * w->guess;
@@ -793,9 +775,42 @@ static WALK_INLINE shardy_status probe_four(btree_walk *w, int batch, shardy_err
     return WALK_MORE;
 }
 
-/* Compares cells. A turn of a batch ends here; a look-up by itself comes again at once. */
+/* The window of the cell w->guess, if it is of the form that is expected: 1 or 0. */
+static WALK_INLINE int load_window(const btree_walk *w, uint64_t *window_out)
+{
+    uint32_t at = cell_pointer(w, w->guess) + (w->leaf ? 0u : 4u);
+    uint32_t to_window = w->form_key + (uint32_t)w->skip;
+    if (at < w->header + 2 * w->cells || at + to_window + 8 > w->usable ||
+        (shardy__get_le32(w->page + at) & w->form_mask) != w->form_bits) {
+        return 0;
+    }
+    *window_out = shardy__get_be64(w->page + at + to_window) & w->keep;
+    return 1;
+}
+
+/* Compares one cell of the expected form by its window, which decides unless it is the key's. */
+static WALK_INLINE shardy_status probe_window(btree_walk *w, shardy_error *err)
+{
+    uint64_t window;
+    if (w->tree.kind != BTREE_INDEX ||
+        (!load_window(w, &window) && (!learn_form(w, w->guess) || !load_window(w, &window))) ||
+        window == w->window) {
+        return probe_one(w, 1, err);
+    }
+    int order = window < w->window ? -1 : 1;
+    bound_of(w, order)->window = window;
+    learn_bound(w, order < 0);
+    return apply_order(w, order, 1, err);
+}
+
+/* Compares cells. A turn of a batch ends here; a look-up by itself comes again at once. It compares
+ * four at a time, because the time of a load counts; a batch waits for nothing, so that the number
+ * of lines counts, and compares one. */
 static WALK_INLINE shardy_status step_probe(btree_walk *w, int batch, shardy_error *err)
 {
+    if (batch) {
+        return probe_window(w, err);
+    }
     return w->four ? probe_four(w, batch, err) : probe_one(w, batch, err);
 }
 

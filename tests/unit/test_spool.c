@@ -242,6 +242,61 @@ static void test_spool__a_budget_that_is_too_small_is_refused(void **state)
     shardy_store_close(store);
 }
 
+/* Spools and merges 40 MB for so many readers that blocks are small and each wants a buffer for
+ * each run. */
+static shardy_status spool_for_many_readers(uint64_t budget)
+{
+    char *dir = support_make_dir();
+    shardy_context *context;
+    pool *p;
+    spool *s;
+    assert_ok(shardy_context_new(NULL, &context, &err));
+    assert_ok(shardy__pool_new(0, &p, &err));
+    spool_config config = make_config(context, dir, p);
+    config.threads = 64;
+    config.memory_budget = budget;
+    assert_ok(shardy__spool_new(&config, &s, &err));
+    static const char value[1000];
+    for (uint32_t i = 0; i < 40000; i++) {
+        uint32_t key = i * 2654435761u;
+        spool_row in;
+        memset(&in, 0, sizeof in);
+        in.db_id = i % 5;
+        in.key = shardy__bytes(&key, sizeof key);
+        in.value = shardy__bytes(value, sizeof value);
+        assert_ok(shardy__spool_add(s, &in, &err));
+    }
+    shardy_status st = shardy__spool_seal(s, &err);
+    uint64_t rows = 0;
+    for (uint32_t db_id = 0; st >= 0 && db_id < 5; db_id++) {
+        spool_rows *reader;
+        spool_batch batch;
+        assert_ok(shardy__spool_rows_open(s, db_id, &reader, &err));
+        while (shardy__spool_rows_next(reader, &batch, &err) == SHARDY_OK) {
+            rows += batch.count;
+        }
+        shardy__spool_rows_close(reader);
+    }
+    assert_true(st < 0 || rows == 40000);
+    shardy__spool_free(s);
+    shardy__pool_free(p);
+    shardy_context_free(context);
+    support_remove_dir(dir);
+    return st;
+}
+
+static void test_spool__more_runs_than_can_be_merged_exhaust_and_the_least_budget_named_does_not(
+    void **state)
+{
+    (void)state;
+    assert_int_equal(spool_for_many_readers(SHARDY_MEMORY_BUDGET_MIN), SHARDY_EXHAUSTED);
+    const char *least = strstr(err.message, "the least is ");
+    assert_non_null(least);
+    uint64_t mib = strtoull(least + strlen("the least is "), NULL, 10);
+    assert_true(mib > 32);
+    assert_int_equal(spool_for_many_readers(mib << 20), SHARDY_OK);
+}
+
 /* --- plans ------------------------------------------------------------------------------------ */
 
 static void test_plan__templates_have_one_placeholder(void **state)
@@ -558,6 +613,8 @@ int main(void)
         cmocka_unit_test(test_spool__gives_the_last_row_of_each_key_in_order),
         cmocka_unit_test(test_spool__merges_what_did_not_fit_into_memory),
         cmocka_unit_test(test_spool__a_budget_that_is_too_small_is_refused),
+        cmocka_unit_test(
+            test_spool__more_runs_than_can_be_merged_exhaust_and_the_least_budget_named_does_not),
         cmocka_unit_test(test_plan__templates_have_one_placeholder),
         cmocka_unit_test(test_plan__each_wrong_option_names_value_and_expectation),
         cmocka_unit_test(test_plan__defaults_are_the_documented_ones),
