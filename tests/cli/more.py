@@ -450,7 +450,10 @@ def on_terminal(shardy, tmp, args, env=None, columns=80):
     import fcntl
     import struct
     import termios
-    master, slave = pty.openpty()
+    try:
+        master, slave = pty.openpty()
+    except OSError as error:
+        raise Skip(f"there are no pseudo-terminals here: {error}") from error
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen([shardy.path, *args], cwd=tmp, stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=slave,

@@ -29,7 +29,7 @@ MEMORY_MAX = 1 << 30
 HANGS_AFTER = 60  # seconds; only against waiting for ever
 SYSTEM = ("/usr/", "/lib/", "/lib64/", "/etc/ld.so.cache", "/etc/ld.so.preload", "/proc/self/",
           "/sys/devices/system/", "/etc/ssl/", "/dev/null", "/dev/urandom", "/etc/localtime",
-          "/etc/locale.alias")
+          "/etc/locale.alias", "/proc/stat", "/proc/cpuinfo")
 CALLS = ("open,openat,openat2,creat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,"
          "rmdir,symlink,symlinkat,link,linkat,truncate,connect,socket,execve")
 PATHS = re.compile(r'(?:AT_FDCWD<([^>]*)>|\d+<([^>]*)>)?(?:, )?"((?:[^"\\]|\\.)*)"')
