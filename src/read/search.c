@@ -94,7 +94,7 @@ static shardy_status check_query(
     const shardy_snapshot *s, const shardy_query *q, size_t *stride_out, shardy_error *err)
 {
     uint32_t dim = s->manifest->parsed.dim;
-    *stride_out = q->stride ? q->stride : dim;
+    *stride_out = q->stride ? q->stride : q->dim;
     if (!s->has_vectors) {
         return shardy__error(err, SHARDY_UNSUPPORTED, "search", "the snapshot has no vectors");
     }
@@ -106,10 +106,13 @@ static shardy_status check_query(
         return shardy__error(err, SHARDY_INVALID, "search", "top_k is %u, the limit is %u",
             q->top_k, SHARDY_TOP_K_MAX);
     }
-    if (q->dim != dim || *stride_out < dim) {
+    if (q->dim != dim) {
         return shardy__error(err, SHARDY_INVALID, "search",
-            "the query has dimension %u (stride %zu), the vectors have %u", q->dim, *stride_out,
-            dim);
+            "the query has dimension %u, the vectors have %u", q->dim, dim);
+    }
+    if (*stride_out < dim) {
+        return shardy__error(err, SHARDY_INVALID, "search",
+            "the stride of the queries is %zu, their dimension %u", *stride_out, dim);
     }
     for (size_t i = 0; i < q->count; i++) {
         SHARDY_TRY(check_vector(s, q->vectors + i * *stride_out, i, err));
