@@ -397,7 +397,8 @@ const command_def command_table[CMD_COUNT] = {
         "writes the shards and a manifest below DEST and moves the pointer _CURRENT to it. DEST "
         "is a directory (made when it does not exist) or a file:// URL.\n\n"
         "Nothing is visible to readers before the pointer has moved; a build that fails or is "
-        "interrupted leaves nothing behind. The last row with a key wins.",
+        "interrupted removes what it wrote, but for the record of its run. The last row with a "
+        "key wins.",
         "shardy build ./snap --input rows.jsonl --num-dbs 4\n"
         "shardy build ./snap --input docs.csv --key-column id --vectors docs.npy --metric l2\n"
         "zstdcat rows.jsonl.zst | shardy build ./snap --input -"},

@@ -2,7 +2,7 @@
  *
  * A writer takes rows in any order, routes each to a shard, sorts, builds the shards, uploads them,
  * publishes the manifest and moves the pointer. Nothing is visible to readers before the pointer
- * has moved; a build that fails leaves nothing behind.
+ * has moved; a build that fails removes what it wrote, but for the record of its run.
  *
  * The steps are public one by one as well, so that a scheduler can distribute them:
  *   shardy_plan_new -> shardy_attempt_build (once per shard) -> shardy_winners_select

@@ -34,12 +34,15 @@ shardy_status shardy__snapshot_get(shardy_snapshot *s, const shardy_key *key,
     }
     open_shard *shard = atomic_load(&s->slots[slot].shard);
     int32_t opened = 0;
+    st = SHARDY_OK;
     if (!shard || !atomic_load_explicit(&s->slots[slot].used, memory_order_relaxed)) {
         call_limits limits = shardy__call_limits(s->core, options);
         SHARDY_TRY(shardy__check_time(s->core->context, 0, limits.cancel, "read", err));
-        SHARDY_TRY(shardy__snapshot_shard(s, slot, &limits, &shard, &opened, err));
+        st = shardy__snapshot_shard(s, slot, &limits, &shard, &opened, err);
     }
-    st = shardy__engine_get(&shard->engine, routed.stored.bytes, value_out, err);
+    if (st >= 0) {
+        st = shardy__engine_get(&shard->engine, routed.stored.bytes, value_out, err);
+    }
     if (options && options->stats) {
         options->stats->shards = 1;
         options->stats->shards_opened = (uint32_t)opened;

@@ -507,7 +507,7 @@ static void judge(
     } else if (threshold >= 0 && out->age_seconds > threshold) {
         out->status = SHARDY_DEGRADED;
         snprintf(out->reason, sizeof out->reason,
-            "the snapshot is %.0f seconds old, the threshold is %.0f", out->age_seconds, threshold);
+            "the snapshot is %.3f seconds old, the threshold is %.3f", out->age_seconds, threshold);
     }
 }
 

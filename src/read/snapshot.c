@@ -194,8 +194,7 @@ static shardy_status open_engine(
     spec.io = s->core->options.io;
     spec.dim = s->manifest->parsed.dim;
     spec.metric = s->manifest->parsed.metric;
-    shardy_status st = shardy__engine_reader_open(s->engine, &spec, &shard->engine, err);
-    return st < 0 ? shardy__error_prefix(err, st, "shard %u", row->db_id) : SHARDY_OK;
+    return shardy__engine_reader_open(s->engine, &spec, &shard->engine, err);
 }
 
 static shardy_status open_shard_now(
