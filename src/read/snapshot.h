@@ -77,8 +77,8 @@ typedef struct call_limits {
 } call_limits;
 
 /* The open shard of a slot; opened by one thread while others wait. The domain must be pinned: the
- * shard stays open until unpin. *opened_out (may be NULL) becomes 1 when this call opened it. Callers
- * put the number of the shard before the error. */
+ * shard stays open until unpin. *opened_out (may be NULL) becomes 1 when this call opened it.
+ * Errors do not name the shard: callers do. */
 shardy_status shardy__snapshot_shard(shardy_snapshot *snapshot, uint32_t slot,
     const call_limits *limits, open_shard **shard_out, int32_t *opened_out, shardy_error *err);
 
