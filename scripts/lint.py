@@ -295,7 +295,9 @@ def list_files(root):
             pass
     found = []
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(f for f in folders if f not in ("build", ".git", "__pycache__"))
+        at_root = Path(folder) == Path(root)
+        left_out = (".git", "__pycache__", "build") if at_root else ("__pycache__",)
+        folders[:] = sorted(f for f in folders if f not in left_out)
         for name in names:
             found.append(str((Path(folder) / name).relative_to(root)))
     return sorted(found)
