@@ -4,6 +4,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+/* Of x86-64 and of most others; where it is another size nothing is lost. */
+#define HUGE_PAGE_LEN ((size_t)2 << 20)
 
 #ifdef SHARDY_FAULT_POINTS
 #include <stdatomic.h>
@@ -79,6 +83,20 @@ void *shardy__aligned_alloc(size_t align, size_t size)
         return NULL;
     }
     return count_block(block);
+}
+
+void *shardy__large_alloc(size_t size)
+{
+    if (size < 2 * HUGE_PAGE_LEN) {
+        return shardy__aligned_alloc(16, size);
+    }
+    void *block = shardy__aligned_alloc(HUGE_PAGE_LEN, size);
+#if defined(MADV_HUGEPAGE)
+    if (block) {
+        (void)madvise(block, size & ~(HUGE_PAGE_LEN - 1), MADV_HUGEPAGE); /* a hint */
+    }
+#endif
+    return block;
 }
 
 void shardy__free(void *block)

@@ -14,6 +14,9 @@ void *shardy__calloc(size_t count, size_t size);
 void *shardy__realloc(void *block, size_t size);
 /* Memory at a multiple of `align`, a power of two and a multiple of sizeof(void *). */
 void *shardy__aligned_alloc(size_t align, size_t size);
+/* Memory for much data that is read in no order, aligned to 16 at least: in huge pages where the
+ * system has them, which saves most of the page faults and address translations. */
+void *shardy__large_alloc(size_t size);
 /* NULL is fine. Frees what any of the above returned. */
 void shardy__free(void *block);
 /* Copies, zero-terminated; NULL when there is no memory. */

@@ -176,7 +176,10 @@ static void input_advance(row_input *in, size_t key_offset)
         }
         const sort_entry *entries = shardy__block_entries(in->block);
         if (in->entry + 8 < in->entry_end) {
-            __builtin_prefetch(in->block->data + (size_t)entries[in->entry + 8].place * 8);
+            const uint8_t *ahead = in->block->data + (size_t)entries[in->entry + 8].place * 8;
+            __builtin_prefetch(ahead);
+            __builtin_prefetch(ahead + 64);
+            __builtin_prefetch(ahead + 128);
         }
         input_set_row(in, in->block->data + (size_t)entries[in->entry++].place * 8, key_offset);
         return;

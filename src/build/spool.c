@@ -290,7 +290,7 @@ static shardy_status begin_writing(spool *s, shardy_error *err)
 static shardy_status new_block(spool *s, shardy_error *err)
 {
     spool_block *sb = shardy__calloc(1, sizeof *sb);
-    uint8_t *data = shardy__aligned_alloc(16, s->block_size);
+    uint8_t *data = shardy__large_alloc(s->block_size);
     if (!sb || !data) {
         shardy__free(data);
         shardy__free(sb);
@@ -363,7 +363,7 @@ static shardy_status make_room(spool *s, size_t need, shardy_error *err)
     if (size > BLOCK_LEN_MAX) {
         return shardy__error(err, SHARDY_INVALID, "build", "a row of %zu bytes is too long", need);
     }
-    uint8_t *data = shardy__aligned_alloc(16, size);
+    uint8_t *data = shardy__large_alloc(size);
     if (!data) {
         return shardy__error_nomem(err, "spool");
     }
