@@ -360,6 +360,17 @@ void shardy__file_write_soon(int fd, uint64_t offset, uint64_t len)
 #endif
 }
 
+void shardy__file_discard(int fd, uint64_t offset, uint64_t len)
+{
+#if defined(FALLOC_FL_PUNCH_HOLE)
+    (void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len);
+#else
+    (void)fd;
+    (void)offset;
+    (void)len;
+#endif
+}
+
 shardy_status shardy__file_map(int fd, size_t len, const void **base_out, shardy_error *err)
 {
     *base_out = NULL;

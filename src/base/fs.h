@@ -67,6 +67,9 @@ shardy_status shardy__file_sync(int fd, shardy_error *err);
 /* Asks the system to begin writing this part of a file to the disk now, so that there is less left
  * to do when the file is synced. No promise, and nothing that could fail. */
 void shardy__file_write_soon(int fd, uint64_t offset, uint64_t len);
+/* Tells the system that this part of a file is not needed any more: it may read as zeros from now
+ * on. No promise, and nothing that could fail. */
+void shardy__file_discard(int fd, uint64_t offset, uint64_t len);
 /* Maps a file for reading; *base_out is NULL for 0 bytes. Unmap takes NULL. */
 shardy_status shardy__file_map(int fd, size_t len, const void **base_out, shardy_error *err);
 void shardy__file_unmap(const void *base, size_t len);

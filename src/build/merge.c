@@ -7,8 +7,10 @@
 
 #include <string.h>
 
-#define BATCH_ROWS     256u
-#define BUFFER_LEN_MAX (1u << 20)
+#define BATCH_ROWS 256u
+/* Smaller parts of a scratch file are not worth a call to give them back. */
+#define DISCARD_LEN_MIN (64u << 10)
+#define BUFFER_LEN_MAX  (1u << 20)
 
 /* A part of a run, read in order through a buffer. */
 typedef struct slice_reader {
@@ -334,6 +336,22 @@ void shardy__spool_rows_close(spool_rows *rows)
     shardy__free(rows->held[1]);
     shardy__free(rows->dead);
     shardy__free(rows);
+}
+
+void shardy__spool_shard_done(spool *s, uint32_t db_id)
+{
+    for (uint32_t i = 0; s->writing && i < s->run_count; i++) {
+        const spool_run *run = &s->runs[i];
+        const uint64_t slices[2] = {db_id, (uint64_t)s->config.num_dbs + db_id};
+        for (int k = 0; k < 2; k++) {
+            uint64_t bounds[2];
+            uint64_t at = run->offset + run->records_len + slices[k] * 8;
+            if (shardy__file_read_at(s->fd, at, bounds, sizeof bounds, NULL) >= 0 &&
+                bounds[1] <= run->records_len && bounds[1] - bounds[0] >= DISCARD_LEN_MIN) {
+                shardy__file_discard(s->fd, run->offset + bounds[0], bounds[1] - bounds[0]);
+            }
+        }
+    }
 }
 
 static void mark_dead(spool_rows *rows, uint64_t vector)

@@ -97,6 +97,9 @@ shardy_status shardy__spool_rows_next(spool_rows *rows, spool_batch *batch_out, 
  * when there is none. Borrowed until close. */
 const uint64_t *shardy__spool_rows_dead(const spool_rows *rows, uint64_t *dead_count_out);
 void shardy__spool_rows_close(spool_rows *rows);
+/* A shard is built and will not be read again: gives back what its rows take in the scratch file,
+ * memory of the page cache and space on the disk. No reader of this shard may be open. */
+void shardy__spool_shard_done(spool *s, uint32_t db_id);
 
 /* Vectors of one shard in the order of adding. */
 typedef struct spool_vectors spool_vectors;

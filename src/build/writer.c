@@ -422,6 +422,7 @@ static shardy_status run_shard(shard_crew *crew, uint32_t db_id, shardy_error *e
     shardy_status st = shardy__attempt_run_retry(&job, &crew->results[db_id], &attempts, err);
     atomic_fetch_add(&crew->attempts, attempts);
     SHARDY_TRY(st);
+    shardy__spool_shard_done(w->spool, db_id);
     atomic_fetch_add(&w->shards_done, 1);
     shardy_error ignored;
     tick(w, &ignored); /* a cancellation is noticed by the next shard */
