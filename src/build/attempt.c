@@ -364,6 +364,8 @@ shardy_status shardy__attempt_run_retry(
         shardy_status st = shardy__attempt_run(&next, result, &error);
         *attempts_out = i + 1;
         if (st >= 0) {
+            shardy__log(job->plan->context, SHARDY_LOG_DEBUG, "build", "built shard %u, attempt %u",
+                job->db_id, next.attempt);
             return st;
         }
         if (!error.retriable || i >= o->max_retries || next.attempt + 1 >= SHARDY_ATTEMPTS_MAX) {
@@ -373,7 +375,8 @@ shardy_status shardy__attempt_run_retry(
             return st;
         }
         shardy__log(job->plan->context, SHARDY_LOG_WARN, "build",
-            "attempt %u failed and is repeated: %s", next.attempt, error.message);
+            "attempt %u of shard %u failed and is repeated: %s", next.attempt, job->db_id,
+            error.message);
         shardy__count(job->plan->context, SHARDY_METRIC_SHARD_RETRIES, 1);
         SHARDY_TRY(shardy__check_time(job->plan->context, 0, o->cancel, "build", err));
         shardy__sleep_us(job->plan->context, (int64_t)pause_us);

@@ -150,6 +150,8 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
     }
     if (st >= 0) {
         shardy__count(c->context, SHARDY_METRIC_PUBLISHES, 1);
+        shardy__log(c->context, SHARDY_LOG_INFO, "publish", "published run \"%s\", manifest \"%s\"",
+            f->run_id, ref);
     }
     return st;
 }
@@ -301,6 +303,8 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
     }
     if (st >= 0) {
         shardy__count(c->context, SHARDY_METRIC_ROLLBACKS, 1);
+        shardy__log(c->context, SHARDY_LOG_INFO, "publish",
+            "moved the pointer to run \"%s\", manifest \"%s\"", run_id, f.manifest_ref);
     }
     return st;
 }

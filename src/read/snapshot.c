@@ -132,6 +132,10 @@ shardy_status shardy__snapshot_new_take(read_core *core, loaded_manifest *loaded
         free_snapshot(s);
         return st;
     }
+    shardy__log(core->context, SHARDY_LOG_INFO, "read",
+        "loaded run \"%s\", %u shards (%s, %u of them with rows), manifest \"%s\"%s",
+        s->manifest->run_id, s->manifest->num_dbs, s->engine_name, s->slot_count, s->ref,
+        s->verified ? "" : ", without digests");
     *snapshot_out = s;
     return SHARDY_OK;
 }
@@ -212,6 +216,8 @@ static shardy_status open_shard_now(
         return st;
     }
     shardy__count(s->core->context, SHARDY_METRIC_SHARD_OPENS, 1);
+    shardy__log(s->core->context, SHARDY_LOG_DEBUG, "read", "opened shard %u of run \"%s\"",
+        s->manifest->shards[slot].db_id, s->manifest->run_id);
     *shard_out = shard;
     return SHARDY_OK;
 }

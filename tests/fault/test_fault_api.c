@@ -2,6 +2,7 @@
  * fail: the failure is told, nothing is leaked, the published snapshot is the old or the new one,
  * and the next call works. */
 #include "support/dataset.h"
+#include "support/origin.h"
 #include "support/store_fixture.h"
 #include "support/sweep.h"
 
@@ -16,23 +17,18 @@
 /* Keys of a call that is spread over threads. */
 #define MANY 4800u
 
-#define OLD "run-old"
-#define NOW "run-now"
 #define NEW "run-new"
 
 #define KINDS_LOCAL (SWEEP_BIT(SWEEP_ALLOC) | SWEEP_BIT(SWEEP_READ))
 #define KINDS_STORE (SWEEP_BIT(SWEEP_STORE_BEFORE) | SWEEP_BIT(SWEEP_STORE_AFTER))
 #define KINDS_SHORT SWEEP_BIT(SWEEP_STORE_SHORT)
 
-/* Two snapshots, OLD and NOW, of which NOW is current; made once. */
-static char *origin;
-
 /* How a state is made. */
 typedef struct trial_shape {
     int by_store;    /* through a fault store, else by the path */
     int with_reader; /* a reader is open */
     int warm;        /* and its shards are */
-    int fresh;       /* an empty directory instead of a copy of `origin` */
+    int fresh;       /* an empty directory instead of a clone of the origin */
     int changes;     /* the operation changes the directory, which is then copied first */
     uint32_t threads;
     uint64_t max_keys_per_shard;
@@ -43,7 +39,7 @@ typedef struct trial_shape {
 
 typedef struct trial {
     const trial_shape *shape;
-    char *dir; /* to remove; NULL: works on `origin` */
+    char *dir; /* to remove; NULL: works on the origin */
     const char *url;
     shardy_context *context;
     shardy_store *store;
@@ -76,11 +72,11 @@ static void *trial_new(const void *param)
     trial *t = calloc(1, sizeof *t);
     assert_non_null(t);
     t->shape = param;
-    t->url = origin;
+    t->url = origin_dir();
     if (t->shape->changes || t->shape->fresh) {
         t->dir = support_make_dir();
         t->url = t->dir;
-        assert_true(t->shape->fresh || dataset_clone(origin, t->dir));
+        assert_true(t->shape->fresh || dataset_clone(origin_dir(), t->dir));
     }
     shardy_context_options options;
     shardy_context_options_init(&options, sizeof options);
@@ -616,25 +612,6 @@ static void test_refresh__survives_faults(void **state)
 
 /* --- the whole -------------------------------------------------------------------------------- */
 
-static int make_origin(void **state)
-{
-    (void)state;
-    shardy_error err = {0};
-    dataset_options options;
-    origin = support_make_dir();
-    dataset_options_init(&options);
-    assert_ok(dataset_build(NULL, origin, OLD, &options, &err));
-    assert_ok(dataset_build(NULL, origin, NOW, &options, &err));
-    return 0;
-}
-
-static int remove_origin(void **state)
-{
-    (void)state;
-    support_remove_dir(origin);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -652,5 +629,5 @@ int main(void)
     if (only) {
         cmocka_set_test_filter(only);
     }
-    return cmocka_run_group_tests(tests, make_origin, remove_origin);
+    return cmocka_run_group_tests(tests, origin_setup, origin_teardown);
 }

@@ -1,6 +1,7 @@
 /* A process that builds, publishes or rolls back is killed at each of its operations that write:
  * the next one sees the old or the new snapshot, and can go on. */
 #include "support/dataset.h"
+#include "support/origin.h"
 #include "support/store_fixture.h"
 #include "support/sweep.h"
 
@@ -14,16 +15,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define OLD "run-old"
-#define NOW "run-now"
 #define NEW "run-new"
 
 /* Points of each operation that are tried in the quick set. */
 #define QUICK 4u
 
-static char *origin;
-
-/* What the child does. `dir` is a copy of `origin`. */
+/* What the child does. `dir` is a clone of the origin. */
 typedef shardy_status (*operation_fn)(const char *dir, shardy_error *err);
 
 static shardy_status do_build(const char *dir, shardy_error *err)
@@ -248,7 +245,7 @@ static int run_killed(const kill_case *c, uint64_t nth, int32_t after, uint64_t 
     dataset_options options;
     dataset_options_init(&options);
     char *dir = support_make_dir();
-    assert_true(dataset_clone(origin, dir));
+    assert_true(dataset_clone(origin_dir(), dir));
     snprintf(where, sizeof where, "%s killed %s write %llu", c->name, after ? "after" : "before",
         (unsigned long long)nth);
     int ended = fork_and_kill(c, dir, nth, after, count_out);
@@ -327,25 +324,6 @@ static void test_kill__a_rollback_is_done_or_not(void **state)
     run_case(&c);
 }
 
-static int make_origin(void **state)
-{
-    (void)state;
-    shardy_error err = {0};
-    dataset_options options;
-    origin = support_make_dir();
-    dataset_options_init(&options);
-    assert_ok(dataset_build(NULL, origin, OLD, &options, &err));
-    assert_ok(dataset_build(NULL, origin, NOW, &options, &err));
-    return 0;
-}
-
-static int remove_origin(void **state)
-{
-    (void)state;
-    support_remove_dir(origin);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,5 +332,5 @@ int main(void)
         cmocka_unit_test(test_kill__an_abandoned_build_changes_nothing),
         cmocka_unit_test(test_kill__a_rollback_is_done_or_not),
     };
-    return cmocka_run_group_tests(tests, make_origin, remove_origin);
+    return cmocka_run_group_tests(tests, origin_setup, origin_teardown);
 }
