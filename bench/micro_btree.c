@@ -132,7 +132,8 @@ static double ours_single(const btree_tree *tree, const uint8_t *keys, size_t n,
 
 static double ours_batch(const btree_tree *tree, const uint8_t *keys, size_t n)
 {
-    static btree_result results[BATCH];
+    static shardy_buf values[BATCH];
+    static int32_t statuses[BATCH];
     static shardy_bytes batch[BATCH];
     shardy_error err;
     uint64_t sum = 0;
@@ -142,13 +143,14 @@ static double ours_batch(const btree_tree *tree, const uint8_t *keys, size_t n)
             batch[j].data = keys + (i + j) * KEY_LEN;
             batch[j].len = KEY_LEN;
         }
-        need(shardy__btree_get_many(tree, RECORD_BLOB, batch, BATCH, 1, results, &err) == 0,
+        need(shardy__btree_get_many(
+                 tree, RECORD_BLOB, batch, BATCH, 1, (btree_answers){values, statuses}, &err) == 0,
             "get_many", &err);
         for (size_t j = 0; j < BATCH; j++) {
-            const uint8_t *v = results[j].value.data;
-            sum += (uint64_t)v[0] + v[results[j].value.len - 1];
+            const uint8_t *v = values[j].data;
+            sum += (uint64_t)v[0] + v[values[j].len - 1];
         }
-        shardy__btree_results_clear(results, BATCH);
+        shardy__btree_values_clear(values, BATCH);
     }
     touched += sum;
     return (now_ns() - start) / (double)(n / BATCH * BATCH);

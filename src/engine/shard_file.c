@@ -156,24 +156,14 @@ shardy_status shardy__shard_file_get_many(
     const shard_file *f, shardy_engine_get *request, shardy_error *err)
 {
     memset(&request->hold, 0, sizeof request->hold);
-    btree_result *results = shardy__calloc(request->count, sizeof *results);
-    if (!results) {
-        return shardy__error_nomem(err, "engine");
+    const btree_answers answers = {request->values_out, request->statuses_out};
+    SHARDY_TRY(shardy__btree_get_many(
+        &f->kv, RECORD_BLOB, request->keys, request->count, f->value_field, answers, err));
+    if (shardy__page_source_lends(f->source)) {
+        request->hold.owner = shardy__page_source_hold(f->source, 1);
+        request->hold.release = release_hold;
     }
-    shardy_status st = shardy__btree_get_many(
-        &f->kv, RECORD_BLOB, request->keys, request->count, f->value_field, results, err);
-    if (st >= 0) {
-        for (size_t i = 0; i < request->count; i++) {
-            request->values_out[i] = results[i].value;
-            request->statuses_out[i] = results[i].status;
-        }
-        if (shardy__page_source_lends(f->source)) {
-            request->hold.owner = shardy__page_source_hold(f->source, 1);
-            request->hold.release = release_hold;
-        }
-    }
-    shardy__free(results);
-    return st < 0 ? st : SHARDY_OK;
+    return SHARDY_OK;
 }
 
 shardy_status shardy__shard_file_scan(const shard_file *f,

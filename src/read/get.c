@@ -85,7 +85,7 @@ typedef struct values_owner {
     arena arena;
     shardy_buf *holds; /* keep shards in memory whose values are borrowed */
     size_t hold_count;
-    shardy_buf *owned; /* values that have memory of their own */
+    shardy_buf *owned; /* values that have memory of their own: the first of what was found */
     size_t owned_count;
 } values_owner;
 
@@ -115,9 +115,8 @@ static shardy_status allocate_call(multi_get *call, arena *a, size_t count, shar
     call->routed = shardy__arena_calloc(a, count, sizeof *call->routed);
     call->order = shardy__arena_calloc(a, count, sizeof *call->order);
     call->keys = shardy__arena_calloc(a, count, sizeof *call->keys);
-    call->found = shardy__arena_calloc(a, count, sizeof *call->found);
     call->statuses = shardy__arena_calloc(a, count, sizeof *call->statuses);
-    if (!call->routed || !call->order || !call->keys || !call->found || !call->statuses) {
+    if (!call->routed || !call->order || !call->keys || !call->statuses) {
         return shardy__error_nomem(err, "read");
     }
     return SHARDY_OK;
@@ -240,6 +239,7 @@ static void collect_group(
             value->bytes.data = call->found[i].data;
             value->bytes.len = call->found[i].len;
             if (call->found[i].release) {
+                /* never before its place: each group begins where the one before ends */
                 owner->owned[owner->owned_count++] = call->found[i];
             }
         }
@@ -293,8 +293,8 @@ static shardy_status multi_get_into(multi_get *call, arena *scratch, const shard
     SHARDY_TRY(route_all(call, keys, options, slot_counts, values, err));
     SHARDY_TRY(group_keys(call, scratch, slot_counts, err));
     owner->holds = shardy__arena_calloc(&owner->arena, call->group_count, sizeof *owner->holds);
-    owner->owned = shardy__arena_calloc(&owner->arena, count, sizeof *owner->owned);
-    if (!owner->holds || !owner->owned) {
+    owner->owned = call->found = shardy__arena_calloc(&owner->arena, count, sizeof *call->found);
+    if (!owner->holds || !call->found) {
         return shardy__error_nomem(err, "read");
     }
     run_groups(call);

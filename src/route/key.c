@@ -243,8 +243,7 @@ shardy_status shardy__key_for_routing(
     const shardy_key *key, int32_t encoding, shardy_key *out, shardy_error *err)
 {
     *out = *key;
-    if (key->type == SHARDY_KEY_BYTES &&
-        (encoding == SHARDY_KEY_ENCODING_U64BE || encoding == SHARDY_KEY_ENCODING_U32BE)) {
+    if (key->type == SHARDY_KEY_BYTES && shardy__key_is_integer(encoding)) {
         return shardy__key_decode(key->bytes, encoding, out, err) < 0
                    ? wrong_key(key, encoding, "an integer, or its stored bytes", err)
                    : SHARDY_OK;

@@ -24,6 +24,12 @@ shardy_status shardy__key_encode(
 shardy_status shardy__key_decode(
     shardy_bytes stored, int32_t encoding, shardy_key *out, shardy_error *err);
 
+/* NOT 0: the encoding stores integers. */
+static inline int shardy__key_is_integer(int32_t encoding)
+{
+    return encoding == SHARDY_KEY_ENCODING_U64BE || encoding == SHARDY_KEY_ENCODING_U32BE;
+}
+
 /* The key whose canonical bytes are hashed: under an integer encoding a bytes key becomes the
  * integer it encodes, so that it is found where the integer was written. */
 shardy_status shardy__key_for_routing(

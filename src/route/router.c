@@ -72,8 +72,15 @@ shardy_status shardy__router_route(const router *r, const shardy_key *key,
             "key",
             context[0].name);
     }
-    shardy_key routing;
-    SHARDY_TRY(shardy__key_for_routing(key, r->key_encoding, &routing, err));
+    shardy_key integer;
+    const shardy_key *routing = key;
+    if (key->type == SHARDY_KEY_BYTES && shardy__key_is_integer(r->key_encoding)) {
+        SHARDY_TRY(shardy__key_for_routing(key, r->key_encoding, &integer, err));
+        routing = &integer;
+    }
     SHARDY_TRY(shardy__key_encode(key, r->key_encoding, &out->stored, err));
-    return shardy_hash_route(&routing, r->num_dbs, &out->db_id, err);
+    uint64_t hash;
+    SHARDY_TRY(shardy__hash_key(routing, &hash, err));
+    out->db_id = (uint32_t)(hash % r->num_dbs);
+    return SHARDY_OK;
 }

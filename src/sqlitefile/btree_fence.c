@@ -161,17 +161,17 @@ static int fill_posts(const btree_fence *f, const fence_level *level, fence_post
     return 1;
 }
 
-static void fill_buckets(const btree_fence *f, uint32_t *buckets)
+static void fill_buckets(const btree_fence *f, fence_bucket *buckets)
 {
     uint32_t at = 0;
     for (uint32_t i = 0; i < f->count; i++) {
         uint32_t bucket = shardy__fence_bucket(f, f->posts[i].window);
         while (at <= bucket) {
-            buckets[at++] = i;
+            buckets[at++] = (fence_bucket){i, f->posts[i].page};
         }
     }
     while (at < f->bucket_max + 2) {
-        buckets[at++] = f->count;
+        buckets[at++] = (fence_bucket){f->count, f->posts[f->count].page};
     }
 }
 
@@ -179,15 +179,15 @@ static void fill_buckets(const btree_fence *f, uint32_t *buckets)
 static btree_fence *build(const btree_tree *tree, const fence_level *level, uint32_t depth)
 {
     uint32_t count = level->count;
-    uint32_t bits = 32u - (uint32_t)__builtin_clz(count);
+    uint32_t bits = 32u - (uint32_t)__builtin_clz((count + FENCE_BUCKET - 1) / FENCE_BUCKET);
     size_t posts_len = (count + FENCE_RUN) * sizeof(fence_post);
-    size_t buckets_len = (((size_t)1 << bits) + 2) * sizeof(uint32_t);
-    btree_fence *f = shardy__malloc(sizeof *f + posts_len + buckets_len);
+    size_t buckets_len = (((size_t)1 << bits) + 2) * sizeof(fence_bucket);
+    btree_fence *f = shardy__large_alloc(sizeof *f + posts_len + buckets_len);
     if (!f) {
         return NULL;
     }
     fence_post *posts = (fence_post *)(void *)(f + 1);
-    uint32_t *buckets = (uint32_t *)(void *)((char *)posts + posts_len);
+    fence_bucket *buckets = (fence_bucket *)(void *)((char *)posts + posts_len);
     memset(f, 0, sizeof *f);
     f->root = tree->root;
     f->key_type = tree->kind == BTREE_TABLE ? RECORD_INT : tree->window_type;

@@ -2,7 +2,9 @@
 
 #include "../base/alloc.h"
 #include "../base/bytes.h"
+#include "btree_cell.h"
 #include "btree_fence.h"
+#include "btree_leaf.h"
 #include "btree_step.h"
 
 #include <stddef.h>
@@ -32,47 +34,15 @@ static void end_copy(value_copy *copy)
     }
 }
 
-/* The common case by hand: all header bytes before the field's take one byte each, the field's own
- * one or two. */
-static WALK_INLINE int find_short(const btree_cell *cell, uint32_t field, record_column *column_out)
-{
-    const uint8_t *p = cell->local;
-    uint32_t header_len = cell->local_len > 0 ? p[0] : 0;
-    if (field > 3 || header_len >= 0x80 || header_len < field + 2 || header_len > cell->local_len) {
-        return 0;
-    }
-    uint64_t offset = header_len;
-    for (uint32_t i = 0; i < field; i++) {
-        uint32_t serial = p[1 + i];
-        if (serial < 12 || serial >= 0x80) {
-            return 0;
-        }
-        offset += (serial - 12) >> 1;
-    }
-    uint32_t serial = p[1 + field];
-    if (serial & 0x80) {
-        if (header_len < field + 3 || (p[2 + field] & 0x80)) {
-            return 0;
-        }
-        serial = (serial & 0x7F) << 7 | p[2 + field];
-    }
-    uint64_t len = (serial - 12) >> 1;
-    if (serial < 12 || offset + len > cell->payload_len) {
-        return 0;
-    }
-    column_out->serial = serial;
-    column_out->offset = offset;
-    column_out->len = len;
-    return 1;
-}
-
 /* The walk stands on the entry. OK when *value_out is filled (release NULL: borrowed), WALK_MORE
  * when it has to be copied. */
 static WALK_INLINE shardy_status take_value(btree_walk *w, value_copy *copy,
     const lookup_spec *spec, shardy_buf *value_out, shardy_error *err)
 {
     record_column column;
-    if (!find_short(&w->cell, spec->field, &column)) {
+    const btree_cell *cell = &w->cell;
+    if (!shardy__cell_find_field(
+            cell->local, cell->local_len, cell->payload_len, spec->field, &column)) {
         SHARDY_TRY(shardy__btree_walk_field(w, spec->field, &column, err));
         if (column.serial < 12) {
             return shardy__error(err, SHARDY_CORRUPT, "sqlite",
@@ -145,22 +115,47 @@ static shardy_status run_lookup(btree_walk *w, value_copy *copy, const lookup_sp
     }
 }
 
-shardy_status shardy__btree_get(const btree_tree *tree, const btree_key *key, uint32_t field,
-    shardy_buf *value_out, shardy_error *err)
+static shardy_status get_by_walk(const btree_tree *tree, const btree_key *key,
+    const lookup_spec *spec, shardy_buf *value_out, shardy_error *err)
 {
-    memset(value_out, 0, sizeof *value_out);
-    page_source *source = tree->file->source;
-    lookup_spec spec = {source, field, shardy__page_source_lends(source)};
     btree_walk walk;
     value_copy copy;
     copy.active = 0;
     shardy__btree_walk_init(&walk, tree);
     shardy__btree_walk_find(&walk, key);
-    shardy_status st = run_lookup(&walk, &copy, &spec, value_out, err);
+    shardy_status st = run_lookup(&walk, &copy, spec, value_out, err);
     end_copy(&copy);
     shardy__btree_walk_end(&walk);
-    if (spec.lends) {
-        shardy__fence_count(tree, 1);
+    return st;
+}
+
+/* The fence of a tree if it is of use for keys of that class, which it counts. */
+static const btree_fence *fence_for(const btree_tree *tree, int32_t key_type, size_t count)
+{
+    if (!shardy__page_source_lends(tree->file->source)) {
+        return NULL;
+    }
+    shardy__fence_count(tree, count < UINT32_MAX ? (uint32_t)count : UINT32_MAX);
+    const btree_fence *fence = shardy__fence_of(tree);
+    return fence && tree->kind == BTREE_INDEX && fence->key_type == key_type ? fence : NULL;
+}
+
+shardy_status shardy__btree_get(const btree_tree *tree, const btree_key *key, uint32_t field,
+    shardy_buf *value_out, shardy_error *err)
+{
+    *value_out = (shardy_buf){0};
+    page_source *source = tree->file->source;
+    int32_t status = LEAF_UNKNOWN;
+    const btree_fence *fence = fence_for(tree, key->type, 1);
+    if (fence) {
+        const shardy_bytes bytes = {key->data, key->len};
+        const leaf_call call = {tree, fence, &bytes, 1, field, {value_out, &status}};
+        status = shardy__leaf_get(&call);
+    }
+    shardy_status st = (shardy_status)status;
+    if (status == LEAF_UNKNOWN) {
+        const lookup_spec spec = {source, field, shardy__page_source_lends(source)};
+        st = get_by_walk(tree, key, &spec, value_out, err);
     }
     if (st == SHARDY_OK && !value_out->release) {
         page_hold *hold = shardy__page_source_hold(source, 1);
@@ -171,24 +166,22 @@ shardy_status shardy__btree_get(const btree_tree *tree, const btree_key *key, ui
 
 /* --- many keys -------------------------------------------------------------------------------- */
 
-/* Keys from the one for which the fence is asked to the one that starts. */
-#define FENCE_AHEAD 8u
-
-/* A batch: the walks in flight take turns, one step each, until all keys are done. A step ends at a
- * memory access whose line was just asked for, so by the time it is that walk's turn again the line
- * is there. Walks that wait for pages which are not at hand stand aside until all do; then their
- * pages are fetched together. */
+/* A batch: keys that a fence places are looked up by btree_leaf.c, the others by walks. The walks
+ * in flight take turns, one step each, until all keys are done. A step ends at a memory access
+ * whose line was just asked for, so by the time it is that walk's turn again the line is there.
+ * Walks that wait for pages which are not at hand stand aside until all do; then their pages are
+ * fetched together. */
 typedef struct batch {
     const btree_tree *tree;
     lookup_spec spec;
     int32_t key_type;
     const shardy_bytes *keys; /* or */
     const int64_t *rowids;
-    const btree_fence *fence; /* or NULL */
     size_t count;
-    size_t next; /* key to start next */
-    btree_result *results;
-    size_t active; /* walks in flight; the arrays below have one element for each */
+    btree_answers answers; /* LEAF_UNKNOWN: for a walk */
+    size_t left;           /* keys for which no walk was started yet */
+    size_t next;           /* where to look for the next of them */
+    size_t active;         /* walks in flight; the arrays below have one element for each */
     btree_walk *walks;
     value_copy *copies;
     shardy_status *statuses;
@@ -196,28 +189,13 @@ typedef struct batch {
     page_want **wants;
 } batch;
 
-/* Asks for what the fence will be asked about keys that come later: first the bucket, then, when
- * that has come, the post. */
-static WALK_INLINE void ask_fence(const batch *b)
-{
-    const btree_fence *f = b->fence;
-    if (!f || !b->keys || f->skip || b->next + FENCE_AHEAD >= b->count) {
-        return;
-    }
-    const shardy_bytes *far = &b->keys[b->next + FENCE_AHEAD];
-    const shardy_bytes *near = &b->keys[b->next + FENCE_AHEAD / 2];
-    if (far->len >= 8 && near->len >= 8) {
-        uint32_t bucket = shardy__fence_bucket(f, shardy__get_be64(far->data));
-        __builtin_prefetch(&f->buckets[bucket]);
-        bucket = shardy__fence_bucket(f, shardy__get_be64(near->data));
-        __builtin_prefetch(&f->posts[f->buckets[bucket]]);
-    }
-}
-
 static WALK_INLINE void start_next(batch *b, size_t i)
 {
-    ask_fence(b);
+    while (b->answers.statuses[b->next] != LEAF_UNKNOWN) {
+        b->next++;
+    }
     size_t at = b->next++;
+    b->left--;
     btree_key key = {b->key_type, 0, NULL, 0};
     if (b->keys) {
         key.data = b->keys[at].data;
@@ -234,9 +212,9 @@ static WALK_INLINE void start_next(batch *b, size_t i)
  * i is in use. */
 static int finish_key(batch *b, size_t i, shardy_status st)
 {
-    b->results[b->at[i]].status = st;
+    b->answers.statuses[b->at[i]] = st;
     end_copy(&b->copies[i]);
-    if (b->next < b->count) {
+    if (b->left > 0) {
         start_next(b, i);
         return 1;
     }
@@ -255,17 +233,17 @@ static int finish_key(batch *b, size_t i, shardy_status st)
 /* What walk i has come to. WALK_MORE, PENDING, or the end of its key. */
 static WALK_INLINE shardy_status settle(batch *b, size_t i, shardy_error *err)
 {
-    btree_result *result = &b->results[b->at[i]];
+    shardy_buf *value = &b->answers.values[b->at[i]];
     if (b->copies[i].active) {
-        return copy_value(&b->copies[i], &result->value, err);
+        return copy_value(&b->copies[i], value, err);
     }
     if (b->statuses[i] != SHARDY_OK) {
         return b->statuses[i];
     }
-    shardy_status st = take_value(&b->walks[i], &b->copies[i], &b->spec, &result->value, err);
+    shardy_status st = take_value(&b->walks[i], &b->copies[i], &b->spec, value, err);
     if (st == SHARDY_OK) {
-        __builtin_prefetch(result->value.data);
-        __builtin_prefetch((const char *)result->value.data + 64);
+        __builtin_prefetch(value->data);
+        __builtin_prefetch((const char *)value->data + 64);
     }
     return st;
 }
@@ -320,22 +298,16 @@ static shardy_status make_walks(batch *b, size_t walks, shardy_error *err)
     }
     for (; b->active < walks; b->active++) {
         shardy__btree_walk_init(&b->walks[b->active], b->tree);
-        b->walks[b->active].batch = 1;
         b->copies[b->active].active = 0;
         start_next(b, b->active);
     }
     return SHARDY_OK;
 }
 
-static shardy_status run_batch(batch *b, shardy_error *err)
+static shardy_status run_walks(batch *b, shardy_error *err)
 {
-    memset(b->results, 0, b->count * sizeof *b->results);
-    if (b->spec.lends) {
-        shardy__fence_count(b->tree, b->count < UINT32_MAX ? (uint32_t)b->count : UINT32_MAX);
-    }
-    b->fence = shardy__fence_of(b->tree);
     size_t walks = b->spec.lends ? BTREE_BATCH_WALKS : BTREE_BATCH_FETCHES;
-    shardy_status st = make_walks(b, b->count < walks ? b->count : walks, err);
+    shardy_status st = make_walks(b, b->left < walks ? b->left : walks, err);
     while (st >= 0 && b->active > 0) {
         size_t waiting = 0;
         st = turn(b, &waiting, err);
@@ -352,51 +324,57 @@ static shardy_status run_batch(batch *b, shardy_error *err)
     shardy__free(b->statuses);
     shardy__free(b->at);
     shardy__free(b->wants);
+    return st;
+}
+
+/* Looks up by the fence what it can. */
+static void run_fence(batch *b)
+{
+    const btree_fence *fence = fence_for(b->tree, b->key_type, b->count);
+    if (fence) {
+        const leaf_call call = {b->tree, fence, b->keys, b->count, b->spec.field, b->answers};
+        b->left = shardy__leaf_get_many(&call);
+    }
+}
+
+static shardy_status run_batch(batch *b, const btree_tree *tree, uint32_t field, shardy_error *err)
+{
+    b->tree = tree;
+    b->spec.source = tree->file->source;
+    b->spec.field = field;
+    b->spec.lends = shardy__page_source_lends(b->spec.source);
+    b->left = b->count;
+    for (size_t i = 0; i < b->count; i++) {
+        b->answers.values[i] = (shardy_buf){0};
+        b->answers.statuses[i] = LEAF_UNKNOWN;
+    }
+    run_fence(b);
+    shardy_status st = b->left ? run_walks(b, err) : SHARDY_OK;
     if (st < 0) {
-        shardy__btree_results_clear(b->results, b->count);
+        shardy__btree_values_clear(b->answers.values, b->count);
         return st;
     }
     return SHARDY_OK;
 }
 
-static void init_batch(batch *b, const btree_tree *tree, uint32_t field)
-{
-    memset(b, 0, sizeof *b);
-    b->tree = tree;
-    b->spec.source = tree->file->source;
-    b->spec.field = field;
-    b->spec.lends = shardy__page_source_lends(b->spec.source);
-}
-
 shardy_status shardy__btree_get_many(const btree_tree *tree, int32_t key_type,
-    const shardy_bytes *keys, size_t count, uint32_t field, btree_result *results,
+    const shardy_bytes *keys, size_t count, uint32_t field, btree_answers answers,
     shardy_error *err)
 {
-    batch b;
-    init_batch(&b, tree, field);
-    b.key_type = key_type;
-    b.keys = keys;
-    b.count = count;
-    b.results = results;
-    return count ? run_batch(&b, err) : SHARDY_OK;
+    batch b = {.key_type = key_type, .keys = keys, .count = count, .answers = answers};
+    return run_batch(&b, tree, field, err);
 }
 
 shardy_status shardy__btree_get_rows(const btree_tree *tree, const int64_t *rowids, size_t count,
-    uint32_t field, btree_result *results, shardy_error *err)
+    uint32_t field, btree_answers answers, shardy_error *err)
 {
-    batch b;
-    init_batch(&b, tree, field);
-    b.key_type = RECORD_INT;
-    b.rowids = rowids;
-    b.count = count;
-    b.results = results;
-    return count ? run_batch(&b, err) : SHARDY_OK;
+    batch b = {.key_type = RECORD_INT, .rowids = rowids, .count = count, .answers = answers};
+    return run_batch(&b, tree, field, err);
 }
 
-void shardy__btree_results_clear(btree_result *results, size_t count)
+void shardy__btree_values_clear(shardy_buf *values, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        shardy_buf_release(&results[i].value);
-        memset(&results[i], 0, sizeof results[i]);
+        shardy_buf_release(&values[i]);
     }
 }

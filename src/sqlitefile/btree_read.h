@@ -15,6 +15,7 @@
 #ifndef SHARDY_SQLITEFILE_BTREE_READ_H
 #define SHARDY_SQLITEFILE_BTREE_READ_H
 
+#include "btree_cell.h"
 #include "page_source.h"
 #include "record.h"
 #include "schema.h"
@@ -157,19 +158,9 @@ typedef struct btree_walk {
     uint8_t known;  /* bits: 1 `low`, 2 `high` have a window */
     uint8_t key_type;
     uint8_t depth;      /* levels in use */
-    uint8_t four;       /* cells of the page are compared four at once, from `guess` on */
-    uint8_t batch;      /* takes turns with others */
     uint8_t leaf_depth; /* of the tree, 0 when not known yet */
-    /* What a cell begins with whose key is at `form_key` behind its child and takes `form_len`
-     * bytes; `keep` has bits for what of its window belongs to the key. */
-    uint32_t form_bits;
-    uint32_t form_mask;
-    uint32_t form_key;
-    uint32_t form_len;
-    uint64_t keep;
-    uint64_t window; /* 8 bytes of the key from `skip`, big-endian, padded with zeros */
-    /* where between its neighbours the key is expected, 0 to 1; <0: not known */
-    double share;
+    cell_form form;     /* of the cells that were compared last */
+    uint64_t window;    /* 8 bytes of the key from `skip`, big-endian, padded with zeros */
     btree_bound low;
     btree_bound high;
     const uint8_t *key;
@@ -268,25 +259,24 @@ shardy_status shardy__btree_walk_record(
 shardy_status shardy__btree_get(const btree_tree *tree, const btree_key *key, uint32_t field,
     shardy_buf *value_out, shardy_error *err);
 
-typedef struct btree_result {
-    /* release == NULL: borrowed from the source, good while it is open or held */
-    shardy_buf value;
-    int32_t status; /* OK or NOT_FOUND */
-    int32_t reserved;
-} btree_result;
+/* Where the answers to many look-ups go: one of each for each key. */
+typedef struct btree_answers {
+    shardy_buf *values;
+    int32_t *statuses;
+} btree_answers;
 
-/* The same for many keys, with many walks in flight; results in the order of the keys. Faster when
- * the keys are sorted, but they need not be. Values that can be lent are *borrowed*: take one hold
- * on the source for the whole batch (shardy__page_source_hold) if they are to outlive it. On a
- * failure nothing is left to release. `keys` are of type `key_type` (RECORD_BLOB or
- * RECORD_TEXT). */
+/* The same for many keys at once: values and statuses (OK or NOT_FOUND) in the order of the keys,
+ * which need not be sorted. Values that can be lent are *borrowed* (`release` is NULL): take one
+ * hold on the source for the whole batch (shardy__page_source_hold) if they are to outlive it. On a
+ * failure nothing is left to release. `keys` are of type `key_type` (RECORD_BLOB or RECORD_TEXT).
+ * Statuses as shardy__btree_get(), without NOT_FOUND. */
 shardy_status shardy__btree_get_many(const btree_tree *tree, int32_t key_type,
-    const shardy_bytes *keys, size_t count, uint32_t field, btree_result *results,
+    const shardy_bytes *keys, size_t count, uint32_t field, btree_answers answers,
     shardy_error *err);
 /* The same by rowid. */
 shardy_status shardy__btree_get_rows(const btree_tree *tree, const int64_t *rowids, size_t count,
-    uint32_t field, btree_result *results, shardy_error *err);
-/* Releases the values of `count` results. */
-void shardy__btree_results_clear(btree_result *results, size_t count);
+    uint32_t field, btree_answers answers, shardy_error *err);
+/* Releases `count` values. */
+void shardy__btree_values_clear(shardy_buf *values, size_t count);
 
 #endif

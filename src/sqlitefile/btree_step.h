@@ -3,37 +3,24 @@
 #ifndef SHARDY_SQLITEFILE_BTREE_STEP_H
 #define SHARDY_SQLITEFILE_BTREE_STEP_H
 
+#include "btree_cell.h"
 #include "btree_read.h"
 
-/* Design of the hot path, for a tree of 16-byte keys and 100-byte values at page size 4096 (34 rows
- * to a page, so 1 M rows are 4 levels and 10 M rows 5).
- *
- * What a look-up touches on each page: the line with the page header and the first 26 cell
- * pointers, sometimes the line after it, then one line for each cell that is probed (a second one
+/* Design. What a walk touches on each page: the line with the page header and the first 26 cell
+ * pointers, sometimes the line after it, then one line for each cell that is compared (a second one
  * when the key straddles). The page of the level above has told the keys on both sides, so the
- * first probe is a guess by interpolation on 8 key bytes, and most pages take two probes instead of
- * five; bisection takes over after WALK_GUESSES of them, so keys that are not evenly spread cost at
- * most that many probes more. Pages above the last two levels stay in the caches. A get therefore
- * waits for memory about twice per cold page: header, then cells (the guessed cell and both its
- * neighbours are prefetched together); a batch compares one cell at a time and returns to its loop
- * after each prefetch, so that the waits of 24 look-ups overlap.
+ * first cell is a guess by interpolation on 8 key bytes, and most pages take two or three instead
+ * of five; bisection takes over after WALK_GUESSES of them, so keys that are not evenly spread cost
+ * at most that many more. A step ends after each prefetch, so that the waits of many walks overlap.
+ * Most keys of files that are asked often do not come here: see btree_leaf.c.
  *
  * Keys are compared as 8-byte big-endian integers from `skip` on: both neighbours known share
  * `skip` bytes with the key, hence so does everything between them. Prefixes that all keys have in
  * common are passed over that way. In a file whose keys are out of order this may lead astray but
  * never to a wrong row, because the whole key is compared before a row is reported. */
 
-/* The functions of the hot path are small for their readers and one function for the compiler. */
-#define WALK_INLINE inline __attribute__((always_inline))
-
 /* Guesses by interpolation on one page before bisection. */
 #define WALK_GUESSES 4u
-
-/* Bytes on either side of where a cell is expected that are asked for before the page has come, by
- * a look-up that has nothing else to do meanwhile. */
-#define WALK_REACH 320u
-/* The part of a page's cells whose pointers lie in its first line, at page size 4096. */
-#define WALK_FIRST_LINE 0.6
 
 /* A step was made and there are more. Never leaves this layer. */
 #define WALK_MORE ((shardy_status)1000)

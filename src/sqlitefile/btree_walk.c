@@ -1,6 +1,7 @@
 #include "btree_read.h"
 
 #include "../base/alloc.h"
+#include "btree_cell.h"
 #include "btree_fence.h"
 #include "btree_page.h"
 #include "btree_step.h"
@@ -77,31 +78,18 @@ static WALK_INLINE void leave_page(btree_walk *w)
     w->page = NULL;
 }
 
-/* Prefetches the header of the next page, and where the cell is if rows are of about the same
- * length: writers fill a page from its end downwards in the order of the keys. */
-static WALK_INLINE void ask_for_page(btree_walk *w, int batch)
+/* Asks for the header of the next page and its first cell pointers. */
+static WALK_INLINE void ask_for_page(const btree_walk *w)
 {
     const uint8_t *hint = shardy__page_hint(w->source, w->page_no);
-    if (!hint) {
-        return;
-    }
-    __builtin_prefetch(hint);
-    if (!batch || w->share < 0 || w->share > WALK_FIRST_LINE) {
+    if (hint) {
+        __builtin_prefetch(hint);
         __builtin_prefetch(hint + 64);
-    }
-    if (batch || w->share < 0 || w->depth + 1 < w->leaf_depth) {
-        return;
-    }
-    uint32_t reach = WALK_REACH;
-    int32_t at = (int32_t)w->usable - 64 - (int32_t)(w->share * (double)(w->usable - 128));
-    const uint8_t *from = hint + (at > (int32_t)reach ? at - (int32_t)reach : 0);
-    for (uint32_t i = 0; i < 2 * reach; i += 64) {
-        __builtin_prefetch(from + i);
     }
 }
 
 /* To the child of position `i`, 0 to cells. */
-static WALK_INLINE shardy_status descend(btree_walk *w, uint32_t i, int batch, shardy_error *err)
+static WALK_INLINE shardy_status descend(btree_walk *w, uint32_t i, shardy_error *err)
 {
     uint32_t at = w->header - 4;
     if (i < w->cells) {
@@ -118,7 +106,7 @@ static WALK_INLINE shardy_status descend(btree_walk *w, uint32_t i, int batch, s
     w->page_no = shardy__get_be32(w->page + at);
     leave_page(w);
     w->stage = WALK_PAGE;
-    ask_for_page(w, batch);
+    ask_for_page(w);
     return WALK_MORE;
 }
 
@@ -185,18 +173,6 @@ static shardy_status stand_on(btree_walk *w, uint32_t i, shardy_error *err)
 
 /* --- comparing -------------------------------------------------------------------------------- */
 
-/* The 8 bytes of an entry's key from walk->skip; `room` bytes may be read from `key` on. */
-static WALK_INLINE uint64_t entry_window(
-    const btree_walk *w, const uint8_t *key, uint32_t len, uint32_t room)
-{
-    size_t skip = w->skip;
-    if (__builtin_expect(skip + 8 <= room, 1)) {
-        uint64_t window = shardy__get_be64(key + skip);
-        return len >= skip + 8 ? window : shardy__window_keep(window, len > skip ? len - skip : 0);
-    }
-    return len > skip ? shardy__key_window(key + skip, len - skip) : 0;
-}
-
 static btree_bound *bound_of(btree_walk *w, int order)
 {
     return order < 0 ? &w->low : &w->high;
@@ -236,7 +212,8 @@ static shardy_status compare_rest(
 static shardy_status compare_key(btree_walk *w, const uint8_t *key, uint32_t len, uint32_t room,
     int *order_out, shardy_error *err)
 {
-    uint64_t window = entry_window(w, key, len, room);
+    const cell_key entry = {key, len, room};
+    uint64_t window = shardy__cell_window(&entry, w->skip);
     if (window == w->window) {
         return compare_rest(w, key, len, order_out, err);
     }
@@ -365,34 +342,6 @@ static shardy_status probe_record(
     return WALK_MORE;
 }
 
-/* The key of a cell with one- or two-byte payload length and a record whose header length and first
- * type take one byte: everything that has short keys. 0: another cell, see probe_record(). */
-static WALK_INLINE int find_key(const btree_walk *w, const uint8_t *p, uint32_t room,
-    const uint8_t **key_out, uint32_t *len_out, uint32_t *room_out)
-{
-    uint32_t bytes = (uint32_t)shardy__get_le32(p);
-    uint32_t payload = bytes & 0x7F;
-    uint32_t n = 1;
-    if (bytes & 0x80) {
-        payload = payload << 7 | (bytes >> 8 & 0xFF); /* too large when this byte goes on too */
-        bytes >>= 8;
-        n = 2;
-    }
-    uint32_t header_len = bytes >> 8 & 0xFF;
-    uint32_t type = (bytes >> 16 & 0xFF) - 12; /* huge when below 12 */
-    uint32_t len = type >> 1;
-    uint32_t at = n + header_len;
-    uint32_t local = payload <= w->index_local_max ? payload : w->local_min;
-    if ((n == 2 && bytes & 0x80) || header_len >= 0x80 || header_len < 2 || type >= 0x80 - 12 ||
-        (type & 1) != w->key_is_text || header_len + len > local || at + len > room) {
-        return 0;
-    }
-    *key_out = p + at;
-    *len_out = len;
-    *room_out = room - at;
-    return 1;
-}
-
 static WALK_INLINE int find_rowid(
     const btree_walk *w, const uint8_t *p, uint32_t room, uint64_t *window_out)
 {
@@ -451,7 +400,6 @@ static WALK_INLINE void move_window(btree_walk *w)
     w->window = skip < w->key_len ? shardy__key_window(w->key + skip, w->key_len - skip) : 0;
     shift_bound(&w->low, low, skip, low_tail, w->window);
     shift_bound(&w->high, high, skip, high_tail, w->window);
-    w->keep = shardy__window_keep(UINT64_MAX, w->form_len > skip ? w->form_len - skip : 0);
 }
 
 /* Where between its neighbours the key is expected: 0 to 1, or less than 0 when that is not
@@ -466,9 +414,9 @@ static WALK_INLINE double share_of(const btree_walk *w)
     return (double)(int64_t)part / (double)(int64_t)span;
 }
 
-/* The position in [first, last) to look at next when cells are compared one by one. Of n entries
+/* The position in [first, last) to look at next. Of n entries
  * between two known keys, entry i is expected at (i + 1) / (n + 1) of the way. */
-static uint32_t next_one(const btree_walk *w)
+static uint32_t next_cell(const btree_walk *w)
 {
     uint32_t n = w->last - w->first;
     double share = w->probes < WALK_GUESSES && n > 2 ? share_of(w) : -1;
@@ -480,23 +428,11 @@ static uint32_t next_one(const btree_walk *w)
     return w->first + (i < n ? i : n - 1);
 }
 
-/* The first of the four cells to look at next: around the expected place, such that at least one of
- * them is in [first, last). */
-static WALK_INLINE uint32_t next_four(const btree_walk *w)
-{
-    uint32_t n = w->last - w->first;
-    double share = w->share < 0 || w->probes >= WALK_GUESSES ? 0.5 : w->share;
-    int32_t i = (int32_t)(share * (double)(n + 1)) - 2;
-    i = i < (int32_t)n - 1 ? i : (int32_t)n - 1;
-    uint32_t at = w->first + (uint32_t)(i > 0 ? i : 0);
-    return at <= w->cells - 4 ? at : w->cells - 4;
-}
-
 /* The search of this page is over: the answer is w->first. */
-static WALK_INLINE shardy_status end_page(btree_walk *w, int batch, shardy_error *err)
+static WALK_INLINE shardy_status end_page(btree_walk *w, shardy_error *err)
 {
     if (!w->leaf) {
-        return descend(w, w->first, batch, err);
+        return descend(w, w->first, err);
     }
     if (w->goal == WALK_FIND) {
         w->stage = WALK_OVER;
@@ -516,31 +452,19 @@ static WALK_INLINE void ask_for_cell(const btree_walk *w, uint32_t cell)
     __builtin_prefetch(w->page + cell_pointer(w, cell));
 }
 
-/* Asks for the lines of the cells that are compared next. */
-static WALK_INLINE void ask_for_cells(const btree_walk *w)
-{
-    ask_for_cell(w, w->guess);
-    if (w->four) {
-        ask_for_cell(w, w->guess + 1);
-        ask_for_cell(w, w->guess + 2);
-        ask_for_cell(w, w->guess + 3);
-    }
-}
-
 /* Chooses what to compare first on a page and asks for its lines. */
-static WALK_INLINE shardy_status start_search(btree_walk *w, int batch)
+static WALK_INLINE shardy_status start_search(btree_walk *w)
 {
-    w->four = !batch && w->tree.kind == BTREE_INDEX && w->cells >= 4;
-    w->guess = w->four ? next_four(w) : next_one(w);
+    w->guess = next_cell(w);
     w->stage = WALK_PROBE;
     uint32_t at = w->header + 2 * w->guess;
-    if (batch && at >= 128) {
+    if (at >= 128) {
         /* The pointers of large pages take many lines. */
         __builtin_prefetch(w->page + at);
         w->stage = WALK_POINTER;
         return WALK_MORE;
     }
-    ask_for_cells(w);
+    ask_for_cell(w, w->guess);
     return WALK_MORE;
 }
 
@@ -553,7 +477,7 @@ static void learn_depth(btree_walk *w)
         &hint->depth, (uint64_t)w->tree.root << 8 | w->depth, memory_order_relaxed);
 }
 
-static WALK_INLINE shardy_status step_page(btree_walk *w, int batch, shardy_error *err)
+static WALK_INLINE shardy_status step_page(btree_walk *w, shardy_error *err)
 {
     shardy_status st = take_page(w, err);
     if (st != SHARDY_OK) {
@@ -571,7 +495,7 @@ static WALK_INLINE shardy_status step_page(btree_walk *w, int batch, shardy_erro
     }
     if (w->goal == WALK_FIRST || w->cells == 0) {
         w->last = 0;
-        return end_page(w, batch, err);
+        return end_page(w, err);
     }
     move_window(w);
     if (w->depth == 1 && w->last > 3 && w->tree.window_type == w->key_type &&
@@ -580,23 +504,15 @@ static WALK_INLINE shardy_status step_page(btree_walk *w, int batch, shardy_erro
         w->low.window = w->tree.low_window;
         w->high.window = w->tree.high_window;
         w->known = 3;
-        w->share = share_of(w);
         w->first = 1;
         w->last--;
     }
-    return start_search(w, batch);
-}
-
-/* The search of the page ends without a match: on to the child, or off. */
-static WALK_INLINE shardy_status end_search(btree_walk *w, int batch, shardy_error *err)
-{
-    w->share = share_of(w);
-    return end_page(w, batch, err);
+    return start_search(w);
 }
 
 /* The order of the cell w->guess is known: -1, 0, 1. WALK_MORE: w->guess is the next to compare, or
  * the walk went on. */
-static shardy_status apply_order(btree_walk *w, int order, int batch, shardy_error *err)
+static shardy_status apply_order(btree_walk *w, int order, shardy_error *err)
 {
     uint32_t tried = w->guess;
     w->probes = (uint8_t)(w->probes + (w->probes < UINT8_MAX));
@@ -615,9 +531,9 @@ static shardy_status apply_order(btree_walk *w, int order, int batch, shardy_err
         }
     }
     if (w->first >= w->last) {
-        return end_search(w, batch, err);
+        return end_page(w, err);
     }
-    w->guess = next_one(w);
+    w->guess = next_cell(w);
     ask_for_cell(w, w->guess);
     return WALK_MORE;
 }
@@ -632,7 +548,7 @@ static WALK_INLINE uint32_t cell_start(const btree_walk *w, uint32_t i)
 }
 
 /* Compares one cell. WALK_MORE: the search, or the comparison (stage WALK_FAR), goes on. */
-static shardy_status probe_one(btree_walk *w, int batch, shardy_error *err)
+static shardy_status probe_one(btree_walk *w, shardy_error *err)
 {
     uint32_t at = cell_start(w, w->guess);
     if (at == 0) {
@@ -643,7 +559,7 @@ static shardy_status probe_one(btree_walk *w, int batch, shardy_error *err)
     int order = 0;
     if (w->tree.kind == BTREE_INDEX) {
         shardy_status st = probe_record(w, p, room, &order, err);
-        return st == SHARDY_OK ? apply_order(w, order, batch, err) : st;
+        return st == SHARDY_OK ? apply_order(w, order, err) : st;
     }
     uint64_t window = 0;
     if (!find_rowid(w, p, room, &window)) {
@@ -654,164 +570,32 @@ static shardy_status probe_one(btree_walk *w, int batch, shardy_error *err)
         bound_of(w, order)->window = window;
         learn_bound(w, order < 0);
     }
-    return apply_order(w, order, batch, err);
+    return apply_order(w, order, err);
 }
 
-/* Takes the form of a cell as the one to expect: keys of one length, not longer than what stays of
- * every payload on its page, behind a record header of one length, behind a payload length of as
- * many bytes. That is so of rows of one kind. 0 for cells whose key is not as short. */
-static int learn_form(btree_walk *w, uint32_t cell)
+/* Compares one cell. Short keys are told apart by their windows. */
+static WALK_INLINE shardy_status step_probe(btree_walk *w, shardy_error *err)
 {
-    uint32_t at = cell_start(w, cell);
-    if (at == 0) {
-        return 0;
+    uint32_t at = cell_start(w, w->guess);
+    if (at == 0 || w->tree.kind != BTREE_INDEX) {
+        return probe_one(w, err);
     }
-    uint32_t bits = shardy__get_le32(w->page + at);
-    uint32_t longer = bits >> 7 & 1; /* the payload length takes two bytes */
-    uint32_t header_len = bits >> (8 + 8 * longer) & 0xFF;
-    uint32_t type = (bits >> (16 + 8 * longer) & 0xFF) - 12; /* huge when below 12 */
-    uint32_t len = type >> 1;
-    if ((longer && (bits & 0x8000)) || header_len < 2 || header_len >= 0x80 || type >= 0x80 - 12 ||
-        (type & 1) != w->key_is_text || header_len + len > w->local_min) {
-        return 0;
+    const uint8_t *p = w->page + at;
+    uint32_t room = w->usable - at;
+    const cell_rules rules = {w->index_local_max, w->local_min, w->key_is_text};
+    cell_key key;
+    if (!shardy__cell_has_form(&w->form, p, room, &key) &&
+        !shardy__cell_find_key(&rules, p, room, &w->form, &key)) {
+        return probe_one(w, err);
     }
-    w->form_mask = longer ? 0xFFFF8080u : 0x00FFFF80u;
-    w->form_bits = bits & w->form_mask;
-    w->form_key = 1 + longer + header_len;
-    w->form_len = len;
-    w->keep = shardy__window_keep(UINT64_MAX, len > w->skip ? len - w->skip : 0);
-    return 1;
-}
-
-/* The windows of the four cells from w->guess on, if they are of the form that is expected and not
- * at the very end of the page: 1 or 0. */
-static WALK_INLINE int load_windows(const btree_walk *w, uint64_t windows[4])
-{
-    uint32_t child = w->leaf ? 0 : 4;
-    const uint8_t *start = w->page + child;
-    uint32_t to_window = w->form_key + (uint32_t)w->skip;
-    uint32_t floor = w->header + 2 * w->cells;
-    uint32_t beyond = child + to_window + 8 + floor;
-    uint32_t span = w->usable - beyond;
-    uint64_t pointers = shardy__get_be64(w->page + w->header + 2 * w->guess);
-    uint32_t a = (uint32_t)(pointers >> 48);
-    uint32_t b = (uint32_t)(pointers >> 32) & 0xFFFF;
-    uint32_t c = (uint32_t)(pointers >> 16) & 0xFFFF;
-    uint32_t d = (uint32_t)pointers & 0xFFFF;
-    if (beyond > w->usable || a - floor > span || b - floor > span || c - floor > span ||
-        d - floor > span) {
-        return 0;
-    }
-    uint32_t differ = w->form_bits ^ (shardy__get_le32(start + a) & w->form_mask);
-    differ |= w->form_bits ^ (shardy__get_le32(start + b) & w->form_mask);
-    differ |= w->form_bits ^ (shardy__get_le32(start + c) & w->form_mask);
-    differ |= w->form_bits ^ (shardy__get_le32(start + d) & w->form_mask);
-    start += to_window;
-    windows[0] = shardy__get_be64(start + a) & w->keep;
-    windows[1] = shardy__get_be64(start + b) & w->keep;
-    windows[2] = shardy__get_be64(start + c) & w->keep;
-    windows[3] = shardy__get_be64(start + d) & w->keep;
-    return differ == 0;
-}
-
-/* The same for cells with short keys of any form. */
-static int load_any_windows(const btree_walk *w, uint64_t windows[4])
-{
-    for (uint32_t i = 0; i < 4; i++) {
-        uint32_t at = cell_start(w, w->guess + i);
-        const uint8_t *key = NULL;
-        uint32_t len = 0;
-        uint32_t room = w->usable - at;
-        if (at == 0 || !find_key(w, w->page + at, room, &key, &len, &room)) {
-            return 0;
-        }
-        windows[i] = entry_window(w, key, len, room);
-    }
-    return 1;
-}
-
-/* From comparing four to comparing one: the cell `i`, if it may be the answer. */
-static shardy_status narrow(btree_walk *w, uint32_t i, int batch, shardy_error *err)
-{
-    w->four = 0;
-    w->guess = i < w->first ? w->first : i < w->last ? i : w->last - 1;
-    return probe_one(w, batch, err);
-}
-
-/* Compares the four cells from w->guess on at once and without a branch on what comes out, so that
- * little is mispredicted and their loads overlap. WALK_MORE: the search goes on. */
-static WALK_INLINE shardy_status probe_four(btree_walk *w, int batch, shardy_error *err)
-{
-    uint64_t windows[6];
-    if (__builtin_expect(!load_windows(w, windows + 1), 0)) {
-        if ((!learn_form(w, w->guess) || !load_windows(w, windows + 1)) &&
-            !load_any_windows(w, windows + 1)) {
-            return narrow(w, w->guess, batch, err);
-        }
-    }
-    uint64_t key = w->window;
-    uint32_t less =
-        (uint32_t)(windows[1] < key) + (windows[2] < key) + (windows[3] < key) + (windows[4] < key);
-    uint32_t at = w->guess + less;
-    if (less < 4 && windows[less + 1] == key) {
-        return narrow(w, at, batch, err);
-    }
-    windows[0] = w->low.window;
-    windows[5] = w->high.window;
-    w->low.window = windows[less];
-    w->high.window = windows[less + 1];
-    w->known = (uint8_t)(w->known | (less > 0) | (less < 4) << 1);
-    w->probes++;
-    uint32_t first = less > 0 && at > w->first ? at : w->first;
-    uint32_t last = less < 4 && at < w->last ? at : w->last;
-    w->first = first < w->last ? first : w->last;
-    w->last = last > w->first ? last : w->first;
-    if (w->first >= w->last) {
-        return end_search(w, batch, err);
-    }
-    w->share = share_of(w);
-    w->guess = next_four(w);
-    ask_for_cells(w);
-    return WALK_MORE;
-}
-
-/* The window of the cell w->guess, if it is of the form that is expected: 1 or 0. */
-static WALK_INLINE int load_window(const btree_walk *w, uint64_t *window_out)
-{
-    uint32_t at = cell_pointer(w, w->guess) + (w->leaf ? 0u : 4u);
-    uint32_t to_window = w->form_key + (uint32_t)w->skip;
-    if (at < w->header + 2 * w->cells || at + to_window + 8 > w->usable ||
-        (shardy__get_le32(w->page + at) & w->form_mask) != w->form_bits) {
-        return 0;
-    }
-    *window_out = shardy__get_be64(w->page + at + to_window) & w->keep;
-    return 1;
-}
-
-/* Compares one cell of the expected form by its window, which decides unless it is the key's. */
-static WALK_INLINE shardy_status probe_window(btree_walk *w, shardy_error *err)
-{
-    uint64_t window;
-    if (w->tree.kind != BTREE_INDEX ||
-        (!load_window(w, &window) && (!learn_form(w, w->guess) || !load_window(w, &window))) ||
-        window == w->window) {
-        return probe_one(w, 1, err);
+    uint64_t window = shardy__cell_window(&key, w->skip);
+    if (window == w->window) {
+        return probe_one(w, err);
     }
     int order = window < w->window ? -1 : 1;
     bound_of(w, order)->window = window;
     learn_bound(w, order < 0);
-    return apply_order(w, order, 1, err);
-}
-
-/* Compares cells. A turn of a batch ends here; a look-up by itself comes again at once. It compares
- * four at a time, because the time of a load counts; a batch waits for nothing, so that the number
- * of lines counts, and compares one. */
-static WALK_INLINE shardy_status step_probe(btree_walk *w, int batch, shardy_error *err)
-{
-    if (batch) {
-        return probe_window(w, err);
-    }
-    return w->four ? probe_four(w, batch, err) : probe_one(w, batch, err);
+    return apply_order(w, order, err);
 }
 
 /* --- moving on -------------------------------------------------------------------------------- */
@@ -836,7 +620,7 @@ static shardy_status step_next(btree_walk *w, shardy_error *err)
     w->goal = WALK_FIRST;
     if (w->interior) {
         w->interior = 0;
-        return descend(w, i, 1, err);
+        return descend(w, i, err);
     }
     return i < w->cells ? stand_on(w, i, err) : go_up(w);
 }
@@ -857,7 +641,7 @@ static shardy_status step_back(btree_walk *w, shardy_error *err)
         return go_up(w);
     }
     w->goal = WALK_FIRST;
-    return w->tree.kind == BTREE_INDEX ? stand_on(w, i, err) : descend(w, i + 1, 1, err);
+    return w->tree.kind == BTREE_INDEX ? stand_on(w, i, err) : descend(w, i + 1, err);
 }
 
 static shardy_status step_far(btree_walk *w, shardy_error *err)
@@ -868,14 +652,14 @@ static shardy_status step_far(btree_walk *w, shardy_error *err)
         return st;
     }
     w->stage = WALK_PROBE;
-    return apply_order(w, order, 1, err);
+    return apply_order(w, order, err);
 }
 
 static shardy_status step_rare(btree_walk *w, shardy_error *err)
 {
     switch (w->stage) {
     case WALK_POINTER:
-        ask_for_cells(w);
+        ask_for_cell(w, w->guess);
         w->stage = WALK_PROBE;
         return WALK_MORE;
     case WALK_FAR:
@@ -897,13 +681,13 @@ static shardy_status step_rare(btree_walk *w, shardy_error *err)
 }
 
 /* One step, which ends at a memory access that is worth waiting for elsewhere. */
-static WALK_INLINE shardy_status micro_step(btree_walk *w, int batch, shardy_error *err)
+static WALK_INLINE shardy_status micro_step(btree_walk *w, shardy_error *err)
 {
     if (w->stage == WALK_PROBE) {
-        return step_probe(w, batch, err);
+        return step_probe(w, err);
     }
     if (w->stage == WALK_PAGE) {
-        return step_page(w, batch, err);
+        return step_page(w, err);
     }
     return step_rare(w, err);
 }
@@ -914,7 +698,7 @@ void shardy__walk_turn(btree_walk *walks, shardy_status *statuses, size_t count,
         if (statuses[i] == WALK_MORE) {
             btree_walk *w = &walks[i];
             do {
-                statuses[i] = micro_step(w, 1, err);
+                statuses[i] = micro_step(w, err);
             } while (statuses[i] == WALK_MORE && w->depth + 2 <= w->leaf_depth);
         }
     }
@@ -924,7 +708,7 @@ shardy_status shardy__btree_walk_step(btree_walk *walk, shardy_error *err)
 {
     shardy_status st;
     do {
-        st = micro_step(walk, 0, err);
+        st = micro_step(walk, err);
     } while (st == WALK_MORE);
     if (st < 0) {
         walk->stage = WALK_IDLE;
@@ -948,7 +732,7 @@ shardy_status shardy__btree_walk_run(btree_walk *walk, shardy_error *err)
 
 /* The key of the first field of a cell's record, when it is a text or blob that lies on the page;
  * its class, else RECORD_NULL. */
-static int32_t cell_key(
+static int32_t key_of_cell(
     btree_walk *w, uint32_t i, const uint8_t **key_out, size_t *len_out, uint64_t *rowid_out)
 {
     uint32_t at = cell_start(w, i);
@@ -978,7 +762,7 @@ static int32_t cell_window(btree_walk *w, uint32_t i, uint64_t *window_out)
 {
     const uint8_t *key = NULL;
     size_t len = 0;
-    int32_t type = cell_key(w, i, &key, &len, window_out);
+    int32_t type = key_of_cell(w, i, &key, &len, window_out);
     if (type >= RECORD_TEXT) {
         *window_out = shardy__key_window(key, len);
     }
@@ -1028,7 +812,7 @@ int shardy__walk_separator(
     w.cells = page->cells;
     w.leaf = 0;
     memset(separator_out, 0, sizeof *separator_out);
-    if (cell_key(&w, i, &separator_out->key, &separator_out->len, &separator_out->rowid) !=
+    if (key_of_cell(&w, i, &separator_out->key, &separator_out->len, &separator_out->rowid) !=
         tree->window_type) {
         return 0;
     }
@@ -1046,13 +830,9 @@ void shardy__btree_walk_init(btree_walk *walk, const btree_tree *tree)
     walk->usable = tree->file->usable;
     walk->index_local_max = tree->file->index_local_max;
     walk->local_min = tree->file->local_min;
-    walk->form_mask = 0;
-    walk->form_bits = 1; /* no cell is of this form */
-    walk->form_key = 0;
-    walk->form_len = 0;
+    shardy__cell_form_init(&walk->form);
     walk->stage = WALK_IDLE;
     walk->goal = WALK_FIND;
-    walk->batch = 0;
     walk->page = NULL;
     walk->ref.data = NULL;
     walk->ref.pin = NULL;
@@ -1100,7 +880,6 @@ static void start(btree_walk *w, uint8_t goal)
     w->interior = 0;
     w->page_no = w->tree.root;
     w->budget = 2 * (uint64_t)w->tree.file->page_count + 16;
-    w->share = -1;
     uint64_t hint = atomic_load_explicit(
         &w->tree.file->hints[w->tree.root % BTREE_HINTS].depth, memory_order_relaxed);
     w->leaf_depth = hint >> 8 == w->tree.root ? (uint8_t)hint : 0;
@@ -1116,7 +895,6 @@ static void start_key(btree_walk *w, uint8_t goal, const btree_key *key)
     w->key_is_text = key->type == RECORD_TEXT ? 1 : key->type == RECORD_BLOB ? 0 : 2;
     w->integer = key->integer;
     w->skip = 0;
-    w->keep = shardy__window_keep(UINT64_MAX, w->form_len);
     w->known = 0;
     w->low.window = 0;
     w->high.window = 0;
@@ -1129,7 +907,7 @@ static void start_key(btree_walk *w, uint8_t goal, const btree_key *key)
 
 /* Begins below the fence of the tree instead of at the root, if the fence can tell where for
  * sure. */
-static WALK_INLINE void start_at_fence(btree_walk *w, const btree_fence *f, int batch)
+static WALK_INLINE void start_at_fence(btree_walk *w, const btree_fence *f)
 {
     if (f->key_type != w->key_type || w->key_len < f->skip ||
         (f->skip && memcmp(w->key, f->prefix, f->skip) != 0)) {
@@ -1148,8 +926,6 @@ static WALK_INLINE void start_at_fence(btree_walk *w, const btree_fence *f, int 
     if (f->skip) {
         w->skip = f->skip;
         w->window = window;
-        w->keep =
-            shardy__window_keep(UINT64_MAX, w->form_len > f->skip ? w->form_len - f->skip : 0);
     }
     if (i > 0) {
         w->low.window = f->posts[i - 1].window;
@@ -1159,10 +935,9 @@ static WALK_INLINE void start_at_fence(btree_walk *w, const btree_fence *f, int 
         w->high.window = f->posts[i].window;
         w->known = (uint8_t)(w->known | 2);
     }
-    w->share = share_of(w);
     w->page_no = f->posts[i].page;
     w->depth = (uint8_t)f->depth;
-    ask_for_page(w, batch);
+    ask_for_page(w);
 }
 
 void shardy__btree_walk_find(btree_walk *walk, const btree_key *key)
@@ -1170,7 +945,7 @@ void shardy__btree_walk_find(btree_walk *walk, const btree_key *key)
     start_key(walk, WALK_FIND, key);
     const btree_fence *fence = shardy__fence_of(&walk->tree);
     if (fence && walk->stage == WALK_PAGE) {
-        start_at_fence(walk, fence, walk->batch);
+        start_at_fence(walk, fence);
     }
 }
 

@@ -131,7 +131,8 @@ static shardy_status read_kv(const btree_file *file, shardy_error *err)
     SHARDY_TRY(shardy__btree_table(file, "kv", &tree, NULL, err));
     uint64_t numbers[200];
     shardy_bytes keys[200];
-    btree_result results[200];
+    shardy_buf values[200];
+    int32_t statuses[200];
     for (uint64_t i = 0; i < 200; i++) {
         numbers[i] = __builtin_bswap64(i);
         keys[i] = (shardy_bytes){&numbers[i], 8};
@@ -148,11 +149,12 @@ static shardy_status read_kv(const btree_file *file, shardy_error *err)
         assert_int_equal(value.len, i % 20 == 7 ? 3000 : 30);
         shardy_buf_release(&value);
     }
-    SHARDY_TRY(shardy__btree_get_many(&tree, RECORD_BLOB, keys, 200, 1, results, err));
+    SHARDY_TRY(shardy__btree_get_many(
+        &tree, RECORD_BLOB, keys, 200, 1, (btree_answers){values, statuses}, err));
     for (size_t i = 0; i < 200; i++) {
-        assert_int_equal(results[i].value.len, i % 20 == 7 ? 3000 : 30);
+        assert_int_equal(values[i].len, i % 20 == 7 ? 3000 : 30);
     }
-    shardy__btree_results_clear(results, 200);
+    shardy__btree_values_clear(values, 200);
     return SHARDY_OK;
 }
 

@@ -571,10 +571,11 @@ static void test_find__a_value_that_is_no_text_or_blob_is_corrupt(void **state)
         assert_int_equal(value.len, i == 3 ? 4 : 0);
         shardy_buf_release(&value);
         shardy_bytes keys[3] = {{&i, 1}, {"zz", 2}, {"", 0}};
-        btree_result results[3];
-        assert_status(
-            expected[i - 1], shardy__btree_get_many(&tree, RECORD_BLOB, keys, 3, 1, results, &err));
-        shardy__btree_results_clear(results, 3);
+        shardy_buf values[3];
+        int32_t statuses[3];
+        assert_status(expected[i - 1], shardy__btree_get_many(&tree, RECORD_BLOB, keys, 3, 1,
+                                           (btree_answers){values, statuses}, &err));
+        shardy__btree_values_clear(values, 3);
     }
     /* A text key is not the blob of the same bytes. */
     btree_key key = {RECORD_BLOB, 0, "text", 4};
@@ -749,21 +750,23 @@ static void test_batch__needs_one_fetch_for_each_level(void **state)
     btree_tree tree = find_table(file, "kv");
     uint8_t bytes[ROWS][8];
     shardy_bytes keys[ROWS];
-    btree_result results[ROWS];
+    shardy_buf values[ROWS];
+    int32_t statuses[ROWS];
     for (size_t i = 0; i < ROWS; i++) {
         key_of(i, bytes[i]);
         keys[i] = (shardy_bytes){bytes[i], 8};
     }
     shy.fetches = 0;
-    assert_ok(shardy__btree_get_many(&tree, RECORD_BLOB, keys, ROWS, 1, results, &err));
+    assert_ok(shardy__btree_get_many(
+        &tree, RECORD_BLOB, keys, ROWS, 1, (btree_answers){values, statuses}, &err));
     /* Two or three levels, and the longest chain of overflow pages: never one by one. */
     assert_in_range(shy.fetches, 2, 3 + 1600 / 508 + 1);
     for (size_t i = 0; i < ROWS; i++) {
-        assert_int_equal(results[i].status, SHARDY_OK);
-        assert_int_equal(results[i].value.len, value_len_of(i));
-        assert_memory_equal(results[i].value.data, blob + i, results[i].value.len);
+        assert_int_equal(statuses[i], SHARDY_OK);
+        assert_int_equal(values[i].len, value_len_of(i));
+        assert_memory_equal(values[i].data, blob + i, values[i].len);
     }
-    shardy__btree_results_clear(results, ROWS);
+    shardy__btree_values_clear(values, ROWS);
     assert_int_equal(shy.held, 0);
     shardy__btree_close(file);
     free_image(&img);
@@ -799,74 +802,130 @@ static void test_walk__misuse_is_told(void **state)
 
 /* --- short cuts ------------------------------------------------------------------------------- */
 
+/* Kinds of keys and files for which a fence is made. */
+typedef struct fence_case {
+    uint32_t page_size;
+    int wild;           /* steps between keys of very different sizes */
+    const char *prefix; /* of the key as text; NULL: 8 bytes */
+    const char *suffix;
+    uint32_t value_len; /* at least 8 */
+    int ragged;         /* keys of many lengths */
+} fence_case;
+
+enum {
+    FENCE_ROWS = 20000
+};
+
+static shardy_bytes fence_key(const fence_case *c, uint64_t n, char text[64])
+{
+    if (!c->prefix) {
+        shardy__put_be64(text, n);
+        return (shardy_bytes){text, 8};
+    }
+    size_t len =
+        (size_t)snprintf(text, 64, "%s%016llx%s", c->prefix, (unsigned long long)n, c->suffix);
+    size_t more = c->ragged ? n % 23 : 0;
+    memset(text + len, 'x', more);
+    return (shardy_bytes){text, len + more};
+}
+
+static image fence_file(const fence_case *c, support_rand *rand, uint64_t *numbers)
+{
+    static uint8_t bytes[4096];
+    shardy_error err = {0};
+    image img;
+    btree_writer *writer = open_writer(&img, c->page_size, &KV_OBJECT, 1);
+    uint64_t n = 0;
+    for (size_t i = 0; i < FENCE_ROWS; i++) {
+        char text[64];
+        n += c->wild ? 2 + (support_rand_u64(rand) >> (45 + support_rand_below(rand, 18))) : 2;
+        numbers[i] = n;
+        memcpy(bytes, &numbers[i], 8);
+        size_t len = i % 50 == 7 ? sizeof bytes : c->value_len;
+        assert_ok(shardy__btree_put_kv(
+            writer, 0, fence_key(c, n, text), (shardy_bytes){bytes, len}, &err));
+    }
+    finish_writer(writer, &img);
+    return img;
+}
+
+/* Each row is found and what lies between two rows is not, one by one and in batches. */
+static void check_fence_gets(const btree_tree *tree, const fence_case *c, const uint64_t *numbers)
+{
+    enum {
+        BATCH = 250
+    };
+    shardy_error err = {0};
+    char texts[BATCH][64];
+    shardy_bytes keys[BATCH];
+    shardy_buf values[BATCH];
+    int32_t statuses[BATCH];
+    for (size_t i = 0; i < FENCE_ROWS; i += BATCH / 2) {
+        for (size_t j = 0; j < BATCH; j++) {
+            /* in no order: 77 has no divisor in common with 250 */
+            keys[j] =
+                fence_key(c, numbers[i + j * 77 % BATCH / 2] + (j * 77 % BATCH) % 2, texts[j]);
+        }
+        assert_ok(shardy__btree_get_many(
+            tree, RECORD_BLOB, keys, BATCH, 1, (btree_answers){values, statuses}, &err));
+        for (size_t j = 0; j < BATCH; j++) {
+            uint64_t at = i + j * 77 % BATCH / 2;
+            int absent = (j * 77 % BATCH) % 2;
+            btree_key key = {RECORD_BLOB, 0, keys[j].data, keys[j].len};
+            shardy_buf value;
+            shardy_status st = shardy__btree_get(tree, &key, 1, &value, &err);
+            assert_int_equal(st, absent ? SHARDY_NOT_FOUND : SHARDY_OK);
+            assert_int_equal(statuses[j], st);
+            assert_int_equal(value.len, absent ? 0 : at % 50 == 7 ? 4096 : c->value_len);
+            assert_int_equal(values[j].len, value.len);
+            if (!absent) {
+                assert_memory_equal(value.data, &numbers[at], 8);
+                assert_memory_equal(values[j].data, value.data, value.len);
+            }
+            shardy_buf_release(&value);
+        }
+        shardy__btree_values_clear(values, BATCH);
+    }
+}
+
 static void test_fence__answers_are_the_same(void **state)
 {
     (void)state;
+    static const fence_case cases[] = {
+        {4096, 0, NULL, NULL, 8, 0},
+        {512, 1, NULL, NULL, 8, 0},
+        {4096, 1, NULL, NULL, 100, 0},
+        {65536, 1, NULL, NULL, 20, 0},
+        {4096, 0, "tenant/and/a/long/prefix/", "", 8, 0},
+        {512, 1, "tenant/and/a/long/prefix/", "", 30, 0},
+        {4096, 1, "", " and more than one window", 60, 0},
+        {1024, 1, "", "", 300, 1},
+    };
     shardy_error err = {0};
     support_rand rand = {support_seed()};
-    for (int manner = 0; manner < 6; manner++) {
-        enum {
-            COUNT = 30000
-        };
-        image img;
-        btree_writer *writer = open_writer(&img, manner % 2 ? 512 : 4096, &KV_OBJECT, 1);
-        uint64_t n = 0;
-        uint64_t *numbers = calloc(COUNT, sizeof *numbers);
-        char text[64];
-        for (size_t i = 0; i < COUNT; i++) {
-            /* Even steps, wild steps, keys with a long common prefix. */
-            n += manner < 2 ? 2
-                            : 2 + (support_rand_u64(&rand) >> (45 + support_rand_below(&rand, 18)));
-            numbers[i] = n;
-            uint64_t key = __builtin_bswap64(n);
-            shardy_bytes k = {&key, 8};
-            if (manner >= 4) {
-                k.len = (size_t)snprintf(
-                    text, sizeof text, "tenant/and/a/long/prefix/%020llu", (unsigned long long)n);
-                k.data = text;
-            }
-            shardy_bytes v = {&numbers[i], 8};
-            assert_ok(shardy__btree_put_kv(writer, 0, k, v, &err));
-        }
-        finish_writer(writer, &img);
+    uint64_t *numbers = calloc(FENCE_ROWS, sizeof *numbers);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        image img = fence_file(&cases[i], &rand, numbers);
         btree_file *file = open_image(&img);
+        file->fences = 0; /* until it is made */
         btree_tree tree = find_table(file, "kv");
-        for (int with = 0; with < 2; with++) {
-            if (with) {
-                shardy__fence_make(&tree);
-                assert_non_null(shardy__fence_of(&tree));
-            }
-            for (size_t i = 0; i < COUNT; i++) {
-                for (uint64_t off = 0; off < 2; off++) {
-                    uint64_t key = __builtin_bswap64(numbers[i] + off);
-                    btree_key k = {RECORD_BLOB, 0, &key, 8};
-                    if (manner >= 4) {
-                        k.len =
-                            (size_t)snprintf(text, sizeof text, "tenant/and/a/long/prefix/%020llu",
-                                (unsigned long long)(numbers[i] + off));
-                        k.data = text;
-                    }
-                    shardy_buf value;
-                    shardy_status st = shardy__btree_get(&tree, &k, 1, &value, &err);
-                    assert_int_equal(st, off ? SHARDY_NOT_FOUND : SHARDY_OK);
-                    if (!off) {
-                        assert_memory_equal(value.data, &numbers[i], 8);
-                    }
-                    shardy_buf_release(&value);
-                }
-            }
-        }
+        check_fence_gets(&tree, &cases[i], numbers);
+        assert_null(shardy__fence_of(&tree));
+        file->fences = 1;
+        shardy__fence_make(&tree);
+        assert_non_null(shardy__fence_of(&tree));
+        check_fence_gets(&tree, &cases[i], numbers);
         static const char *const strange[] = {"", "t", "tenant/and/a/long/prefix",
             "tenant/and/a/long/prefiy", "zzzz", "tenant/and/a/long/prefix/99999999999999999999999"};
-        for (size_t i = 0; i < sizeof strange / sizeof *strange; i++) {
-            btree_key k = {RECORD_BLOB, 0, strange[i], strlen(strange[i])};
+        for (size_t k = 0; k < sizeof strange / sizeof *strange; k++) {
+            btree_key key = {RECORD_BLOB, 0, strange[k], strlen(strange[k])};
             shardy_buf value;
-            assert_status(SHARDY_NOT_FOUND, shardy__btree_get(&tree, &k, 1, &value, &err));
+            assert_status(SHARDY_NOT_FOUND, shardy__btree_get(&tree, &key, 1, &value, &err));
         }
         shardy__btree_close(file);
-        free(numbers);
         free_image(&img);
     }
+    free(numbers);
 }
 
 int main(void)

@@ -267,13 +267,16 @@ static void check_answers(const btree_tree *tree, const kv_rows *kv, const quest
         check_value(kv, q->rows[i], st, &value);
         shardy_buf_release(&value);
     }
-    btree_result *results = calloc(q->count, sizeof *results);
-    assert_ok(shardy__btree_get_many(tree, kv->key_type, q->keys, q->count, 1, results, &err));
+    shardy_buf *values = calloc(q->count, sizeof *values);
+    int32_t *statuses = calloc(q->count, sizeof *statuses);
+    assert_ok(shardy__btree_get_many(
+        tree, kv->key_type, q->keys, q->count, 1, (btree_answers){values, statuses}, &err));
     for (size_t i = 0; i < q->count; i++) {
-        check_value(kv, q->rows[i], (shardy_status)results[i].status, &results[i].value);
+        check_value(kv, q->rows[i], (shardy_status)statuses[i], &values[i]);
     }
-    shardy__btree_results_clear(results, q->count);
-    free(results);
+    shardy__btree_values_clear(values, q->count);
+    free(values);
+    free(statuses);
 }
 
 /* Seeks stand on the first row that is not smaller. */
@@ -530,7 +533,8 @@ static void test_kv__a_million_rows(void **state)
     };
     shardy_bytes *asked = calloc(BATCH, sizeof *asked);
     uint64_t *odd = calloc(BATCH, sizeof *odd);
-    btree_result *results = calloc(BATCH, sizeof *results);
+    shardy_buf *values = calloc(BATCH, sizeof *values);
+    int32_t *statuses = calloc(BATCH, sizeof *statuses);
     for (int round = 0; round < 20; round++) {
         for (size_t i = 0; i < BATCH; i++) {
             uint64_t n = support_rand_below(&rand, count);
@@ -541,26 +545,28 @@ static void test_kv__a_million_rows(void **state)
                 asked[i].data = &odd[i];
             }
         }
-        assert_ok(shardy__btree_get_many(&tree, RECORD_BLOB, asked, BATCH, 1, results, &err));
+        assert_ok(shardy__btree_get_many(
+            &tree, RECORD_BLOB, asked, BATCH, 1, (btree_answers){values, statuses}, &err));
         for (size_t i = 0; i < BATCH; i++) {
             btree_key key = {RECORD_BLOB, 0, asked[i].data, 8};
             shardy_buf value;
             shardy_status st = shardy__btree_get(&tree, &key, 1, &value, &err);
             assert_int_equal(st, i % 5 == 0 ? SHARDY_NOT_FOUND : SHARDY_OK);
-            assert_int_equal(st, results[i].status);
+            assert_int_equal(st, statuses[i]);
             if (st == SHARDY_OK) {
                 assert_int_equal(value.len, 20 + odd[i] % 7);
                 assert_memory_equal(value.data, filler + odd[i] % 1000, value.len);
-                assert_ptr_equal(value.data, results[i].value.data);
+                assert_ptr_equal(value.data, values[i].data);
             }
             shardy_buf_release(&value);
         }
-        shardy__btree_results_clear(results, BATCH);
+        shardy__btree_values_clear(values, BATCH);
     }
     shardy__btree_close(file);
     free(asked);
     free(odd);
-    free(results);
+    free(values);
+    free(statuses);
     free(keys);
     free_image(&img);
 }
@@ -740,7 +746,8 @@ static void check_named_with_ours(const btree_file *file, const named_row *rows,
     assert_ok(shardy__btree_index(file, "sqlite_autoindex_t_1", &index, &err));
     check_named_rows(&table, rows, count);
     int64_t *rowids = calloc(count + 1, sizeof *rowids);
-    btree_result *results = calloc(count + 1, sizeof *results);
+    shardy_buf *values = calloc(count + 1, sizeof *values);
+    int32_t *statuses = calloc(count + 1, sizeof *statuses);
     btree_walk walk;
     shardy__btree_walk_init(&walk, &index);
     for (size_t i = 0; i < count; i++) {
@@ -765,15 +772,17 @@ static void check_named_with_ours(const btree_file *file, const named_row *rows,
     }
     shardy__btree_walk_end(&walk);
     rowids[count] = 17;
-    assert_ok(shardy__btree_get_rows(&table, rowids, count + 1, 0, results, &err));
+    assert_ok(shardy__btree_get_rows(
+        &table, rowids, count + 1, 0, (btree_answers){values, statuses}, &err));
     for (size_t i = 0; i < count; i++) {
-        assert_int_equal(results[i].status, SHARDY_OK);
-        assert_int_equal(results[i].value.len, strlen(rows[i].name));
-        assert_memory_equal(results[i].value.data, rows[i].name, results[i].value.len);
+        assert_int_equal(statuses[i], SHARDY_OK);
+        assert_int_equal(values[i].len, strlen(rows[i].name));
+        assert_memory_equal(values[i].data, rows[i].name, values[i].len);
     }
-    shardy__btree_results_clear(results, count + 1);
+    shardy__btree_values_clear(values, count + 1);
     free(rowids);
-    free(results);
+    free(values);
+    free(statuses);
 }
 
 static void test_rows__tables_with_automatic_indexes_both_ways(void **state)
