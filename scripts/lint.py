@@ -35,6 +35,8 @@ LAYERS = {
     "route": 4,
     "catalog": 5,
     "engine": 5,
+    "rows": 5,
+    "sort": 5,
     "build": 6,
     "read": 6,
     "admin": 7,

@@ -3,7 +3,7 @@
 #define SHARDY_BUILD_ATTEMPT_H
 
 #include "plan.h"
-#include "spool.h"
+#include "../sort/spool.h"
 
 /* One object of an attempt. */
 typedef struct attempt_object {

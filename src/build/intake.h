@@ -4,7 +4,7 @@
 
 #include "../base/bytebuf.h"
 #include "plan.h"
-#include "spool.h"
+#include "../sort/spool.h"
 
 /* A row on its way into a spool; what it points at is borrowed from the row and from here. */
 typedef struct intake {

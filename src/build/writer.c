@@ -3,7 +3,7 @@
 #include "../base/alloc.h"
 #include "../base/thread.h"
 #include "intake.h"
-#include "rowlog.h"
+#include "../sort/rowlog.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -7,8 +7,8 @@
 #include "base/pool.h"
 #include "base/uri.h"
 #include "build/plan.h"
-#include "build/sort.h"
-#include "build/spool.h"
+#include "sort/sort.h"
+#include "sort/spool.h"
 
 #include <shardyfusion/sys/store.h>
 

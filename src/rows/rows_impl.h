@@ -1,7 +1,7 @@
 /* rows_impl.h: the inside of a row source, shared by rows.c (dispatch, what becomes of a value) and
  * rows_jsonl.c, rows_csv.c, rows_npy.c (the formats). */
-#ifndef SHARDY_BUILD_ROWS_IMPL_H
-#define SHARDY_BUILD_ROWS_IMPL_H
+#ifndef SHARDY_ROWS_ROWS_IMPL_H
+#define SHARDY_ROWS_ROWS_IMPL_H
 
 #include "../base/arena.h"
 #include "../base/bytebuf.h"
