@@ -2,8 +2,8 @@
 #ifndef SHARDY_BUILD_ATTEMPT_H
 #define SHARDY_BUILD_ATTEMPT_H
 
-#include "plan.h"
 #include "../sort/spool.h"
+#include "plan.h"
 
 /* One object of an attempt. */
 typedef struct attempt_object {
@@ -42,6 +42,8 @@ typedef struct attempt_result {
 
 shardy_status shardy__attempt_output_new(attempt_output **output_out, shardy_error *err);
 void shardy__attempt_result_free(attempt_result *result);
+/* Frees an array of results with what they hold. NULL is fine when count is 0. */
+void shardy__attempt_results_free(attempt_result *results, size_t count);
 
 /* Called now and then by the thread that builds; a failure stops the attempt. */
 typedef struct attempt_ticker {

@@ -1,4 +1,4 @@
-/* winners.h: choosing one attempt per shard and publishing what was chosen. */
+/* winners.h: choosing one attempt per shard. */
 #ifndef SHARDY_BUILD_WINNERS_H
 #define SHARDY_BUILD_WINNERS_H
 
@@ -9,10 +9,5 @@
  * COVERAGE when a shard is out of range or none of its attempts is there. */
 shardy_status shardy__winners_choose(
     const shardy_plan *plan, attempt_result *results, size_t *count, shardy_error *err);
-
-/* Publishes the manifest of the winners and marks the run. Statuses as shardy_writer_finish().
- * *result (may be NULL) gets ids and counts. */
-shardy_status shardy__winners_publish(shardy_plan *plan, const attempt_result *winners,
-    size_t count, shardy_build_result *result, shardy_error *err);
 
 #endif
