@@ -3,7 +3,6 @@
 
 #include "../base/alloc.h"
 #include "../base/arena.h"
-#include "../base/bytebuf.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -33,7 +32,7 @@ static shardy_status find_current(const catalog *c, current_place *out, shardy_e
     shardy_etag version;
     out->ref[0] = '\0';
     snprintf(out->prefix, sizeof out->prefix, "%s", c->url);
-    shardy_status st = shardy__mstore_load_current(&c->manifests, &p, &version, err);
+    shardy_status st = shardy__manifest_store_load_current(&c->manifests, &p, &version, err);
     shardy_error ignored;
     if (st == SHARDY_OK && shardy__catalog_ref(p.manifest_ref, out->ref, &ignored) >= 0) {
         size_t ref_len = strlen(out->ref);
@@ -92,7 +91,7 @@ static shardy_status list_history(
     current_place current;
     SHARDY_TRY(find_current(c, &current, err));
     shardy_manifest_list list;
-    SHARDY_TRY(shardy__mstore_list(&c->manifests, limit, &list, err));
+    SHARDY_TRY(shardy__manifest_store_list(&c->manifests, limit, &list, err));
     shardy_status st = fill_history(&list, &current, out, err);
     shardy__manifest_list_dispose(&list);
     if (st < 0) {

@@ -21,7 +21,7 @@ static shardy_status find_target(const catalog *c, const shardy_rollback_target 
         return shardy__catalog_ref(target->ref, ref_out, err);
     }
     shardy_manifest_list list;
-    SHARDY_TRY(shardy__mstore_list(&c->manifests, SHARDY_HISTORY_LIMIT_MAX, &list, err));
+    SHARDY_TRY(shardy__manifest_store_list(&c->manifests, SHARDY_HISTORY_LIMIT_MAX, &list, err));
     const char *found = NULL;
     for (size_t i = 0; i < list.count && !found; i++) {
         if (target->run_id ? strcmp(list.entries[i].run_id, target->run_id) == 0
