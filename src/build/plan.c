@@ -177,7 +177,7 @@ static shardy_status check_numbers(const shardy_writer_options *o, int whole, sh
     }
     if (o->metric != SHARDY_VECTOR_METRIC_COSINE && o->metric != SHARDY_VECTOR_METRIC_L2) {
         return shardy__error(err, SHARDY_INVALID, "build",
-            "metric is %d (\"%s\"), the engine sqlite-vec has cosine and l2", o->metric,
+            "metric is %d (\"%s\"), the engines of this build have cosine and l2", o->metric,
             shardy_vector_metric_name(o->metric));
     }
     if (o->memory_budget < SHARDY_MEMORY_BUDGET_MIN) {
@@ -388,11 +388,11 @@ void shardy__plan_end_record(
 
 static shardy_status set_engine(shardy_plan *plan, shardy_error *err)
 {
-    const char *name = plan->options.engine;
-    if (!name) {
-        name = plan->options.dim > 0 ? "sqlite-vec" : "sqlite";
+    if (!plan->options.engine) {
+        plan->engine = shardy__engine_default(plan->options.dim > 0);
+        return SHARDY_OK;
     }
-    return shardy__engine_find(name, &plan->engine, err);
+    return shardy__engine_find(plan->options.engine, &plan->engine, err);
 }
 
 static shardy_status fill_plan(shardy_plan *plan, const char *url,

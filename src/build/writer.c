@@ -153,6 +153,20 @@ void shardy_writer_close(shardy_writer *w)
 
 /* --- taking rows ------------------------------------------------------------------------------ */
 
+static shardy_status refuse_vector(const shardy_writer *w, const shardy_row *row, shardy_error *err)
+{
+    char what[160];
+    if (w->engine_given) {
+        snprintf(what, sizeof what, "it has a vector, but the engine %s holds none",
+            w->plan->engine->name);
+    } else {
+        snprintf(what, sizeof what,
+            "it has a vector, but rows before it had none; give the dimension or the engine %s",
+            shardy__engine_default(1)->name);
+    }
+    return shardy__row_refuse(row, what, err);
+}
+
 /* Settles what the first row, or the first row with a vector, decides. */
 static shardy_status settle(shardy_writer *w, const shardy_row *row, shardy_error *err)
 {
@@ -162,14 +176,10 @@ static shardy_status settle(shardy_writer *w, const shardy_row *row, shardy_erro
     }
     if (row->vector && o->dim == 0) {
         if (!w->engine_given && w->rows == 0) {
-            SHARDY_TRY(shardy__engine_find("sqlite-vec", &w->plan->engine, err));
+            w->plan->engine = shardy__engine_default(1);
         }
         if (!(w->plan->engine->caps & SHARDY_ENGINE_CAP_VECTOR)) {
-            return shardy__row_refuse(row,
-                w->engine_given ? "it has a vector, but the engine sqlite holds none"
-                                : "it has a vector, but rows before it had none; "
-                                  "give the dimension or the engine sqlite-vec",
-                err);
+            return refuse_vector(w, row, err);
         }
         if (row->dim == 0 || row->dim > SHARDY_DIM_MAX) {
             return shardy__row_refuse(row, "its vector has no dimension from 1 to 8192", err);
@@ -368,8 +378,8 @@ static shardy_status settle_without_rows(shardy_writer *w, shardy_error *err)
         /* the reference's default; there is no row to ask */
         o->key_encoding = SHARDY_KEY_ENCODING_U64BE;
     }
-    if ((w->plan->engine->caps & SHARDY_ENGINE_CAP_VECTOR) &&
-        strcmp(w->plan->engine->name, "mem") != 0 && o->dim == 0) {
+    uint64_t caps = w->plan->engine->caps;
+    if ((caps & SHARDY_ENGINE_CAP_VECTOR) && !(caps & SHARDY_ENGINE_CAP_NO_DIM) && o->dim == 0) {
         return shardy__error(err, SHARDY_INVALID, "build",
             "the engine \"%s\" needs the dimension of the vectors, and no row had one",
             w->plan->engine->name);
