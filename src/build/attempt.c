@@ -5,7 +5,6 @@
 #include "../base/fs.h"
 #include "../base/utf8.h"
 #include "../sqlitefile/btree_write.h"
-#include "attempt_json.h"
 #include "row_check.h"
 
 #include <stdio.h>
@@ -13,30 +12,6 @@
 
 /* Value lengths from here on need the largest page size anyway, so they are counted together. */
 #define LENGTHS_MAX 16424u
-
-shardy_status shardy__attempt_output_new(attempt_output **output_out, shardy_error *err)
-{
-    *output_out = shardy__calloc(1, sizeof **output_out);
-    return *output_out ? SHARDY_OK : shardy__error_nomem(err, "build");
-}
-
-void shardy__attempt_result_free(attempt_result *result)
-{
-    if (result->output) {
-        shardy__free(result->output->min_text);
-        shardy__free(result->output->max_text);
-        shardy__free(result->output);
-    }
-    memset(result, 0, sizeof *result);
-}
-
-void shardy__attempt_results_free(attempt_result *results, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        shardy__attempt_result_free(&results[i]);
-    }
-    shardy__free(results);
-}
 
 /* --- figures for the choice of a page size ---------------------------------------------------- */
 

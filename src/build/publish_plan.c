@@ -3,7 +3,6 @@
 #include "../base/alloc.h"
 #include "../base/bytebuf.h"
 #include "../base/uri.h"
-#include "attempt_json.h"
 #include "winners.h"
 
 #include <stdio.h>

@@ -3,7 +3,8 @@
 #ifndef SHARDY_BUILD_PUBLISH_PLAN_H
 #define SHARDY_BUILD_PUBLISH_PLAN_H
 
-#include "attempt.h"
+#include "attempt_result.h"
+#include "plan.h"
 
 /* Publishes the manifest of the winners and marks the run. Statuses as shardy_writer_finish().
  * *result (may be NULL) gets ids and counts. */

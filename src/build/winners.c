@@ -1,7 +1,6 @@
 #include "winners.h"
 
 #include "../base/alloc.h"
-#include "attempt_json.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,8 @@
 #ifndef SHARDY_BUILD_WINNERS_H
 #define SHARDY_BUILD_WINNERS_H
 
-#include "attempt.h"
+#include "attempt_result.h"
+#include "plan.h"
 
 /* Puts results in the order of their shards and drops those that lost: of the attempts of a shard,
  * one with data comes before an empty one, then the smallest attempt number. *count is changed.

@@ -1,6 +1,7 @@
 #include "../base/alloc.h"
 #include "../base/thread.h"
 #include "../sort/rowlog.h"
+#include "attempt.h"
 #include "publish_plan.h"
 #include "row_check.h"
 #include "winners.h"

@@ -1,4 +1,4 @@
-#include "attempt_json.h"
+#include "attempt_result.h"
 
 #include "../base/alloc.h"
 #include "../base/json.h"
@@ -12,6 +12,30 @@
 #define JSON_LEN_MAX ((size_t)SHARDY_CUSTOM_LEN_MAX * 64)
 
 static const char attempt_what[] = "the result of an attempt";
+
+shardy_status shardy__attempt_output_new(attempt_output **output_out, shardy_error *err)
+{
+    *output_out = shardy__calloc(1, sizeof **output_out);
+    return *output_out ? SHARDY_OK : shardy__error_nomem(err, "build");
+}
+
+void shardy__attempt_result_free(attempt_result *result)
+{
+    if (result->output) {
+        shardy__free(result->output->min_text);
+        shardy__free(result->output->max_text);
+        shardy__free(result->output);
+    }
+    memset(result, 0, sizeof *result);
+}
+
+void shardy__attempt_results_free(attempt_result *results, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        shardy__attempt_result_free(&results[i]);
+    }
+    shardy__free(results);
+}
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
