@@ -29,8 +29,8 @@ CONFIGURE_RELEASE = cmake --preset release -B $(RELEASE) -DCMAKE_INSTALL_PREFIX=
 	$(CONFIGURE)
 
 .DEFAULT_GOAL := all
-.PHONY: all demo check quick lint format tidy install bench torture race fuzz asan tsan coverage \
-	docs clean help
+.PHONY: all demo check quick test lint format tidy install bench torture race fuzz asan tsan \
+	coverage docs clean help
 
 all: ## build the library and the command (build/release)
 	@$(CONFIGURE_RELEASE) --log-level=WARNING >/dev/null
@@ -48,6 +48,10 @@ check: ## set up, build and run all tests; ends with "N passed, N failed"
 quick: ## the tests of the dev build only (build/dev)
 	@scripts/setup test
 	@scripts/check quick
+
+test: ## one test or some: make test T=unit/test_route
+	@scripts/setup test
+	@scripts/test "$(T)"
 
 lint: ## rules of the house, format, static analysis
 	@scripts/setup lint

@@ -72,6 +72,12 @@ void out_set_error(shardy_error *err, shardy_status status, const char *format, 
 /* An ISO 8601 time as the reference prints it: "+00:00" instead of "Z". Free with sys_free(). */
 char *out_time(const char *iso);
 
+/* --- the context (context.c) ------------------------------------------------------------------ */
+
+/* Context and cancel token of this run; messages of the library go to the standard error.
+ * `threads` 0: as configured. EXIT_OK, or the exit code after a message. */
+int context_open(cli *c, uint32_t threads);
+
 /* --- what several commands do (target.c) ------------------------------------------------------ */
 
 /* Checks everything that belongs to object storage and other backends. EXIT_OK, or the exit code
@@ -86,9 +92,6 @@ int target_open(cli *c, shardy_reader **reader_out);
 
 /* The ref that --ref or --offset names, NULL for the current manifest; free it with sys_free(). */
 int target_ref(cli *c, char **ref_out);
-
-/* Context and cancel token of this run. */
-int target_context(cli *c, uint32_t threads);
 
 /* Timeout in milliseconds, `otherwise` when none was given. */
 uint32_t target_timeout_ms(const cli *c, uint32_t otherwise);

@@ -346,7 +346,7 @@ int cmd_build(cli *c)
     int rc = check_options(c);
     rc = rc == EXIT_OK ? get_page_size(c, &unused) : rc;
     rc = rc == EXIT_OK ? target_check(c, c->opts.args[0]) : rc;
-    rc = rc == EXIT_OK ? target_context(c, (uint32_t)c->opts.values[OPT_THREADS].number) : rc;
+    rc = rc == EXIT_OK ? context_open(c, (uint32_t)c->opts.values[OPT_THREADS].number) : rc;
     rc = rc == EXIT_OK ? run(&b) : rc;
     shardy_row_source_close(b.source);
     return rc;

@@ -68,7 +68,7 @@ int cmd_history(cli *c)
 {
     const opt_value *limit = &c->opts.values[OPT_LIMIT];
     int rc = target_find(c);
-    rc = rc == EXIT_OK ? target_context(c, 0) : rc;
+    rc = rc == EXIT_OK ? context_open(c, 0) : rc;
     if (rc != EXIT_OK) {
         return rc;
     }

@@ -27,7 +27,7 @@ int cmd_rollback(cli *c)
         return out_usage(c, "exactly one of --ref, --run-id and --offset is needed");
     }
     int rc = target_find(c);
-    rc = rc == EXIT_OK ? target_context(c, 0) : rc;
+    rc = rc == EXIT_OK ? context_open(c, 0) : rc;
     if (rc != EXIT_OK) {
         return rc;
     }

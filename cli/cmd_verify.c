@@ -111,7 +111,7 @@ int cmd_verify(cli *c)
     uint32_t threads = (uint32_t)v->values[OPT_THREADS].number;
     char *ref = NULL;
     int rc = target_find(c);
-    rc = rc == EXIT_OK ? target_context(c, threads) : rc;
+    rc = rc == EXIT_OK ? context_open(c, threads) : rc;
     rc = rc == EXIT_OK ? target_ref(c, &ref) : rc;
     if (rc != EXIT_OK) {
         return rc;

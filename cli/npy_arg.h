@@ -1,4 +1,7 @@
-/* npy_arg.h: query vectors from a NumPy file. */
+/* npy_arg.h: query vectors from a NumPy file.
+ *
+ * It stands beside the hidden src/base/npy.h because the command sees the public headers only, and
+ * it reads less: what a build may be fed is more than what a query is written with. */
 #ifndef SHARDY_CLI_NPY_ARG_H
 #define SHARDY_CLI_NPY_ARG_H
 

@@ -1,4 +1,7 @@
-/* strbuf.h: text that grows. */
+/* strbuf.h: text that grows.
+ *
+ * It stands beside the hidden src/base/bytebuf.h because the command sees the public headers only;
+ * when memory runs out it ends the program instead of keeping a status. */
 #ifndef SHARDY_CLI_STRBUF_H
 #define SHARDY_CLI_STRBUF_H
 

@@ -1,4 +1,6 @@
-/* utf8.h: UTF-8 of arguments, keys and values: decoding, width on a terminal, safe display. */
+/* utf8.h: UTF-8 of arguments, keys and values: decoding, width on a terminal, safe display.
+ *
+ * It stands beside the hidden src/base/utf8.h because the command sees the public headers only. */
 #ifndef SHARDY_CLI_UTF8_H
 #define SHARDY_CLI_UTF8_H
 

@@ -11,8 +11,10 @@ install(TARGETS shardyfusion EXPORT shardyfusionTargets
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS shardyfusion_static EXPORT shardyfusionStaticTargets
     ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+# sys/testing.h promises nothing and works in builds with fault points only.
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/shardyfusion
-    DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+    DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h"
+    PATTERN "sys/testing.h" EXCLUDE)
 install(EXPORT shardyfusionTargets NAMESPACE shardyfusion:: DESTINATION ${SHARDY_CMAKE_DIR})
 install(EXPORT shardyfusionStaticTargets NAMESPACE shardyfusion::
     DESTINATION ${SHARDY_CMAKE_DIR})

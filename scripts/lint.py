@@ -35,6 +35,8 @@ LAYERS = {
     "route": 4,
     "catalog": 5,
     "engine": 5,
+    "rows": 5,
+    "sort": 5,
     "build": 6,
     "read": 6,
     "admin": 7,
@@ -42,7 +44,7 @@ LAYERS = {
 # Engines know engine.h and shared helpers, not each other.
 ENGINES = ("sqlite_kv", "sqlite_vec", "composite", "mem")
 # Each table of functions is called by one file: arguments are checked and calls counted there.
-TABLE_CALLERS = ("src/store/store.c", "src/catalog/mstore.c", "src/engine/engine.c",
+TABLE_CALLERS = ("src/store/store.c", "src/catalog/manifest_store.c", "src/engine/engine.c",
                  "src/sqlitefile/page_source.c")
 
 SRC, CLI, TESTS, FUZZ, BENCH, EXAMPLES = "src", "cli", "tests", "fuzz", "bench", "examples"

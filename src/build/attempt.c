@@ -5,28 +5,13 @@
 #include "../base/fs.h"
 #include "../base/utf8.h"
 #include "../sqlitefile/btree_write.h"
+#include "row_check.h"
 
 #include <stdio.h>
 #include <string.h>
 
 /* Value lengths from here on need the largest page size anyway, so they are counted together. */
 #define LENGTHS_MAX 16424u
-
-shardy_status shardy__attempt_output_new(attempt_output **output_out, shardy_error *err)
-{
-    *output_out = shardy__calloc(1, sizeof **output_out);
-    return *output_out ? SHARDY_OK : shardy__error_nomem(err, "build");
-}
-
-void shardy__attempt_result_free(attempt_result *result)
-{
-    if (result->output) {
-        shardy__free(result->output->min_text);
-        shardy__free(result->output->max_text);
-        shardy__free(result->output);
-    }
-    memset(result, 0, sizeof *result);
-}
 
 /* --- figures for the choice of a page size ---------------------------------------------------- */
 
@@ -383,4 +368,78 @@ shardy_status shardy__attempt_run_retry(
         pause_us *= o->retry_multiplier;
         next.attempt++;
     }
+}
+
+/* --- an attempt for a scheduler --------------------------------------------------------------- */
+
+/* Rows of one shard into a spool of one shard. */
+static shardy_status take_rows(const shardy_plan *plan, uint32_t db_id, spool *s,
+    shardy_next_row_fn next_row, void *user, shardy_error *err)
+{
+    router r = shardy__plan_router(plan);
+    shardy_row row;
+    shardy_row_init(&row, sizeof row);
+    shardy_status st;
+    while ((st = next_row(user, &row, err)) == SHARDY_OK) {
+        SHARDY_TRY(shardy__row_check(&plan->options, &row, err));
+        routed_row routed;
+        shardy__routed_row_init(&routed);
+        st = shardy__row_route(&routed, &r, &row, err);
+        if (st >= 0 && routed.row.db_id != db_id) {
+            char text[SHARDY_KEY_TEXT_SIZE];
+            st = shardy__error(err, SHARDY_COVERAGE, "build",
+                "key %s belongs to shard %u, not to shard %u", shardy__key_text(&row.key, text),
+                routed.row.db_id, db_id);
+        }
+        routed.row.db_id = 0;
+        if (st >= 0) {
+            st = shardy__spool_add(s, &routed.row, err);
+        }
+        shardy__routed_row_free(&routed);
+        SHARDY_TRY(st);
+    }
+    return st < 0 ? st : shardy__spool_seal(s, err);
+}
+
+static shardy_status build_attempt(const attempt_job *job, shardy_next_row_fn next_row, void *user,
+    shardy_buf *result_json_out, shardy_error *err)
+{
+    SHARDY_TRY(take_rows(job->plan, job->db_id, job->spool, next_row, user, err));
+    attempt_result result;
+    SHARDY_TRY(shardy__attempt_run(job, &result, err));
+    shardy_status st = shardy__attempt_to_json(&result, result_json_out, err);
+    shardy__attempt_result_free(&result);
+    return st;
+}
+
+shardy_status shardy_attempt_build(const shardy_plan *plan, uint32_t db_id, uint32_t attempt,
+    shardy_next_row_fn next_row, void *user, shardy_buf *result_json_out, shardy_error *err)
+{
+    SHARDY_CHECK_ARG(plan && next_row && result_json_out);
+    memset(result_json_out, 0, sizeof *result_json_out);
+    if (db_id >= plan->options.num_dbs || attempt >= SHARDY_ATTEMPTS_MAX) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "shard %u, attempt %u: the plan has %u shards, and there are at most %u attempts",
+            db_id, attempt, plan->options.num_dbs, SHARDY_ATTEMPTS_MAX);
+    }
+    spool_config config;
+    memset(&config, 0, sizeof config);
+    config.context = plan->context;
+    config.scratch_dir = plan->scratch;
+    config.num_dbs = 1;
+    config.threads = 1;
+    config.vectors = plan->options.dim > 0;
+    config.dim = plan->options.dim;
+    config.memory_budget = plan->options.memory_budget;
+    config.cancel = plan->options.cancel;
+    spool *s = NULL;
+    SHARDY_TRY(shardy__pool_new(0, &config.pool, err));
+    shardy_status st = shardy__spool_new(&config, &s, err);
+    if (st >= 0) {
+        attempt_job job = {plan, s, 0, db_id, attempt, {NULL, NULL}};
+        st = build_attempt(&job, next_row, user, result_json_out, err);
+    }
+    shardy__spool_free(s);
+    shardy__pool_free(config.pool);
+    return st;
 }

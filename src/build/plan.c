@@ -177,7 +177,7 @@ static shardy_status check_numbers(const shardy_writer_options *o, int whole, sh
     }
     if (o->metric != SHARDY_VECTOR_METRIC_COSINE && o->metric != SHARDY_VECTOR_METRIC_L2) {
         return shardy__error(err, SHARDY_INVALID, "build",
-            "metric is %d (\"%s\"), the engine sqlite-vec has cosine and l2", o->metric,
+            "metric is %d (\"%s\"), the engines of this build have cosine and l2", o->metric,
             shardy_vector_metric_name(o->metric));
     }
     if (o->memory_budget < SHARDY_MEMORY_BUDGET_MIN) {
@@ -343,7 +343,7 @@ static void beat(timer_task *task)
     }
 }
 
-void shardy__plan_stop_heartbeat(shardy_plan *plan)
+static void stop_heartbeat(shardy_plan *plan)
 {
     shardy__timer_remove(plan->context->timer, &plan->heartbeat);
 }
@@ -365,13 +365,34 @@ static void begin_record(shardy_plan *plan)
     shardy__timer_add(plan->context->timer, &plan->heartbeat);
 }
 
+void shardy__plan_end_record(
+    shardy_plan *plan, shardy_status st, const char *manifest_ref, const shardy_error *error)
+{
+    run_record *r = &plan->record;
+    shardy_error ignored;
+    stop_heartbeat(plan);
+    if (!plan->has_record || r->status != RUN_RUNNING) {
+        return;
+    }
+    r->status = st >= 0 ? RUN_SUCCEEDED : RUN_FAILED;
+    snprintf(r->manifest_ref, sizeof r->manifest_ref, "%s", manifest_ref ? manifest_ref : "");
+    if (st < 0) {
+        snprintf(r->error_type, sizeof r->error_type, "%s", shardy_status_name(st));
+        snprintf(r->error_message, sizeof r->error_message, "%s", error ? error->message : "");
+    }
+    if (shardy__run_record_write(plan->context, plan->catalog.store, r, &ignored) < 0) {
+        shardy__log(plan->context, SHARDY_LOG_WARN, "build",
+            "the run record could not be updated: %s", ignored.message);
+    }
+}
+
 static shardy_status set_engine(shardy_plan *plan, shardy_error *err)
 {
-    const char *name = plan->options.engine;
-    if (!name) {
-        name = plan->options.dim > 0 ? "sqlite-vec" : "sqlite";
+    if (!plan->options.engine) {
+        plan->engine = shardy__engine_default(plan->options.dim > 0);
+        return SHARDY_OK;
     }
-    return shardy__engine_find(name, &plan->engine, err);
+    return shardy__engine_find(plan->options.engine, &plan->engine, err);
 }
 
 static shardy_status fill_plan(shardy_plan *plan, const char *url,
@@ -447,6 +468,24 @@ shardy_status shardy__plan_open(shardy_context *context, const char *url,
     return SHARDY_OK;
 }
 
+shardy_status shardy_plan_new(shardy_context *context, const char *url,
+    const shardy_writer_options *options, shardy_plan **plan_out, shardy_error *err)
+{
+    SHARDY_CHECK_ARG(plan_out);
+    *plan_out = NULL;
+    shardy_writer_options o;
+    shardy_writer_options_init(&o, sizeof o);
+    SHARDY_TRY(SHARDY__OPTIONS_COPY(&o, options, err));
+    SHARDY_CHECK_ARG(url || o.store);
+    return shardy__plan_open(context, url, &o, 1, plan_out, err);
+}
+
+void shardy__plan_fail(shardy_plan *plan, shardy_status st, const shardy_error *error)
+{
+    shardy__publish_abandon(&plan->catalog, &plan->run, plan->options.shard_prefix);
+    shardy__plan_end_record(plan, st, NULL, error);
+}
+
 void shardy_plan_free(shardy_plan *plan)
 {
     if (!plan) {
@@ -455,7 +494,7 @@ void shardy_plan_free(shardy_plan *plan)
     if (plan->context->process != shardy__process_generation()) {
         return; /* a copy in a child process: the run and its scratch are the parent's */
     }
-    shardy__plan_stop_heartbeat(plan);
+    stop_heartbeat(plan);
     if (plan->own_scratch) {
         shardy_error ignored;
         shardy__dir_remove(plan->scratch, &ignored);
@@ -466,4 +505,22 @@ void shardy_plan_free(shardy_plan *plan)
     shardy__arena_free(&plan->arena);
     shardy__context_drop(plan->context);
     shardy__free(plan);
+}
+
+shardy_status shardy_verify_routing(const shardy_plan *plan, const shardy_key *keys,
+    const uint32_t *db_ids, size_t count, shardy_error *err)
+{
+    SHARDY_CHECK_ARG(plan && ((keys && db_ids) || count == 0));
+    router r = shardy__plan_router(plan);
+    for (size_t i = 0; i < count; i++) {
+        routed_key routed;
+        SHARDY_TRY(shardy__router_route(&r, &keys[i], NULL, 0, &routed, err));
+        if (routed.db_id != db_ids[i]) {
+            char text[SHARDY_KEY_TEXT_SIZE];
+            return shardy__error(err, SHARDY_COVERAGE, "build",
+                "key %s was put into shard %u, it belongs to shard %u",
+                shardy__key_text(&keys[i], text), db_ids[i], routed.db_id);
+        }
+    }
+    return SHARDY_OK;
 }

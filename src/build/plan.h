@@ -50,8 +50,10 @@ void shardy__plan_attempt_path(const shardy_plan *plan, uint32_t db_id, uint32_t
 shardy_status shardy__template_check(const char *template_text, shardy_error *err);
 void shardy__template_format(const char *template_text, uint32_t db_id, char *out, size_t size);
 
-/* From then on nobody writes the run record but the caller. */
-void shardy__plan_stop_heartbeat(shardy_plan *plan);
+/* Writes how the run ended into its record, once, and stops the heartbeat. `manifest_ref` and
+ * `error` may be NULL. */
+void shardy__plan_end_record(
+    shardy_plan *plan, shardy_status st, const char *manifest_ref, const shardy_error *error);
 
 /* Gives the run of a plan up: condemns it, removes what it uploaded, marks its record. */
 void shardy__plan_fail(shardy_plan *plan, shardy_status st, const shardy_error *error);

@@ -1,10 +1,7 @@
 #include "winners.h"
 
 #include "../base/alloc.h"
-#include "../base/bytebuf.h"
-#include "../base/uri.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,234 +59,26 @@ shardy_status shardy__winners_choose(
     return SHARDY_OK;
 }
 
-/* --- the manifest ----------------------------------------------------------------------------- */
-
-static shardy_status add_shard(
-    const shardy_plan *plan, manifest *m, const attempt_result *result, shardy_error *err)
+shardy_status shardy_winners_select(const shardy_plan *plan, const shardy_bytes *results_json,
+    size_t count, shardy_buf *winners_json_out, shardy_error *err)
 {
-    const attempt_output *r = result->output;
-    manifest_shard *shard = &m->shards[m->shard_count++];
-    char url[SHARDY_URL_LEN_MAX + 1];
-    SHARDY_TRY(shardy__uri_join(plan->prefix, r->path, url, err));
-    shard->db_url = shardy__arena_strdup(&m->arena, url);
-    shard->checkpoint_id = shardy__arena_strdup(&m->arena, r->checkpoint_id);
-    if (!shard->db_url || !shard->checkpoint_id) {
+    SHARDY_CHECK_ARG(plan && (results_json || count == 0) && winners_json_out);
+    memset(winners_json_out, 0, sizeof *winners_json_out);
+    attempt_result *results = shardy__calloc(count, sizeof *results);
+    if (!results) {
         return shardy__error_nomem(err, "build");
     }
-    shard->db_id = result->db_id;
-    shard->attempt = result->attempt;
-    shard->row_count = r->row_count;
-    shard->db_bytes = r->db_bytes;
-    shard->duration_ms = r->duration_ms;
-    shard->has_min_key = r->has_min_key;
-    shard->has_max_key = r->has_max_key;
-    shard->min_key = r->min_key;
-    shard->max_key = r->max_key;
-    for (uint32_t i = 0; i < r->object_count; i++) {
-        manifest_object *object = &m->objects[m->object_count++];
-        object->path = r->objects[i].path;
-        object->size = r->objects[i].size;
-        object->digest = r->objects[i].digest;
+    shardy_status st = SHARDY_OK;
+    for (size_t i = 0; st >= 0 && i < count; i++) {
+        st = shardy__attempt_from_json(results_json[i], &results[i], err);
     }
-    return SHARDY_OK;
-}
-
-static int compare_objects(const void *a, const void *b)
-{
-    const manifest_object *x = a;
-    const manifest_object *y = b;
-    return strcmp(x->path, y->path);
-}
-
-static shardy_status fill_custom(const shardy_plan *plan, manifest *m, shardy_error *err)
-{
-    const char *engine = plan->engine->name;
-    manifest_custom custom;
-    memset(&custom, 0, sizeof custom);
-    snprintf(custom.engine, sizeof custom.engine, "%s", engine);
-    if (plan->engine->caps & SHARDY_ENGINE_CAP_VECTOR && plan->options.dim > 0) {
-        custom.has_vector = 1;
-        custom.unified = 1;
-        custom.dim = plan->options.dim;
-        custom.metric = plan->options.metric;
-        snprintf(custom.backend, sizeof custom.backend, "%s", engine);
-        snprintf(custom.kv_backend, sizeof custom.kv_backend, "%s", engine);
-    }
-    bytebuf text;
-    shardy__bytebuf_init(&text, SHARDY_CUSTOM_LEN_MAX);
-    shardy_status st = shardy__custom_render(plan->options.custom, &custom, &text, err);
+    size_t kept = count;
     if (st >= 0) {
-        m->custom = shardy__arena_strndup(&m->arena, text.data, text.len);
-        st = m->custom ? SHARDY_OK : shardy__error_nomem(err, "build");
-    }
-    shardy__bytebuf_free(&text);
-    return st;
-}
-
-static shardy_status fill_manifest(const shardy_plan *plan, const attempt_result *winners,
-    size_t count, manifest *m, shardy_error *err)
-{
-    char created[SHARDY_TIME_TEXT_SIZE];
-    m->created_us = shardy__wall_us(plan->context);
-    shardy__time_format_iso(m->created_us, created);
-    m->created_at = shardy__arena_strdup(&m->arena, created);
-    m->run_id = plan->run_id;
-    m->s3_prefix = plan->prefix;
-    m->key_col = plan->options.key_column;
-    m->db_path_template = plan->options.db_path_template;
-    m->shard_prefix = plan->options.shard_prefix;
-    m->num_dbs = plan->options.num_dbs;
-    m->strategy = SHARDY_SHARDING_HASH;
-    m->key_encoding = plan->options.key_encoding;
-    size_t with_rows = 0;
-    for (size_t i = 0; i < count; i++) {
-        with_rows += winners[i].output != NULL;
-    }
-    m->shards = shardy__arena_calloc(&m->arena, with_rows, sizeof *m->shards);
-    m->objects =
-        shardy__arena_calloc(&m->arena, with_rows * ATTEMPT_OBJECTS_MAX, sizeof *m->objects);
-    if (!m->created_at || !m->shards || !m->objects) {
-        return shardy__error_nomem(err, "build");
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (winners[i].output) {
-            SHARDY_TRY(add_shard(plan, m, &winners[i], err));
-        }
-    }
-    if (m->object_count > 1) {
-        qsort(m->objects, m->object_count, sizeof *m->objects, compare_objects);
-    }
-    return fill_custom(plan, m, err);
-}
-
-/* --- publishing ------------------------------------------------------------------------------- */
-
-static void end_record(
-    shardy_plan *plan, shardy_status st, const char *manifest_ref, const shardy_error *error)
-{
-    run_record *r = &plan->record;
-    shardy_error ignored;
-    shardy__plan_stop_heartbeat(plan);
-    if (!plan->has_record || r->status != RUN_RUNNING) {
-        return;
-    }
-    r->status = st >= 0 ? RUN_SUCCEEDED : RUN_FAILED;
-    snprintf(r->manifest_ref, sizeof r->manifest_ref, "%s", manifest_ref ? manifest_ref : "");
-    if (st < 0) {
-        snprintf(r->error_type, sizeof r->error_type, "%s", shardy_status_name(st));
-        snprintf(r->error_message, sizeof r->error_message, "%s", error ? error->message : "");
-    }
-    if (shardy__run_record_write(plan->context, plan->catalog.store, r, &ignored) < 0) {
-        shardy__log(plan->context, SHARDY_LOG_WARN, "build",
-            "the run record could not be updated: %s", ignored.message);
-    }
-}
-
-void shardy__plan_fail(shardy_plan *plan, shardy_status st, const shardy_error *error)
-{
-    shardy__publish_abandon(&plan->catalog, &plan->run, plan->options.shard_prefix);
-    end_record(plan, st, NULL, error);
-}
-
-/* Ref of the manifest, relative and as a URL. */
-typedef struct manifest_name {
-    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    char url[SHARDY_URL_LEN_MAX + 1];
-} manifest_name;
-
-static shardy_status name_manifest(const shardy_plan *plan, manifest_name *name, shardy_error *err)
-{
-    char stamp[SHARDY_TIME_TEXT_SIZE];
-    shardy__time_format_micros(shardy__wall_us(plan->context), stamp);
-    snprintf(name->ref, sizeof name->ref, MANIFEST_DIR "%s_run_id=%s" MANIFEST_NAME, stamp,
-        plan->run_id);
-    return shardy__uri_join(plan->prefix, name->ref, name->url, err);
-}
-
-static shardy_status publish_image(
-    shardy_plan *plan, const manifest *m, const manifest_name *name, shardy_error *err)
-{
-    shardy_buf image;
-    SHARDY_TRY(shardy__manifest_render(m, &image, err));
-    shardy_status st = shardy__publish_commit(&plan->catalog, &plan->run, name->ref, name->url,
-        shardy__bytes(image.data, image.len), err);
-    shardy_buf_release(&image);
-    return st;
-}
-
-static shardy_status fill_result(const shardy_plan *plan, const manifest *m, const char *url,
-    const attempt_result *winners, size_t count, shardy_build_result *out, shardy_error *err)
-{
-    arena *a = shardy__calloc(1, sizeof *a);
-    if (!a) {
-        return shardy__error_nomem(err, "build");
-    }
-    out->owner = a;
-    out->run_id = shardy__arena_strdup(a, plan->run_id);
-    out->manifest_ref = shardy__arena_strdup(a, url);
-    out->engine = plan->engine->name;
-    if (plan->has_record) {
-        char record[SHARDY_URL_LEN_MAX + 1];
-        SHARDY_TRY(shardy__uri_join(plan->prefix, plan->record.key, record, err));
-        out->run_record_ref = shardy__arena_strdup(a, record);
-        if (!out->run_record_ref) {
-            return shardy__error_nomem(err, "build");
-        }
-    }
-    out->num_dbs = m->num_dbs;
-    out->shard_count = m->shard_count;
-    for (size_t i = 0; i < count; i++) {
-        const attempt_output *output = winners[i].output;
-        if (output) {
-            out->row_count += output->row_count;
-            out->vector_count += output->vector_count;
-            out->db_bytes += output->db_bytes;
-        }
-    }
-    return out->run_id && out->manifest_ref ? SHARDY_OK : shardy__error_nomem(err, "build");
-}
-
-void shardy_build_result_dispose(shardy_build_result *result)
-{
-    if (result) {
-        if (result->owner) {
-            shardy__arena_free(result->owner);
-            shardy__free(result->owner);
-        }
-        memset(result, 0, sizeof *result);
-    }
-}
-
-shardy_status shardy__winners_publish(shardy_plan *plan, const attempt_result *winners,
-    size_t count, shardy_build_result *result, shardy_error *err)
-{
-    manifest *m = NULL;
-    manifest_name name = {"", ""};
-    shardy_error error;
-    shardy__error_clear(&error);
-    shardy_status st = shardy__manifest_new(&m, &error);
-    if (st >= 0) {
-        st = fill_manifest(plan, winners, count, m, &error);
+        st = shardy__winners_choose(plan, results, &kept, err);
     }
     if (st >= 0) {
-        st = name_manifest(plan, &name, &error);
+        st = shardy__attempts_to_json(results, kept, winners_json_out, err);
     }
-    /* before anything becomes visible, so that nothing can fail after it */
-    if (st >= 0 && result) {
-        st = fill_result(plan, m, name.url, winners, count, result, &error);
-    }
-    if (st >= 0) {
-        st = publish_image(plan, m, &name, &error);
-    }
-    if (st == SHARDY_CONFLICT) {
-        /* The snapshot is complete, only not current. */
-        end_record(plan, st, name.url, &error);
-    } else if (st >= 0) {
-        end_record(plan, st, name.url, NULL);
-    }
-    shardy__manifest_free(m);
-    if (st < 0 && err) {
-        *err = error;
-    }
+    shardy__attempt_results_free(results, count);
     return st;
 }

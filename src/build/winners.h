@@ -1,18 +1,14 @@
-/* winners.h: choosing one attempt per shard and publishing what was chosen. */
+/* winners.h: choosing one attempt per shard. */
 #ifndef SHARDY_BUILD_WINNERS_H
 #define SHARDY_BUILD_WINNERS_H
 
-#include "attempt.h"
+#include "attempt_result.h"
+#include "plan.h"
 
 /* Puts results in the order of their shards and drops those that lost: of the attempts of a shard,
  * one with data comes before an empty one, then the smallest attempt number. *count is changed.
  * COVERAGE when a shard is out of range or none of its attempts is there. */
 shardy_status shardy__winners_choose(
     const shardy_plan *plan, attempt_result *results, size_t *count, shardy_error *err);
-
-/* Publishes the manifest of the winners and marks the run. Statuses as shardy_writer_finish().
- * *result (may be NULL) gets ids and counts. */
-shardy_status shardy__winners_publish(shardy_plan *plan, const attempt_result *winners,
-    size_t count, shardy_build_result *result, shardy_error *err);
 
 #endif

@@ -1,9 +1,10 @@
-#include "winners.h"
-
 #include "../base/alloc.h"
 #include "../base/thread.h"
-#include "intake.h"
-#include "rowlog.h"
+#include "../sort/rowlog.h"
+#include "attempt.h"
+#include "publish_plan.h"
+#include "row_check.h"
+#include "winners.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -153,6 +154,20 @@ void shardy_writer_close(shardy_writer *w)
 
 /* --- taking rows ------------------------------------------------------------------------------ */
 
+static shardy_status refuse_vector(const shardy_writer *w, const shardy_row *row, shardy_error *err)
+{
+    char what[160];
+    if (w->engine_given) {
+        snprintf(what, sizeof what, "it has a vector, but the engine %s holds none",
+            w->plan->engine->name);
+    } else {
+        snprintf(what, sizeof what,
+            "it has a vector, but rows before it had none; give the dimension or the engine %s",
+            shardy__engine_default(1)->name);
+    }
+    return shardy__row_refuse(row, what, err);
+}
+
 /* Settles what the first row, or the first row with a vector, decides. */
 static shardy_status settle(shardy_writer *w, const shardy_row *row, shardy_error *err)
 {
@@ -162,17 +177,13 @@ static shardy_status settle(shardy_writer *w, const shardy_row *row, shardy_erro
     }
     if (row->vector && o->dim == 0) {
         if (!w->engine_given && w->rows == 0) {
-            SHARDY_TRY(shardy__engine_find("sqlite-vec", &w->plan->engine, err));
+            w->plan->engine = shardy__engine_default(1);
         }
         if (!(w->plan->engine->caps & SHARDY_ENGINE_CAP_VECTOR)) {
-            return shardy__intake_refuse(row,
-                w->engine_given ? "it has a vector, but the engine sqlite holds none"
-                                : "it has a vector, but rows before it had none; "
-                                  "give the dimension or the engine sqlite-vec",
-                err);
+            return refuse_vector(w, row, err);
         }
         if (row->dim == 0 || row->dim > SHARDY_DIM_MAX) {
-            return shardy__intake_refuse(row, "its vector has no dimension from 1 to 8192", err);
+            return shardy__row_refuse(row, "its vector has no dimension from 1 to 8192", err);
         }
         o->dim = row->dim;
         if (w->spool) {
@@ -206,9 +217,9 @@ static shardy_status add_row(shardy_writer *w, const shardy_row *row, shardy_err
     if (w->log) {
         r.num_dbs = 1; /* not known yet */
     }
-    intake in;
-    shardy__intake_init(&in);
-    shardy_status st = shardy__intake_take(&in, &r, row, err);
+    routed_row routed;
+    shardy__routed_row_init(&routed);
+    shardy_status st = shardy__row_route(&routed, &r, row, err);
     if (st >= 0 && w->log) {
         uint64_t hash = 0;
         shardy_key routing;
@@ -217,21 +228,21 @@ static shardy_status add_row(shardy_writer *w, const shardy_row *row, shardy_err
             st = shardy__hash_key(&routing, &hash, err);
         }
         if (st >= 0) {
-            st = shardy__rowlog_add(w->log, &in.row, hash, o->dim, err);
+            st = shardy__rowlog_add(w->log, &routed.row, hash, o->dim, err);
             st =
                 st < 0 ? shardy__error_prefix(err, st, "scratch \"%.300s\"", w->plan->scratch) : st;
         }
     } else if (st >= 0) {
-        st = shardy__spool_add(w->spool, &in.row, err);
+        st = shardy__spool_add(w->spool, &routed.row, err);
     }
-    shardy__intake_free(&in);
+    shardy__routed_row_free(&routed);
     return st;
 }
 
 static shardy_status check_row(shardy_writer *w, const shardy_row *row, shardy_error *err)
 {
     SHARDY_TRY(settle(w, row, err));
-    return shardy__intake_check(&w->plan->options, row, err);
+    return shardy__row_check(&w->plan->options, row, err);
 }
 
 static shardy_status fail(shardy_writer *w, shardy_status st)
@@ -368,8 +379,8 @@ static shardy_status settle_without_rows(shardy_writer *w, shardy_error *err)
         /* the reference's default; there is no row to ask */
         o->key_encoding = SHARDY_KEY_ENCODING_U64BE;
     }
-    if ((w->plan->engine->caps & SHARDY_ENGINE_CAP_VECTOR) &&
-        strcmp(w->plan->engine->name, "mem") != 0 && o->dim == 0) {
+    uint64_t caps = w->plan->engine->caps;
+    if ((caps & SHARDY_ENGINE_CAP_VECTOR) && !(caps & SHARDY_ENGINE_CAP_NO_DIM) && o->dim == 0) {
         return shardy__error(err, SHARDY_INVALID, "build",
             "the engine \"%s\" needs the dimension of the vectors, and no row had one",
             w->plan->engine->name);
@@ -495,7 +506,7 @@ static shardy_status build_and_publish(
         st = enter_phase(w, "publish", err);
     }
     if (st >= 0) {
-        st = shardy__winners_publish(w->plan, results, count, result, err);
+        st = shardy__plan_publish(w->plan, results, count, result, err);
     }
     int64_t end_ns = shardy__monotonic_ns(w->plan->context);
     if (st >= 0 && result) {
@@ -506,10 +517,7 @@ static shardy_status build_and_publish(
         result->total_ms = (end_ns - w->began_ns) / 1000000;
         result->read_ms = (build_ns - w->began_ns) / 1000000;
     }
-    for (uint32_t i = 0; i < n; i++) {
-        shardy__attempt_result_free(&results[i]);
-    }
-    shardy__free(results);
+    shardy__attempt_results_free(results, n);
     return st;
 }
 

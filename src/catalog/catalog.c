@@ -52,7 +52,7 @@ shardy_status shardy__catalog_open(shardy_context *context, const char *url,
         }
     }
     if (st >= 0) {
-        st = shardy__mstore_open_object(
+        st = shardy__manifest_store_open_object(
             out->store, out->pointer_key, options->sync, &out->manifests, err);
     }
     if (st < 0) {
@@ -64,7 +64,7 @@ shardy_status shardy__catalog_open(shardy_context *context, const char *url,
 
 void shardy__catalog_close(catalog *c)
 {
-    shardy__mstore_close(&c->manifests);
+    shardy__manifest_store_close(&c->manifests);
     if (!c->store_borrowed) {
         shardy_store_close(c->store);
     }
@@ -140,7 +140,7 @@ shardy_status shardy__catalog_load(const catalog *c, const char *ref,
 {
     memset(out, 0, sizeof *out);
     shardy_buf image = {0};
-    shardy_status st = shardy__mstore_load(&c->manifests, ref, &image, err);
+    shardy_status st = shardy__manifest_store_load(&c->manifests, ref, &image, err);
     if (st != SHARDY_OK) {
         return st;
     }
@@ -188,7 +188,8 @@ shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_ou
 {
     memset(out, 0, sizeof *out);
     memset(pointer_out, 0, sizeof *pointer_out);
-    shardy_status st = shardy__mstore_load_current(&c->manifests, pointer_out, version_out, err);
+    shardy_status st =
+        shardy__manifest_store_load_current(&c->manifests, pointer_out, version_out, err);
     if (st != SHARDY_OK) {
         return st;
     }

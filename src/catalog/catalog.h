@@ -6,14 +6,14 @@
 #include "../base/context.h"
 #include "../manifest/manifest.h"
 #include "fate.h"
-#include "mstore.h"
+#include "manifest_store.h"
 #include "pointer.h"
 
 typedef struct catalog {
     shardy_context *context; /* borrowed */
     shardy_store *store;     /* rooted at the data set; borrowed when `borrowed` */
     int32_t store_borrowed;
-    mstore manifests;
+    manifest_store manifests;
     char pointer_key[256];
     char url[SHARDY_URL_LEN_MAX + 1]; /* of the root, normalised */
 } catalog;

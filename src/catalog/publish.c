@@ -28,7 +28,7 @@ static shardy_status manifest_of_run(
 {
     shardy_manifest_list list;
     *found_out = 0;
-    SHARDY_TRY(shardy__mstore_list(&c->manifests, SHARDY_HISTORY_LIMIT_MAX, &list, err));
+    SHARDY_TRY(shardy__manifest_store_list(&c->manifests, SHARDY_HISTORY_LIMIT_MAX, &list, err));
     for (size_t i = 0; i < list.count; i++) {
         *found_out |= strcmp(list.entries[i].run_id, run_id) == 0;
     }
@@ -68,7 +68,7 @@ shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const 
     SHARDY_TRY(st);
     /* model: seen = curver */
     pointer now;
-    st = shardy__mstore_load_current(&c->manifests, &now, &run->seen, err);
+    st = shardy__manifest_store_load_current(&c->manifests, &now, &run->seen, err);
     if (st == SHARDY_CORRUPT && run->seen.text[0]) {
         st = SHARDY_OK; /* a damaged pointer does not stop anybody from publishing a good one */
         run->has_current = 1;
@@ -129,13 +129,13 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
         return explain_fate(c, f->run_id, st, err);
     }
     /* model: man[r] = 1 */
-    st = shardy__mstore_add(&c->manifests, ref, image, err);
+    st = shardy__manifest_store_add(&c->manifests, ref, image, err);
     run->manifest_tried = st != SHARDY_EXISTS; /* then it is somebody else's */
     SHARDY_TRY(st);
     /* model: curver == seen -> cur = r */
     pointer p;
     fill_pointer(c, f, manifest_ref, run->generation + 1, &p);
-    st = shardy__mstore_set_current(&c->manifests, &p, &run->seen, &run->pointer_open, err);
+    st = shardy__manifest_store_set_current(&c->manifests, &p, &run->seen, &run->pointer_open, err);
     if (st < 0 && st != SHARDY_CONFLICT) {
         /* Not known to have failed: the fate stays PUBLISHING, which no cleanup touches. Known to
          * have failed: the run can be given up. */
@@ -287,7 +287,7 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
     pointer p;
     fill_pointer(c, &f, url_out, generation + 1, &p);
     int32_t open;
-    st = shardy__mstore_set_current(&c->manifests, &p, seen, &open, err);
+    st = shardy__manifest_store_set_current(&c->manifests, &p, seen, &open, err);
     /* model: took && !ok -> goto out. After a take-over another holder may still hold an older
      * `seen`: only a pointer write of ours, which makes that one stale, allows leaving
      * PUBLISHING. The same while our own write may still count. */
@@ -316,7 +316,7 @@ shardy_status shardy__publish_rollback(
     /* model: seen = curver */
     pointer now;
     shardy_etag seen;
-    shardy_status st = shardy__mstore_load_current(&c->manifests, &now, &seen, err);
+    shardy_status st = shardy__manifest_store_load_current(&c->manifests, &now, &seen, err);
     uint64_t generation = st == SHARDY_OK && now.has_ours ? now.generation : 0;
     if (st < 0 && !(st == SHARDY_CORRUPT && seen.text[0])) {
         return st;

@@ -1,7 +1,9 @@
 #include "engine.h"
 
+#include <stdio.h>
 #include <string.h>
 
+/* Defaults are chosen, and messages name them, in this order. */
 static const shardy_engine_ops *const engines[] = {
     &shardy__engine_sqlite,
     &shardy__engine_sqlite_vec,
@@ -20,9 +22,40 @@ const shardy_engine_ops *const *shardy_engine_list(size_t *count_out)
     return engines;
 }
 
+const shardy_engine_ops *shardy__engine_default(int vectors)
+{
+    for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++) {
+        uint64_t caps = engines[i]->caps;
+        int fits = ((caps & SHARDY_ENGINE_CAP_VECTOR) != 0) == (vectors != 0);
+        if (fits && !(caps & SHARDY_ENGINE_CAP_TESTING)) {
+            return engines[i];
+        }
+    }
+    return engines[0];
+}
+
+/* "a, b and c": the engines that are offered. */
+static void name_engines(char *out, size_t size)
+{
+    const char *names[sizeof engines / sizeof engines[0]];
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++) {
+        if (!(engines[i]->caps & SHARDY_ENGINE_CAP_TESTING)) {
+            names[count++] = engines[i]->name;
+        }
+    }
+    size_t len = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < count && len < size; i++) {
+        const char *before = i == 0 ? "" : i + 1 == count ? " and " : ", ";
+        len += (size_t)snprintf(out + len, size - len, "%s%s", before, names[i]);
+    }
+}
+
 shardy_status shardy__engine_find(
     const char *name, const shardy_engine_ops **ops_out, shardy_error *err)
 {
+    char names[256];
     *ops_out = NULL;
     for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++) {
         if (strcmp(engines[i]->name, name) == 0) {
@@ -30,14 +63,15 @@ shardy_status shardy__engine_find(
             return SHARDY_OK;
         }
     }
+    name_engines(names, sizeof names);
     for (size_t i = 0; i < sizeof engines_to_come / sizeof engines_to_come[0]; i++) {
         if (strcmp(engines_to_come[i], name) == 0) {
             return shardy__error(err, SHARDY_UNSUPPORTED, "engine",
-                "the engine \"%s\" is not in this build, which has sqlite and sqlite-vec", name);
+                "the engine \"%s\" is not in this build, which has %s", name, names);
         }
     }
-    return shardy__error(err, SHARDY_INVALID, "engine",
-        "unknown engine \"%.64s\", known are sqlite, sqlite-vec and mem", name);
+    return shardy__error(
+        err, SHARDY_INVALID, "engine", "unknown engine \"%.64s\", known are %s", name, names);
 }
 
 /* --- building --------------------------------------------------------------------------------- */
@@ -49,7 +83,8 @@ shardy_status shardy__engine_writer_open(const shardy_engine_ops *ops,
     SHARDY_CHECK_ARG(ops->abi == SHARDY_ENGINE_ABI);
     if (spec->dim > 0 && !(ops->caps & SHARDY_ENGINE_CAP_VECTOR)) {
         return shardy__error(err, SHARDY_INVALID, "engine",
-            "the engine \"%s\" cannot hold vectors; sqlite-vec can", ops->name);
+            "the engine \"%s\" cannot hold vectors; %s can", ops->name,
+            shardy__engine_default(1)->name);
     }
     SHARDY_TRY(ops->writer_open(spec, &out->state, err));
     out->ops = ops;

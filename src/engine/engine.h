@@ -15,6 +15,8 @@ extern const shardy_engine_ops shardy__engine_mem;
  * but is not in this build; INVALID, naming the known ones, for any other. */
 shardy_status shardy__engine_find(
     const char *name, const shardy_engine_ops **ops_out, shardy_error *err);
+/* The engine of a build that names none: the first of this build with vectors, or without. */
+const shardy_engine_ops *shardy__engine_default(int vectors);
 
 /* --- building: arguments are checked and calls put in order ----------------------------------- */
 

@@ -592,7 +592,8 @@ const shardy_engine_ops shardy__engine_mem = {
     .abi = SHARDY_ENGINE_ABI,
     .struct_size = sizeof(shardy_engine_ops),
     .name = "mem",
-    .caps = SHARDY_ENGINE_CAP_KV | SHARDY_ENGINE_CAP_VECTOR,
+    .caps = SHARDY_ENGINE_CAP_KV | SHARDY_ENGINE_CAP_VECTOR | SHARDY_ENGINE_CAP_NO_DIM |
+            SHARDY_ENGINE_CAP_TESTING,
     .writer_open = mem_writer_open,
     .writer_put = mem_put,
     .writer_add_vectors = mem_add_vectors,

@@ -1,7 +1,7 @@
 #include "custom.h"
 
 #include "../base/json.h"
-#include "wrong.h"
+#include "invalid.h"
 
 #include <shardyfusion/limits.h>
 #include <shardyfusion/sys/text.h>
@@ -26,7 +26,7 @@ static shardy_status get_text(const shardy_json_value *object, const char *name,
     shardy_bytes text = shardy_json_string(value);
     if (shardy_json_type_of(value) != SHARDY_JSON_STRING || text.len >= size || text.len == 0 ||
         memchr(text.data, '\0', text.len)) {
-        return shardy__wrong_json(err, path, value, "a short text");
+        return shardy__invalid_json(err, path, value, "a short text");
     }
     memcpy(out, text.data, text.len);
     out[text.len] = '\0';
@@ -37,25 +37,25 @@ static shardy_status parse_vector(
     const shardy_json_value *vector, manifest_custom *out, shardy_error *err)
 {
     if (shardy_json_type_of(vector) != SHARDY_JSON_OBJECT) {
-        return shardy__wrong_json(err, "custom.vector", vector, "an object");
+        return shardy__invalid_json(err, "custom.vector", vector, "an object");
     }
     out->has_vector = 1;
     uint64_t dim = 0;
     const shardy_json_value *value = shardy_json_get(vector, "dim");
     if (!shardy_json_uint64(value, &dim) || dim == 0 || dim > SHARDY_DIM_MAX) {
-        return shardy__wrong_json(err, "custom.vector.dim", value, "an integer from 1 to 8192");
+        return shardy__invalid_json(err, "custom.vector.dim", value, "an integer from 1 to 8192");
     }
     out->dim = (uint32_t)dim;
     char metric[32];
     SHARDY_TRY(get_text(vector, "metric", "custom.vector.metric", 0, metric, sizeof metric, err));
     shardy_error ignored;
     if (shardy_vector_metric_parse(metric, &out->metric, &ignored) < 0) {
-        return shardy__wrong_json(err, "custom.vector.metric", shardy_json_get(vector, "metric"),
+        return shardy__invalid_json(err, "custom.vector.metric", shardy_json_get(vector, "metric"),
             "cosine, l2 or dot_product");
     }
     const shardy_json_value *unified = shardy_json_get(vector, "unified");
     if (unified && shardy_json_type_of(unified) != SHARDY_JSON_BOOL) {
-        return shardy__wrong_json(err, "custom.vector.unified", unified, "true or false");
+        return shardy__invalid_json(err, "custom.vector.unified", unified, "true or false");
     }
     out->unified = unified ? shardy_json_bool(unified) : 0;
     SHARDY_TRY(get_text(
@@ -69,11 +69,11 @@ static shardy_status parse_ours(
 {
     uint64_t version = 0;
     if (shardy_json_type_of(ours) != SHARDY_JSON_OBJECT) {
-        return shardy__wrong_json(err, "custom.shardyfusion", ours, "an object");
+        return shardy__invalid_json(err, "custom.shardyfusion", ours, "an object");
     }
     const shardy_json_value *value = shardy_json_get(ours, "version");
     if (!shardy_json_uint64(value, &version)) {
-        return shardy__wrong_json(err, "custom.shardyfusion.version", value, "an integer");
+        return shardy__invalid_json(err, "custom.shardyfusion.version", value, "an integer");
     }
     if (version != OURS_VERSION) {
         return shardy__error(err, SHARDY_FORMAT_VERSION, "manifest",
@@ -88,7 +88,7 @@ static shardy_status parse_root(
     const shardy_json_value *root, manifest_custom *out, shardy_error *err)
 {
     if (shardy_json_type_of(root) != SHARDY_JSON_OBJECT) {
-        return shardy__wrong_json(err, "custom", root, "an object");
+        return shardy__invalid_json(err, "custom", root, "an object");
     }
     const shardy_json_value *vector = shardy_json_get(root, "vector");
     const shardy_json_value *ours = shardy_json_get(root, "shardyfusion");

@@ -5,7 +5,7 @@
 #include "../base/utf8.h"
 #include "../sqlitefile/btree_read.h"
 #include "sharding.h"
-#include "wrong.h"
+#include "invalid.h"
 
 #include <shardyfusion/limits.h>
 #include <shardyfusion/sys/text.h>
@@ -101,13 +101,13 @@ static shardy_status text_column(const table_reader *t, manifest *m, const char 
         return SHARDY_OK;
     }
     if (v.type != RECORD_TEXT || v.len > COLUMN_LEN_MAX || memchr(v.data, '\0', v.len)) {
-        return shardy__wrong_column(err, t->name, name, &v,
+        return shardy__invalid_column(err, t->name, name, &v,
             v.type != RECORD_TEXT    ? "a text"
             : v.len > COLUMN_LEN_MAX ? "a shorter text"
                                      : "a text without a zero byte");
     }
     if (!shardy__utf8_valid(v.data, v.len)) {
-        return shardy__wrong_column(err, t->name, name, &v, "valid UTF-8");
+        return shardy__invalid_column(err, t->name, name, &v, "valid UTF-8");
     }
     *out = shardy__arena_strndup(&m->arena, v.data, v.len);
     return *out ? SHARDY_OK : shardy__error_nomem(err, "manifest");
@@ -150,7 +150,7 @@ static shardy_status u64_column(
     if (!value_as_u64(&v, out) || *out > max) {
         char expected[64];
         snprintf(expected, sizeof expected, "an integer from 0 to %llu", (unsigned long long)max);
-        return shardy__wrong_column(err, t->name, name, &v, expected);
+        return shardy__invalid_column(err, t->name, name, &v, expected);
     }
     return SHARDY_OK;
 }
@@ -270,7 +270,7 @@ static shardy_status parse_bound_value(manifest *m, const shardy_json_value *val
     default:
         break;
     }
-    return shardy__wrong_json(err, name, value, "null, an integer or a text");
+    return shardy__invalid_json(err, name, value, "null, an integer or a text");
 }
 
 static shardy_status parse_bound(const table_reader *t, manifest *m, const char *name,
@@ -311,7 +311,7 @@ static shardy_status parse_info_value(
         {"task_attempt_id", "shards.writer_info.task_attempt_id", 1},
     };
     if (shardy_json_type_of(root) != SHARDY_JSON_OBJECT) {
-        return shardy__wrong_json(err, "shards.writer_info", root, "an object");
+        return shardy__invalid_json(err, "shards.writer_info", root, "an object");
     }
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         const shardy_json_value *value = shardy_json_get(root, fields[i].name);
@@ -320,7 +320,7 @@ static shardy_status parse_info_value(
             continue;
         }
         if (!shardy_json_int64(value, &n)) {
-            return shardy__wrong_json(err, fields[i].where, value,
+            return shardy__invalid_json(err, fields[i].where, value,
                 fields[i].nullable ? "an integer or null" : "an integer");
         }
         if (i == 1) {

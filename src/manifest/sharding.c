@@ -3,7 +3,7 @@
 #include "../base/bytebuf.h"
 #include "../base/json.h"
 #include "../base/map.h"
-#include "wrong.h"
+#include "invalid.h"
 
 #include <shardyfusion/limits.h>
 
@@ -79,19 +79,19 @@ static shardy_status check_tokens(const shardy_json_value *values, map *seen, sh
         const shardy_json_value *value = shardy_json_at(values, i);
         snprintf(where, sizeof where, "sharding.routing_values[%zu]", i);
         if (!routing_token(value, room, &token, &token_is_text)) {
-            return shardy__wrong_json(err, where, value, "an integer or a text");
+            return shardy__invalid_json(err, where, value, "an integer or a text");
         }
         if (i == 0) {
             first_is_text = token_is_text;
         }
         if (token_is_text != first_is_text) {
-            return shardy__wrong_json(err, where, value,
+            return shardy__invalid_json(err, where, value,
                 first_is_text ? "a text as those before it" : "an integer as those before it");
         }
         /* any value but NULL */
         SHARDY_TRY(shardy__map_put(seen, token.data, token.len, seen, &old, err));
         if (old) {
-            return shardy__wrong_json(err, where, value, "a value that is not there twice");
+            return shardy__invalid_json(err, where, value, "a value that is not there twice");
         }
     }
     return SHARDY_OK;
@@ -101,7 +101,7 @@ static shardy_status check_routing_values(
     const manifest *m, const shardy_json_value *values, shardy_error *err)
 {
     if (shardy_json_type_of(values) != SHARDY_JSON_ARRAY) {
-        return shardy__wrong_json(err, "sharding.routing_values", values, "an array or null");
+        return shardy__invalid_json(err, "sharding.routing_values", values, "an array or null");
     }
     size_t n = shardy_json_count(values);
     if (m->num_dbs != (n ? n : 1)) {
@@ -127,7 +127,7 @@ static shardy_status parse_cel(manifest *m, const shardy_json_value *root, shard
             if (!is_null(value)) {
                 char where[64];
                 snprintf(where, sizeof where, "sharding.%s", fields[i]);
-                return shardy__wrong_json(err, where, value, "null with the strategy \"hash\"");
+                return shardy__invalid_json(err, where, value, "null with the strategy \"hash\"");
             }
         }
         return SHARDY_OK;
@@ -136,12 +136,12 @@ static shardy_status parse_cel(manifest *m, const shardy_json_value *root, shard
     shardy_bytes text = shardy_json_string(expr);
     if (shardy_json_type_of(expr) != SHARDY_JSON_STRING || text.len == 0 ||
         memchr(text.data, '\0', text.len)) {
-        return shardy__wrong_json(
+        return shardy__invalid_json(
             err, "sharding.cel_expr", expr, "a text that is not empty with the strategy \"cel\"");
     }
     const shardy_json_value *columns = shardy_json_get(root, "cel_columns");
     if (shardy_json_type_of(columns) != SHARDY_JSON_OBJECT || shardy_json_count(columns) == 0) {
-        return shardy__wrong_json(err, "sharding.cel_columns", columns,
+        return shardy__invalid_json(err, "sharding.cel_columns", columns,
             "an object that is not empty with the strategy \"cel\"");
     }
     m->cel_expr = shardy__arena_strndup(&m->arena, text.data, text.len);
@@ -175,17 +175,17 @@ static shardy_status check_names(const shardy_json_value *root, shardy_error *er
 static shardy_status parse_object(manifest *m, const shardy_json_value *root, shardy_error *err)
 {
     if (shardy_json_type_of(root) != SHARDY_JSON_OBJECT) {
-        return shardy__wrong_json(err, "sharding", root, "an object");
+        return shardy__invalid_json(err, "sharding", root, "an object");
     }
     SHARDY_TRY(check_names(root, err));
     const shardy_json_value *algorithm = shardy_json_get(root, "hash_algorithm");
     if (!is_string(algorithm, "xxh3_64")) {
-        return shardy__wrong_json(err, "sharding.hash_algorithm", algorithm, "\"xxh3_64\"");
+        return shardy__invalid_json(err, "sharding.hash_algorithm", algorithm, "\"xxh3_64\"");
     }
     const shardy_json_value *strategy = shardy_json_get(root, "strategy");
     m->strategy = is_string(strategy, "cel") ? SHARDY_SHARDING_CEL : SHARDY_SHARDING_HASH;
     if (strategy && m->strategy == SHARDY_SHARDING_HASH && !is_string(strategy, "hash")) {
-        return shardy__wrong_json(err, "sharding.strategy", strategy, "\"hash\" or \"cel\"");
+        return shardy__invalid_json(err, "sharding.strategy", strategy, "\"hash\" or \"cel\"");
     }
     return parse_cel(m, root, err);
 }

@@ -96,8 +96,8 @@ static shardy_status load_fallback(
 {
     shardy_manifest_list list;
     shardy_error ignored;
-    if (shardy__mstore_list(&core->catalog.manifests, SHARDY_HISTORY_LIMIT_MAX, &list, &ignored) <
-        0) {
+    if (shardy__manifest_store_list(
+            &core->catalog.manifests, SHARDY_HISTORY_LIMIT_MAX, &list, &ignored) < 0) {
         return first;
     }
     int64_t before_us = INT64_MIN;
@@ -142,7 +142,8 @@ static shardy_status load_current(read_core *core, const shardy_snapshot *curren
     memset(&loaded, 0, sizeof loaded);
     *snapshot_out = NULL;
     if (current) {
-        shardy_status st = shardy__mstore_load_current(&core->catalog.manifests, &p, &version, err);
+        shardy_status st =
+            shardy__manifest_store_load_current(&core->catalog.manifests, &p, &version, err);
         if (st == SHARDY_OK && strcmp(p.manifest_ref, current->manifest_ref) == 0 &&
             !current->fallback) {
             return SHARDY_NOT_MODIFIED;
@@ -188,7 +189,8 @@ static shardy_status resolve_ref(read_core *core, const char *name,
         offset = offset * 10 + (uint64_t)(*p - '0');
     }
     shardy_manifest_list list;
-    SHARDY_TRY(shardy__mstore_list(&core->catalog.manifests, SHARDY_HISTORY_LIMIT_MAX, &list, err));
+    SHARDY_TRY(shardy__manifest_store_list(
+        &core->catalog.manifests, SHARDY_HISTORY_LIMIT_MAX, &list, err));
     const char *found = NULL;
     for (size_t i = 0; i < list.count && !found; i++) {
         if (is_offset ? i == offset : strcmp(list.entries[i].run_id, name) == 0) {

@@ -28,7 +28,7 @@ Names in braces stand for {tmp}, {golden}, and what an earlier line has caught. 
 <RUN> is a run id, <TIME> a time, <N> a whole number, <F> a number, <*> anything; <RUN:x> catches.
 
 Every JSON object that a case prints is checked against the schema that the command prints.
-Cases that need more than this are functions in more.py."""
+Cases that need more than this are functions in cases_python.py."""
 
 import array
 import glob
@@ -356,7 +356,7 @@ def read_cases(path):
 
 def main():
     sys.path.insert(0, HERE)
-    import more
+    import cases_python
 
     shardy = Shardy(sys.argv[1])
     word = sys.argv[sys.argv.index("-k") + 1] if "-k" in sys.argv else ""
@@ -365,7 +365,7 @@ def main():
         if name.endswith(".case"):
             cases += [(c.place, c.name, c.run)
                       for c in read_cases(os.path.join(HERE, "cases", name))]
-    cases += [("more.py", f.__doc__.splitlines()[0], f) for f in more.tests()]
+    cases += [("cases_python.py", f.__doc__.splitlines()[0], f) for f in cases_python.tests()]
     failed = ran = skipped = 0
     for place, name, run in cases:
         if word not in name and word not in place:
@@ -375,7 +375,7 @@ def main():
             run(shardy)
             if "-v" in sys.argv:
                 print(f"ok    {place} {name}")
-        except more.Skip as reason:
+        except cases_python.Skip as reason:
             skipped += 1
             print(f"skip  {place} {name}: {reason}")
         except (Failure, AssertionError, subprocess.SubprocessError, ValueError, OSError,

@@ -1,5 +1,5 @@
 /* The contract of an engine (sys/engine.h), for every engine of this build. */
-#include "../unit/vec_testing.h"
+#include "support/vec_testing.h"
 
 #include <shardyfusion/limits.h>
 

@@ -1,6 +1,6 @@
 /* Files written by the reference, read by our reader and by libsqlite3: the same objects, rows and answers; and rewritten by
  * our writer: the same again. */
-#include "../unit/sqlite_testing.h"
+#include "support/sqlite_testing.h"
 
 static const char *const files[] = {"kv4096.shard.db", "kv65536.shard.db", "vec8cosine.shard.db", "manifest_hash.sqlite",
     "manifest_cel_categorical.sqlite"};

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Checks the documents: the program in README.md is examples/twenty.c, links lead to files, and
-options that are named exist."""
+options and tests that are named exist."""
 
 import re
 import unittest
@@ -49,6 +49,23 @@ class DocsTest(unittest.TestCase):
                                read(ROOT / "docs/architecture.md")):
             with self.subTest(path=path):
                 self.assertTrue((ROOT / path).exists())
+
+    def test_tests_that_are_named_exist(self):
+        kinds = "|".join(p.name for p in (ROOT / "tests").iterdir() if p.is_dir())
+        for path in DOCUMENTS + [ROOT / "Makefile", ROOT / "scripts/check", ROOT / "scripts/test"]:
+            for kind, name in re.findall(rf"\b({kinds})/(test_\w+)", read(path)):
+                with self.subTest(document=path.name, test=f"{kind}/{name}"):
+                    self.assertTrue(list((ROOT / "tests" / kind).glob(f"{name}.*")))
+
+    def test_a_test_to_run_is_named_where_it_is_told_how(self):
+        for name in ("README.md", "CONTRIBUTING.md"):
+            with self.subTest(document=name):
+                self.assertRegex(read(ROOT / name), r"make test T=unit/test_\w+")
+
+    def test_contributing_names_all_folders_of_tests(self):
+        table = read(ROOT / "CONTRIBUTING.md").split("folder of `tests/`")[1].split("\n\n")[0]
+        named = set(re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\| ([^|]*) \|", table, re.M))))
+        self.assertEqual({p.name for p in (ROOT / "tests").iterdir() if p.is_dir()}, named)
 
 
 if __name__ == "__main__":

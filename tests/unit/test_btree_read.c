@@ -1,6 +1,6 @@
 /* The reader: headers, hostile pages, pieces of payloads, resumable walks. */
 #include "base/bytes.h"
-#include "sqlite_testing.h"
+#include "support/sqlite_testing.h"
 #include "sqlitefile/btree_fence.h"
 
 /* --- a small file ----------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* The writer: layout, order, determinism, limits; the choice of a page size. */
 #include "base/bytes.h"
-#include "sqlite_testing.h"
+#include "support/sqlite_testing.h"
 
 /* --- layout ----------------------------------------------------------------------------------- */
 

@@ -358,9 +358,9 @@ static void test_catalog__only_the_end_of_a_manifest_ref_counts(void **state)
 
 /* --- listing ---------------------------------------------------------------------------------- */
 
-static void open_mstore(const fixture *f, mstore *m)
+static void open_manifest_store(const fixture *f, manifest_store *m)
 {
-    assert_ok(shardy__mstore_open_object(f->store, "_CURRENT", 0, m, &err));
+    assert_ok(shardy__manifest_store_open_object(f->store, "_CURRENT", 0, m, &err));
 }
 
 static void test_listing__manifests_come_newest_first_and_other_names_are_skipped(void **state)
@@ -386,10 +386,10 @@ static void test_listing__manifests_come_newest_first_and_other_names_are_skippe
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         put_ok(f->store, keys[i], "x");
     }
-    mstore m;
+    manifest_store m;
     shardy_manifest_list list;
-    open_mstore(f, &m);
-    assert_ok(shardy__mstore_list(&m, 100, &list, &err));
+    open_manifest_store(f, &m);
+    assert_ok(shardy__manifest_store_list(&m, 100, &list, &err));
     assert_int_equal(list.count, 5);
     for (size_t i = 0; i < 5; i++) {
         assert_string_equal(list.entries[i].run_id, expected[i]);
@@ -397,28 +397,29 @@ static void test_listing__manifests_come_newest_first_and_other_names_are_skippe
     assert_string_equal(list.entries[0].ref, keys[3]);
     assert_true(list.entries[0].published_us == 1767323045000003);
     shardy__manifest_list_dispose(&list);
-    assert_ok(shardy__mstore_list(&m, 2, &list, &err));
+    assert_ok(shardy__manifest_store_list(&m, 2, &list, &err));
     assert_int_equal(list.count, 2);
     assert_string_equal(list.entries[1].run_id, "b");
     shardy__manifest_list_dispose(&list);
-    shardy__mstore_close(&m);
+    shardy__manifest_store_close(&m);
 }
 
 static void test_listing__an_empty_data_set_lists_nothing_and_has_no_pointer(void **state)
 {
     fixture *f = *state;
-    mstore m;
+    manifest_store m;
     shardy_manifest_list list;
     pointer p;
     shardy_etag version;
-    open_mstore(f, &m);
-    assert_ok(shardy__mstore_list(&m, 10, &list, &err));
+    open_manifest_store(f, &m);
+    assert_ok(shardy__manifest_store_list(&m, 10, &list, &err));
     assert_int_equal(list.count, 0);
     shardy__manifest_list_dispose(&list);
-    assert_status(SHARDY_NOT_FOUND, shardy__mstore_load_current(&m, &p, &version, &err));
+    assert_status(SHARDY_NOT_FOUND, shardy__manifest_store_load_current(&m, &p, &version, &err));
     shardy_buf image;
-    assert_status(SHARDY_NOT_FOUND, shardy__mstore_load(&m, "manifests/x/manifest", &image, &err));
-    shardy__mstore_close(&m);
+    assert_status(
+        SHARDY_NOT_FOUND, shardy__manifest_store_load(&m, "manifests/x/manifest", &image, &err));
+    shardy__manifest_store_close(&m);
 }
 
 static void test_listing__goes_over_many_pages(void **state)
@@ -433,37 +434,38 @@ static void test_listing__goes_over_many_pages(void **state)
             (i * 7919) % 2500, i);
         put_ok(f->store, key, "x");
     }
-    mstore m;
+    manifest_store m;
     shardy_manifest_list list;
-    open_mstore(f, &m);
-    assert_ok(shardy__mstore_list(&m, 10000, &list, &err));
+    open_manifest_store(f, &m);
+    assert_ok(shardy__manifest_store_list(&m, 10000, &list, &err));
     assert_int_equal(list.count, 2500);
     for (size_t i = 0; i < 2500; i++) {
         assert_true(list.entries[i].published_us == 1767323045000000 + 2499 - (int64_t)i);
     }
     shardy__manifest_list_dispose(&list);
-    shardy__mstore_close(&m);
+    shardy__manifest_store_close(&m);
 }
 
 static void test_manifests__are_added_once_with_their_chunk_digests(void **state)
 {
     fixture *f = *state;
-    mstore m;
+    manifest_store m;
     char *big = calloc(1, 3 * SHARDY_CHUNK_LEN + 1);
-    open_mstore(f, &m);
-    assert_ok(shardy__mstore_add(&m, "manifests/a/manifest", shardy__bytes(big, 100), &err));
+    open_manifest_store(f, &m);
+    assert_ok(
+        shardy__manifest_store_add(&m, "manifests/a/manifest", shardy__bytes(big, 100), &err));
     assert_no_object(f->store, "manifests/a/manifest.sums");
     assert_status(SHARDY_EXISTS,
-        shardy__mstore_add(&m, "manifests/a/manifest", shardy__bytes(big, 100), &err));
-    assert_ok(shardy__mstore_add(
+        shardy__manifest_store_add(&m, "manifests/a/manifest", shardy__bytes(big, 100), &err));
+    assert_ok(shardy__manifest_store_add(
         &m, "manifests/b/manifest", shardy__bytes(big, 3 * SHARDY_CHUNK_LEN + 1), &err));
     shardy_object_meta meta;
     assert_ok(shardy_store_head(f->store, "manifests/b/manifest.sums", &meta, &err));
     assert_int_equal(meta.size, 4 * SHARDY_SHA256_LEN);
     assert_status(SHARDY_INVALID,
-        shardy__mstore_add(&m, "manifests/../manifest", shardy__bytes(big, 1), &err));
+        shardy__manifest_store_add(&m, "manifests/../manifest", shardy__bytes(big, 1), &err));
     free(big);
-    shardy__mstore_close(&m);
+    shardy__manifest_store_close(&m);
 }
 
 int main(void)

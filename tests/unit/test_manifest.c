@@ -1,6 +1,6 @@
 /* Manifests: what is wrong with one is told with the value and what was expected; what we write is
  * what libsqlite3 and we read. */
-#include "sqlite_testing.h"
+#include "support/sqlite_testing.h"
 
 #include "base/bytebuf.h"
 #include "base/clock.h"

@@ -1,7 +1,7 @@
 /* Sources of pages: mapped, in memory, through a cache, over a store; digests; what outlives
  * them. */
 #include "base/thread.h"
-#include "sqlite_testing.h"
+#include "support/sqlite_testing.h"
 #include "support/store_fixture.h"
 
 #include <fcntl.h>

@@ -142,7 +142,7 @@ static pointer load_pointer(const world *w)
 {
     pointer p;
     shardy_etag version;
-    assert_ok(shardy__mstore_load_current(&w->c.manifests, &p, &version, &err));
+    assert_ok(shardy__manifest_store_load_current(&w->c.manifests, &p, &version, &err));
     return p;
 }
 

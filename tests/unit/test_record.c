@@ -1,5 +1,5 @@
 /* Varints and records. */
-#include "sqlite_testing.h"
+#include "support/sqlite_testing.h"
 
 #include <math.h>
 

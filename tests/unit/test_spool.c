@@ -7,8 +7,8 @@
 #include "base/pool.h"
 #include "base/uri.h"
 #include "build/plan.h"
-#include "build/sort.h"
-#include "build/spool.h"
+#include "sort/sort.h"
+#include "sort/spool.h"
 
 #include <shardyfusion/sys/store.h>
 
@@ -393,7 +393,7 @@ static void test_plan__each_wrong_option_names_value_and_expectation(void **stat
         {"page_size is 5000, expected a power of two from 512 to 65536, or 0 for auto", odd_page},
         {"page_size is 131072, expected a power of two from 512 to 65536, or 0 for auto", big_page},
         {"dim is 8193, the limit is 8192", big_dim},
-        {"metric is 3 (\"dot_product\"), the engine sqlite-vec has cosine and l2", dot_metric},
+        {"metric is 3 (\"dot_product\"), the engines of this build have cosine and l2", dot_metric},
         {"threads is 257, the limit is 256", many_threads},
         {"max_retries is 100 and retry_multiplier 2, expected less than 100 and at least 1",
             many_retries},

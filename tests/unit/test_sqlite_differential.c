@@ -1,6 +1,6 @@
 /* Our reader and writer against libsqlite3, over generated files: what one writes the other reads.
  * SHARDY_TEST_LONG=1 runs a larger set. */
-#include "sqlite_testing.h"
+#include "support/sqlite_testing.h"
 
 #define BYTES_LEN 400000u
 

@@ -1,6 +1,6 @@
 /* Columns of tables from their CREATE TABLE text, compared with what libsqlite3 makes of the same
  * text. */
-#include "sqlite_testing.h"
+#include "support/sqlite_testing.h"
 
 static const char *const readable[] = {
     "CREATE TABLE t(a)",

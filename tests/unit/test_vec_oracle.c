@@ -1,7 +1,7 @@
 /* Vector shards and the real sqlite-vec 0.1.9: it finds in our files what we find, and we find in
  * its files what it finds, also after deletes and updates. Then files that are not as they should
  * be. */
-#include "vec_testing.h"
+#include "support/vec_testing.h"
 
 #include <shardyfusion/limits.h>
 

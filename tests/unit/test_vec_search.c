@@ -1,6 +1,6 @@
 /* Search over the chunks of a shard, against a naive one: every kind of source, size of page,
  * dimension, number of ties; with limits of time and of pinned pages. */
-#include "vec_testing.h"
+#include "support/vec_testing.h"
 
 #include <shardyfusion/limits.h>
 

@@ -27,7 +27,11 @@ extern "C" {
 enum {
     SHARDY_ENGINE_CAP_KV = 1 << 0,
     SHARDY_ENGINE_CAP_VECTOR = 1 << 1,
-    SHARDY_ENGINE_CAP_REMOTE = 1 << 2 /* can read a shard that is not a local file */
+    SHARDY_ENGINE_CAP_REMOTE = 1 << 2, /* can read a shard that is not a local file */
+    /* with CAP_VECTOR: can also make shards of a build that never learns a dimension */
+    SHARDY_ENGINE_CAP_NO_DIM = 1 << 3,
+    /* made for tests: works by its name, but is no default, and no message offers it */
+    SHARDY_ENGINE_CAP_TESTING = 1 << 4
 };
 
 /* The digest of one object of a shard. */

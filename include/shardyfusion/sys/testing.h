@@ -1,4 +1,5 @@
-/* sys/testing.h: making things fail on purpose. No promise about this header at all.
+/* sys/testing.h: making things fail on purpose. No promise about this header at all; it is not
+ * installed.
  *
  * The library must have been built with fault points (CMake option SHARDY_FAULT_POINTS, on in the
  * presets for development and sanitizers); otherwise shardy_testing_fault_points() is 0 and nothing

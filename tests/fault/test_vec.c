@@ -1,5 +1,5 @@
 /* Opening and searching a shard of vectors when memory or reading fails. */
-#include "../unit/vec_testing.h"
+#include "support/vec_testing.h"
 #include "engine/vec_best.h"
 #include "support/sweep.h"
 

@@ -1,7 +1,7 @@
 /* rowlog.h: rows written down in the order they come, for builds that learn the number of shards
  * only at the end (max_keys_per_shard). */
-#ifndef SHARDY_BUILD_ROWLOG_H
-#define SHARDY_BUILD_ROWLOG_H
+#ifndef SHARDY_SORT_ROWLOG_H
+#define SHARDY_SORT_ROWLOG_H
 
 #include "spool.h"
 

@@ -1,5 +1,5 @@
-/* spool.h: rows on their way from the caller to the shards: sorted by shard and key within a memory
- * budget.
+/* spool.h: the external merge sort of a build: rows on their way from the caller to the shards are
+ * sorted by shard and key within a memory budget.
  *
  * Rows are copied into blocks of memory. A full block is sorted by (shard, key) on a worker thread
  * and written to a scratch file as one sorted run, while the next block fills. When everything fits
@@ -12,8 +12,8 @@
  * within its shard.
  *
  * Threads: one thread adds and seals; then any number of threads may read different shards. */
-#ifndef SHARDY_BUILD_SPOOL_H
-#define SHARDY_BUILD_SPOOL_H
+#ifndef SHARDY_SORT_SPOOL_H
+#define SHARDY_SORT_SPOOL_H
 
 #include "../base/context.h"
 #include "../base/error.h"

@@ -1,7 +1,7 @@
 /* rows_input.h: the bytes of an input file of rows: plain, decompressed or the standard input, as a
  * window that moves over them. Private to the row sources. */
-#ifndef SHARDY_BUILD_ROWS_INPUT_H
-#define SHARDY_BUILD_ROWS_INPUT_H
+#ifndef SHARDY_ROWS_ROWS_INPUT_H
+#define SHARDY_ROWS_ROWS_INPUT_H
 
 #include "../base/error.h"
 

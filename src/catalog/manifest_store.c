@@ -1,4 +1,4 @@
-#include "mstore.h"
+#include "manifest_store.h"
 
 #include "../base/clock.h"
 
@@ -29,7 +29,7 @@ int shardy__manifest_dir_parse(
     return 1;
 }
 
-void shardy__mstore_close(mstore *m)
+void shardy__manifest_store_close(manifest_store *m)
 {
     if (m->ops) {
         m->ops->close(m->state);
@@ -37,8 +37,8 @@ void shardy__mstore_close(mstore *m)
     memset(m, 0, sizeof *m);
 }
 
-shardy_status shardy__mstore_load_current(
-    const mstore *m, pointer *out, shardy_etag *version_out, shardy_error *err)
+shardy_status shardy__manifest_store_load_current(
+    const manifest_store *m, pointer *out, shardy_etag *version_out, shardy_error *err)
 {
     memset(version_out, 0, sizeof *version_out);
     shardy_manifest_current current;
@@ -52,15 +52,15 @@ shardy_status shardy__mstore_load_current(
     return st;
 }
 
-shardy_status shardy__mstore_load(
-    const mstore *m, const char *ref, shardy_buf *image_out, shardy_error *err)
+shardy_status shardy__manifest_store_load(
+    const manifest_store *m, const char *ref, shardy_buf *image_out, shardy_error *err)
 {
     memset(image_out, 0, sizeof *image_out);
     return m->ops->load(m->state, ref, image_out, err);
 }
 
-shardy_status shardy__mstore_list(
-    const mstore *m, size_t limit, shardy_manifest_list *list_out, shardy_error *err)
+shardy_status shardy__manifest_store_list(
+    const manifest_store *m, size_t limit, shardy_manifest_list *list_out, shardy_error *err)
 {
     memset(list_out, 0, sizeof *list_out);
     return m->ops->list(m->state, limit, list_out, err);
@@ -74,8 +74,8 @@ void shardy__manifest_list_dispose(shardy_manifest_list *list)
     memset(list, 0, sizeof *list);
 }
 
-shardy_status shardy__mstore_add(
-    const mstore *m, const char *ref, shardy_bytes image, shardy_error *err)
+shardy_status shardy__manifest_store_add(
+    const manifest_store *m, const char *ref, shardy_bytes image, shardy_error *err)
 {
     if (image.len > SHARDY_MANIFEST_LEN_MAX) {
         return shardy__error(err, SHARDY_INVALID, "manifest",
@@ -86,13 +86,13 @@ shardy_status shardy__mstore_add(
 
 /* After a failed conditional write: what does the pointer say now? `error` is that of the write. */
 static shardy_status explain_conflict(
-    const mstore *m, const pointer *p, int32_t *open_out, shardy_error *error)
+    const manifest_store *m, const pointer *p, int32_t *open_out, shardy_error *error)
 {
     pointer now;
     shardy_etag version;
     shardy_error ignored;
     shardy_status st = error->status;
-    shardy_status loaded = shardy__mstore_load_current(m, &now, &version, &ignored);
+    shardy_status loaded = shardy__manifest_store_load_current(m, &now, &version, &ignored);
     if (loaded == SHARDY_OK && now.has_ours && strcmp(now.nonce, p->nonce) == 0) {
         return SHARDY_OK; /* ours after all: only the reply was lost */
     }
@@ -109,7 +109,7 @@ static shardy_status explain_conflict(
         now.run_id, p->run_id);
 }
 
-shardy_status shardy__mstore_set_current(const mstore *m, const pointer *p,
+shardy_status shardy__manifest_store_set_current(const manifest_store *m, const pointer *p,
     const shardy_etag *expected, int32_t *open_out, shardy_error *err)
 {
     shardy_buf text;

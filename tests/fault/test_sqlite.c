@@ -1,5 +1,5 @@
 /* The SQLite file layer when memory or reading fails. */
-#include "../unit/sqlite_testing.h"
+#include "support/sqlite_testing.h"
 #include "support/sweep.h"
 
 #include <fcntl.h>

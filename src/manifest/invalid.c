@@ -1,4 +1,4 @@
-#include "wrong.h"
+#include "invalid.h"
 
 #include "../base/utf8.h"
 
@@ -42,7 +42,7 @@ static void describe_json(const shardy_json_value *value, char out[VALUE_TEXT_SI
     }
 }
 
-shardy_status shardy__wrong_json(
+shardy_status shardy__invalid_json(
     shardy_error *err, const char *where, const shardy_json_value *value, const char *expected)
 {
     char text[VALUE_TEXT_SIZE];
@@ -51,7 +51,7 @@ shardy_status shardy__wrong_json(
         err, SHARDY_CORRUPT, "manifest", "%s is %s, expected %s", where, text, expected);
 }
 
-shardy_status shardy__wrong_column(shardy_error *err, const char *table, const char *column,
+shardy_status shardy__invalid_column(shardy_error *err, const char *table, const char *column,
     const record_value *value, const char *expected)
 {
     char text[VALUE_TEXT_SIZE] = "NULL";

@@ -1,6 +1,6 @@
-/* mstore.h: manifest stores, and the only place that calls them. */
-#ifndef SHARDY_CATALOG_MSTORE_H
-#define SHARDY_CATALOG_MSTORE_H
+/* manifest_store.h: manifest stores, and the only place that calls them. */
+#ifndef SHARDY_CATALOG_MANIFEST_STORE_H
+#define SHARDY_CATALOG_MANIFEST_STORE_H
 
 #include "../base/context.h"
 #include "pointer.h"
@@ -10,35 +10,35 @@
 #define MANIFEST_DIR  "manifests/"
 #define MANIFEST_NAME "/manifest"
 
-typedef struct mstore {
+typedef struct manifest_store {
     const shardy_manifest_store_ops *ops;
     void *state;
-} mstore;
+} manifest_store;
 
 /* Manifests and pointer as objects: "manifests/<timestamp>_run_id=<id>/manifest" and `pointer_key`.
  * The store is borrowed. OK or NOMEM. */
-shardy_status shardy__mstore_open_object(
-    shardy_store *store, const char *pointer_key, int32_t sync, mstore *out, shardy_error *err);
+shardy_status shardy__manifest_store_open_object(shardy_store *store, const char *pointer_key,
+    int32_t sync, manifest_store *out, shardy_error *err);
 
-void shardy__mstore_close(mstore *m);
+void shardy__manifest_store_close(manifest_store *m);
 
 /* The pointer and its version. OK; NOT_FOUND; CORRUPT and those of the store. */
-shardy_status shardy__mstore_load_current(
-    const mstore *m, pointer *out, shardy_etag *version_out, shardy_error *err);
+shardy_status shardy__manifest_store_load_current(
+    const manifest_store *m, pointer *out, shardy_etag *version_out, shardy_error *err);
 /* The image of a manifest. OK; NOT_FOUND; INVALID (a ref that cannot name a manifest); CORRUPT (too
  * large). */
-shardy_status shardy__mstore_load(
-    const mstore *m, const char *ref, shardy_buf *image_out, shardy_error *err);
-shardy_status shardy__mstore_list(
-    const mstore *m, size_t limit, shardy_manifest_list *list_out, shardy_error *err);
+shardy_status shardy__manifest_store_load(
+    const manifest_store *m, const char *ref, shardy_buf *image_out, shardy_error *err);
+shardy_status shardy__manifest_store_list(
+    const manifest_store *m, size_t limit, shardy_manifest_list *list_out, shardy_error *err);
 void shardy__manifest_list_dispose(shardy_manifest_list *list);
-shardy_status shardy__mstore_add(
-    const mstore *m, const char *ref, shardy_bytes image, shardy_error *err);
+shardy_status shardy__manifest_store_add(
+    const manifest_store *m, const char *ref, shardy_bytes image, shardy_error *err);
 /* Replaces the pointer if it still has the expected version. When the reply is lost the pointer is
  * read again: with our nonce in it, it was replaced. CONFLICT names the run that the pointer has
  * now. *open_out becomes 1 when a failure leaves it open whether the pointer was, or will be,
  * replaced. */
-shardy_status shardy__mstore_set_current(const mstore *m, const pointer *p,
+shardy_status shardy__manifest_store_set_current(const manifest_store *m, const pointer *p,
     const shardy_etag *expected, int32_t *open_out, shardy_error *err);
 
 /* Takes "<timestamp>_run_id=<id>" apart (formats.md 2.1). 0 when it is not a name of a manifest

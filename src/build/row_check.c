@@ -1,4 +1,4 @@
-#include "intake.h"
+#include "row_check.h"
 
 #include "../base/json.h"
 #include "../base/utf8.h"
@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-shardy_status shardy__intake_refuse(const shardy_row *row, const char *what, shardy_error *err)
+shardy_status shardy__row_refuse(const shardy_row *row, const char *what, shardy_error *err)
 {
     char text[SHARDY_KEY_TEXT_SIZE];
     return shardy__error(err, SHARDY_INVALID, "build", "row with key %s: %s",
@@ -35,24 +35,24 @@ static shardy_status check_vector(
         zero &= row->vector[i] == 0.0f;
     }
     if (zero && o->metric == SHARDY_VECTOR_METRIC_COSINE) {
-        return shardy__intake_refuse(row, "its vector is zero, which has no cosine", err);
+        return shardy__row_refuse(row, "its vector is zero, which has no cosine", err);
     }
     if (row->has_vector_id) {
         if (row->vector_id.type != SHARDY_KEY_INT && row->vector_id.type != SHARDY_KEY_TEXT) {
-            return shardy__intake_refuse(
+            return shardy__row_refuse(
                 row, "the id of its vector is neither an integer below 2^63 nor a text", err);
         }
         if (row->vector_id.type == SHARDY_KEY_TEXT &&
             (row->vector_id.bytes.len > SHARDY_KEY_LEN_MAX ||
                 !shardy__utf8_valid(row->vector_id.bytes.data, row->vector_id.bytes.len))) {
-            return shardy__intake_refuse(
+            return shardy__row_refuse(
                 row, "the id of its vector is too long or not valid UTF-8", err);
         }
     }
     if (row->has_payload) {
         json_reader r;
         if (row->payload.len > SHARDY_VALUE_LEN_MAX) {
-            return shardy__intake_refuse(row, "its payload is too long", err);
+            return shardy__row_refuse(row, "its payload is too long", err);
         }
         shardy__json_reader_init(&r, row->payload);
         shardy_status st = shardy__json_next(&r, err);
@@ -71,25 +71,25 @@ static shardy_status check_vector(
     return SHARDY_OK;
 }
 
-shardy_status shardy__intake_check(
+shardy_status shardy__row_check(
     const shardy_writer_options *options, const shardy_row *row, shardy_error *err)
 {
     if (row->value.len > SHARDY_VALUE_LEN_MAX) {
-        return shardy__intake_refuse(
+        return shardy__row_refuse(
             row, "its value is longer than the limit of 997000000 bytes", err);
     }
     return row->vector ? check_vector(options, row, err) : SHARDY_OK;
 }
 
-void shardy__intake_init(intake *in)
+void shardy__routed_row_init(routed_row *routed)
 {
-    memset(in, 0, sizeof *in);
-    shardy__bytebuf_init(&in->hex, (size_t)SHARDY_KEY_LEN_MAX * 2);
+    memset(routed, 0, sizeof *routed);
+    shardy__bytebuf_init(&routed->hex, (size_t)SHARDY_KEY_LEN_MAX * 2);
 }
 
-void shardy__intake_free(intake *in)
+void shardy__routed_row_free(routed_row *routed)
 {
-    shardy__bytebuf_free(&in->hex);
+    shardy__bytebuf_free(&routed->hex);
 }
 
 /* The default id of a vector is its key; bytes keys give their hex digits, as in the reference. */
@@ -111,21 +111,21 @@ static shardy_status default_id(
     return SHARDY_OK;
 }
 
-shardy_status shardy__intake_take(
-    intake *in, const router *r, const shardy_row *row, shardy_error *err)
+shardy_status shardy__row_route(
+    routed_row *routed, const router *r, const shardy_row *row, shardy_error *err)
 {
-    SHARDY_TRY(shardy__router_route(r, &row->key, NULL, 0, &in->routed, err));
-    in->row.db_id = in->routed.db_id;
-    in->row.key = in->routed.stored.bytes;
-    in->row.value = row->value;
-    in->row.vector = row->vector;
-    in->row.id_is_key = !row->has_vector_id;
-    in->row.has_payload = row->has_payload;
-    in->row.payload = row->payload;
-    in->id = row->vector_id;
-    in->row.id = &in->id;
-    if (row->vector && in->row.id_is_key) {
-        return default_id(&row->key, &in->hex, &in->id, err);
+    SHARDY_TRY(shardy__router_route(r, &row->key, NULL, 0, &routed->key, err));
+    routed->row.db_id = routed->key.db_id;
+    routed->row.key = routed->key.stored.bytes;
+    routed->row.value = row->value;
+    routed->row.vector = row->vector;
+    routed->row.id_is_key = !row->has_vector_id;
+    routed->row.has_payload = row->has_payload;
+    routed->row.payload = row->payload;
+    routed->id = row->vector_id;
+    routed->row.id = &routed->id;
+    if (row->vector && routed->row.id_is_key) {
+        return default_id(&row->key, &routed->hex, &routed->id, err);
     }
     return SHARDY_OK;
 }

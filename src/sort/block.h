@@ -5,8 +5,8 @@
  * none), key, value. A vector is: block_vector, the floats, id bytes, payload. Both are filled up
  * to a multiple of 8, so that a place is a number of 8-byte units. Runs on disk hold the same bytes
  * in sorted order. */
-#ifndef SHARDY_BUILD_BLOCK_H
-#define SHARDY_BUILD_BLOCK_H
+#ifndef SHARDY_SORT_BLOCK_H
+#define SHARDY_SORT_BLOCK_H
 
 #include "sort.h"
 #include "spool.h"

@@ -5,8 +5,8 @@
  * in place, most significant byte first (McIlroy, Bostic, McIlroy 1993, "American flag sort"); when
  * the cached bytes of a bucket are used up, the next 8 bytes of the keys are cached. Rows with
  * equal keys keep the order in which they were added. */
-#ifndef SHARDY_BUILD_SORT_H
-#define SHARDY_BUILD_SORT_H
+#ifndef SHARDY_SORT_SORT_H
+#define SHARDY_SORT_SORT_H
 
 #include "../base/bytes.h"
 #include "../base/error.h"

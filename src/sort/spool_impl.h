@@ -1,6 +1,6 @@
 /* spool_impl.h: the inside of a spool, shared by spool.c (adding) and merge.c (reading). */
-#ifndef SHARDY_BUILD_SPOOL_IMPL_H
-#define SHARDY_BUILD_SPOOL_IMPL_H
+#ifndef SHARDY_SORT_SPOOL_IMPL_H
+#define SHARDY_SORT_SPOOL_IMPL_H
 
 #include "block.h"
 #include "spool.h"

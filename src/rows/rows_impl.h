@@ -1,7 +1,8 @@
-/* rows_impl.h: the inside of a row source, shared by rows.c (dispatch, what becomes of a value) and
- * rows_jsonl.c, rows_csv.c, rows_npy.c (the formats). */
-#ifndef SHARDY_BUILD_ROWS_IMPL_H
-#define SHARDY_BUILD_ROWS_IMPL_H
+/* rows_impl.h: the inside of a row source, shared by row_source.c (the public functions, file after
+ * file), rows_jsonl.c, rows_csv.c, rows_npy.c (the formats) and rows.c (what becomes of a value,
+ * and a row of its fields). */
+#ifndef SHARDY_ROWS_ROWS_IMPL_H
+#define SHARDY_ROWS_ROWS_IMPL_H
 
 #include "../base/arena.h"
 #include "../base/bytebuf.h"
@@ -11,6 +12,9 @@
 #include "rows_input.h"
 
 #include <shardyfusion/rows.h>
+
+/* From this many fields on they are found in a map. */
+#define ROWS_MANY_FIELDS 16u
 
 /* What a field of the input is for; a field may have several uses. */
 enum {
@@ -115,6 +119,9 @@ struct shardy_row_source {
 /* An error was set: puts "file:line:column: " before it. */
 shardy_status shardy__rows_at(const shardy_row_source *s, uint64_t line, uint64_t column,
     shardy_status st, shardy_error *err);
+
+/* INVALID with this text, which has no place yet. */
+shardy_status shardy__rows_refuse(shardy_error *err, const char *text);
 
 /* More bytes into the window; errors name the file and the line. */
 shardy_status shardy__rows_fill(shardy_row_source *s, shardy_error *err);

@@ -1,5 +1,5 @@
-/* mstore_object.c: manifests and the pointer as objects of a store. */
-#include "mstore.h"
+/* manifest_store_object.c: manifests and the pointer as objects of a store. */
+#include "manifest_store.h"
 
 #include "../base/alloc.h"
 #include "../base/arena.h"
@@ -12,16 +12,16 @@
 
 #define LIST_PAGE 1000u
 
-typedef struct object_mstore {
+typedef struct object_manifest_store {
     shardy_store *store;
     char *pointer_key;
     int32_t sync;
-} object_mstore;
+} object_manifest_store;
 
 static shardy_status object_load_current(
     void *store, shardy_manifest_current *current_out, shardy_error *err)
 {
-    object_mstore *m = store;
+    object_manifest_store *m = store;
     shardy_object_meta meta;
     shardy_status st = shardy_store_get(
         m->store, m->pointer_key, 0, SHARDY_CURRENT_LEN_MAX + 1, &current_out->body, &meta, err);
@@ -34,7 +34,7 @@ static shardy_status object_load_current(
 static shardy_status object_load(
     void *store, const char *ref, shardy_buf *image_out, shardy_error *err)
 {
-    object_mstore *m = store;
+    object_manifest_store *m = store;
     shardy_object_meta meta;
     shardy_status st = shardy_store_head(m->store, ref, &meta, err);
     if (st != SHARDY_OK) {
@@ -110,7 +110,7 @@ static int compare_entries(const void *a, const void *b)
     return strcmp(x->ref, y->ref);
 }
 
-static shardy_status list_all(object_mstore *m, list_builder *b, shardy_error *err)
+static shardy_status list_all(object_manifest_store *m, list_builder *b, shardy_error *err)
 {
     char *token = NULL;
     shardy_status st = SHARDY_OK;
@@ -157,8 +157,8 @@ static shardy_status object_list(
     return SHARDY_OK;
 }
 
-static shardy_status put_object(
-    const object_mstore *m, shardy_store_put *put, shardy_etag *version_out, shardy_error *err)
+static shardy_status put_object(const object_manifest_store *m, shardy_store_put *put,
+    shardy_etag *version_out, shardy_error *err)
 {
     shardy_object_meta meta;
     memset(&meta, 0, sizeof meta);
@@ -174,7 +174,7 @@ static shardy_status put_object(
  * manifest that is there is complete. */
 static shardy_status object_add(void *store, const char *ref, shardy_bytes image, shardy_error *err)
 {
-    object_mstore *m = store;
+    object_manifest_store *m = store;
     if (shardy__chunk_count(image.len) > 1) {
         chunk_digest d;
         sha256 digest;
@@ -207,7 +207,7 @@ static shardy_status object_add(void *store, const char *ref, shardy_bytes image
 static shardy_status object_set_current(void *store, shardy_bytes body, const shardy_etag *expected,
     shardy_etag *version_out, shardy_error *err)
 {
-    object_mstore *m = store;
+    object_manifest_store *m = store;
     shardy_store_put put = {0};
     put.key = shardy__bytes(m->pointer_key, strlen(m->pointer_key));
     put.condition = expected->text[0] ? SHARDY_PUT_IF_MATCH : SHARDY_PUT_IF_ABSENT;
@@ -220,7 +220,7 @@ static shardy_status object_set_current(void *store, shardy_bytes body, const sh
 
 static void object_close(void *store)
 {
-    object_mstore *m = store;
+    object_manifest_store *m = store;
     shardy__free(m->pointer_key);
     shardy__free(m);
 }
@@ -237,11 +237,11 @@ static const shardy_manifest_store_ops object_ops = {
     .close = object_close,
 };
 
-shardy_status shardy__mstore_open_object(
-    shardy_store *store, const char *pointer_key, int32_t sync, mstore *out, shardy_error *err)
+shardy_status shardy__manifest_store_open_object(shardy_store *store, const char *pointer_key,
+    int32_t sync, manifest_store *out, shardy_error *err)
 {
     memset(out, 0, sizeof *out);
-    object_mstore *m = shardy__calloc(1, sizeof *m);
+    object_manifest_store *m = shardy__calloc(1, sizeof *m);
     char *key = shardy__strdup(pointer_key);
     if (!m || !key) {
         shardy__free(key);
