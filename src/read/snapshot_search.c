@@ -1,4 +1,4 @@
-/* search.c: nearest vectors: every shard finds its own, one merge puts them in order, payloads are
+/* snapshot_search.c: nearest vectors: every shard finds its own, one merge puts them in order, payloads are
  * fetched for the winners. */
 #include "snapshot.h"
 

@@ -1,4 +1,4 @@
-/* get.c: looking up one key and many. */
+/* snapshot_get.c: looking up one key and many. */
 #include "snapshot.h"
 
 #include "../base/alloc.h"
