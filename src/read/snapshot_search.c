@@ -1,5 +1,5 @@
-/* snapshot_search.c: nearest vectors: every shard finds its own, one merge puts them in order, payloads are
- * fetched for the winners. */
+/* snapshot_search.c: nearest vectors: every shard finds its own, one merge puts them in order,
+ * payloads are fetched for the winners. */
 #include "snapshot.h"
 
 #include "../base/alloc.h"
