@@ -349,15 +349,48 @@ shardy_status shardy__file_sync(int fd, shardy_error *err)
     return SHARDY_OK;
 }
 
-void shardy__file_write_soon(int fd, uint64_t offset, uint64_t len)
+/* Parts of a file that goes to the disk while it grows: as large as keeps a disk busy. */
+#define FLOW_LEN (4u << 20)
+
+#if defined(__linux__)
+/* Two parts behind the end, the disk has had time: waits for what it still has to do. The wait
+ * takes the failure of a write away from the next fsync(), so it has to be told here. */
+static shardy_status flow_out(int fd, uint64_t offset, uint64_t len, shardy_error *err)
+{
+    int result =
+        fails(SHARDY_FAULT_WRITE, EIO)
+            ? -1
+            : sync_file_range(fd, (off_t)offset, (off_t)len,
+                  SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+    if (result == 0) {
+        (void)posix_fadvise(fd, (off_t)offset, (off_t)len, POSIX_FADV_DONTNEED);
+    } else if (errno != ENOSYS && errno != EINVAL && errno != ESPIPE) { /* those: not here */
+        return shardy__error_errno(err, errno, "fs", "cannot write to the disk");
+    }
+    return SHARDY_OK;
+}
+#endif
+
+shardy_status shardy__file_flow(int fd, file_flow *flow, uint64_t end, shardy_error *err)
 {
 #if defined(__linux__)
-    (void)sync_file_range(fd, (off_t)offset, (off_t)len, SYNC_FILE_RANGE_WRITE);
+    if (end < flow->asked + FLOW_LEN) {
+        return SHARDY_OK;
+    }
+    if (flow->asked >= flow->gone + 2 * FLOW_LEN) {
+        SHARDY_TRY(flow_out(fd, flow->gone, flow->asked - flow->gone, err));
+        flow->gone = flow->asked;
+    }
+    (void)sync_file_range(
+        fd, (off_t)flow->asked, (off_t)(end - flow->asked), SYNC_FILE_RANGE_WRITE);
+    flow->asked = end;
 #else
     (void)fd;
-    (void)offset;
-    (void)len;
+    (void)flow;
+    (void)end;
+    (void)err;
 #endif
+    return SHARDY_OK;
 }
 
 void shardy__file_discard(int fd, uint64_t offset, uint64_t len)

@@ -64,9 +64,17 @@ shardy_status shardy__file_set_mode(int fd, uint32_t mode, shardy_error *err);
 /* Makes the content of a file, or the entries of a directory, durable. A failure is final: what
  * the disk holds is not known any more, and asking again would only hide that. */
 shardy_status shardy__file_sync(int fd, shardy_error *err);
-/* Asks the system to begin writing this part of a file to the disk now, so that there is less left
- * to do when the file is synced. No promise, and nothing that could fail. */
-void shardy__file_write_soon(int fd, uint64_t offset, uint64_t len);
+/* A large file on its way to the disk: the pages before `gone` are on it and out of the page cache,
+ * the disk was asked for those before `asked`. Start with zeros. */
+typedef struct file_flow {
+    uint64_t asked;
+    uint64_t gone;
+} file_flow;
+/* Call it when a file that is written from front to back, and synced at its end, has reached a
+ * length of `end` bytes: the disk works while the rest is made, little is left to sync, and the
+ * page cache keeps what others read. Waits when the disk is behind. Fails as
+ * shardy__file_sync(). */
+shardy_status shardy__file_flow(int fd, file_flow *flow, uint64_t end, shardy_error *err);
 /* Tells the system that this part of a file is not needed any more: it may read as zeros from now
  * on. No promise, and nothing that could fail. */
 void shardy__file_discard(int fd, uint64_t offset, uint64_t len);

@@ -8,9 +8,6 @@
 
 #include <string.h>
 
-/* The disk gets to work when so many bytes of a file that will be synced are there. */
-#define WRITE_BEHIND_LEN (8u << 20)
-
 /* --- writing ---------------------------------------------------------------------------------- */
 
 static shardy_status write_sink(
@@ -18,14 +15,10 @@ static shardy_status write_sink(
 {
     shard_file_writer *w = user;
     shardy_status st = shardy__file_write_at(w->fd, offset, data, len, err);
-    if (st < 0) {
-        return shardy__error_prefix(err, st, "\"%.300s\"", w->path);
+    if (st >= 0 && w->sync) {
+        st = shardy__file_flow(w->fd, &w->flow, offset + len, err);
     }
-    if (w->sync && offset + len >= w->behind + WRITE_BEHIND_LEN) {
-        shardy__file_write_soon(w->fd, w->behind, offset + len - w->behind);
-        w->behind = offset + len;
-    }
-    return SHARDY_OK;
+    return st < 0 ? shardy__error_prefix(err, st, "\"%.300s\"", w->path) : SHARDY_OK;
 }
 
 shardy_status shardy__shard_file_create(shard_file_writer *w, const shardy_engine_writer_spec *spec,

@@ -19,7 +19,7 @@ typedef struct shard_file_writer {
     char *path;
     int fd;
     int32_t sync;
-    uint64_t behind; /* what stands before it is on its way to the disk, when `sync` */
+    file_flow flow; /* when `sync` */
     btree_writer *btree;
     btree_file_stats stats;
     shardy_engine_file file;

@@ -10,10 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static int make_dir(void **state)
@@ -193,6 +195,59 @@ static void test_file__what_is_written_is_read(void **state)
     shardy__file_close(-1);
     assert_true(shardy__file_size(-1, &size, &err) < 0);
     assert_int_equal(size, 0);
+}
+
+/* Pages of the file that are in the page cache. */
+static size_t pages_at_hand(int fd, size_t pages)
+{
+    unsigned char *at_hand = calloc(pages, 1);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t n = 0;
+    void *base = mmap(NULL, pages * page, PROT_READ, MAP_SHARED, fd, 0);
+    assert_true(base != MAP_FAILED && at_hand);
+    assert_int_equal(mincore(base, pages * page, at_hand), 0);
+    for (size_t i = 0; i < pages; i++) {
+        n += at_hand[i] & 1;
+    }
+    munmap(base, pages * page);
+    free(at_hand);
+    return n;
+}
+
+static void test_file__what_flows_to_the_disk_leaves_the_page_cache_and_stays_right(void **state)
+{
+    enum {
+        TOTAL = 40 << 20,
+        PIECE = 256 << 10
+    };
+    static const long in_memory[] = {0x01021994, (long)0x858458f6}; /* tmpfs, ramfs */
+    const char *dir = *state;
+    shardy_error err = {0};
+    struct statfs of;
+    int fd;
+    file_flow flow = {0, 0};
+    uint8_t *piece = malloc(PIECE);
+    assert_non_null(piece);
+    assert_ok(shardy__file_create(support_path(dir, "f"), 0600, &fd, &err));
+    for (uint32_t at = 0; at < TOTAL; at += PIECE) {
+        memset(piece, (int)(at / PIECE) + 1, PIECE);
+        assert_ok(shardy__file_write_at(fd, at, piece, PIECE, &err));
+        assert_ok(shardy__file_flow(fd, &flow, at + PIECE, &err));
+    }
+    assert_ok(shardy__file_sync(fd, &err));
+    assert_true(flow.gone > 0);
+    assert_int_equal(fstatfs(fd, &of), 0);
+    if (of.f_type != in_memory[0] && of.f_type != in_memory[1]) {
+        size_t pages = TOTAL / (size_t)sysconf(_SC_PAGESIZE);
+        assert_true(pages_at_hand(fd, pages) <= pages / 2);
+    }
+    for (uint32_t at = 0; at < TOTAL; at += PIECE) {
+        assert_ok(shardy__file_read_at(fd, at, piece, PIECE, &err));
+        assert_int_equal(piece[0], (uint8_t)(at / PIECE + 1));
+        assert_int_equal(piece[PIECE - 1], (uint8_t)(at / PIECE + 1));
+    }
+    shardy__file_close(fd);
+    free(piece);
 }
 
 static void test_file__a_full_disk_and_a_size_limit_are_no_space(void **state)
@@ -796,6 +851,7 @@ static shardy_status run_writing(const fixture *f, int number, shardy_error *err
     int fd = -1;
     at_name from = {f->fd, "from"};
     at_name to = {f->fd, "to"};
+    file_flow flow = {16 << 20, 0};
     switch (number) {
     case 0:
         return shardy__file_create(support_path(f->dir, "new"), 0600, &fd, err);
@@ -825,6 +881,8 @@ static shardy_status run_writing(const fixture *f, int number, shardy_error *err
         return shardy__at_rename(from, to, RENAME_OVER, err);
     case 13:
         return shardy__at_rename(from, to, RENAME_TO_NEW, err);
+    case 14:
+        return shardy__file_flow(f->file, &flow, 3 * flow.asked, err);
     default:
         return shardy__root_make_dir(&f->root, "new", 1, &fd, err);
     }
@@ -834,7 +892,7 @@ static void test_fault__every_operation_can_be_made_to_fail(void **state)
 {
     enum {
         READING = 12,
-        WRITING = 15
+        WRITING = 16
     };
     if (!shardy_testing_fault_points()) {
         skip();
@@ -886,6 +944,7 @@ int main(void)
         TEST(test_file__creating_never_takes_what_is_there),
         TEST(test_file__an_unnamed_one_leaves_no_name),
         TEST(test_file__what_is_written_is_read),
+        TEST(test_file__what_flows_to_the_disk_leaves_the_page_cache_and_stays_right),
         TEST(test_file__a_full_disk_and_a_size_limit_are_no_space),
         TEST(test_file__no_descriptors_left_is_exhausted),
         TEST(test_file__a_mapping_shows_the_content),
