@@ -29,7 +29,7 @@ CONFIGURE_RELEASE = cmake --preset release -B $(RELEASE) -DCMAKE_INSTALL_PREFIX=
 	$(CONFIGURE)
 
 .DEFAULT_GOAL := all
-.PHONY: all demo check quick test lint format tidy install bench torture race fuzz asan tsan \
+.PHONY: all demo check quick test lint format tidy install bench plots torture race fuzz asan tsan \
 	coverage docs clean help
 
 all: ## build the library and the command (build/release)
@@ -69,11 +69,15 @@ install: all ## install to PREFIX (default /usr/local) below DESTDIR
 	@DESTDIR="$(DESTDIR)" cmake --install $(RELEASE) --prefix "$(PREFIX)"
 	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || ldconfig 2>/dev/null || true
 
-bench: ## build the benchmarks and run bench/run
+bench: ## against sqlite3, LMDB, sqlite-vec: make bench [BENCH="get search"] [QUICK=1] [DATA=DIR]
 	@scripts/setup bench
+	@scripts/fetch-sqlite-vec
 	@$(CONFIGURE_RELEASE) --log-level=WARNING -DSHARDY_BUILD_BENCH=ON >/dev/null
-	@cmake --build $(RELEASE)
+	@cmake --build $(RELEASE) --target bench_all
 	@BUILD=$(CURDIR)/$(RELEASE) bench/run
+
+plots: ## draw docs/plots and the tables of docs/performance.md from docs/plots/figures.jsonl
+	@bench/plot
 
 torture: ## every fault at every point, and long random runs, with AddressSanitizer
 	@scripts/setup test

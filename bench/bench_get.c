@@ -2,15 +2,19 @@
  * sqlite3 on the same shard file and against LMDB with the same rows.
  *
  *   bench_get [--rows=N] [--rounds=N] [--dir=DIR]
- *   bench_get --mode=ours-get|ours-multi_get|sqlite-get --count=N    counted by valgrind
+ *   bench_get --mode=KIND --count=N    counted by valgrind: one of the names of `kinds` below
+ *   bench_get --mode=build             the snapshot and the LMDB file that those read
+ *   bench_get --mode=versions          of the peers
  *
  * 16-byte keys, 100-byte values, uniform hits, one shard, everything warm: before the first round
- * each chunk of the shard has been checked and each page read. sqlite3 has the file mapped whole,
- * opened as immutable, one prepared statement and one read transaction around all; LMDB one read
- * transaction. Each value that is found is touched at both ends. */
+ * each side has been asked for each key, so that chunks are checked and pages mapped. sqlite3 has
+ * the file mapped whole, opened as immutable, one prepared statement and one read transaction
+ * around all; LMDB its file mapped, as it always is, and one read transaction. Each value that is
+ * found is touched at both ends. Each measurement asks for other keys than the one before it, and
+ * every second round measures in the opposite order. */
 #include "support/bench.h"
+#include "support/sqlite_peer.h"
 
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +26,7 @@
 #define BATCH 1000u
 #define ASKED 200000u
 
+/* Values are added up here, so that no compiler leaves their reading out. */
 static volatile uint64_t touched;
 
 static uint64_t touch(const void *data, size_t len)
@@ -30,17 +35,31 @@ static uint64_t touch(const void *data, size_t len)
     return (uint64_t)p[0] + p[len - 1];
 }
 
+typedef struct bench {
+    const bench_options *options;
+    const shardy_reader *reader;
+    sqlite3 *sqlite;
+    sqlite3_stmt *sqlite_get;
+    sqlite3_stmt *sqlite_in; /* k IN (?, ... 1000 of them) */
+#ifdef SHARDY_BENCH_HAVE_LMDB
+    MDB_env *lmdb;
+    MDB_txn *lmdb_txn;
+    MDB_dbi lmdb_dbi;
+#endif
+    uint8_t *keys; /* sorted */
+    uint8_t *asked;
+} bench;
+
 /* --- ours ------------------------------------------------------------------------------------- */
 
-static double ours_get(
-    const shardy_reader *reader, const uint8_t *keys, size_t n, shardy_status expect)
+static void ours_get(bench *b, const uint8_t *keys, size_t n, int present)
 {
     uint64_t sum = 0;
-    double start = bench_now_ns();
+    shardy_status expect = present ? SHARDY_OK : SHARDY_NOT_FOUND;
     for (size_t i = 0; i < n; i++) {
         shardy_key key = shardy_key_bytes(keys + i * BENCH_KEY_LEN, BENCH_KEY_LEN);
         shardy_buf value;
-        shardy_status st = shardy_reader_get(reader, &key, NULL, &value, NULL);
+        shardy_status st = shardy_reader_get(b->reader, &key, NULL, &value, NULL);
         bench_need(st == expect, "get");
         if (st == SHARDY_OK) {
             sum += touch(value.data, value.len);
@@ -48,57 +67,41 @@ static double ours_get(
         shardy_buf_release(&value);
     }
     touched += sum;
-    return (bench_now_ns() - start) / (double)n;
 }
 
-static double ours_multi_get(const shardy_reader *reader, const uint8_t *keys, size_t n)
+static void ours_multi_get(bench *b, const uint8_t *keys, size_t n, int present)
 {
     static shardy_key batch[BATCH];
     uint64_t sum = 0;
-    double start = bench_now_ns();
-    for (size_t i = 0; i + BATCH <= n; i += BATCH) {
-        for (size_t j = 0; j < BATCH; j++) {
+    shardy_status expect = present ? SHARDY_OK : SHARDY_NOT_FOUND;
+    for (size_t i = 0; i < n; i += BATCH) {
+        size_t count = n - i < BATCH ? n - i : BATCH;
+        for (size_t j = 0; j < count; j++) {
             batch[j] = shardy_key_bytes(keys + (i + j) * BENCH_KEY_LEN, BENCH_KEY_LEN);
         }
         shardy_values values;
-        bench_need(shardy_reader_multi_get(reader, batch, BATCH, NULL, &values, NULL) == SHARDY_OK,
+        bench_need(
+            shardy_reader_multi_get(b->reader, batch, count, NULL, &values, NULL) == SHARDY_OK,
             "multi_get");
-        for (size_t j = 0; j < BATCH; j++) {
-            bench_need(values.values[j].status == SHARDY_OK, "multi_get: a key is absent");
-            sum += touch(values.values[j].bytes.data, values.values[j].bytes.len);
+        for (size_t j = 0; j < count; j++) {
+            bench_need(values.values[j].status == expect, "multi_get: a key");
+            if (present) {
+                sum += touch(values.values[j].bytes.data, values.values[j].bytes.len);
+            }
         }
         shardy_values_dispose(&values);
     }
     touched += sum;
-    return (bench_now_ns() - start) / (double)(n / BATCH * BATCH);
 }
 
 /* --- sqlite3 ---------------------------------------------------------------------------------- */
 
-typedef struct sqlite_peer {
-    sqlite3 *db;
-    sqlite3_stmt *get;
-    sqlite3_stmt *get_in; /* k IN (?, ... 1000 of them) */
-} sqlite_peer;
-
-static void run_sql(sqlite3 *db, const char *sql)
+static void sqlite_open(bench *b, const char *file)
 {
-    bench_need(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK, sql);
-}
-
-static void sqlite_open(sqlite_peer *peer, const char *file)
-{
-    char uri[4200];
-    snprintf(uri, sizeof uri, "file:%s?immutable=1", file);
-    bench_need(sqlite3_open_v2(uri, &peer->db,
-                   SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK,
-        "sqlite3_open_v2");
-    run_sql(peer->db, "PRAGMA mmap_size=1099511627776");
-    run_sql(peer->db, "PRAGMA cache_size=-262144");
-    run_sql(peer->db, "BEGIN");
-    bench_need(sqlite3_prepare_v2(peer->db, "SELECT v FROM kv WHERE k = ?", -1, &peer->get, NULL) ==
-                   SQLITE_OK,
-        "prepare");
+    b->sqlite = bench_sqlite_open(file);
+    bench_sql(b->sqlite, "PRAGMA cache_size=-262144");
+    bench_sql(b->sqlite, "BEGIN");
+    b->sqlite_get = bench_prepare(b->sqlite, "SELECT v FROM kv WHERE k = ?");
     size_t size = 2 * BATCH + 64;
     char *sql = bench_alloc(size, 1);
     size_t len = (size_t)snprintf(sql, size, "SELECT k, v FROM kv WHERE k IN (?");
@@ -107,20 +110,18 @@ static void sqlite_open(sqlite_peer *peer, const char *file)
         len += 2;
     }
     sql[len] = ')';
-    bench_need(
-        sqlite3_prepare_v2(peer->db, sql, -1, &peer->get_in, NULL) == SQLITE_OK, "prepare in");
+    b->sqlite_in = bench_prepare(b->sqlite, sql);
     free(sql);
 }
 
-static double sqlite_get(const sqlite_peer *peer, const uint8_t *keys, size_t n, int expect)
+static void sqlite_get(bench *b, const uint8_t *keys, size_t n, int present)
 {
     uint64_t sum = 0;
-    sqlite3_stmt *statement = peer->get;
-    double start = bench_now_ns();
+    sqlite3_stmt *statement = b->sqlite_get;
     for (size_t i = 0; i < n; i++) {
         sqlite3_bind_blob(statement, 1, keys + i * BENCH_KEY_LEN, BENCH_KEY_LEN, SQLITE_STATIC);
         int row = sqlite3_step(statement) == SQLITE_ROW;
-        bench_need(row == expect, "sqlite3 get");
+        bench_need(row == present, "sqlite3 get");
         if (row) {
             sum += touch(
                 sqlite3_column_blob(statement, 0), (size_t)sqlite3_column_bytes(statement, 0));
@@ -128,238 +129,295 @@ static double sqlite_get(const sqlite_peer *peer, const uint8_t *keys, size_t n,
         sqlite3_reset(statement);
     }
     touched += sum;
-    return (bench_now_ns() - start) / (double)n;
 }
 
-static double sqlite_get_in(const sqlite_peer *peer, const uint8_t *keys, size_t n)
+static void sqlite_get_in(bench *b, const uint8_t *keys, size_t n, int present)
 {
     uint64_t sum = 0;
-    sqlite3_stmt *statement = peer->get_in;
-    double start = bench_now_ns();
-    for (size_t i = 0; i + BATCH <= n; i += BATCH) {
+    sqlite3_stmt *statement = b->sqlite_in;
+    bench_need(n % BATCH == 0, "whole batches");
+    for (size_t i = 0; i < n; i += BATCH) {
         for (size_t j = 0; j < BATCH; j++) {
             sqlite3_bind_blob(statement, (int)j + 1, keys + (i + j) * BENCH_KEY_LEN, BENCH_KEY_LEN,
                 SQLITE_STATIC);
         }
+        int rows = 0;
         while (sqlite3_step(statement) == SQLITE_ROW) {
+            sum += touch(sqlite3_column_blob(statement, 0), BENCH_KEY_LEN);
             sum += touch(
                 sqlite3_column_blob(statement, 1), (size_t)sqlite3_column_bytes(statement, 1));
+            rows++;
         }
+        bench_need((rows > 0) == present, "sqlite3 IN");
         sqlite3_reset(statement);
     }
     touched += sum;
-    return (bench_now_ns() - start) / (double)(n / BATCH * BATCH);
 }
 
-static void sqlite_close(sqlite_peer *peer)
+static void sqlite_close(bench *b)
 {
-    sqlite3_finalize(peer->get);
-    sqlite3_finalize(peer->get_in);
-    sqlite3_close(peer->db);
+    sqlite3_finalize(b->sqlite_get);
+    sqlite3_finalize(b->sqlite_in);
+    sqlite3_close(b->sqlite);
 }
 
 /* --- LMDB ------------------------------------------------------------------------------------- */
 
 #ifdef SHARDY_BENCH_HAVE_LMDB
-typedef struct lmdb_peer {
+static void lmdb_build(const bench *b)
+{
+    char *path = bench_fresh_dir(b->options->dir, "lmdb");
     MDB_env *env;
     MDB_txn *txn;
     MDB_dbi dbi;
-} lmdb_peer;
-
-static void lmdb_open(lmdb_peer *peer, const char *dir, const uint8_t *sorted, size_t rows)
-{
-    char *path = bench_fresh_dir(dir, "lmdb");
-    bench_need(mdb_env_create(&peer->env) == 0, "mdb_env_create");
-    mdb_env_set_mapsize(peer->env, 1u << 20 | rows * 256);
-    bench_need(mdb_env_open(peer->env, path, MDB_NOSYNC, 0644) == 0, "mdb_env_open");
-    bench_need(mdb_txn_begin(peer->env, NULL, 0, &peer->txn) == 0, "mdb_txn_begin");
-    bench_need(mdb_dbi_open(peer->txn, NULL, 0, &peer->dbi) == 0, "mdb_dbi_open");
+    bench_need(mdb_env_create(&env) == 0, "mdb_env_create");
+    mdb_env_set_mapsize(env, (1u << 20) + b->options->rows * 256);
+    bench_need(mdb_env_open(env, path, MDB_NOSYNC, 0644) == 0, "mdb_env_open");
+    bench_need(mdb_txn_begin(env, NULL, 0, &txn) == 0, "mdb_txn_begin");
+    bench_need(mdb_dbi_open(txn, NULL, 0, &dbi) == 0, "mdb_dbi_open");
     uint8_t value[BENCH_VALUE_LEN];
-    for (size_t i = 0; i < rows; i++) {
+    for (size_t i = 0; i < b->options->rows; i++) {
         uint8_t copy[BENCH_KEY_LEN];
-        memcpy(copy, sorted + i * BENCH_KEY_LEN, sizeof copy);
+        memcpy(copy, b->keys + i * BENCH_KEY_LEN, sizeof copy);
         bench_value(copy, value);
         MDB_val k = {sizeof copy, copy};
         MDB_val v = {sizeof value, value};
-        bench_need(mdb_put(peer->txn, peer->dbi, &k, &v, MDB_APPEND) == 0, "mdb_put");
+        bench_need(mdb_put(txn, dbi, &k, &v, MDB_APPEND) == 0, "mdb_put");
     }
-    bench_need(mdb_txn_commit(peer->txn) == 0, "mdb_txn_commit");
-    bench_need(mdb_txn_begin(peer->env, NULL, MDB_RDONLY, &peer->txn) == 0, "mdb_txn_begin");
+    bench_need(mdb_txn_commit(txn) == 0, "mdb_txn_commit");
+    mdb_env_close(env);
     free(path);
 }
 
-static double lmdb_get(const lmdb_peer *peer, const uint8_t *keys, size_t n, int expect)
+static void lmdb_open(bench *b)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%s/lmdb", b->options->dir);
+    bench_need(mdb_env_create(&b->lmdb) == 0, "mdb_env_create");
+    bench_need(mdb_env_open(b->lmdb, path, MDB_RDONLY | MDB_NOLOCK, 0644) == 0, "mdb_env_open");
+    bench_need(mdb_txn_begin(b->lmdb, NULL, MDB_RDONLY, &b->lmdb_txn) == 0, "mdb_txn_begin");
+    bench_need(mdb_dbi_open(b->lmdb_txn, NULL, 0, &b->lmdb_dbi) == 0, "mdb_dbi_open");
+}
+
+static void lmdb_get(bench *b, const uint8_t *keys, size_t n, int present)
 {
     uint64_t sum = 0;
-    double start = bench_now_ns();
     for (size_t i = 0; i < n; i++) {
         uint8_t copy[BENCH_KEY_LEN];
         memcpy(copy, keys + i * BENCH_KEY_LEN, sizeof copy);
         MDB_val k = {sizeof copy, copy};
         MDB_val v;
-        int found = mdb_get(peer->txn, peer->dbi, &k, &v) == 0;
-        bench_need(found == expect, "mdb_get");
+        int found = mdb_get(b->lmdb_txn, b->lmdb_dbi, &k, &v) == 0;
+        bench_need(found == present, "mdb_get");
         if (found) {
             sum += touch(v.mv_data, v.mv_size);
         }
     }
     touched += sum;
-    return (bench_now_ns() - start) / (double)n;
 }
 
-static void lmdb_close(lmdb_peer *peer)
+static void lmdb_close(bench *b)
 {
-    mdb_txn_abort(peer->txn);
-    mdb_env_close(peer->env);
+    mdb_txn_abort(b->lmdb_txn);
+    mdb_env_close(b->lmdb);
 }
 #endif
 
 /* --- rounds ----------------------------------------------------------------------------------- */
 
-typedef struct samples {
-    bench_sample get;
-    bench_sample multi;
-    bench_sample multi_in;
-    bench_sample absent;
-    bench_sample present_absent; /* ours: absent, as peer: present */
-    bench_sample lmdb_get;
-    bench_sample lmdb_multi;
-    bench_sample lmdb_absent;
-} samples;
+enum {
+    OURS_GET,
+    OURS_MULTI,
+    OURS_ABSENT,
+    OURS_MULTI_ABSENT,
+    SQLITE_GET,
+    SQLITE_IN,
+    SQLITE_ABSENT,
+    LMDB_GET,
+    LMDB_ABSENT,
+    KINDS
+};
 
-typedef struct bench {
-    const bench_options *options;
-    const shardy_reader *reader;
-    sqlite_peer sqlite;
-    uint8_t *keys; /* sorted */
-    uint8_t *asked;
-    uint8_t *absent;
-} bench;
+typedef struct kind {
+    const char *name; /* NULL: not in this build */
+    void (*ask)(bench *b, const uint8_t *keys, size_t n, int present);
+    int present;
+} kind;
 
-static void run_round(bench *b, samples *s, int at)
-{
-    size_t rows = b->options->rows;
-    bench_pick(b->keys, rows, b->asked, ASKED);
-    s->get.peer[at] = sqlite_get(&b->sqlite, b->asked, ASKED, 1);
-    bench_pick(b->keys, rows, b->asked, ASKED);
-    s->get.ours[at] = ours_get(b->reader, b->asked, ASKED, SHARDY_OK);
-    bench_pick(b->keys, rows, b->asked, ASKED);
-    s->multi_in.peer[at] = sqlite_get_in(&b->sqlite, b->asked, ASKED);
-    bench_pick(b->keys, rows, b->asked, ASKED);
-    s->multi.ours[at] = ours_multi_get(b->reader, b->asked, ASKED);
-    s->absent.peer[at] = sqlite_get(&b->sqlite, b->absent, ASKED, 0);
-    s->absent.ours[at] = ours_get(b->reader, b->absent, ASKED, SHARDY_NOT_FOUND);
-    s->multi.peer[at] = s->get.peer[at];
-    s->multi_in.ours[at] = s->multi.ours[at];
-    s->present_absent.ours[at] = s->absent.ours[at];
-    s->present_absent.peer[at] = s->get.ours[at];
-}
-
-static void report(const bench_options *o, const samples *s)
-{
-    size_t rows = o->rows;
-    bench_line lines[] = {{"get", "sqlite3", "ns", rows, rows < 5000000 ? 4 : 3, NULL},
-        {"multi_get_1000", "sqlite3, one by one", "ns", rows, rows < 5000000 ? 10 : 8, NULL},
-        {"multi_get_1000", "sqlite3, k IN (1000)", "ns", rows, 0, NULL},
-        {"get_absent", "sqlite3", "ns", rows, 0, NULL},
-        {"get_absent", "our get of present keys", "ns", rows, 1, NULL}};
-    bench_report(&lines[0], &s->get, o->rounds);
-    bench_report(&lines[1], &s->multi, o->rounds);
-    bench_report(&lines[2], &s->multi_in, o->rounds);
-    bench_report(&lines[3], &s->absent, o->rounds);
-    bench_report(&lines[4], &s->present_absent, o->rounds);
+static const kind kinds[KINDS] = {
+    [OURS_GET] = {"ours-get", ours_get, 1},
+    [OURS_MULTI] = {"ours-multi_get", ours_multi_get, 1},
+    [OURS_ABSENT] = {"ours-absent", ours_get, 0},
+    [OURS_MULTI_ABSENT] = {"ours-multi_get_absent", ours_multi_get, 0},
+    [SQLITE_GET] = {"sqlite-get", sqlite_get, 1},
+    [SQLITE_IN] = {"sqlite-in", sqlite_get_in, 1},
+    [SQLITE_ABSENT] = {"sqlite-absent", sqlite_get, 0},
 #ifdef SHARDY_BENCH_HAVE_LMDB
-    bench_line lmdb[] = {{"get", "lmdb", "ns", rows, 0, NULL},
-        {"multi_get_1000", "lmdb, one by one", "ns", rows, 0, NULL},
-        {"get_absent", "lmdb", "ns", rows, 0, NULL}};
-    bench_report(&lmdb[0], &s->lmdb_get, o->rounds);
-    bench_report(&lmdb[1], &s->lmdb_multi, o->rounds);
-    bench_report(&lmdb[2], &s->lmdb_absent, o->rounds);
+    [LMDB_GET] = {"lmdb-get", lmdb_get, 1},
+    [LMDB_ABSENT] = {"lmdb-absent", lmdb_get, 0},
 #endif
-}
+};
 
-static void compare(bench *b)
+/* What is compared. The goals are stated for 1 and 10 million rows. */
+static const struct {
+    const char *name;
+    const char *peer_name;
+    int ours;
+    int peer;
+    double goal_1m;
+    double goal_10m;
+} pairs[] = {{"get", "sqlite3", OURS_GET, SQLITE_GET, 4, 3},
+    {"multi_get_1000", "sqlite3, one by one", OURS_MULTI, SQLITE_GET, 10, 8},
+    {"multi_get_1000", "sqlite3, k IN (1000)", OURS_MULTI, SQLITE_IN, 10, 8},
+    {"get_absent", "sqlite3", OURS_ABSENT, SQLITE_ABSENT, 0, 0},
+    {"get_absent", "our get of present keys", OURS_ABSENT, OURS_GET, 1, 1},
+    {"multi_get_1000_absent", "our multi_get of present keys", OURS_MULTI_ABSENT, OURS_MULTI, 1, 1},
+    {"get", "lmdb", OURS_GET, LMDB_GET, 0, 0},
+    {"multi_get_1000", "lmdb, one by one", OURS_MULTI, LMDB_GET, 0, 0},
+    {"get_absent", "lmdb", OURS_ABSENT, LMDB_ABSENT, 0, 0}};
+
+/* Nanoseconds per key. */
+static double measure(bench *b, const kind *k)
 {
-    samples *s = bench_alloc(1, sizeof *s);
-#ifdef SHARDY_BENCH_HAVE_LMDB
-    lmdb_peer lmdb;
-    lmdb_open(&lmdb, b->options->dir, b->keys, b->options->rows);
-#endif
-    for (int r = -1; r < b->options->rounds; r++) {
-        int at = r < 0 ? 0 : r; /* one round to warm up */
-        run_round(b, s, at);
-#ifdef SHARDY_BENCH_HAVE_LMDB
+    if (k->present) {
         bench_pick(b->keys, b->options->rows, b->asked, ASKED);
-        s->lmdb_get.peer[at] = lmdb_get(&lmdb, b->asked, ASKED, 1);
-        s->lmdb_absent.peer[at] = lmdb_get(&lmdb, b->absent, ASKED, 0);
-        s->lmdb_get.ours[at] = s->get.ours[at];
-        s->lmdb_multi.peer[at] = s->lmdb_get.peer[at];
-        s->lmdb_multi.ours[at] = s->multi.ours[at];
-        s->lmdb_absent.ours[at] = s->absent.ours[at];
-#endif
+    } else {
+        bench_random_keys(b->asked, ASKED);
     }
-    report(b->options, s);
-#ifdef SHARDY_BENCH_HAVE_LMDB
-    lmdb_close(&lmdb);
-#endif
-    free(s);
+    double start = bench_now_ns();
+    k->ask(b, b->asked, ASKED, k->present);
+    return (bench_now_ns() - start) / ASKED;
 }
 
-/* Only `count` operations of one kind: bench/run subtracts a run of fewer from one of more. */
+static void run_rounds(bench *b)
+{
+    double(*cost)[BENCH_ROUNDS_MAX] = bench_alloc(KINDS, sizeof *cost);
+    for (int r = -1; r < b->options->rounds; r++) {
+        for (int i = 0; i < KINDS; i++) {
+            int which = r % 2 == 0 ? i : KINDS - 1 - i;
+            if (kinds[which].name) {
+                cost[which][r < 0 ? 0 : r] = measure(b, &kinds[which]); /* -1: to warm up */
+            }
+        }
+    }
+    size_t rows = b->options->rows;
+    bench_sample *sample = bench_alloc(1, sizeof *sample);
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        if (!kinds[pairs[i].peer].name) {
+            continue;
+        }
+        memcpy(sample->ours, cost[pairs[i].ours], sizeof sample->ours);
+        memcpy(sample->peer, cost[pairs[i].peer], sizeof sample->peer);
+        bench_line line = {pairs[i].name, pairs[i].peer_name, "ns", rows, 0, NULL};
+        line.goal = rows == 1000000 ? pairs[i].goal_1m : rows == 10000000 ? pairs[i].goal_10m : 0;
+        bench_report(&line, sample, b->options->rounds);
+    }
+    free(sample);
+    free(cost);
+}
+
+/* One of a mode of its own is all that this process does: bench/run subtracts a run of fewer keys
+ * from one of more. What is done once, above all checking digests, is done for each chunk before
+ * that by asking for a key in every 32 KiB, and so is in both. */
 static void run_mode(bench *b)
 {
+    const kind *k = NULL;
     size_t n = b->options->count;
-    const char *mode = b->options->mode;
-    uint8_t *asked = bench_alloc(n, BENCH_KEY_LEN);
-    bench_pick(b->keys, b->options->rows, asked, n);
-    if (strcmp(mode, "ours-get") == 0) {
-        ours_get(b->reader, asked, n, SHARDY_OK);
-    } else if (strcmp(mode, "ours-multi_get") == 0) {
-        ours_multi_get(b->reader, asked, n);
-    } else if (strcmp(mode, "sqlite-get") == 0) {
-        sqlite_get(&b->sqlite, asked, n, 1);
-    } else {
-        bench_need(strcmp(mode, "build") == 0, "an unknown mode");
+    for (int i = 0; i < KINDS; i++) {
+        if (kinds[i].name && strcmp(kinds[i].name, b->options->mode) == 0) {
+            k = &kinds[i];
+        }
     }
+    bench_need(k != NULL, b->options->mode);
+    for (size_t i = 0; k->ask == ours_get && i < b->options->rows; i += 256) {
+        ours_get(b, b->keys + i * BENCH_KEY_LEN, 1, 1);
+    }
+    for (size_t i = 0; k->ask == ours_multi_get && i < b->options->rows; i += 256) {
+        ours_multi_get(b, b->keys + i * BENCH_KEY_LEN, 1, 1);
+    }
+    uint8_t *asked = bench_alloc(n, BENCH_KEY_LEN);
+    if (k->present) {
+        bench_pick(b->keys, b->options->rows, asked, n);
+    } else {
+        bench_random_keys(asked, n);
+    }
+    k->ask(b, asked, n, k->present);
     free(asked);
+}
+
+static void print_versions(void)
+{
+    printf("{\"compiler\":\"%s\",\"sqlite3\":\"%s\"", __VERSION__, sqlite3_libversion());
+#ifdef SHARDY_BENCH_HAVE_LMDB
+    printf(",\"lmdb\":\"%d.%d.%d\"", MDB_VERSION_MAJOR, MDB_VERSION_MINOR, MDB_VERSION_PATCH);
+#endif
+    printf("}\n");
+}
+
+static void build(bench *b, const char *path)
+{
+    free(bench_fresh_dir(b->options->dir, "get"));
+    bench_build_snapshot(path, b->keys, b->options->rows, NULL);
+#ifdef SHARDY_BENCH_HAVE_LMDB
+    lmdb_build(b);
+#endif
+}
+
+static void read_all(bench *b, const char *path)
+{
+    shardy_error err;
+    shardy_reader *reader;
+    bench_check(shardy_reader_open(NULL, path, NULL, &reader, &err), "open", &err);
+    b->reader = reader;
+    char *file = bench_shard_file(path);
+    sqlite_open(b, file);
+#ifdef SHARDY_BENCH_HAVE_LMDB
+    lmdb_open(b);
+#endif
+    if (b->options->mode) {
+        run_mode(b);
+    } else {
+        ours_get(b, b->keys, b->options->rows, 1);
+        sqlite_get(b, b->keys, b->options->rows, 1);
+#ifdef SHARDY_BENCH_HAVE_LMDB
+        lmdb_get(b, b->keys, b->options->rows, 1);
+#endif
+        run_rounds(b);
+    }
+#ifdef SHARDY_BENCH_HAVE_LMDB
+    lmdb_close(b);
+#endif
+    sqlite_close(b);
+    shardy_reader_close(reader);
+    free(file);
 }
 
 int main(int argc, char **argv)
 {
     bench_options o;
-    bench_init(argc, argv, &o);
-    bench_pin_to_one_core();
-    bench b = {&o, NULL, {NULL, NULL, NULL}, bench_alloc(o.rows, BENCH_KEY_LEN),
-        bench_alloc(ASKED, BENCH_KEY_LEN), bench_alloc(ASKED, BENCH_KEY_LEN)};
-    bench_random_keys(b.keys, o.rows);
-    bench_random_keys(b.absent, ASKED);
-    bench_sort_keys(b.keys, o.rows);
+    bench b;
     char path[4096];
+    bench_init(argc, argv, &o);
+    if (o.mode && strcmp(o.mode, "versions") == 0) {
+        print_versions();
+        return 0;
+    }
+    bench_pin_to_one_core();
+    memset(&b, 0, sizeof b);
+    b.options = &o;
+    b.keys = bench_alloc(o.rows, BENCH_KEY_LEN);
+    b.asked = bench_alloc(ASKED, BENCH_KEY_LEN);
+    bench_random_keys(b.keys, o.rows);
+    bench_sort_keys(b.keys, o.rows);
     snprintf(path, sizeof path, "%s/get", o.dir);
-    if (!o.mode || strcmp(o.mode, "build") == 0) {
-        free(bench_fresh_dir(o.dir, "get"));
-        bench_build_snapshot(path, b.keys, o.rows, NULL);
+    int build_only = o.mode && strcmp(o.mode, "build") == 0;
+    if (!o.mode || build_only) {
+        build(&b, path);
     }
-    shardy_error err;
-    shardy_reader *reader;
-    bench_check(shardy_reader_open(NULL, path, NULL, &reader, &err), "open", &err);
-    b.reader = reader;
-    char *file = bench_shard_file(path);
-    sqlite_open(&b.sqlite, file);
-    if (o.mode) {
-        run_mode(&b);
-    } else {
-        /* Every key once: all chunks are checked, all pages are in memory. */
-        ours_get(reader, b.keys, o.rows, SHARDY_OK);
-        sqlite_get(&b.sqlite, b.keys, o.rows, 1);
-        compare(&b);
+    if (!build_only) {
+        read_all(&b, path);
     }
-    sqlite_close(&b.sqlite);
-    shardy_reader_close(reader);
-    free(file);
     free(b.keys);
     free(b.asked);
-    free(b.absent);
     return 0;
 }

@@ -1,18 +1,22 @@
 /* bench_search: the 10 nearest of 20,000 vectors of 384 dimensions under cosine distance, exact,
  * one query at a time and in batches of 4 and 16, against sqlite-vec on the same shard file.
  *
- *   bench_search [--data=DIR] [--vec0=FILE] [--rounds=N] [--dir=DIR] [--rows=N]
+ *   bench_search [--data=DIR] [--rows=N] [--vec0=FILE] [--rounds=N] [--dir=DIR]
  *
  * With --data the vectors and queries come from DIR/vectors.f32.npy and DIR/queries.f32.npy;
- * otherwise N of them (default 20,000) are generated, in clusters. Both sides run on one thread and
+ * otherwise N vectors and 200 queries are generated, in clusters. Both sides run on one thread and
  * are warm; sqlite-vec has the file mapped and immutable and one prepared statement. It has no
- * batches: its cost per query is the same in all lines. Before the rounds the answers of both sides
- * are compared with a scan in double precision: `recall` is the share of hits no farther away than
- * the tenth best, with a tolerance of 1e-6. */
+ * batches: its cost per query is the same in all lines. Every second round measures in the opposite
+ * order.
+ *
+ * Before the rounds the answers of both sides are compared with a scan in double precision.
+ * `recall` is the share of hits no farther away than the tenth best, which is fair where vectors
+ * are equal, with a tolerance of 1e-6; `distance_error` the greatest difference of a distance that
+ * was answered from the true one. The program fails when our recall is not 1. */
 #include "support/bench.h"
+#include "support/sqlite_peer.h"
 
 #include <math.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,8 +117,14 @@ typedef struct bench {
     matrix queries;
 } bench;
 
-/* Row numbers of the hits of `count` queries from query `first` on; microseconds per query. */
-static double ours(bench *b, size_t first, uint32_t count, uint32_t batch, int64_t *ids)
+/* What was answered: row number and distance. */
+typedef struct answer {
+    int64_t id;
+    double distance;
+} answer;
+
+/* The hits of `count` queries from query `first` on; microseconds per query. */
+static double ours(bench *b, size_t first, uint32_t count, uint32_t batch, answer *answers)
 {
     shardy_error err;
     double start = bench_now_ns();
@@ -128,15 +138,15 @@ static double ours(bench *b, size_t first, uint32_t count, uint32_t batch, int64
         shardy_hits hits;
         bench_check(shardy_reader_search(b->reader, &query, NULL, &hits, &err), "search", &err);
         bench_need(hits.offsets[batch] == (size_t)batch * TOP_K, "ten hits for each query");
-        for (size_t h = 0; ids && h < hits.offsets[batch]; h++) {
-            ids[i * TOP_K + h] = hits.hits[h].id.i;
+        for (size_t h = 0; answers && h < hits.offsets[batch]; h++) {
+            answers[i * TOP_K + h] = (answer){hits.hits[h].id.i, hits.hits[h].score};
         }
         shardy_hits_dispose(&hits);
     }
     return (bench_now_ns() - start) / 1e3 / (double)count;
 }
 
-static double sqlite_vec(bench *b, size_t first, uint32_t count, int64_t *ids)
+static double sqlite_vec(bench *b, size_t first, uint32_t count, answer *answers)
 {
     double start = bench_now_ns();
     for (size_t i = 0; i < count; i++) {
@@ -144,9 +154,10 @@ static double sqlite_vec(bench *b, size_t first, uint32_t count, int64_t *ids)
             (int)(DIM * sizeof(float)), SQLITE_STATIC);
         size_t hits = 0;
         while (sqlite3_step(b->match) == SQLITE_ROW) {
-            int64_t id = sqlite3_column_int64(b->match, 0); /* numbered like the rows */
-            if (ids && hits < TOP_K) {
-                ids[i * TOP_K + hits] = id;
+            answer hit = {sqlite3_column_int64(b->match, 0), /* numbered like the rows */
+                sqlite3_column_double(b->match, 1)};
+            if (answers && hits < TOP_K) {
+                answers[i * TOP_K + hits] = hit;
             }
             hits++;
         }
@@ -156,11 +167,17 @@ static double sqlite_vec(bench *b, size_t first, uint32_t count, int64_t *ids)
     return (bench_now_ns() - start) / 1e3 / (double)count;
 }
 
-static double recall(const bench *b, const int64_t *ids)
+typedef struct verdict {
+    double recall;
+    double error; /* the greatest of a distance */
+} verdict;
+
+/* Of the answers to the first CHECKED queries. */
+static verdict judge(const bench *b, const answer *answers)
 {
     double *distances = bench_alloc(b->vectors.rows, sizeof *distances);
     double *sorted = bench_alloc(b->vectors.rows, sizeof *sorted);
-    size_t good = 0;
+    verdict v = {0, 0};
     for (size_t q = 0; q < CHECKED; q++) {
         for (size_t i = 0; i < b->vectors.rows; i++) {
             distances[i] = exact_distance(b->queries.data + q * DIM, b->vectors.data + i * DIM);
@@ -168,14 +185,16 @@ static double recall(const bench *b, const int64_t *ids)
         memcpy(sorted, distances, b->vectors.rows * sizeof *sorted);
         qsort(sorted, b->vectors.rows, sizeof *sorted, compare_doubles);
         for (size_t h = 0; h < TOP_K; h++) {
-            int64_t id = ids[q * TOP_K + h];
-            bench_need(id >= 0 && (size_t)id < b->vectors.rows, "a hit is none of the vectors");
-            good += distances[id] <= sorted[TOP_K - 1] + TOLERANCE;
+            answer a = answers[q * TOP_K + h];
+            bench_need(a.id >= 0 && (size_t)a.id < b->vectors.rows, "a hit is none of the vectors");
+            v.recall += distances[a.id] <= sorted[TOP_K - 1] + TOLERANCE;
+            v.error = fmax(v.error, fabs(a.distance - distances[a.id]));
         }
     }
     free(distances);
     free(sorted);
-    return (double)good / (CHECKED * TOP_K);
+    v.recall /= CHECKED * TOP_K;
+    return v;
 }
 
 /* --- making and opening ----------------------------------------------------------------------- */
@@ -203,49 +222,75 @@ static void build(const char *path, const matrix *m)
 
 static void open_peer(bench *b, const char *file, const char *vec0)
 {
-    char uri[4200];
-    snprintf(uri, sizeof uri, "file:%s?immutable=1", file);
-    bench_need(
-        sqlite3_open_v2(uri, &b->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL) == SQLITE_OK,
-        "sqlite3_open_v2");
+    b->db = bench_sqlite_open(file);
     sqlite3_enable_load_extension(b->db, 1);
     bench_need(sqlite3_load_extension(b->db, vec0, NULL, NULL) == SQLITE_OK, vec0);
-    bench_need(
-        sqlite3_exec(b->db, "PRAGMA mmap_size=1099511627776; BEGIN", NULL, NULL, NULL) == SQLITE_OK,
-        "pragma");
-    bench_need(sqlite3_prepare_v2(b->db,
-                   "SELECT rowid, distance FROM vec_index WHERE embedding MATCH ? AND k = 10", -1,
-                   &b->match, NULL) == SQLITE_OK,
-        sqlite3_errmsg(b->db));
+    bench_sql(b->db, "PRAGMA cache_size=-262144; BEGIN");
+    b->match = bench_prepare(
+        b->db, "SELECT rowid, distance FROM vec_index WHERE embedding MATCH ? AND k = 10");
 }
 
-static void run_rounds(bench *b, int rounds)
+enum {
+    SQLITE_VEC,
+    SINGLE,
+    BATCH_4,
+    BATCH_16,
+    KINDS
+};
+
+static const uint32_t batches[KINDS] = {[SINGLE] = 1, [BATCH_4] = 4, [BATCH_16] = PER_ROUND};
+
+static void report(double (*cost)[BENCH_ROUNDS_MAX], int ours_kind, int peer_kind, int rounds,
+    const bench_line *line)
 {
-    bench_sample *samples = bench_alloc(3, sizeof *samples);
-    static const uint32_t batches[3] = {1, 4, PER_ROUND};
-    static const char *const names[3] = {"search", "search_batch_4", "search_batch_16"};
-    int64_t *ids = bench_alloc((size_t)CHECKED * TOP_K, sizeof *ids);
-    char more[128];
-    ours(b, 0, CHECKED, 1, ids);
-    double our_recall = recall(b, ids);
-    sqlite_vec(b, 0, CHECKED, ids);
-    snprintf(
-        more, sizeof more, ",\"recall\":%.4f,\"peer_recall\":%.4f", our_recall, recall(b, ids));
+    bench_sample *sample = bench_alloc(1, sizeof *sample);
+    memcpy(sample->ours, cost[ours_kind], sizeof sample->ours);
+    memcpy(sample->peer, cost[peer_kind], sizeof sample->peer);
+    bench_report(line, sample, rounds);
+    free(sample);
+}
+
+static void run_rounds(bench *b, int rounds, const char *more)
+{
+    double(*cost)[BENCH_ROUNDS_MAX] = bench_alloc(KINDS, sizeof *cost);
     for (int r = 0; r < rounds; r++) {
         size_t first = (size_t)r * PER_ROUND % (b->queries.rows - PER_ROUND);
-        double peer = sqlite_vec(b, first, PER_ROUND, NULL);
-        for (int i = 0; i < 3; i++) {
-            samples[i].ours[r] = ours(b, first, PER_ROUND, batches[i], NULL);
-            samples[i].peer[r] = peer;
+        for (int i = 0; i < KINDS; i++) {
+            int which = r % 2 == 0 ? i : KINDS - 1 - i;
+            cost[which][r] = which == SQLITE_VEC ? sqlite_vec(b, first, PER_ROUND, NULL)
+                                                 : ours(b, first, PER_ROUND, batches[which], NULL);
         }
     }
-    for (int i = 0; i < 3; i++) {
-        bench_line line = {names[i], "sqlite-vec", "us", b->vectors.rows, i == 0 ? 5 : 0, more};
-        bench_report(&line, &samples[i], rounds);
-    }
-    bench_need(our_recall == 1, "a search that is exact finds all of the nearest");
-    free(ids);
-    free(samples);
+    size_t rows = b->vectors.rows;
+    bench_line lines[] = {{"search", "sqlite-vec", "us", rows, rows == 20000 ? 5 : 0, more},
+        {"search_batch_4", "sqlite-vec", "us", rows, 0, NULL},
+        {"search_batch_16", "sqlite-vec", "us", rows, 0, NULL},
+        {"search_batch_4", "our single queries", "us", rows, 1, NULL},
+        {"search_batch_16", "our single queries", "us", rows, 1, NULL}};
+    report(cost, SINGLE, SQLITE_VEC, rounds, &lines[0]);
+    report(cost, BATCH_4, SQLITE_VEC, rounds, &lines[1]);
+    report(cost, BATCH_16, SQLITE_VEC, rounds, &lines[2]);
+    report(cost, BATCH_4, SINGLE, rounds, &lines[3]);
+    report(cost, BATCH_16, SINGLE, rounds, &lines[4]);
+    free(cost);
+}
+
+static void compare(bench *b, const bench_options *o)
+{
+    char more[200];
+    answer *answers = bench_alloc((size_t)CHECKED * TOP_K, sizeof *answers);
+    ours(b, 0, CHECKED, 1, answers);
+    verdict we = judge(b, answers);
+    sqlite_vec(b, 0, CHECKED, answers);
+    verdict peer = judge(b, answers);
+    snprintf(more, sizeof more,
+        ",\"vectors\":\"%s\",\"recall\":%.4f,\"peer_recall\":%.4f,\"distance_error\":%.2g,"
+        "\"peer_distance_error\":%.2g",
+        o->data ? "real" : "generated", we.recall, peer.recall, we.error, peer.error);
+    run_rounds(b, o->rounds, more);
+    bench_need(we.recall == 1 && we.error < TOLERANCE,
+        "an exact search finds all of the nearest, at their true distances");
+    free(answers);
 }
 
 int main(int argc, char **argv)
@@ -259,7 +304,7 @@ int main(int argc, char **argv)
         b.vectors = read_npy(o.data, "vectors.f32.npy");
         b.queries = read_npy(o.data, "queries.f32.npy");
     } else {
-        b.vectors = make_vectors(o.rows == 1000000 ? 20000 : o.rows);
+        b.vectors = make_vectors(o.rows);
         b.queries = make_vectors(200);
     }
     char *path = bench_fresh_dir(o.dir, "search");
@@ -273,7 +318,7 @@ int main(int argc, char **argv)
     bench_check(shardy_reader_open(context, path, NULL, &b.reader, &err), "open", &err);
     char *file = bench_shard_file(path);
     open_peer(&b, file, o.vec0);
-    run_rounds(&b, o.rounds);
+    compare(&b, &o);
     sqlite3_finalize(b.match);
     sqlite3_close(b.db);
     shardy_reader_close(b.reader);
