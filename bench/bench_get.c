@@ -347,7 +347,12 @@ static void run_mode(bench *b)
 
 static void print_versions(void)
 {
-    printf("{\"compiler\":\"%s\",\"sqlite3\":\"%s\"", __VERSION__, sqlite3_libversion());
+#ifdef __clang__
+    const char *compiler = __VERSION__; /* begins with its name */
+#else
+    const char *compiler = "gcc " __VERSION__;
+#endif
+    printf("{\"compiler\":\"%s\",\"sqlite3\":\"%s\"", compiler, sqlite3_libversion());
 #ifdef SHARDY_BENCH_HAVE_LMDB
     printf(",\"lmdb\":\"%d.%d.%d\"", MDB_VERSION_MAJOR, MDB_VERSION_MINOR, MDB_VERSION_PATCH);
 #endif

@@ -46,24 +46,26 @@ def verdict(figure):
     return "reached" if reached(figure) else "not reached"
 
 
-def with_unit(value, unit):
+def with_unit(value, unit, scale):
+    """`scale` is the value that chooses the prefix of the unit and the digits."""
     if unit == "count":
         return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
-    if unit == "bytes" and value >= 10 * 2**20:
+    if unit == "bytes" and scale >= 2**20:
         value, unit = value / 2**20, "MiB"
-    elif unit == "bytes" and value >= 10 * 2**10:
+    elif unit == "bytes" and scale >= 10 * 2**10:
         value, unit = value / 2**10, "KiB"
-    elif unit in ("ns", "us") and value >= 10_000:
+    elif unit in ("ns", "us") and scale >= 10_000:
         value, unit = value / 1000, {"ns": "us", "us": "ms"}[unit]
     digits = 0 if value >= 100 else 1 if value >= 10 else 2
     return f"{value:.{digits}f} {'MiB' if unit == 'mib' else unit}"
 
 
 def side(figure, which):
-    """The value of "ours" or "peer", as people read it."""
+    """The value of "ours" or "peer", as people read it: both in the same unit."""
     key = next(k for k in figure if k.startswith("ours_"))
     unit = key[len("ours_"):]
-    return with_unit(figure[f"{which}_{unit}"], unit)
+    scale = max(figure[key], figure.get(f"peer_{unit}", 0))
+    return with_unit(figure[f"{which}_{unit}"], unit, scale)
 
 
 def ratio(value):
