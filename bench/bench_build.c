@@ -7,8 +7,9 @@
  * resident memory is its own: the maximum that the system kept for the process, from wait4. A build
  * takes rows from a generator: its cost is on both sides. Ours: routing, sorting, digests, manifest
  * and pointer included. sqlite3: one file with the schema of a shard, one transaction, one prepared
- * statement, no journal, a page cache as large as our budget, on one thread; sorted keys are sorted
- * before the clock starts. "durable" means that everything has been synced when the clock stops; an
+ * statement, no journal, a page cache as large as our budget and the file mapped beside it (which
+ * spares reads of pages that left the cache), on one thread; sorted keys are sorted before the
+ * clock starts. "durable" means that everything has been synced when the clock stops; an
  * sqlite3 process looks at the clock before its fsync and after it. Everything is written back
  * before a process starts, so that none waits for what another one wrote.
  *
@@ -106,6 +107,7 @@ static figures build_sqlite(const bench_options *o, const char *path, int in_ord
     snprintf(
         pragma, sizeof pragma, "PRAGMA cache_size=-%llu", (unsigned long long)(o->budget >> 10));
     bench_sql(db, pragma);
+    bench_sql(db, "PRAGMA mmap_size=1099511627776");
     bench_sql(db, "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE;"
                   "CREATE TABLE kv (k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID; BEGIN");
     insert_all(db, o, sorted);
@@ -245,20 +247,16 @@ static void report_peak(const bench_options *o, const figures (*f)[KINDS])
     char more[200];
     char name[64];
     double budget = (double)(o->budget >> 20);
-    double sqlite = 0;
     for (int r = 0; r < o->rounds; r++) {
         s->ours[r] = 0;
         s->peer[r] = budget + PEAK_OVER_BUDGET_MIB;
         for (int i = OURS_2; i <= OURS_2_DURABLE; i++) {
             s->ours[r] = f[r][i].peak_mib > s->ours[r] ? f[r][i].peak_mib : s->ours[r];
         }
-        sqlite = f[r][SQLITE_UNSORTED].peak_mib > sqlite ? f[r][SQLITE_UNSORTED].peak_mib : sqlite;
     }
     snprintf(name, sizeof name, "budget + %d MiB", PEAK_OVER_BUDGET_MIB);
-    snprintf(more, sizeof more,
-        ",\"exact\":true,\"budget_mib\":%.0f,\"peak_over_budget_mib\":%.0f,"
-        "\"sqlite3_peak_over_budget_mib\":%.0f",
-        budget, bench_median(s->ours, o->rounds) - budget, sqlite - budget);
+    snprintf(more, sizeof more, ",\"exact\":true,\"budget_mib\":%.0f,\"peak_over_budget_mib\":%.0f",
+        budget, bench_median(s->ours, o->rounds) - budget);
     bench_line line = {"build_peak_memory", name, "mib", o->rows, 1, more};
     bench_report(&line, s, o->rounds);
     free(s);
