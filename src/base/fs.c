@@ -513,7 +513,38 @@ static shardy_status make_one(const char *path, uint32_t mode, shardy_error *err
     return SHARDY_OK;
 }
 
-shardy_status shardy__dir_make(const char *path, uint32_t mode, shardy_error *err)
+/* Makes the entry of a directory durable. `path` is as it was on return. */
+static shardy_status sync_entry(char *path, shardy_error *err)
+{
+    int fd;
+    char *slash = strrchr(path, '/');
+    const char *parent = slash ? path : ".";
+    char *end = slash == path ? path + 1 : slash;
+    char kept = end ? *end : '\0';
+    if (end) {
+        *end = '\0';
+    }
+    shardy_status st = shardy__dir_open(parent, &fd, err);
+    if (st == SHARDY_NOT_FOUND) {
+        st = shardy__error(err, SHARDY_IO, "fs", "\"%.300s\" has been removed", parent);
+    }
+    if (st == SHARDY_OK) {
+        st = shardy__file_sync(fd, err);
+        shardy__file_close(fd);
+    }
+    if (end) {
+        *end = kept;
+    }
+    return st;
+}
+
+static shardy_status make_and_sync(char *path, uint32_t mode, int32_t sync, shardy_error *err)
+{
+    shardy_status st = make_one(path, mode, err);
+    return st == SHARDY_OK && sync ? sync_entry(path, err) : st;
+}
+
+shardy_status shardy__dir_make(const char *path, uint32_t mode, int32_t sync, shardy_error *err)
 {
     struct stat info;
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
@@ -524,17 +555,21 @@ shardy_status shardy__dir_make(const char *path, uint32_t mode, shardy_error *er
         return shardy__error_nomem(err, "fs");
     }
     shardy_status st = SHARDY_OK;
-    for (char *p = copy; st >= 0 && *p; p++) {
-        if (p > copy && *p == '/') {
+    size_t len = strlen(copy);
+    while (len > 1 && copy[len - 1] == '/') {
+        copy[--len] = '\0';
+    }
+    for (char *p = copy + 1; st >= 0 && len > 0 && *p; p++) {
+        if (*p == '/' && p[-1] != '/') {
             *p = '\0';
             if (stat(copy, &info) != 0) {
-                st = make_one(copy, mode, err);
+                st = make_and_sync(copy, mode, sync, err);
             }
             *p = '/';
         }
     }
     if (st >= 0) {
-        st = make_one(copy, mode, err);
+        st = make_and_sync(copy, mode, sync, err);
     }
     shardy__free(copy);
     return st;
@@ -1066,20 +1101,53 @@ shardy_status shardy__root_open_dir(
     return fd < 0 ? below_error(errno, path, err) : SHARDY_OK;
 }
 
+static int is_durable(const durable_dirs *durable, uint64_t inode)
+{
+    for (size_t i = 0; i < sizeof durable->inodes / sizeof durable->inodes[0]; i++) {
+        if (atomic_load_explicit(&durable->inodes[i], memory_order_relaxed) == inode) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Makes the entry of a directory `fd` in `dir` durable, unless it is known to be. */
+static shardy_status make_durable(
+    int dir, int fd, int made, durable_dirs *durable, shardy_error *err)
+{
+    file_info info;
+    SHARDY_TRY(shardy__file_stat(fd, &info, err));
+    if (!made && is_durable(durable, info.inode)) {
+        return SHARDY_OK;
+    }
+    SHARDY_TRY(shardy__file_sync(dir, err));
+    uint32_t at = atomic_fetch_add_explicit(&durable->next, 1, memory_order_relaxed);
+    atomic_store_explicit(
+        &durable->inodes[at % (sizeof durable->inodes / sizeof durable->inodes[0])], info.inode,
+        memory_order_relaxed);
+    return SHARDY_OK;
+}
+
 /* Opens one segment, making it when it is missing. */
 static shardy_status enter_dir(
-    int dir, const char *name, int32_t sync, int *fd_out, shardy_error *err)
+    int dir, const char *name, durable_dirs *durable, int *fd_out, shardy_error *err)
 {
+    int made = 0;
     int fd = open_step(dir, name, DIR_FLAGS);
     if (fd < 0 && errno == ENOENT) {
         shardy_status st = shardy__at_make_dir(dir, name, NEW_DIR_MODE, err);
-        if (st == SHARDY_OK && sync) {
-            st = shardy__file_sync(dir, err);
-        }
         if (st != SHARDY_OK && st != SHARDY_EXISTS) {
             return st;
         }
+        made = st == SHARDY_OK;
         fd = open_step(dir, name, DIR_FLAGS);
+    }
+    if (fd >= 0 && durable) {
+        shardy_status st = make_durable(dir, fd, made, durable, err);
+        if (st < 0) {
+            close(fd);
+            return st;
+        }
     }
     *fd_out = fd;
     if (fd < 0 && (errno == ENOTDIR || errno == ELOOP)) {
@@ -1095,7 +1163,7 @@ static shardy_status enter_dir(
 }
 
 shardy_status shardy__root_make_dir(
-    const fs_root *root, const char *path, int32_t sync, int *fd_out, shardy_error *err)
+    const fs_root *root, const char *path, durable_dirs *durable, int *fd_out, shardy_error *err)
 {
     *fd_out = -1;
     int problem = path_problem(path);
@@ -1117,7 +1185,7 @@ shardy_status shardy__root_make_dir(
         name[len] = '\0';
         path += len + (path[len] == '/');
         int next = -1;
-        st = enter_dir(dir < 0 ? root->fd : dir, name, sync, &next, err);
+        st = enter_dir(dir < 0 ? root->fd : dir, name, durable, &next, err);
         shardy__file_close(dir);
         dir = next;
     }

@@ -9,6 +9,7 @@
 
 #include "error.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 /* --- paths -------------------------------------------------------------------------------- */
@@ -107,8 +108,8 @@ void shardy__file_writer_free(file_writer *w); /* does not flush */
 
 /* --- directories -------------------------------------------------------------------------- */
 
-/* Makes a directory and those above it that are missing. */
-shardy_status shardy__dir_make(const char *path, uint32_t mode, shardy_error *err);
+/* Makes a directory and those above it that are missing. With `sync` what was made is durable. */
+shardy_status shardy__dir_make(const char *path, uint32_t mode, int32_t sync, shardy_error *err);
 /* Removes a directory with all below it; follows no link, goes no deeper than 24 levels. OK also
  * when there is none. */
 shardy_status shardy__dir_remove(const char *path, shardy_error *err);
@@ -183,9 +184,17 @@ shardy_status shardy__root_open_file(
 /* NOT_FOUND when there is none (or a file); INVALID when a link is on the way. */
 shardy_status shardy__root_open_dir(
     const fs_root *root, const char *path, int *fd_out, shardy_error *err);
-/* Opens a directory and makes it, and those above it, when missing; with `sync` the entries made
- * are durable. INVALID when something else is in the way. */
+/* Directories whose entries are known to be durable, by their inodes. Others may exist without
+ * being it: whoever made them was stopped before he could sync them, or did not want to. The oldest
+ * give way; what was forgotten is synced once more. Any thread, any time. Clear it before use. */
+typedef struct durable_dirs {
+    _Atomic uint64_t inodes[64];
+    _Atomic uint32_t next;
+} durable_dirs;
+
+/* Opens a directory and makes it, and those above it, when missing. Unless `durable` is NULL, all
+ * entries on the way are durable then. INVALID when something else is in the way. */
 shardy_status shardy__root_make_dir(
-    const fs_root *root, const char *path, int32_t sync, int *fd_out, shardy_error *err);
+    const fs_root *root, const char *path, durable_dirs *durable, int *fd_out, shardy_error *err);
 
 #endif

@@ -291,7 +291,7 @@ static shardy_status build_in(
     const attempt_job *job, const char *dir, attempt_output *output, shardy_error *err)
 {
     spool_rows *rows = NULL;
-    SHARDY_TRY(shardy__dir_make(dir, 0700, err));
+    SHARDY_TRY(shardy__dir_make(dir, 0700, 0, err));
     shardy_status st = shardy__spool_rows_open(job->spool, job->spool_db, &rows, err);
     if (st >= 0) {
         st = build_files(job, dir, rows, output, err);

@@ -316,7 +316,7 @@ static shardy_status set_scratch(shardy_plan *plan, shardy_error *err)
     if (!plan->scratch) {
         return shardy__error_nomem(err, "build");
     }
-    SHARDY_TRY(shardy__dir_make(plan->scratch, 0700, err));
+    SHARDY_TRY(shardy__dir_make(plan->scratch, 0700, 0, err));
     plan->own_scratch = 1;
     return SHARDY_OK;
 }

@@ -255,7 +255,7 @@ static shardy_status open_root(
 {
     shardy_status st = shardy__root_open(root, portable, &s->root, err);
     if (st == SHARDY_NOT_FOUND && create) {
-        SHARDY_TRY(shardy__dir_make(root, 0777, err));
+        SHARDY_TRY(shardy__dir_make(root, 0777, s->sync, err));
         st = shardy__root_open(root, portable, &s->root, err);
     }
     if (st != SHARDY_OK) {

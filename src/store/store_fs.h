@@ -42,6 +42,7 @@ typedef struct fs_store {
     /* rank: inner; one thread of this process at a time waits for .shardyfusion/lock */
     mutex replace_lock;
     _Atomic uint64_t puts;
+    durable_dirs durable;
 } fs_store;
 
 /* A key as text, and where its last segment begins. */

@@ -4,6 +4,8 @@
  * Putting. The content is written to a file in the directory of this writer and synced. Then it
  * gets its name by one rename, and the directory is synced. So whenever the machine or the process
  * stops, the object is the old or the new one, whole, and at most a temporary file is left over.
+ * The entries of the directories on the way are synced as well before the first object below them
+ * counts, whoever made them.
  *   IF_ABSENT  renames so that nothing is replaced: of several, the kernel lets one win.
  *   ALWAYS     renames over what is there, holding the lock.
  *   IF_MATCH   holds the lock while it compares the version and renames.
@@ -544,9 +546,12 @@ static shardy_status try_name(fs_store *s, const shardy_store_put *put, const fs
 {
     int dir;
     int32_t sync = s->sync && put->sync;
-    shardy_status st = shardy__root_open_dir(&s->root, key->parent, &dir, err);
+    shardy_status st = SHARDY_NOT_FOUND;
+    if (!sync) {
+        st = shardy__root_open_dir(&s->root, key->parent, &dir, err);
+    }
     if (st == SHARDY_NOT_FOUND) {
-        st = shardy__root_make_dir(&s->root, key->parent, sync, &dir, err);
+        st = shardy__root_make_dir(&s->root, key->parent, sync ? &s->durable : NULL, &dir, err);
     }
     if (st == SHARDY_OK) {
         st = rename_in(s, put, key, o, dir, err);

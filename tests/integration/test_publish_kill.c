@@ -52,53 +52,15 @@ static shardy_status do_abandon(const char *dir, shardy_error *err)
     return st;
 }
 
-typedef struct row_feed {
-    const shardy_plan *plan;
-    uint32_t db_id;
-    uint32_t next;
-    char key[16];
-    char value[64];
-    char payload[64];
-    float vector[DATASET_DIM];
-} row_feed;
-
-static shardy_status next_row(void *user, shardy_row *row, shardy_error *err)
-{
-    row_feed *f = user;
-    for (; f->next < DATASET_ROWS; f->next++) {
-        shardy_key key = dataset_key(f->next, f->key);
-        if (shardy_verify_routing(f->plan, &key, &f->db_id, 1, err) < 0) {
-            continue; /* a row of another shard */
-        }
-        f->next++;
-        shardy_row_init(row, sizeof *row);
-        row->key = key;
-        snprintf(f->value, sizeof f->value, NEW "/%s/", f->key);
-        row->value = (shardy_bytes){f->value, strlen(f->value)};
-        for (uint32_t i = 0; i < DATASET_DIM; i++) {
-            f->vector[i] = 1.0f + (float)i;
-        }
-        row->vector = f->vector;
-        row->dim = DATASET_DIM;
-        row->has_payload = 1;
-        snprintf(f->payload, sizeof f->payload, "{\"stamp\":\"" NEW "\"}");
-        row->payload = (shardy_bytes){f->payload, strlen(f->payload)};
-        return SHARDY_OK;
-    }
-    return SHARDY_DONE;
-}
-
 static shardy_status run_steps(const shardy_plan *plan, shardy_error *err)
 {
     shardy_buf attempts[2] = {{0}, {0}};
     shardy_buf winners = {0};
     shardy_status st = SHARDY_OK;
     for (uint32_t db = 0; st >= 0 && db < 2; db++) {
-        row_feed feed;
-        memset(&feed, 0, sizeof feed);
-        feed.plan = plan;
-        feed.db_id = db;
-        st = shardy_attempt_build(plan, db, 0, next_row, &feed, &attempts[db], err);
+        dataset_feed feed;
+        dataset_feed_init(&feed, NEW, db);
+        st = shardy_attempt_build(plan, db, 0, dataset_next_row, &feed, &attempts[db], err);
     }
     if (st >= 0) {
         shardy_bytes results[2] = {
@@ -119,13 +81,7 @@ static shardy_status do_steps(const char *dir, shardy_error *err)
 {
     shardy_writer_options options;
     shardy_plan *plan;
-    shardy_writer_options_init(&options, sizeof options);
-    options.run_id = NEW;
-    options.num_dbs = 2;
-    options.dim = DATASET_DIM;
-    options.key_encoding = SHARDY_KEY_ENCODING_UTF8;
-    options.memory_budget = SHARDY_MEMORY_BUDGET_MIN;
-    options.sync = 0;
+    dataset_plan_options(&options, NEW);
     shardy_status st = shardy_plan_new(NULL, dir, &options, &plan, err);
     if (st >= 0) {
         st = run_steps(plan, err);

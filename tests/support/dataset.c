@@ -7,14 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define VALUE_MAX 4096u
-
 /* --- building --------------------------------------------------------------------------------- */
 
 void dataset_options_init(dataset_options *options)
 {
     memset(options, 0, sizeof *options);
-    options->num_dbs = 2;
+    options->num_dbs = DATASET_SHARDS;
     options->threads = 1;
     options->rows = DATASET_ROWS;
 }
@@ -32,31 +30,69 @@ static void make_vector(uint32_t row, float out[DATASET_DIM])
     }
 }
 
+void dataset_fill_row(const char *stamp, uint32_t number, uint32_t value_len,
+    dataset_row_texts *texts, shardy_row *row)
+{
+    shardy_row_init(row, sizeof *row);
+    row->key = dataset_key(number, texts->key);
+    int len = snprintf(texts->value, sizeof texts->value, "%s/%s/", stamp, texts->key);
+    size_t room = value_len < sizeof texts->value ? value_len : sizeof texts->value;
+    for (; (size_t)len < room; len++) {
+        texts->value[len] = (char)('a' + (number + (uint32_t)len) % 26);
+    }
+    row->value.data = texts->value;
+    row->value.len = (size_t)len;
+    make_vector(number, texts->vector);
+    row->vector = texts->vector;
+    row->dim = DATASET_DIM;
+    row->has_payload = 1;
+    snprintf(texts->payload, sizeof texts->payload, "{\"stamp\":\"%s\"}", stamp);
+    row->payload.data = texts->payload;
+    row->payload.len = strlen(texts->payload);
+}
+
 static shardy_status put_row(shardy_writer *w, const char *stamp, uint32_t number,
     const dataset_options *options, shardy_error *err)
 {
-    char key[16];
-    char value[VALUE_MAX];
-    char payload[DATASET_STAMP_MAX + 32];
-    float vector[DATASET_DIM];
+    dataset_row_texts texts;
     shardy_row row;
-    shardy_row_init(&row, sizeof row);
-    row.key = dataset_key(number, key);
-    int len = snprintf(value, sizeof value, "%s/%s/", stamp, key);
-    size_t room = options->value_len < sizeof value ? options->value_len : sizeof value;
-    for (; (size_t)len < room; len++) {
-        value[len] = (char)('a' + (number + (uint32_t)len) % 26);
-    }
-    row.value.data = value;
-    row.value.len = (size_t)len;
-    make_vector(number, vector);
-    row.vector = vector;
-    row.dim = DATASET_DIM;
-    row.has_payload = 1;
-    snprintf(payload, sizeof payload, "{\"stamp\":\"%s\"}", stamp);
-    row.payload.data = payload;
-    row.payload.len = strlen(payload);
+    dataset_fill_row(stamp, number, options->value_len, &texts, &row);
     return shardy_writer_put(w, &row, err);
+}
+
+void dataset_feed_init(dataset_feed *feed, const char *stamp, uint32_t db_id)
+{
+    memset(feed, 0, sizeof *feed);
+    feed->stamp = stamp;
+    feed->db_id = db_id;
+}
+
+shardy_status dataset_next_row(void *user, shardy_row *row_out, shardy_error *err)
+{
+    dataset_feed *feed = user;
+    while (feed->next < DATASET_ROWS) {
+        uint32_t db_id;
+        dataset_fill_row(feed->stamp, feed->next, 0, &feed->texts, row_out);
+        feed->next++;
+        shardy_status st = shardy_hash_route(&row_out->key, DATASET_SHARDS, &db_id, err);
+        if (st < 0 || db_id == feed->db_id) {
+            return st;
+        }
+    }
+    return SHARDY_DONE;
+}
+
+void dataset_plan_options(shardy_writer_options *options, const char *stamp)
+{
+    shardy_writer_options_init(options, sizeof *options);
+    options->run_id = stamp;
+    options->num_dbs = DATASET_SHARDS;
+    options->dim = DATASET_DIM;
+    options->key_encoding = SHARDY_KEY_ENCODING_UTF8;
+    options->memory_budget = SHARDY_MEMORY_BUDGET_MIN;
+    options->max_retries = 0;
+    options->retry_backoff_ms = 0;
+    options->sync = 0;
 }
 
 shardy_status dataset_build(shardy_context *context, const char *url, const char *stamp,

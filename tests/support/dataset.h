@@ -11,7 +11,9 @@
 
 #define DATASET_ROWS      24u
 #define DATASET_DIM       4u
+#define DATASET_SHARDS    2u
 #define DATASET_STAMP_MAX 40u
+#define DATASET_VALUE_MAX 4096u
 
 typedef struct dataset_options {
     shardy_store *store; /* NULL: from the URL */
@@ -32,6 +34,32 @@ void dataset_options_init(dataset_options *options);
 /* Builds and publishes a snapshot with that stamp. */
 shardy_status dataset_build(shardy_context *context, const char *url, const char *stamp,
     const dataset_options *options, shardy_error *err);
+
+/* The options of a plan for the same snapshot in steps. */
+void dataset_plan_options(shardy_writer_options *options, const char *stamp);
+
+/* What a row points at. */
+typedef struct dataset_row_texts {
+    char key[16];
+    char value[DATASET_VALUE_MAX];
+    char payload[DATASET_STAMP_MAX + 32];
+    float vector[DATASET_DIM];
+} dataset_row_texts;
+
+/* A row whose value is at least that long; it points into `texts`. */
+void dataset_fill_row(const char *stamp, uint32_t number, uint32_t value_len,
+    dataset_row_texts *texts, shardy_row *row);
+
+/* The rows of one shard, for shardy_attempt_build(): dataset_next_row() with this as `user`. */
+typedef struct dataset_feed {
+    const char *stamp;
+    uint32_t db_id;
+    uint32_t next;
+    dataset_row_texts texts;
+} dataset_feed;
+
+void dataset_feed_init(dataset_feed *feed, const char *stamp, uint32_t db_id);
+shardy_status dataset_next_row(void *user, shardy_row *row_out, shardy_error *err);
 
 /* Rolls back to the snapshot of that stamp. */
 shardy_status dataset_rollback(shardy_context *context, const char *url, const char *stamp,

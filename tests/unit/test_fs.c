@@ -18,6 +18,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+static durable_dirs durable;
+
 static int make_dir(void **state)
 {
     *state = support_make_dir();
@@ -408,12 +410,12 @@ static void test_dir__is_made_with_all_above_it(void **state)
 {
     const char *dir = *state;
     shardy_error err = {0};
-    assert_ok(shardy__dir_make(support_path(dir, "a/b//c/"), 0700, &err));
-    assert_ok(shardy__dir_make(support_path(dir, "a/b/c"), 0700, &err));
+    assert_ok(shardy__dir_make(support_path(dir, "a/b//c/"), 0700, 0, &err));
+    assert_ok(shardy__dir_make(support_path(dir, "a/b/c"), 0700, 0, &err));
     assert_true(is_there(support_path(dir, "a/b/c")));
     support_write_file(support_path(dir, "file"), "x", 1);
-    assert_true(shardy__dir_make(support_path(dir, "file"), 0700, &err) < 0);
-    assert_true(shardy__dir_make(support_path(dir, "file/x"), 0700, &err) < 0);
+    assert_true(shardy__dir_make(support_path(dir, "file"), 0700, 0, &err) < 0);
+    assert_true(shardy__dir_make(support_path(dir, "file/x"), 0700, 0, &err) < 0);
     assert_non_null(strstr(err.message, "file/x"));
     int fd;
     assert_status(SHARDY_INVALID, shardy__dir_open(support_path(dir, "file"), &fd, &err));
@@ -425,9 +427,9 @@ static void test_dir__is_removed_with_all_below_it_but_no_target_of_a_link(void 
 {
     const char *dir = *state;
     shardy_error err = {0};
-    assert_ok(shardy__dir_make(support_path(dir, "t/a/b/c"), 0700, &err));
-    assert_ok(shardy__dir_make(support_path(dir, "t/a/d"), 0700, &err));
-    assert_ok(shardy__dir_make(support_path(dir, "kept"), 0700, &err));
+    assert_ok(shardy__dir_make(support_path(dir, "t/a/b/c"), 0700, 0, &err));
+    assert_ok(shardy__dir_make(support_path(dir, "t/a/d"), 0700, 0, &err));
+    assert_ok(shardy__dir_make(support_path(dir, "kept"), 0700, 0, &err));
     support_write_file(support_path(dir, "kept/f"), "x", 1);
     support_write_file(support_path(dir, "t/f"), "x", 1);
     support_write_file(support_path(dir, "t/a/b/f"), "x", 1);
@@ -455,10 +457,10 @@ static void test_dir__removing_stops_at_a_depth(void **state)
         memcpy(path + len, "/d", 3);
         len += 2;
     }
-    assert_ok(shardy__dir_make(path, 0700, &err));
+    assert_ok(shardy__dir_make(path, 0700, 0, &err));
     assert_ok(shardy__dir_remove(support_path(dir, "t"), &err));
     memcpy(path + len, "/d/d/d/d/d/d/d/d/d/d", 21);
-    assert_ok(shardy__dir_make(path, 0700, &err));
+    assert_ok(shardy__dir_make(path, 0700, 0, &err));
     assert_true(shardy__dir_remove(support_path(dir, "t"), &err) < 0);
     assert_non_null(strstr(err.message, "/t"));
 }
@@ -649,7 +651,7 @@ static char *make_farm(void)
 {
     char *dir = support_make_dir();
     shardy_error err = {0};
-    assert_ok(shardy__dir_make(support_path(dir, "root/a/b"), 0700, &err));
+    assert_ok(shardy__dir_make(support_path(dir, "root/a/b"), 0700, 0, &err));
     support_write_file(support_path(dir, "secret"), "secret", 6);
     support_write_file(support_path(dir, "root/f"), "top", 3);
     support_write_file(support_path(dir, "root/a/b/f"), "deep", 4);
@@ -739,7 +741,7 @@ static void test_root__a_name_that_no_file_can_have_is_not_found(void **state)
         file_info info;
         open_root(dir, portable, &root);
         assert_status(SHARDY_NOT_FOUND, shardy__root_open_file(&root, path, &fd, &info, &err));
-        assert_status(SHARDY_INVALID, shardy__root_make_dir(&root, path, 1, &fd, &err));
+        assert_status(SHARDY_INVALID, shardy__root_make_dir(&root, path, &durable, &fd, &err));
         shardy__root_close(&root);
     }
     support_remove_dir(dir);
@@ -756,16 +758,16 @@ static void test_root__directories_are_made_below_it_only(void **state)
         char path[64];
         open_root(dir, portable, &root);
         snprintf(path, sizeof path, "a/new%d/x/y", portable);
-        assert_ok(shardy__root_make_dir(&root, path, 1, &fd, &err));
+        assert_ok(shardy__root_make_dir(&root, path, &durable, &fd, &err));
         shardy__file_close(fd);
-        assert_ok(shardy__root_make_dir(&root, path, 0, &fd, &err));
+        assert_ok(shardy__root_make_dir(&root, path, NULL, &fd, &err));
         shardy__file_close(fd);
-        assert_ok(shardy__root_make_dir(&root, "", 0, &fd, &err));
+        assert_ok(shardy__root_make_dir(&root, "", NULL, &fd, &err));
         shardy__file_close(fd);
         static const char *const bad[] = {"f", "f/x", "up", "up/x", "to_a/x", "loop/x", "../x",
             "a/../x", "/x", "a//x", "x/", "fifo/x", "magic/tmp/x", "a/b/up/x"};
         for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-            assert_status(SHARDY_INVALID, shardy__root_make_dir(&root, bad[i], 0, &fd, &err));
+            assert_status(SHARDY_INVALID, shardy__root_make_dir(&root, bad[i], NULL, &fd, &err));
             assert_int_equal(fd, -1);
             assert_true(err.message[0] != '\0');
         }
@@ -868,7 +870,7 @@ static shardy_status run_writing(const fixture *f, int number, shardy_error *err
     case 6:
         return shardy__file_sync(f->file, err);
     case 7:
-        return shardy__dir_make(support_path(f->dir, "new"), 0700, err);
+        return shardy__dir_make(support_path(f->dir, "new"), 0700, 1, err);
     case 8:
         return shardy__at_create(f->fd, "new", 0600, &fd, err);
     case 9:
@@ -884,7 +886,7 @@ static shardy_status run_writing(const fixture *f, int number, shardy_error *err
     case 14:
         return shardy__file_flow(f->file, &flow, 3 * flow.asked, err);
     default:
-        return shardy__root_make_dir(&f->root, "new", 1, &fd, err);
+        return shardy__root_make_dir(&f->root, "new", &durable, &fd, err);
     }
 }
 
