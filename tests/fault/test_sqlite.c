@@ -4,6 +4,9 @@
 
 #include <fcntl.h>
 
+/* Points per kind and mode that are tried in the quick set. */
+#define QUICK 40u
+
 /* --- writing ---------------------------------------------------------------------------------- */
 
 typedef struct write_state {
@@ -85,6 +88,7 @@ static void test_fault__writing_survives_a_lack_of_memory(void **state)
     c.setup = write_setup;
     c.operation = write_operation;
     c.teardown = write_teardown;
+    c.quick = QUICK;
     sweep_run(&c);
 }
 
@@ -211,6 +215,7 @@ static void test_fault__reading_survives_a_lack_of_memory_and_failing_reads(void
         c.operation = read_operation;
         c.teardown = read_teardown;
         c.param = use_pread ? "pread" : NULL;
+        c.quick = QUICK;
         sweep_run(&c);
     }
 }
@@ -242,6 +247,7 @@ static void test_fault__a_missing_short_cut_is_no_failure(void **state)
     c.setup = read_setup;
     c.operation = fence_operation;
     c.teardown = read_teardown;
+    c.quick = QUICK;
     sweep_run(&c);
 }
 

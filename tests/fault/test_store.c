@@ -1,4 +1,5 @@
 /* Each call of a store with each of its operations made to fail. */
+#include "store/store.h"
 #include "support/store_fixture.h"
 #include "support/sweep.h"
 
@@ -146,22 +147,30 @@ static void check_created(void *state, shardy_status status, const shardy_error 
 
 /* --- operations --------------------------------------------------------------------------- */
 
+static shardy_status put_swept(
+    trial *t, const char *key, shardy_put_condition condition, const char *etag, shardy_error *err)
+{
+    shardy_store_put put = put_of(key, condition, new_text);
+    put.etag = etag;
+    return SWEEP_CALL(shardy_store_put_object, t->faults, &put, NULL, err);
+}
+
 static shardy_status op_replace(void *state, shardy_error *err)
 {
     trial *t = state;
-    return put_text(t->faults, "d/old", SHARDY_PUT_ALWAYS, NULL, new_text, NULL, err);
+    return put_swept(t, "d/old", SHARDY_PUT_ALWAYS, NULL, err);
 }
 
 static shardy_status op_replace_version(void *state, shardy_error *err)
 {
     trial *t = state;
-    return put_text(t->faults, "d/old", SHARDY_PUT_IF_MATCH, t->etag, new_text, NULL, err);
+    return put_swept(t, "d/old", SHARDY_PUT_IF_MATCH, t->etag, err);
 }
 
 static shardy_status op_create(void *state, shardy_error *err)
 {
     trial *t = state;
-    return put_text(t->faults, "n/new", SHARDY_PUT_IF_ABSENT, NULL, new_text, NULL, err);
+    return put_swept(t, "n/new", SHARDY_PUT_IF_ABSENT, NULL, err);
 }
 
 static shardy_status op_stream(void *state, shardy_error *err)
@@ -171,7 +180,7 @@ static shardy_status op_stream(void *state, shardy_error *err)
     shardy_store_put put = put_of("n/new", SHARDY_PUT_ALWAYS, "");
     put.next = next_part;
     put.next_user = &parts;
-    return shardy_store_put_object(t->faults, &put, NULL, err);
+    return SWEEP_CALL(shardy_store_put_object, t->faults, &put, NULL, err);
 }
 
 static void *file_outside(const void *param)
@@ -198,7 +207,7 @@ static shardy_status op_file(void *state, shardy_error *err)
     trial *t = state;
     shardy_store_put put = put_of("n/new", SHARDY_PUT_IF_ABSENT, "");
     put.file_path = t->file;
-    return shardy_store_put_object(t->faults, &put, NULL, err);
+    return SWEEP_CALL(shardy_store_put_object, t->faults, &put, NULL, err);
 }
 
 /* A put that failed before it was done leaves the caller's file where it is. */
@@ -218,7 +227,8 @@ static void check_taken(void *state, shardy_status status, const shardy_error *e
 static shardy_status op_read(void *state, shardy_error *err)
 {
     trial *t = state;
-    return shardy_store_get(t->faults, "d/old", 0, SHARDY_READ_TO_END, &t->body, NULL, err);
+    return SWEEP_CALL(
+        shardy_store_get, t->faults, "d/old", 0, SHARDY_READ_TO_END, &t->body, NULL, err);
 }
 
 static void check_read(void *state, shardy_status status, const shardy_error *err)
@@ -258,7 +268,8 @@ static void check_read_range(void *state, shardy_status status, const shardy_err
 static shardy_status op_read_missing(void *state, shardy_error *err)
 {
     trial *t = state;
-    return shardy_store_get(t->faults, "d/none", 0, SHARDY_READ_TO_END, &t->body, NULL, err);
+    return SWEEP_CALL(
+        shardy_store_get, t->faults, "d/none", 0, SHARDY_READ_TO_END, &t->body, NULL, err);
 }
 
 /* "There is none" is an answer; "could not find out" is another. */
@@ -273,7 +284,7 @@ static shardy_status op_head(void *state, shardy_error *err)
 {
     trial *t = state;
     shardy_object_meta meta;
-    shardy_status st = shardy_store_head(t->faults, "d/old", &meta, err);
+    shardy_status st = SWEEP_CALL(shardy_store_head, t->faults, "d/old", &meta, err);
     t->received = meta.size;
     return st;
 }
@@ -291,7 +302,7 @@ static void check_head(void *state, shardy_status status, const shardy_error *er
 static shardy_status op_list(void *state, shardy_error *err)
 {
     trial *t = state;
-    return shardy_store_list(t->faults, "", 0, NULL, 2, &t->page, err);
+    return SWEEP_CALL(shardy_store_list, t->faults, "", 0, NULL, 2, &t->page, err);
 }
 
 static void check_list(void *state, shardy_status status, const shardy_error *err)
@@ -309,7 +320,7 @@ static void check_list(void *state, shardy_status status, const shardy_error *er
 static shardy_status op_list_rolled_up(void *state, shardy_error *err)
 {
     trial *t = state;
-    return shardy_store_list(t->faults, "", '/', NULL, 10, &t->page, err);
+    return SWEEP_CALL(shardy_store_list, t->faults, "", '/', NULL, 10, &t->page, err);
 }
 
 static void check_rolled_up(void *state, shardy_status status, const shardy_error *err)
@@ -328,7 +339,7 @@ static shardy_status op_remove(void *state, shardy_error *err)
     trial *t = state;
     shardy_bytes keys[] = {bytes_of("d/old"), bytes_of("none"), bytes_of("d/e/f")};
     int32_t results[3];
-    return shardy_store_remove(t->faults, keys, 3, results, err);
+    return SWEEP_CALL(shardy_store_remove, t->faults, keys, 3, results, err);
 }
 
 static void check_removed(void *state, shardy_status status, const shardy_error *told)
@@ -348,7 +359,7 @@ static void check_removed(void *state, shardy_status status, const shardy_error 
 static shardy_status op_open_local(void *state, shardy_error *err)
 {
     trial *t = state;
-    return shardy_store_open_local(t->faults, "d/old", &t->local, err);
+    return SWEEP_CALL(shardy_store_open_local, t->faults, "d/old", &t->local, err);
 }
 
 static void check_open_local(void *state, shardy_status status, const shardy_error *err)
@@ -362,7 +373,7 @@ static shardy_status op_scratch(void *state, shardy_error *err)
 {
     trial *t = state;
     const char *path;
-    shardy_status st = shardy_store_scratch(t->faults, &path, err);
+    shardy_status st = SWEEP_CALL(shardy_store_scratch, t->faults, &path, err);
     if (st >= 0 && access(path, W_OK) != 0) {
         err->status = SHARDY_INTERNAL;
         return SHARDY_INTERNAL;
@@ -376,18 +387,18 @@ static shardy_status op_open(void *state, shardy_error *err)
     shardy_store *store = NULL;
     shardy_store *wrapped = NULL;
     shardy_store *counted = NULL;
-    shardy_status st = t->root ? shardy_store_open_fs(NULL, t->root, NULL, &store, err)
-                               : shardy_store_open_mem(NULL, &store, err);
+    shardy_status st = t->root ? SWEEP_CALL(shardy_store_open_fs, NULL, t->root, NULL, &store, err)
+                               : SWEEP_CALL(shardy_store_open_mem, NULL, &store, err);
     if (st >= 0) {
-        st = shardy_store_wrap_fault(NULL, store, &wrapped, err);
+        st = SWEEP_CALL(shardy_store_wrap_fault, NULL, store, &wrapped, err);
     }
     if (st >= 0) {
-        st = shardy_store_wrap_stats(NULL, wrapped, &counted, err);
+        st = SWEEP_CALL(shardy_store_wrap_stats, NULL, wrapped, &counted, err);
     }
     shardy_buf body = {0};
     if (st >= 0) {
-        st = shardy_store_get(
-            counted, t->root ? "g" : "none", 0, SHARDY_READ_TO_END, &body, NULL, err);
+        st = SWEEP_CALL(shardy_store_get, counted, t->root ? "g" : "none", 0, SHARDY_READ_TO_END,
+            &body, NULL, err);
     }
     shardy_buf_release(&body);
     shardy_store_close(counted);
@@ -403,9 +414,32 @@ static shardy_status op_create_root(void *state, shardy_error *err)
     shardy_store_fs_options options;
     shardy_store_fs_options_init(&options, sizeof options);
     options.create = 1;
-    shardy_status st =
-        shardy_store_open_fs(NULL, support_path(t->dir, "a/b/c"), &options, &store, err);
+    shardy_status st = SWEEP_CALL(
+        shardy_store_open_fs, NULL, support_path(t->dir, "a/b/c"), &options, &store, err);
     shardy_store_close(store);
+    return st;
+}
+
+static size_t closed_stores;
+
+static void count_close(void *state)
+{
+    (void)state;
+    closed_stores++;
+}
+
+/* A store of the caller's is closed once, also when it could not be taken. */
+static shardy_status op_take(void *state, shardy_error *err)
+{
+    trial *t = state;
+    shardy_store *store;
+    shardy_store_ops ops = *t->store->ops;
+    ops.close = count_close;
+    closed_stores = 0;
+    shardy_status st = SWEEP_CALL(shardy_store_new_take, NULL, &ops, t->store->state, &store, err);
+    assert_true((st == SHARDY_OK) == (store != NULL));
+    shardy_store_close(store);
+    assert_int_equal(closed_stores, 1);
     return st;
 }
 
@@ -501,6 +535,7 @@ static void sweep_reads(where kind)
             .operation = op_head,
             .check = check_head},
         {.name = "open", .kinds = READS, .operation = op_open},
+        {.name = "take", .kinds = MEMORY, .operation = op_take},
     };
     run_cases(kind, cases, sizeof cases / sizeof cases[0]);
 }
@@ -563,6 +598,15 @@ static void test_files__are_opened_and_taken_or_left(void **state)
     sweep_files(ON_FS_PORTABLE);
 }
 
+static void test_functions__that_can_fail_were_all_made_to(void **state)
+{
+    (void)state;
+    /* the others are in test_functions.c */
+    static const char *const elsewhere[] = {"engine.h", "manifest_store.h", "text.h", NULL};
+    size_t count = sweep_check_headers("include/shardyfusion/sys", elsewhere);
+    assert_true(count > 10 || !shardy_testing_fault_points());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -571,6 +615,7 @@ int main(void)
         cmocka_unit_test(test_reads__tell_every_failure_on_files),
         cmocka_unit_test(test_reads__tell_every_failure_in_memory),
         cmocka_unit_test(test_files__are_opened_and_taken_or_left),
+        cmocka_unit_test(test_functions__that_can_fail_were_all_made_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

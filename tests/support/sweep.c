@@ -27,6 +27,74 @@ unsigned sweep_open_descriptors(void)
     return count;
 }
 
+/* --- which functions were made to fail -------------------------------------------------------- */
+
+#define FUNCTIONS_MAX     200u
+#define FUNCTION_NAME_MAX 64u
+
+typedef struct swept_function {
+    char name[FUNCTION_NAME_MAX];
+    uint64_t faults; /* met inside it */
+    int no_points;
+} swept_function;
+
+static swept_function swept[FUNCTIONS_MAX];
+static size_t swept_count;
+
+/* The operation that is running. */
+static struct {
+    const sweep_case *c; /* NULL: none */
+    void *state;
+    int kind; /* SWEEP_KIND_COUNT: one without points */
+    const char *function;
+    uint64_t failed; /* before the function was called */
+} running;
+
+static swept_function *find_function(const char *name)
+{
+    for (size_t i = 0; i < swept_count; i++) {
+        if (strcmp(swept[i].name, name) == 0) {
+            return &swept[i];
+        }
+    }
+    assert_true(swept_count < FUNCTIONS_MAX && strlen(name) < FUNCTION_NAME_MAX);
+    swept_function *f = &swept[swept_count++];
+    snprintf(f->name, sizeof f->name, "%s", name);
+    return f;
+}
+
+static uint64_t failed_so_far(void)
+{
+    uint64_t seen;
+    uint64_t failed = 0;
+    if (running.kind < SHARDY_FAULT_KIND_COUNT_) {
+        shardy_testing_fault_counts(running.kind, &seen, &failed);
+    } else if (running.kind < SWEEP_KIND_COUNT) {
+        shardy_store_fault_counts(running.c->fault_store(running.state), &seen, &failed);
+    }
+    return failed;
+}
+
+void sweep_enter(const char *function)
+{
+    if (running.c) {
+        running.function = function;
+        running.failed = failed_so_far();
+    }
+}
+
+shardy_status sweep_leave(shardy_status status)
+{
+    if (running.c) {
+        swept_function *f = find_function(running.function);
+        f->faults += failed_so_far() > running.failed;
+        f->no_points |= running.kind == SWEEP_KIND_COUNT;
+    }
+    return status;
+}
+
+/* --- one run ---------------------------------------------------------------------------------- */
+
 /* One run of a case with the fault at one place. */
 typedef struct sweep_run_result {
     shardy_status status;
@@ -123,7 +191,11 @@ static void run_once(const sweep_case *c, int kind, uint64_t nth, int32_t persis
     memset(r, 0, sizeof *r);
     persistent_now = persistent;
     set_fault(c, state, kind, nth, persistent);
+    running.c = c;
+    running.state = state;
+    running.kind = kind;
     r->status = c->operation(state, &r->error);
+    running.c = NULL;
     take_counts(c, state, kind, r);
     set_fault(c, state, kind, 0, 0);
     check_result(c, kind, where, r);
@@ -195,7 +267,8 @@ static uint64_t sweep_kind_points(const sweep_case *c, int kind, int32_t persist
     sweep_points p = {0, 0, 0};
     if (c->quick && !sweep_torture()) {
         try_some(c, kind, persistent, &p);
-    } else {
+    }
+    if (p.tried == 0) { /* none was chosen, or not every call can fail this way */
         try_all(c, kind, persistent, &p);
     }
     print_message("sweep: %s: %s: %llu points, %llu tried %s, %llu told\n", c->name,
@@ -224,4 +297,89 @@ uint64_t sweep_run(const sweep_case *c)
         }
     }
     return sum;
+}
+
+void sweep_without_points(const sweep_case *c)
+{
+    sweep_run_result r;
+    memset(&r, 0, sizeof r);
+    void *state = c->setup ? c->setup(c->param) : NULL;
+    for (int kind = 0; kind < SHARDY_FAULT_KIND_COUNT_; kind++) {
+        shardy_testing_fault_set(kind, 1, 1);
+    }
+    running.c = c;
+    running.kind = SWEEP_KIND_COUNT;
+    r.status = c->operation(state, &r.error);
+    running.c = NULL;
+    for (int kind = 0; kind < SHARDY_FAULT_KIND_COUNT_; kind++) {
+        uint64_t seen;
+        shardy_testing_fault_counts(kind, &seen, &r.failed);
+        shardy_testing_fault_set(kind, 0, 0);
+        if (seen > 0) {
+            fail_msg("%s: there is a point of %s", c->name, kind_names[kind]);
+        }
+    }
+    if (r.status < 0) {
+        fail_msg("%s: %s", c->name, r.error.message);
+    }
+    if (c->teardown) {
+        c->teardown(state);
+    }
+}
+
+/* --- all functions of the headers ------------------------------------------------------------- */
+
+/* The functions of a header that return a status; returns how many there are. */
+static size_t check_header(const char *path)
+{
+    static const char mark[] = "SHARDY_API shardy_status";
+    size_t len;
+    size_t count = 0;
+    char *text = support_read_file(path, &len);
+    for (const char *at = text; (at = strstr(at, mark)) != NULL; count++) {
+        char name[FUNCTION_NAME_MAX];
+        at += sizeof mark - 1;
+        at += strspn(at, " \t\r\n");
+        size_t n = strspn(at, "abcdefghijklmnopqrstuvwxyz0123456789_");
+        assert_true(n > 0 && n < sizeof name && at[n] == '(');
+        memcpy(name, at, n);
+        name[n] = '\0';
+        const swept_function *f = find_function(name);
+        if (f->faults == 0 && !f->no_points) {
+            fail_msg("%s: no fault was tried in %s(): add a case to this program", path, name);
+        }
+        print_message("sweep: %s: %llu faults met\n", name, (unsigned long long)f->faults);
+    }
+    free(text);
+    return count;
+}
+
+static int is_named(const char *const *names, const char *name)
+{
+    while (*names && strcmp(*names, name) != 0) {
+        names++;
+    }
+    return *names != NULL;
+}
+
+size_t sweep_check_headers(const char *folder, const char *const *without)
+{
+    size_t count = 0;
+    struct dirent *entry;
+    if (!shardy_testing_fault_points()) {
+        return 0;
+    }
+    DIR *dir = opendir(support_source(folder));
+    assert_non_null(dir);
+    while ((entry = readdir(dir)) != NULL) {
+        char path[600];
+        size_t len = strlen(entry->d_name);
+        snprintf(path, sizeof path, "%.200s/%s", folder, entry->d_name);
+        if (len > 2 && strcmp(entry->d_name + len - 2, ".h") == 0 &&
+            !is_named(without, entry->d_name)) {
+            count += check_header(support_source(path));
+        }
+    }
+    closedir(dir);
+    return count;
 }

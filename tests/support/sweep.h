@@ -57,6 +57,19 @@ int sweep_torture(void);
  * without fault points. */
 uint64_t sweep_run(const sweep_case *c);
 
+/* Runs an operation that has no point of any kind, while every one would fail. */
+void sweep_without_points(const sweep_case *c);
+
+/* Calls a function that returns a status within an operation. It is known from then on as one that
+ * was made to fail, if a fault was met inside it. */
+#define SWEEP_CALL(function, ...) (sweep_enter(#function), sweep_leave(function(__VA_ARGS__)))
+void sweep_enter(const char *function);
+shardy_status sweep_leave(shardy_status status);
+/* Reads the public headers of a folder, but for those named, and fails the test when one of their
+ * functions that return a status was not made to fail (or shown to have no points) in this program.
+ * Prints how many faults each has met; returns how many functions there are. */
+size_t sweep_check_headers(const char *folder, const char *const *without);
+
 /* Open descriptors of this process. */
 unsigned sweep_open_descriptors(void);
 
