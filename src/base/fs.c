@@ -357,11 +357,11 @@ shardy_status shardy__file_sync(int fd, shardy_error *err)
  * takes the failure of a write away from the next fsync(), so it has to be told here. */
 static shardy_status flow_out(int fd, uint64_t offset, uint64_t len, shardy_error *err)
 {
-    int result =
-        fails(SHARDY_FAULT_WRITE, EIO)
-            ? -1
-            : sync_file_range(fd, (off_t)offset, (off_t)len,
-                  SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+    int result = fails(SHARDY_FAULT_WRITE, EIO)
+                     ? -1
+                     : written(sync_file_range(fd, (off_t)offset, (off_t)len,
+                           SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                               SYNC_FILE_RANGE_WAIT_AFTER));
     if (result == 0) {
         (void)posix_fadvise(fd, (off_t)offset, (off_t)len, POSIX_FADV_DONTNEED);
     } else if (errno != ENOSYS && errno != EINVAL && errno != ESPIPE) { /* those: not here */
@@ -381,8 +381,9 @@ shardy_status shardy__file_flow(int fd, file_flow *flow, uint64_t end, shardy_er
         SHARDY_TRY(flow_out(fd, flow->gone, flow->asked - flow->gone, err));
         flow->gone = flow->asked;
     }
-    (void)sync_file_range(
-        fd, (off_t)flow->asked, (off_t)(end - flow->asked), SYNC_FILE_RANGE_WRITE);
+    shardy__fault_mark(SHARDY_FAULT_WRITE);
+    (void)written(
+        sync_file_range(fd, (off_t)flow->asked, (off_t)(end - flow->asked), SYNC_FILE_RANGE_WRITE));
     flow->asked = end;
 #else
     (void)fd;
@@ -396,7 +397,9 @@ shardy_status shardy__file_flow(int fd, file_flow *flow, uint64_t end, shardy_er
 void shardy__file_discard(int fd, uint64_t offset, uint64_t len)
 {
 #if defined(FALLOC_FL_PUNCH_HOLE)
-    (void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len);
+    shardy__fault_mark(SHARDY_FAULT_WRITE);
+    (void)written(
+        fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len));
 #else
     (void)fd;
     (void)offset;

@@ -90,6 +90,26 @@ static shardy_status do_steps(const char *dir, shardy_error *err)
     return st;
 }
 
+/* Rows that do not fit into memory, and then the build is given up. */
+static shardy_status do_spill(const char *dir, shardy_error *err)
+{
+    static char value[4u << 20];
+    shardy_writer_options options;
+    shardy_writer *w;
+    dataset_plan_options(&options, NEW);
+    options.threads = 1;
+    shardy_status st = shardy_writer_open(NULL, dir, &options, &w, err);
+    for (uint32_t i = 0; st >= 0 && i < 12; i++) {
+        dataset_row_texts texts;
+        shardy_row row;
+        dataset_fill_row(NEW, i, 0, &texts, &row);
+        row.value = (shardy_bytes){value, sizeof value};
+        st = shardy_writer_put(w, &row, err);
+    }
+    shardy_writer_close(w);
+    return st;
+}
+
 typedef struct kill_case {
     const char *name;
     operation_fn run;
@@ -252,41 +272,79 @@ static void run_case(const kill_case *c)
     run_points(c, 1);
 }
 
+static const kill_case build_case = {"build", do_build, NEW, 1};
+static const kill_case steps_case = {"steps", do_steps, NEW, 1};
+static const kill_case abandon_case = {"abandon", do_abandon, NOW, 1};
+static const kill_case rollback_case = {"rollback", do_rollback, OLD, 0};
+static const kill_case spill_case = {"spill", do_spill, NOW, 1};
+
 static void test_kill__a_build_is_published_whole_or_not_at_all(void **state)
 {
     (void)state;
-    static const kill_case c = {"build", do_build, NEW, 1};
-    run_case(&c);
+    run_case(&build_case);
 }
 
 static void test_kill__a_build_in_steps_is_published_whole_or_not_at_all(void **state)
 {
     (void)state;
-    static const kill_case c = {"steps", do_steps, NEW, 1};
-    run_case(&c);
+    run_case(&steps_case);
 }
 
 static void test_kill__an_abandoned_build_changes_nothing(void **state)
 {
     (void)state;
-    static const kill_case c = {"abandon", do_abandon, NOW, 1};
-    run_case(&c);
+    run_case(&abandon_case);
 }
 
 static void test_kill__a_rollback_is_done_or_not(void **state)
 {
     (void)state;
-    static const kill_case c = {"rollback", do_rollback, OLD, 0};
-    run_case(&c);
+    run_case(&rollback_case);
 }
 
-int main(void)
+static void test_kill__runs_of_rows_go_with_the_process(void **state)
 {
+    (void)state;
+    run_case(&spill_case);
+}
+
+/* For kill_points.py, which counts the system calls of such a run: `origin` makes the data set,
+ * anything else is done to it, and the number of points is printed. */
+static int run_once(const char *name, const char *dir)
+{
+    static const kill_case *const cases[] = {
+        &build_case, &steps_case, &abandon_case, &rollback_case, &spill_case};
+    shardy_error err = {0};
+    if (strcmp(name, "origin") == 0) {
+        dataset_options options;
+        dataset_options_init(&options);
+        return dataset_build(NULL, dir, OLD, &options, &err) < 0 ||
+               dataset_build(NULL, dir, NOW, &options, &err) < 0;
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        if (strcmp(cases[i]->name, name) == 0) {
+            shardy_testing_kill_at(SHARDY_FAULT_WRITE, UINT64_MAX, 0);
+            shardy_status st = cases[i]->run(dir, &err);
+            uint64_t count = shardy_testing_kill_count(SHARDY_FAULT_WRITE);
+            shardy_testing_kill_at(SHARDY_FAULT_WRITE, 0, 0);
+            printf("%llu\n", (unsigned long long)count);
+            return st < 0;
+        }
+    }
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3) {
+        return run_once(argv[1], argv[2]);
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kill__a_build_is_published_whole_or_not_at_all),
         cmocka_unit_test(test_kill__a_build_in_steps_is_published_whole_or_not_at_all),
         cmocka_unit_test(test_kill__an_abandoned_build_changes_nothing),
         cmocka_unit_test(test_kill__a_rollback_is_done_or_not),
+        cmocka_unit_test(test_kill__runs_of_rows_go_with_the_process),
     };
     return cmocka_run_group_tests(tests, origin_setup, origin_teardown);
 }
