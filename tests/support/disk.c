@@ -152,7 +152,9 @@ disk *disk_copy(const disk *d)
     copy->names = malloc((d->name_count + 1) * sizeof *d->names);
     assert_true(copy->objects && copy->names);
     memcpy(copy->objects, d->objects, d->object_count * sizeof *d->objects);
-    memcpy(copy->names, d->names, d->name_count * sizeof *d->names);
+    if (d->names) { /* not an empty directory */
+        memcpy(copy->names, d->names, d->name_count * sizeof *d->names);
+    }
     for (size_t i = 0; i < d->object_count; i++) {
         disk_object *o = &copy->objects[i];
         o->now = copy_bytes(o->now, o->len);
