@@ -20,6 +20,8 @@
 
 /* Points per kind and mode that are tried in the quick set. */
 #define QUICK 3u
+/* The same of what takes a second, in the full set. */
+#define LARGE 40u
 
 #define NEW "run-new"
 
@@ -902,6 +904,7 @@ static void sweep_functions(const function_case *cases, size_t count)
             .fault_store = stage_faults,
             .param = &cases[i].shape,
             .quick = is_large ? 1 : QUICK,
+            .most = is_large ? LARGE : 0,
         };
         sweep_run(&c);
     }

@@ -251,12 +251,13 @@ static void try_all(const sweep_case *c, int kind, int32_t persistent, sweep_poi
 }
 
 /* Some points, evenly spread; persistent faults at others than single ones. */
-static void try_some(const sweep_case *c, int kind, int32_t persistent, sweep_points *p)
+static void try_some(
+    const sweep_case *c, int kind, int32_t persistent, uint32_t count, sweep_points *p)
 {
     sweep_run_result r;
     run_once(c, kind, 0, 0, c->name, &r);
     p->all = r.seen;
-    uint64_t step = r.seen > c->quick ? r.seen / c->quick : 1;
+    uint64_t step = r.seen > count ? r.seen / count : 1;
     for (uint64_t nth = persistent ? 1 + step / 2 : 1; nth <= r.seen; nth += step) {
         try_point(c, kind, nth, persistent, p);
     }
@@ -265,8 +266,9 @@ static void try_some(const sweep_case *c, int kind, int32_t persistent, sweep_po
 static uint64_t sweep_kind_points(const sweep_case *c, int kind, int32_t persistent)
 {
     sweep_points p = {0, 0, 0};
-    if (c->quick && !sweep_torture()) {
-        try_some(c, kind, persistent, &p);
+    uint32_t count = sweep_torture() ? c->most : c->quick;
+    if (count) {
+        try_some(c, kind, persistent, count, &p);
     }
     if (p.tried == 0) { /* none was chosen, or not every call can fail this way */
         try_all(c, kind, persistent, &p);

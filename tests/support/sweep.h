@@ -40,6 +40,7 @@ typedef struct sweep_case {
     /* How many points of a kind are tried, spread over all, unless the environment says
      * SHARDY_TORTURE=1. 0: all of them. */
     uint32_t quick;
+    uint32_t most; /* the same with SHARDY_TORTURE=1, for what takes seconds. 0: all of them */
 } sweep_case;
 
 /* In `check`: 1 when all operations from the chosen one on failed, so that cleaning up could not
