@@ -101,18 +101,22 @@ static void fill_pointer(
     }
 }
 
-/* The fate was not as we left it: tells whether a cleanup has condemned the run. */
+/* The fate was not as we left it: tells who has the run now. */
 static shardy_status explain_fate(
     const catalog *c, const char *run_id, shardy_status st, shardy_error *err)
 {
     fate now;
     shardy_error ignored;
-    if (st == SHARDY_CONFLICT && shardy__fate_load(c->store, run_id, &now, &ignored) == SHARDY_OK &&
-        now.state == FATE_CONDEMNED) {
+    if (st != SHARDY_CONFLICT || shardy__fate_load(c->store, run_id, &now, &ignored) != SHARDY_OK) {
+        return st;
+    }
+    if (now.state == FATE_CONDEMNED) {
         return shardy__error(err, SHARDY_FENCED, "publish",
             "run \"%.128s\" was condemned by a cleanup and cannot publish", run_id);
     }
-    return st;
+    return shardy__error(err, SHARDY_CONFLICT, "publish",
+        "somebody else moves the pointer to run \"%.128s\" at this moment (its fate is %s now)",
+        run_id, shardy__fate_state_name(now.state));
 }
 
 shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const char *ref,
@@ -248,7 +252,11 @@ static shardy_status target_fate(const catalog *c, const char *run_id, const cha
         f->has_manifest = 1;
         f->manifest_digest = target->digest;
         f->manifest_size = target->size;
-        return shardy__fate_create(c->context, c->store, f, err);
+        st = shardy__fate_create(c->context, c->store, f, err);
+        if (st == SHARDY_EXISTS) {
+            /* somebody else adopted it in between: a fate is never removed */
+            st = shardy__fate_load(c->store, run_id, f, err);
+        }
     }
     SHARDY_TRY(st);
     switch (f->state) {
