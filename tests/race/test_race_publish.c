@@ -31,14 +31,14 @@
 
 /* Who meets whom. All but the free ones meet where the pointer is put, having seen the same one. */
 typedef enum round_kind {
-    ROUND_PUBLISH, /* four writers */
-    ROUND_MIXED,   /* two writers, two rollbacks, perhaps to the same run */
-    ROUND_FREE,    /* the same, each at its own pace */
-    ROUND_FAILING, /* a writer fails while two roll back to its run, and one publishes */
+    ROUND_PUBLISH,  /* four writers */
+    ROUND_MIXED,    /* two writers, two rollbacks, perhaps to the same run */
+    ROUND_FREE,     /* the same, each at its own pace */
+    ROUND_FAILING,  /* a writer fails while two roll back to its run, and one publishes */
     ROUND_GIVEN_UP, /* the same, each at its own pace: it may be gone before they have it */
-    ROUND_SAME_ID, /* four writers with one run id */
-    ROUND_ADOPTED, /* four rollbacks to a run that has no fate, as those of the reference */
-    ROUND_KILLED,  /* one of four writers is killed before or after it moved the pointer */
+    ROUND_SAME_ID,  /* four writers with one run id */
+    ROUND_ADOPTED,  /* four rollbacks to a run that has no fate, as those of the reference */
+    ROUND_KILLED,   /* one of four writers is killed before or after it moved the pointer */
     ROUND_KINDS
 } round_kind;
 
@@ -259,7 +259,8 @@ static const char *target(race *r)
 {
     publish_world *w = &r->world;
     for (;;) {
-        uint64_t back = support_rand_below(&r->rand, w->run_count < TARGETS ? w->run_count : TARGETS);
+        uint64_t back =
+            support_rand_below(&r->rand, w->run_count < TARGETS ? w->run_count : TARGETS);
         const publish_run_state *run = &w->runs[w->run_count - 1 - back];
         if (run->published) {
             return run->run_id;
@@ -423,8 +424,7 @@ static void open_race(race *r)
     dataset_problem problem;
     memset(r, 0, sizeof *r);
     r->rand.state = support_seed();
-    r->log = mmap(
-        NULL, sizeof *r->log, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    r->log = mmap(NULL, sizeof *r->log, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (r->log == MAP_FAILED) {
         die("open", "no shared memory");
     }

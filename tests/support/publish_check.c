@@ -390,8 +390,8 @@ static int check_conflict(const round_view *v, uint32_t process, const publish_o
     int told = 0;
     for (size_t i = 0; i < v->count; i++) {
         const event *e = &v->events[i];
-        told |= done_put(e) && e->process != process && strcmp(e->key, lost ? lost->key : key) == 0 &&
-                names(o, e->run_id);
+        told |= done_put(e) && e->process != process &&
+                strcmp(e->key, lost ? lost->key : key) == 0 && names(o, e->run_id);
     }
     return told ? 1 : wrong(v->problem, "a loser was not told by whom", o->run_id, o->message);
 }

@@ -85,6 +85,9 @@ FAULTS = {
     /* model: curver == seen -> cur = t */
 """,
          "    shardy_status st;\n"),
+        (PUBLISH,
+         "shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHED, &ignored) < 0",
+         "0"),
     ]),
     # A fate is changed whatever it has become meanwhile.
     "blind_fate": ("lost update of a fate", [
