@@ -298,6 +298,7 @@ static shardy_status begin(
         return SHARDY_FORKED;
     }
     *pin_out = shardy__pin(&reader->core->pins);
+    /* model: call_load */
     *snapshot_out = atomic_load(&reader->current);
     return SHARDY_OK;
 }
@@ -478,6 +479,7 @@ shardy_status shardy_reader_refresh(
     }
     if (st == SHARDY_OK) {
         old->retired.free = free_retired_snapshot;
+        /* model: retire_swap */
         atomic_store(&reader->current, next);
         shardy__pin_retire(&reader->core->pins, &old->retired);
         shardy__count(reader->core->context, SHARDY_METRIC_REFRESHES, 1);

@@ -82,7 +82,7 @@ FAULTS = {
     if (st < 0) {
         return explain_fate(c, run_id, st, err);
     }
-    /* model: curver == seen -> cur = t */
+    /* model: rollback_move */
 """,
          "    shardy_status st;\n"),
         (PUBLISH,
