@@ -506,7 +506,8 @@ static int find_planted(const char *words)
 
 int main(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN);
+    struct sigaction ignore = {.sa_handler = SIG_IGN}; /* who has ended is let go all the same */
+    sigaction(SIGPIPE, &ignore, NULL);
     if (argc == 3 && strcmp(argv[1], "--planted") == 0) {
         return find_planted(argv[2]);
     }

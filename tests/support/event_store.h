@@ -50,8 +50,8 @@ typedef struct event_log {
 /* What a process does besides writing down. */
 typedef struct event_plan {
     uint32_t process; /* its number */
-    /* Called before the first put of the pointer, and with `at_adoption` before that of a fate which
-     * must not exist: the process waits in it. May be NULL. */
+    /* Called before the first put of the pointer, and with `at_adoption` before that of a fate
+     * which must not exist: the process waits in it. May be NULL. */
     void (*arrive)(void *user);
     void *user;
     int at_adoption;
