@@ -96,6 +96,9 @@ static void event_read(
 {
     event_store *s = store;
     for (size_t i = 0; i < n; i++) {
+        if (is_pointer(reads[i].key) && s->plan.before_read) {
+            s->plan.before_read(s->plan.user);
+        }
         event *e =
             is_pointer(reads[i].key) ? begin_event(s, EVENT_READ_POINTER, reads[i].key) : NULL;
         shardy_store_read_all(s->inner, &reads[i], 1);

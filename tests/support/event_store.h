@@ -55,6 +55,8 @@ typedef struct event_plan {
     void (*arrive)(void *user);
     void *user;
     int at_adoption;
+    /* Called before each read of the pointer, on the thread that reads. May be NULL. */
+    void (*before_read)(void *user);
     int pointer_fails; /* 1: the put of the pointer fails, and is known not to have counted */
     int dies_before;   /* 1: killed instead of putting the pointer */
     int dies_after;    /* 1: killed once the pointer is put */
