@@ -44,13 +44,14 @@ typedef struct amount {
 } amount;
 
 static const amount quick = {200, 24000, 360, 2000, 50, 100, 50, 16};
-static const amount torture = {100000, 10000000, 100000, 10000, 500, 100, 500, 500};
+static const amount torture = {100000, 10000000, 100000, 10000, 500, 75, 500, 500};
 /* Of another kind of store; the full amount is asked of one reader. */
-static const amount torture_less = {10000, 1000000, 10000, 1000, 500, 100, 500, 500};
+static const amount torture_less = {10000, 1000000, 10000, 1000, 500, 75, 500, 500};
 
 typedef struct race {
     char *dir; /* NULL: in memory */
     shardy_store *store;
+    shardy_store *mover; /* the same, by which the pointer is moved */
     shardy_context *context;
     const shardy_reader *reader;
     const amount *want;
@@ -221,6 +222,17 @@ static int is_done(const race *r)
            shardy_context_metric(r->context, SHARDY_METRIC_SHARD_EVICTIONS) >= want->evictions;
 }
 
+/* Reads that are ahead of the moves wait for them, so that both last to the end. */
+static void keep_pace(race *r)
+{
+    const amount *want = r->want;
+    while (atomic_load(&r->moving) && !atomic_load(&r->stop) &&
+           atomic_load(&r->gets) * want->moves >
+               (atomic_load(&r->moves) + want->moves / 100) * want->gets) {
+        sched_yield();
+    }
+}
+
 static void *read_loop(void *arg)
 {
     race *r = arg;
@@ -232,6 +244,9 @@ static void *read_loop(void *arg)
          i++) {
         uint32_t cold = (uint32_t)(i / want->cold_every * 5);
         do_get(&now, i % want->cold_every == 0 ? cold : r->hot[i % r->hot_count]);
+        if (i % 64 == 0) {
+            keep_pace(r);
+        }
         if (i % want->batch_every == 0) {
             do_multi_get(&now, (uint32_t)i);
         }
@@ -283,6 +298,7 @@ static void *refresh_loop(void *arg)
             report(r, "refresh", err.message);
         }
         atomic_fetch_add(&r->refreshes, 1);
+        keep_pace(r);
         for (uint32_t i = 0; i < REFRESHER_GETS; i++) {
             do_get(&now, r->hot[i % r->hot_count]);
         }
@@ -301,7 +317,7 @@ static void *move_loop(void *arg)
         char stamp[DATASET_STAMP_MAX];
         shardy_error err = {0};
         stamp_of(i, stamp);
-        if (dataset_rollback(r->context, r->dir, stamp, r->store, &err) < 0 ||
+        if (dataset_rollback(r->context, r->dir, stamp, r->mover, &err) < 0 ||
             shardy_reader_refresh(r->reader, NULL, &err) < 0) {
             report(r, "moving the pointer", err.message);
             break;
@@ -331,8 +347,13 @@ static void open_race(race *r, int in_memory, shardy_reader **reader_out)
     assert_ok(shardy_context_new(&context, &r->context, &err));
     if (in_memory) {
         assert_ok(shardy_store_open_mem(r->context, &r->store, &err));
+        r->mover = r->store;
     } else {
+        shardy_store_fs_options fs;
+        shardy_store_fs_options_init(&fs, sizeof fs);
+        fs.sync = 0;
         r->dir = support_make_dir();
+        assert_ok(shardy_store_open_fs(r->context, r->dir, &fs, &r->mover, &err));
     }
     dataset_options_init(&dataset);
     dataset.store = r->store;
@@ -345,6 +366,7 @@ static void open_race(race *r, int in_memory, shardy_reader **reader_out)
     shardy_reader_options_init(&options, sizeof options);
     options.store = r->store;
     options.open_shards_max = OPEN_SHARDS;
+    options.timeout_ms = UINT32_MAX; /* the process may be stopped for long */
     assert_ok(shardy_reader_open(r->context, r->dir, &options, reader_out, &err));
     r->reader = *reader_out;
     for (uint32_t row = 0; row < DATASET_ROWS; row++) {
@@ -422,6 +444,9 @@ static int run_race(int in_memory, int planted)
         assert_true(atomic_load(&r.gets) >= r.want->gets);
         assert_true(atomic_load(&r.searches) >= r.want->searches);
     }
+    if (r.mover != r.store) {
+        shardy_store_close(r.mover);
+    }
     shardy_store_close(r.store);
     shardy_context_free(r.context);
     support_remove_dir(r.dir);
@@ -438,6 +463,51 @@ static void test_race__each_answer_is_of_one_snapshot_in_memory(void **state)
 {
     (void)state;
     assert_true(run_race(1, 0));
+}
+
+/* --- the bound of open shards ----------------------------------------------------------------- */
+
+static void *ask_all(void *arg)
+{
+    race *r = arg;
+    shardy_reader *reader = (shardy_reader *)(uintptr_t)r->reader;
+    shardy_snapshot *snapshot = atomic_load(&reader->current);
+    while (!atomic_load_explicit(&r->stop, memory_order_relaxed)) {
+        for (uint32_t i = 0; i < snapshot->slot_count; i++) {
+            atomic_store_explicit(&snapshot->slots[i].used, 1, memory_order_relaxed);
+        }
+    }
+    return NULL;
+}
+
+/* Somebody asks every shard all the time, so that none is found unused. */
+static void test_race__no_more_shards_stay_open_than_may(void **state)
+{
+    (void)state;
+    static race r;
+    shardy_reader *reader;
+    pthread_t asker;
+    shardy_error err = {0};
+    memset(&r, 0, sizeof r);
+    open_race(&r, 1, &reader);
+    start(&asker, ask_all, &r);
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < 4000; i++) {
+        shardy_health health;
+        char text[16];
+        shardy_buf value;
+        shardy_key key = dataset_key(i % DATASET_ROWS, text);
+        assert_ok(shardy_reader_get(reader, &key, NULL, &value, &err));
+        shardy_buf_release(&value);
+        assert_ok(shardy_reader_health(reader, -1, &health, &err));
+        most = health.open_shards > most ? health.open_shards : most;
+    }
+    atomic_store(&r.stop, 1);
+    pthread_join(asker, NULL);
+    assert_int_equal(most, OPEN_SHARDS);
+    shardy_reader_close(reader);
+    shardy_store_close(r.store);
+    shardy_context_free(r.context);
 }
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
@@ -509,6 +579,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_race__each_answer_is_of_one_snapshot_of_a_directory),
         cmocka_unit_test(test_race__each_answer_is_of_one_snapshot_in_memory),
+        cmocka_unit_test(test_race__no_more_shards_stay_open_than_may),
         cmocka_unit_test(test_race__a_planted_fault_is_caught),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
