@@ -112,7 +112,7 @@ static shardy_status explain_fate(
     }
     if (now.state == FATE_CONDEMNED) {
         return shardy__error(err, SHARDY_FENCED, "publish",
-            "run \"%.128s\" was condemned by a cleanup and cannot publish", run_id);
+            "run \"%.128s\" was condemned by its writer or a cleanup and cannot publish", run_id);
     }
     return shardy__error(err, SHARDY_CONFLICT, "publish",
         "somebody else moves the pointer to run \"%.128s\" at this moment (its fate is %s now)",
@@ -269,7 +269,8 @@ static shardy_status target_fate(const catalog *c, const char *run_id, const cha
         return SHARDY_OK;
     case FATE_CONDEMNED:
         return shardy__error(err, SHARDY_GONE, "rollback",
-            "run \"%.128s\" was condemned by a cleanup: its shards are gone or going", run_id);
+            "run \"%.128s\" was condemned by its writer or a cleanup: its shards are gone or going",
+            run_id);
     default:
         return shardy__error(
             err, SHARDY_INVALID, "rollback", "run \"%.128s\" is still being written", run_id);

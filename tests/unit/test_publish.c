@@ -289,7 +289,8 @@ static void test_publish__a_condemned_run_is_fenced_and_shows_nothing(void **sta
     publish_run run = begin(w, "late");
     set_fate(w, "late", FATE_CONDEMNED);
     assert_int_equal(commit(w, &run), SHARDY_FENCED);
-    assert_string_equal(err.message, "run \"late\" was condemned by a cleanup and cannot publish");
+    assert_string_equal(
+        err.message, "run \"late\" was condemned by its writer or a cleanup and cannot publish");
     assert_no_object(w->store, ref_of("late"));
     assert_current(w, "a", 1);
     close_world(w);
@@ -385,8 +386,8 @@ static void test_rollback__refuses_runs_that_are_condemned_or_at_work(void **sta
     publish(w, "b");
     set_fate(w, "a", FATE_CONDEMNED);
     assert_status(SHARDY_GONE, roll_back(w, ref_of("a")));
-    assert_string_equal(
-        err.message, "run \"a\" was condemned by a cleanup: its shards are gone or going");
+    assert_string_equal(err.message,
+        "run \"a\" was condemned by its writer or a cleanup: its shards are gone or going");
     set_fate(w, "a", FATE_WRITING);
     assert_status(SHARDY_INVALID, roll_back(w, ref_of("a")));
     assert_string_equal(err.message, "run \"a\" is still being written");
