@@ -123,6 +123,11 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
     const char *manifest_ref, shardy_bytes image, shardy_error *err)
 {
     fate *f = &run->fate;
+    if (f->state != FATE_WRITING && f->state != FATE_PUBLISHING) {
+        return shardy__error(err, SHARDY_MISUSE, "publish",
+            "run \"%.128s\" cannot be published again: its fate is %s", f->run_id,
+            shardy__fate_state_name(f->state));
+    }
     f->has_manifest = 1;
     snprintf(f->manifest_ref, sizeof f->manifest_ref, "%s", ref);
     SHARDY_TRY(shardy__object_digest(image.data, image.len, &f->manifest_digest, err));
