@@ -94,7 +94,8 @@ typedef struct shardy_context_options {
 SHARDY_API void shardy_context_options_init(shardy_context_options *options, size_t struct_size);
 
 /* Makes a context. NULL options are the defaults. Threads are started when work first needs them.
- * Statuses: OK, INVALID, NOMEM. Ownership: yours, free it after everything opened with it.
+ * Statuses: OK, INVALID, NOMEM. Ownership: yours, free it after everything opened with it. In a
+ * child process whatever is opened with it answers FORKED.
  * Threads: construction only. */
 SHARDY_API shardy_status shardy_context_new(const shardy_context_options *options,
     shardy_context **context_out, shardy_error *err) SHARDY_MUST_USE;

@@ -176,7 +176,8 @@ SHARDY_API shardy_status shardy_winners_select(const shardy_plan *plan,
     const shardy_bytes *results_json, size_t count, shardy_buf *winners_json_out,
     shardy_error *err) SHARDY_MUST_USE;
 
-/* Publishes the winners. Statuses as shardy_writer_finish(). */
+/* Publishes the winners, once. Statuses as shardy_writer_finish(); MISUSE for a plan that was
+ * published. Threads: one at a time. */
 SHARDY_API shardy_status shardy_plan_publish(const shardy_plan *plan, shardy_bytes winners_json,
     shardy_build_result *result_out, shardy_error *err) SHARDY_MUST_USE;
 

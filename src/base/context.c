@@ -84,6 +84,9 @@ shardy_status shardy__context_hold(
     if (!context) {
         return shardy_context_new(NULL, context_out, err);
     }
+    /* In a child its pool and timer have no threads, and its random numbers would be the parent's
+     * again: two writers with one nonce. */
+    SHARDY_TRY(shardy__check_process(context->process, err));
     atomic_fetch_add_explicit(&context->refs, 1, memory_order_relaxed);
     *context_out = context;
     return SHARDY_OK;

@@ -25,7 +25,8 @@ struct shardy_context {
     _Atomic uint64_t metrics[SHARDY_METRIC_COUNT_];
 };
 
-/* `context` with one more reference, or a new private one when it is NULL. */
+/* `context` with one more reference, or a new private one when it is NULL. Statuses: OK, NOMEM,
+ * EXHAUSTED; FORKED for one of another process. */
 shardy_status shardy__context_hold(
     shardy_context *context, shardy_context **context_out, shardy_error *err);
 void shardy__context_drop(shardy_context *context);

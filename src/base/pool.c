@@ -11,6 +11,7 @@ struct pool {
     condition finished;
     pool_task *first;
     pool_task *last;
+    uint32_t queued; /* tasks that nobody has taken */
     uint32_t threads_max;
     uint32_t threads_started;
     uint32_t threads_idle;
@@ -60,6 +61,7 @@ static pool_task *take_task(pool *p)
 {
     pool_task *task = p->first;
     if (task) {
+        p->queued--;
         p->first = task->next;
         if (!p->first) {
             p->last = NULL;
@@ -122,7 +124,9 @@ void shardy__pool_submit(pool_group *group, pool_task *task)
         p->first = task;
     }
     p->last = task;
-    if (p->threads_idle == 0 && p->threads_started < p->threads_max) {
+    p->queued++;
+    /* An idle thread takes one of them; it counts as idle until it has woken up. */
+    if (p->queued > p->threads_idle && p->threads_started < p->threads_max) {
         /* Failing to start one is no failure of the task: see the top of pool.h. */
         if (shardy__thread_start(
                 &p->threads[p->threads_started], work_loop, p, "shardy-pool", NULL) >= 0) {

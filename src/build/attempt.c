@@ -216,6 +216,7 @@ static shardy_status upload(const attempt_job *job, const shardy_engine_file *fi
     put.sync = job->plan->options.sync;
     put.file_path = file->path;
     put.content_type = file->content_type;
+    /* model: writer_upload */
     return shardy_store_put_object(job->plan->catalog.store, &put, NULL, err);
 }
 

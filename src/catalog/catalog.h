@@ -92,7 +92,8 @@ shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const 
 
 /* Publishes the image. `ref` is the relative ref, `manifest_ref` what the pointer says.
  * Statuses: OK; FENCED (condemned meanwhile); CONFLICT (the pointer has moved: the snapshot is
- * complete and can be rolled back to); EXISTS; those of the stores. */
+ * complete and can be rolled back to); MISUSE (it was published or given up before); EXISTS; those
+ * of the stores. */
 shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const char *ref,
     const char *manifest_ref, shardy_bytes image, shardy_error *err);
 

@@ -185,6 +185,15 @@ shardy_status shardy__fate_load(
     return st;
 }
 
+/* Whether `now` was written by the very call that wanted to write `f`. The nonce alone does not
+ * tell: contexts with the same seed give the same ones. */
+static int is_same_write(const fate *now, const fate *f)
+{
+    return strcmp(now->nonce, f->nonce) == 0 && now->state == f->state &&
+           now->generation == f->generation && now->updated_us == f->updated_us &&
+           strcmp(now->manifest_ref, f->manifest_ref) == 0 && strcmp(now->writer, f->writer) == 0;
+}
+
 /* Writes `f` under a condition. When the reply was lost, the object tells by its nonce whether it
  * was written. */
 static shardy_status put_fate(
@@ -214,7 +223,7 @@ static shardy_status put_fate(
     fate now;
     shardy_error ignored;
     if (shardy__fate_load(store, f->run_id, &now, &ignored) == SHARDY_OK &&
-        strcmp(now.nonce, f->nonce) == 0) {
+        is_same_write(&now, f)) {
         f->version = now.version;
         return SHARDY_OK;
     }

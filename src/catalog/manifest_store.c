@@ -84,6 +84,15 @@ shardy_status shardy__manifest_store_add(
     return m->ops->add(m->state, ref, image, err);
 }
 
+/* Whether `now` was written by the very call that wanted to write `p`. The nonce alone does not
+ * tell: contexts with the same seed give the same ones. */
+static int is_same_write(const pointer *now, const pointer *p)
+{
+    return now->has_ours && strcmp(now->nonce, p->nonce) == 0 &&
+           strcmp(now->run_id, p->run_id) == 0 && strcmp(now->manifest_ref, p->manifest_ref) == 0 &&
+           now->generation == p->generation && now->updated_us == p->updated_us;
+}
+
 /* After a failed conditional write: what does the pointer say now? `error` is that of the write. */
 static shardy_status explain_conflict(
     const manifest_store *m, const pointer *p, int32_t *open_out, shardy_error *error)
@@ -93,7 +102,7 @@ static shardy_status explain_conflict(
     shardy_error ignored;
     shardy_status st = error->status;
     shardy_status loaded = shardy__manifest_store_load_current(m, &now, &version, &ignored);
-    if (loaded == SHARDY_OK && now.has_ours && strcmp(now.nonce, p->nonce) == 0) {
+    if (loaded == SHARDY_OK && is_same_write(&now, p)) {
         return SHARDY_OK; /* ours after all: only the reply was lost */
     }
     if (st != SHARDY_CONFLICT && st != SHARDY_EXISTS) {

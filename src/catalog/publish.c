@@ -1,7 +1,7 @@
 /* publish.c: how a snapshot becomes current. One fate object per run decides between a writer,
  * rollbacks and cleanups; it and the pointer are changed by compare-and-swap only, so clocks and
- * leases play no part in safety. The model is in tests/model/publish_cleanup.pml; its names stand
- * at the steps here. */
+ * leases play no part in safety. The model is in tests/model/publish_cleanup.pml; the names of its
+ * steps stand here where they are done (a test compares the two). */
 #include "catalog.h"
 
 #include "../base/bytebuf.h"
@@ -57,7 +57,7 @@ shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const 
     if (found) {
         return taken(run_id, "a manifest of it", err);
     }
-    /* model: fate[r] = W, If-None-Match */
+    /* model: writer_claim */
     snprintf(run->fate.run_id, sizeof run->fate.run_id, "%s", run_id);
     snprintf(run->fate.writer, sizeof run->fate.writer, "%s", writer);
     run->fate.state = FATE_WRITING;
@@ -66,7 +66,7 @@ shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const 
         return taken(run_id, "a fate of it", err);
     }
     SHARDY_TRY(st);
-    /* model: seen = curver */
+    /* model: writer_see */
     pointer now;
     st = shardy__manifest_store_load_current(&c->manifests, &now, &run->seen, err);
     if (st == SHARDY_CORRUPT && run->seen.text[0]) {
@@ -101,38 +101,47 @@ static void fill_pointer(
     }
 }
 
-/* The fate was not as we left it: tells whether a cleanup has condemned the run. */
+/* The fate was not as we left it: tells who has the run now. */
 static shardy_status explain_fate(
     const catalog *c, const char *run_id, shardy_status st, shardy_error *err)
 {
     fate now;
     shardy_error ignored;
-    if (st == SHARDY_CONFLICT && shardy__fate_load(c->store, run_id, &now, &ignored) == SHARDY_OK &&
-        now.state == FATE_CONDEMNED) {
-        return shardy__error(err, SHARDY_FENCED, "publish",
-            "run \"%.128s\" was condemned by a cleanup and cannot publish", run_id);
+    if (st != SHARDY_CONFLICT || shardy__fate_load(c->store, run_id, &now, &ignored) != SHARDY_OK) {
+        return st;
     }
-    return st;
+    if (now.state == FATE_CONDEMNED) {
+        return shardy__error(err, SHARDY_FENCED, "publish",
+            "run \"%.128s\" was condemned by its writer or a cleanup and cannot publish", run_id);
+    }
+    return shardy__error(err, SHARDY_CONFLICT, "publish",
+        "somebody else moves the pointer to run \"%.128s\" at this moment (its fate is %s now)",
+        run_id, shardy__fate_state_name(now.state));
 }
 
 shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const char *ref,
     const char *manifest_ref, shardy_bytes image, shardy_error *err)
 {
     fate *f = &run->fate;
+    if (f->state != FATE_WRITING && f->state != FATE_PUBLISHING) {
+        return shardy__error(err, SHARDY_MISUSE, "publish",
+            "run \"%.128s\" cannot be published again: its fate is %s", f->run_id,
+            shardy__fate_state_name(f->state));
+    }
     f->has_manifest = 1;
     snprintf(f->manifest_ref, sizeof f->manifest_ref, "%s", ref);
     SHARDY_TRY(shardy__object_digest(image.data, image.len, &f->manifest_digest, err));
     f->manifest_size = image.len;
-    /* model: cas_fate(r, v, P) */
+    /* model: writer_take */
     shardy_status st = shardy__fate_change(c->context, c->store, f, FATE_PUBLISHING, err);
     if (st < 0) {
         return explain_fate(c, f->run_id, st, err);
     }
-    /* model: man[r] = 1 */
+    /* model: writer_manifest */
     st = shardy__manifest_store_add(&c->manifests, ref, image, err);
     run->manifest_tried = st != SHARDY_EXISTS; /* then it is somebody else's */
     SHARDY_TRY(st);
-    /* model: curver == seen -> cur = r */
+    /* model: writer_move */
     pointer p;
     fill_pointer(c, f, manifest_ref, run->generation + 1, &p);
     st = shardy__manifest_store_set_current(&c->manifests, &p, &run->seen, &run->pointer_open, err);
@@ -141,7 +150,7 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
          * have failed: the run can be given up. */
         return st;
     }
-    /* model: cas_fate(r, v, D), also after a lost pointer write */
+    /* model: writer_end, also after a lost pointer write */
     shardy_error ignored;
     if (shardy__fate_change(c->context, c->store, f, FATE_PUBLISHED, &ignored) < 0) {
         shardy__log(c->context, SHARDY_LOG_WARN, "publish",
@@ -196,12 +205,14 @@ static shardy_status remove_run(
     const catalog *c, const publish_run *run, const char *shard_prefix, shardy_error *err)
 {
     char prefix[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    /* model: writer_remove_manifest */
     if (run->manifest_tried) {
         /* the directory of the manifest, with the list of its digests */
         const char *ref = run->fate.manifest_ref;
         snprintf(prefix, sizeof prefix, "%.*s/", (int)(strlen(ref) - strlen(MANIFEST_NAME)), ref);
         SHARDY_TRY(shardy__catalog_remove_prefix(c, prefix, NULL, err));
     }
+    /* model: writer_remove_shards */
     snprintf(prefix, sizeof prefix, "%.300s/run_id=%.700s/", shard_prefix, run->fate.run_id);
     return shardy__catalog_remove_prefix(c, prefix, NULL, err);
 }
@@ -213,7 +224,7 @@ void shardy__publish_abandon(const catalog *c, publish_run *run, const char *sha
     if (run->pointer_open || f->state == FATE_PUBLISHED || f->state == FATE_CONDEMNED) {
         return;
     }
-    /* model: cas_fate(r, v, X). A writer may condemn its own run also from PUBLISHING as long as no
+    /* model: writer_condemn. A writer may condemn its own run also from PUBLISHING as long as no
      * pointer write of it can still count; a rollback that took the run over has changed the fate,
      * and then this fails. */
     if (shardy__fate_change(c->context, c->store, f, FATE_CONDEMNED, &err) < 0) {
@@ -222,7 +233,6 @@ void shardy__publish_abandon(const catalog *c, publish_run *run, const char *sha
             err.message);
         return;
     }
-    /* model: man[r] = 0, then shards[r] = 0 */
     if (remove_run(c, run, shard_prefix, &err) < 0) {
         shardy__log(c->context, SHARDY_LOG_WARN, "publish",
             "some objects of the failed run \"%s\" could not be removed: %s", f->run_id,
@@ -237,6 +247,7 @@ static shardy_status target_fate(const catalog *c, const char *run_id, const cha
     const loaded_manifest *target, fate *f, int32_t *took_out, shardy_error *err)
 {
     *took_out = 0;
+    /* model: rollback_read_fate */
     shardy_status st = shardy__fate_load(c->store, run_id, f, err);
     if (st == SHARDY_NOT_FOUND) {
         /* A run of the reference: adopted in the state in which it was found. */
@@ -248,7 +259,11 @@ static shardy_status target_fate(const catalog *c, const char *run_id, const cha
         f->has_manifest = 1;
         f->manifest_digest = target->digest;
         f->manifest_size = target->size;
-        return shardy__fate_create(c->context, c->store, f, err);
+        st = shardy__fate_create(c->context, c->store, f, err);
+        if (st == SHARDY_EXISTS) {
+            /* somebody else adopted it in between: a fate is never removed */
+            st = shardy__fate_load(c->store, run_id, f, err);
+        }
     }
     SHARDY_TRY(st);
     switch (f->state) {
@@ -259,7 +274,8 @@ static shardy_status target_fate(const catalog *c, const char *run_id, const cha
         return SHARDY_OK;
     case FATE_CONDEMNED:
         return shardy__error(err, SHARDY_GONE, "rollback",
-            "run \"%.128s\" was condemned by a cleanup: its shards are gone or going", run_id);
+            "run \"%.128s\" was condemned by its writer or a cleanup: its shards are gone or going",
+            run_id);
     default:
         return shardy__error(
             err, SHARDY_INVALID, "rollback", "run \"%.128s\" is still being written", run_id);
@@ -278,23 +294,23 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
         return shardy__error_as(err, SHARDY_CORRUPT);
     }
     SHARDY_TRY(target_fate(c, run_id, target->ref, target, &f, &took, err));
-    /* model: cas_fate(t, v, P) */
+    /* model: rollback_take */
     shardy_status st = shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHING, err);
     if (st < 0) {
         return explain_fate(c, run_id, st, err);
     }
-    /* model: curver == seen -> cur = t */
+    /* model: rollback_move */
     pointer p;
     fill_pointer(c, &f, url_out, generation + 1, &p);
     int32_t open;
     st = shardy__manifest_store_set_current(&c->manifests, &p, seen, &open, err);
-    /* model: took && !ok -> goto out. After a take-over another holder may still hold an older
+    /* model: rollback_keep. After a take-over another holder may still hold an older
      * `seen`: only a pointer write of ours, which makes that one stale, allows leaving
      * PUBLISHING. The same while our own write may still count. */
     if (st < 0 && (took || open)) {
         return st;
     }
-    /* model: cas_fate(t, v, D) */
+    /* model: rollback_end */
     shardy_error ignored;
     if (shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHED, &ignored) < 0) {
         shardy__log(c->context, SHARDY_LOG_WARN, "publish",
@@ -313,7 +329,7 @@ shardy_status shardy__publish_rollback(
     const catalog *c, const char *ref, char url_out[SHARDY_URL_LEN_MAX + 1], shardy_error *err)
 {
     url_out[0] = '\0';
-    /* model: seen = curver */
+    /* model: rollback_see */
     pointer now;
     shardy_etag seen;
     shardy_status st = shardy__manifest_store_load_current(&c->manifests, &now, &seen, err);
@@ -321,7 +337,7 @@ shardy_status shardy__publish_rollback(
     if (st < 0 && !(st == SHARDY_CORRUPT && seen.text[0])) {
         return st;
     }
-    /* model: man[t] -> skip, else goto out */
+    /* model: rollback_load */
     manifest_promise promise;
     const char *run_id;
     size_t run_id_len;

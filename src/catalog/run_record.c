@@ -134,8 +134,9 @@ void shardy__run_record_begin(shardy_context *context, const char *registry, run
         r->key, sizeof r->key, "%.255s/%s_run_id=%s_%s/run.yaml", registry, stamp, r->run_id, hex);
 }
 
-shardy_status shardy__run_record_write(
-    shardy_context *context, shardy_store *store, run_record *r, shardy_error *err)
+/* `seen` is the version it must have; NULL: any, or none. */
+static shardy_status write_record(shardy_context *context, shardy_store *store, run_record *r,
+    const shardy_etag *seen, shardy_error *err)
 {
     r->updated_us = shardy__wall_us(context);
     r->lease_expires_us = r->updated_us + (r->status == RUN_RUNNING ? RUN_RECORD_LEASE_US : 0);
@@ -143,7 +144,8 @@ shardy_status shardy__run_record_write(
     SHARDY_TRY(shardy__run_record_render(r, &text, err));
     shardy_store_put put = {0};
     put.key = shardy__bytes(r->key, strlen(r->key));
-    put.condition = SHARDY_PUT_ALWAYS;
+    put.condition = seen ? SHARDY_PUT_IF_MATCH : SHARDY_PUT_ALWAYS;
+    put.etag = seen ? seen->text : NULL;
     put.body = shardy__bytes(text.data, text.len);
     put.content_type = "application/x-yaml";
     shardy_status st = shardy_store_put_object(store, &put, NULL, err);
@@ -151,19 +153,28 @@ shardy_status shardy__run_record_write(
     return st;
 }
 
+shardy_status shardy__run_record_write(
+    shardy_context *context, shardy_store *store, run_record *r, shardy_error *err)
+{
+    return write_record(context, store, r, NULL, err);
+}
+
 shardy_status shardy__run_record_beat(
     shardy_context *context, shardy_store *store, run_record *r, shardy_error *err)
 {
     shardy_buf body;
+    shardy_object_meta meta;
     run_record now;
     shardy_status st =
-        shardy_store_get(store, r->key, 0, SHARDY_RUN_RECORD_LEN_MAX, &body, NULL, err);
+        shardy_store_get(store, r->key, 0, SHARDY_RUN_RECORD_LEN_MAX, &body, &meta, err);
     if (st == SHARDY_OK) {
         st = shardy__run_record_parse(shardy__bytes(body.data, body.len), &now, err);
     }
     shardy_buf_release(&body);
     if (st == SHARDY_OK && now.status == RUN_RUNNING) {
-        st = shardy__run_record_write(context, store, r, err);
+        st = write_record(context, store, r, &meta.etag, err);
+        /* whoever was faster has written what the record has to say */
+        st = st == SHARDY_CONFLICT ? SHARDY_OK : st;
     }
     return st < 0 ? st : SHARDY_OK;
 }

@@ -52,20 +52,24 @@ static pin_retired *advance(pin_domain *d)
             if (!d->waiting) {
                 return freeable;
             }
+            /* model: reclaim_begin */
             d->draining = d->waiting;
             d->waiting = NULL;
             d->round_step = 1;
+            /* model: reclaim_flip */
             atomic_fetch_xor(&d->phase, 1);
         }
-        /* New calls count in the current phase; the other one drains. */
+        /* New calls count in the current phase; the other one drains. model: reclaim_look */
         if (!phase_is_drained(d, (atomic_load(&d->phase) & 1) ^ 1)) {
             return freeable;
         }
         if (d->round_step == 1) {
             d->round_step = 2;
+            /* model: reclaim_flip_again */
             atomic_fetch_xor(&d->phase, 1);
             continue;
         }
+        /* model: reclaim_end */
         *end = d->draining;
         while (*end) {
             end = &(*end)->next;
@@ -79,8 +83,10 @@ void shardy__pin_reclaim(pin_domain *d)
 {
     shardy__mutex_lock(&d->lock);
     pin_retired *freeable = advance(d);
+    /* model: reclaim_pending */
     atomic_store(&d->pending, d->waiting != NULL || d->draining != NULL);
     shardy__mutex_unlock(&d->lock);
+    /* model: reclaim_free */
     free_list(freeable);
 }
 
@@ -89,6 +95,7 @@ void shardy__pin_retire(pin_domain *d, pin_retired *retired)
     shardy__mutex_lock(&d->lock);
     retired->next = d->waiting;
     d->waiting = retired;
+    /* model: retire_pending */
     atomic_store(&d->pending, 1);
     shardy__mutex_unlock(&d->lock);
     shardy__pin_reclaim(d);

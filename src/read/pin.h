@@ -28,7 +28,9 @@
  * it is flipped again for the rest.
  *
  * Nobody waits: an unpin that finds something retired tries to get on with it, so that the last
- * call out frees it. */
+ * call out frees it.
+ *
+ * The model is in tests/model/pin_domain.pml; the names of its steps stand where they are done. */
 #ifndef SHARDY_READ_PIN_H
 #define SHARDY_READ_PIN_H
 
@@ -76,15 +78,19 @@ void shardy__pin_reclaim(pin_domain *d);
 
 static inline pin shardy__pin(pin_domain *d)
 {
+    /* model: call_phase */
     uint32_t phase = atomic_load_explicit(&d->phase, memory_order_relaxed) & 1;
     pin p = {d, &d->cells[shardy__thread_slot() & (PIN_CELLS - 1)].count[phase]};
+    /* model: call_count */
     atomic_fetch_add(p.count, 1);
     return p;
 }
 
 static inline void shardy__unpin(pin p)
 {
+    /* model: call_uncount */
     atomic_fetch_sub(p.count, 1);
+    /* model: call_pending */
     if (atomic_load(&p.domain->pending)) {
         shardy__pin_reclaim(p.domain);
     }

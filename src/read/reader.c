@@ -258,8 +258,8 @@ shardy_status shardy_reader_open(shardy_context *context, const char *url,
         shardy__free(reader);
         return st;
     }
-    shardy__mutex_init(&reader->refresh_lock);
     shardy__mutex_init(&reader->state_lock);
+    shardy__condition_init(&reader->refreshed);
     st = o.ref ? load_named(reader->core, o.ref, &snapshot, err)
                : load_current(reader->core, NULL, 1, &snapshot, err);
     atomic_init(&reader->current, snapshot);
@@ -280,7 +280,7 @@ void shardy_reader_close(shardy_reader *reader)
     shardy_snapshot *snapshot = atomic_load(&reader->current);
     shardy__pin_reclaim(&reader->core->pins);
     shardy__snapshot_drop(snapshot);
-    shardy__mutex_destroy(&reader->refresh_lock);
+    shardy__condition_destroy(&reader->refreshed);
     shardy__mutex_destroy(&reader->state_lock);
     shardy__read_core_drop(reader->core);
     shardy__free(reader);
@@ -298,6 +298,7 @@ static shardy_status begin(
         return SHARDY_FORKED;
     }
     *pin_out = shardy__pin(&reader->core->pins);
+    /* model: call_load */
     *snapshot_out = atomic_load(&reader->current);
     return SHARDY_OK;
 }
@@ -450,9 +451,52 @@ static void note_refresh(shardy_reader *reader, shardy_status st, const shardy_e
     }
 }
 
+/* Waits until no other thread refreshes. Not a mutex, because a refresh may take long and this one
+ * has a deadline of its own. */
+static shardy_status begin_refresh(
+    shardy_reader *reader, const call_limits *limits, shardy_error *err)
+{
+    const shardy_context *context = reader->core->context;
+    shardy__mutex_lock(&reader->state_lock);
+    shardy_status st =
+        shardy__check_time(context, limits->deadline_ns, limits->cancel, "read", err);
+    while (st >= 0 && reader->refreshing) {
+        /* Woken at least every 50 ms, to notice a cancellation. */
+        shardy__condition_wait_ns(&reader->refreshed, &reader->state_lock, 50000000);
+        st = shardy__check_time(context, limits->deadline_ns, limits->cancel, "read", err);
+    }
+    reader->refreshing |= st >= 0;
+    shardy__mutex_unlock(&reader->state_lock);
+    return st;
+}
+
+static void end_refresh(shardy_reader *reader)
+{
+    shardy__mutex_lock(&reader->state_lock);
+    reader->refreshing = 0;
+    shardy__condition_signal(&reader->refreshed);
+    shardy__mutex_unlock(&reader->state_lock);
+}
+
 static void free_retired_snapshot(pin_retired *retired)
 {
     shardy__snapshot_drop((shardy_snapshot *)(void *)retired);
+}
+
+/* Installs what the pointer names now, unless it is served already. */
+static shardy_status load_next(shardy_reader *reader, shardy_error *err)
+{
+    shardy_snapshot *next = NULL;
+    shardy_snapshot *old = atomic_load(&reader->current); /* stays: only a refresh replaces it */
+    shardy_status st = load_current(reader->core, old, 0, &next, err);
+    if (st == SHARDY_OK) {
+        old->retired.free = free_retired_snapshot;
+        /* model: retire_swap */
+        atomic_store(&reader->current, next);
+        shardy__pin_retire(&reader->core->pins, &old->retired);
+        shardy__count(reader->core->context, SHARDY_METRIC_REFRESHES, 1);
+    }
+    return st;
 }
 
 shardy_status shardy_reader_refresh(
@@ -468,22 +512,15 @@ shardy_status shardy_reader_refresh(
     shardy_error error;
     shardy__error_clear(&error);
     call_limits limits = shardy__call_limits(reader->core, options);
-    shardy_snapshot *next = NULL;
-    shardy__mutex_lock(&reader->refresh_lock);
-    shardy_status st = shardy__check_time(
-        reader->core->context, limits.deadline_ns, limits.cancel, "read", &error);
-    shardy_snapshot *old = atomic_load(&reader->current); /* stays: only a refresh replaces it */
-    if (st >= 0) {
-        st = load_current(reader->core, old, 0, &next, &error);
+    shardy_status st = begin_refresh(reader, &limits, &error);
+    int has_turn = st >= 0;
+    if (has_turn) {
+        st = load_next(reader, &error);
     }
-    if (st == SHARDY_OK) {
-        old->retired.free = free_retired_snapshot;
-        atomic_store(&reader->current, next);
-        shardy__pin_retire(&reader->core->pins, &old->retired);
-        shardy__count(reader->core->context, SHARDY_METRIC_REFRESHES, 1);
+    note_refresh(reader, st, &error); /* before the next one can have something to note */
+    if (has_turn) {
+        end_refresh(reader);
     }
-    note_refresh(reader, st, &error);
-    shardy__mutex_unlock(&reader->refresh_lock);
     if (st < 0 && err) {
         *err = error;
     }

@@ -8,8 +8,9 @@ struct shardy_reader {
     read_core *core;
     _Atomic(shardy_snapshot *) current; /* the reader has one reference */
     int32_t pinned_ref;                 /* opened at a fixed manifest */
-    mutex refresh_lock;                 /* rank: first; one refresh at a time */
     mutex state_lock;                   /* rank: leaf; guards the rest */
+    int refreshing;                     /* somebody refreshes: one at a time */
+    condition refreshed;                /* nobody does any more */
     shardy_status refresh_status;
     char refresh_message[512];
 };

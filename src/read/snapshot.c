@@ -143,7 +143,8 @@ shardy_status shardy__snapshot_new_take(read_core *core, loaded_manifest *loaded
 /* --- slots ------------------------------------------------------------------------------------ */
 
 /* Takes open shards out of their slots until the bound is kept again, least recently used first
- * (clock). Those that were asked since the hand passed last get a second chance. Called with the
+ * (clock). Those that were asked since the hand passed last get a second chance, but not a third:
+ * shards that all threads ask all the time would stay open, however many they are. Called with the
  * lock. */
 static pin_retired *choose_victims(shardy_snapshot *s, uint32_t keep)
 {
@@ -154,7 +155,8 @@ static pin_retired *choose_victims(shardy_snapshot *s, uint32_t keep)
         s->hand = (s->hand + 1) % s->slot_count;
         looked++;
         shard_slot *slot = &s->slots[i];
-        if (i == keep || atomic_exchange_explicit(&slot->used, 0, memory_order_relaxed)) {
+        int used = atomic_exchange_explicit(&slot->used, 0, memory_order_relaxed) != 0;
+        if (i == keep || (used && looked <= s->slot_count)) {
             continue;
         }
         open_shard *shard = atomic_exchange(&slot->shard, NULL);

@@ -334,6 +334,22 @@ typedef struct family {
     _Atomic int stop;
 } family;
 
+/* What is opened with the context of the parent would have no threads, and its random numbers. */
+static int context_is_refused(const family *f)
+{
+    shardy_error err = {0};
+    shardy_reader *reader;
+    shardy_store *store;
+    shardy_history history;
+    dataset_options options;
+    dataset_options_init(&options);
+    return shardy_reader_open(f->context, f->dir, NULL, &reader, &err) == SHARDY_FORKED &&
+           shardy_store_open_fs(f->context, f->dir, NULL, &store, &err) == SHARDY_FORKED &&
+           shardy_history_list(f->context, f->dir, 1, NULL, &history, &err) == SHARDY_FORKED &&
+           dataset_build(f->context, f->dir, "run-child", &options, &err) == SHARDY_FORKED &&
+           dataset_rollback(f->context, f->dir, "run-a", NULL, &err) == SHARDY_FORKED;
+}
+
 /* All inherited handles say so, closing them touches nothing of the parent's, and the child can
  * open its own. */
 static int use_in_child(family *f)
@@ -352,6 +368,9 @@ static int use_in_child(family *f)
         shardy_writer_finish(f->writer, NULL, &err) == SHARDY_FORKED;
     if (!forked) {
         return complain("an inherited handle does not say so", err.message);
+    }
+    if (!context_is_refused(f)) {
+        return complain("an inherited context can be used", err.message);
     }
     shardy_snapshot_close(f->snapshot);
     shardy_reader_close(f->reader);

@@ -115,6 +115,36 @@ static void test_steps__a_plan_that_travelled_as_json_builds_and_publishes(void 
     support_remove_dir(dir);
 }
 
+static void test_steps__a_plan_is_published_once(void **state)
+{
+    (void)state;
+    char *dir = support_make_dir();
+    shardy_plan *plan = new_plan(dir);
+    shardy_buf results[SHARDS];
+    shardy_buf winners;
+    shardy_history history;
+    build_attempts(plan, results);
+    shardy_bytes all[SHARDS];
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        all[i] = as_bytes(&results[i]);
+    }
+    assert_ok(shardy_winners_select(plan, all, SHARDS, &winners, &err));
+    assert_ok(shardy_plan_publish(plan, as_bytes(&winners), NULL, &err));
+    assert_status(SHARDY_MISUSE, shardy_plan_publish(plan, as_bytes(&winners), NULL, &err));
+    assert_string_equal(
+        err.message, "run \"in-steps\" cannot be published again: its fate is PUBLISHED");
+    assert_ok(shardy_history_list(NULL, dir, 10, NULL, &history, &err));
+    assert_int_equal(history.count, 1);
+    assert_int_equal(history.entries[0].current, 1);
+    shardy_history_dispose(&history);
+    shardy_buf_release(&winners);
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        shardy_buf_release(&results[i]);
+    }
+    shardy_plan_free(plan);
+    support_remove_dir(dir);
+}
+
 static void test_steps__a_missing_shard_is_a_failure_of_coverage(void **state)
 {
     (void)state;
@@ -186,6 +216,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steps__a_plan_that_travelled_as_json_builds_and_publishes),
+        cmocka_unit_test(test_steps__a_plan_is_published_once),
         cmocka_unit_test(test_steps__a_missing_shard_is_a_failure_of_coverage),
         cmocka_unit_test(test_steps__a_row_of_another_shard_is_a_failure_of_coverage),
         cmocka_unit_test(test_steps__a_run_id_can_be_claimed_once),

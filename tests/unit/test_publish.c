@@ -7,6 +7,7 @@
 #include "base/context.h"
 #include "base/digest.h"
 #include "catalog/catalog.h"
+#include "catalog/run_record.h"
 
 #include <shardyfusion/admin.h>
 #include <shardyfusion/reader.h>
@@ -288,7 +289,8 @@ static void test_publish__a_condemned_run_is_fenced_and_shows_nothing(void **sta
     publish_run run = begin(w, "late");
     set_fate(w, "late", FATE_CONDEMNED);
     assert_int_equal(commit(w, &run), SHARDY_FENCED);
-    assert_string_equal(err.message, "run \"late\" was condemned by a cleanup and cannot publish");
+    assert_string_equal(
+        err.message, "run \"late\" was condemned by its writer or a cleanup and cannot publish");
     assert_no_object(w->store, ref_of("late"));
     assert_current(w, "a", 1);
     close_world(w);
@@ -384,8 +386,8 @@ static void test_rollback__refuses_runs_that_are_condemned_or_at_work(void **sta
     publish(w, "b");
     set_fate(w, "a", FATE_CONDEMNED);
     assert_status(SHARDY_GONE, roll_back(w, ref_of("a")));
-    assert_string_equal(
-        err.message, "run \"a\" was condemned by a cleanup: its shards are gone or going");
+    assert_string_equal(err.message,
+        "run \"a\" was condemned by its writer or a cleanup: its shards are gone or going");
     set_fate(w, "a", FATE_WRITING);
     assert_status(SHARDY_INVALID, roll_back(w, ref_of("a")));
     assert_string_equal(err.message, "run \"a\" is still being written");
@@ -458,6 +460,119 @@ static void test_rollback__to_a_run_that_is_condemned_meanwhile_is_fenced(void *
     w->on_time = condemn_meanwhile; /* before the rollback has taken the fate */
     assert_status(SHARDY_FENCED, roll_back(w, ref_of("a")));
     assert_current(w, "b", 2);
+    close_world(w);
+}
+
+static void take_meanwhile(world *w)
+{
+    set_fate(w, "a", FATE_PUBLISHING);
+}
+
+static void test_rollback__that_lost_its_target_is_told_which(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish(w, "b");
+    w->on_time = take_meanwhile; /* before the rollback has taken the fate */
+    assert_status(SHARDY_CONFLICT, roll_back(w, ref_of("a")));
+    assert_string_equal(err.message, "somebody else moves the pointer to run \"a\" at this moment "
+                                     "(its fate is PUBLISHING now)");
+    assert_current(w, "b", 2);
+    close_world(w);
+}
+
+static void adopt_meanwhile(world *w)
+{
+    shardy_error kept = err;
+    assert_ok(roll_back(w, ref_of("ref")));
+    err = kept;
+}
+
+static void test_rollback__may_find_the_run_of_the_reference_adopted_meanwhile(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    shardy_buf image = make_image("ref", PREFIX, NULL);
+    shardy_store_put put = put_of(ref_of("ref"), SHARDY_PUT_ALWAYS, "");
+    put.body = shardy__bytes(image.data, image.len);
+    assert_ok(shardy_store_put_object(w->store, &put, NULL, &err));
+    shardy_buf_release(&image);
+    w->on_time = adopt_meanwhile; /* when it was seen that there is no fate */
+    assert_status(SHARDY_CONFLICT, roll_back(w, ref_of("ref")));
+    assert_string_equal(err.message,
+        "somebody else moved the pointer to run \"ref\" while run \"ref\" was at work");
+    assert_current(w, "ref", 2);
+    assert_fate(w, "ref", FATE_PUBLISHED);
+    close_world(w);
+}
+
+/* --- contexts with the same seed -------------------------------------------------------------- */
+
+/* Their nonces are the same, which must not make one take the write of the other for its own. */
+static void test_publish__writers_with_the_same_seed_are_told_apart(void **state)
+{
+    world *first = open_world(*state);
+    world *second = open_world(*state);
+    publish_run a = begin(first, "a");
+    publish_run b = begin(second, "b");
+    assert_ok(commit(first, &a));
+    assert_status(SHARDY_CONFLICT, commit(second, &b));
+    assert_current(first, "a", 1);
+    close_world(first);
+    close_world(second);
+}
+
+static void test_fate__changes_with_the_same_seed_are_told_apart(void **state)
+{
+    world *setter = open_world(*state);
+    publish(setter, "a");
+    world *first = open_world(*state);
+    world *second = open_world(*state);
+    second->now_us += 7;
+    fate mine;
+    fate other;
+    assert_ok(shardy__fate_load(first->store, "a", &mine, &err));
+    other = mine;
+    assert_ok(shardy__fate_change(first->context, first->store, &mine, FATE_PUBLISHING, &err));
+    assert_status(SHARDY_CONFLICT,
+        shardy__fate_change(second->context, second->store, &other, FATE_PUBLISHING, &err));
+    close_world(setter);
+    close_world(first);
+    close_world(second);
+}
+
+/* --- the run record --------------------------------------------------------------------------- */
+
+static run_record watched;
+
+static void end_meanwhile(world *w)
+{
+    run_record ended = watched;
+    ended.status = RUN_SUCCEEDED;
+    assert_ok(shardy__run_record_write(w->context, w->store, &ended, &err));
+}
+
+/* Between its look at the record and its write somebody else ends the run. */
+static void test_run_record__a_heartbeat_does_not_undo_the_end_of_a_run(void **state)
+{
+    world *w = open_world(*state);
+    shardy_buf body;
+    run_record now;
+    memset(&watched, 0, sizeof watched);
+    snprintf(watched.run_id, sizeof watched.run_id, "a");
+    snprintf(watched.writer_type, sizeof watched.writer_type, "c");
+    snprintf(watched.s3_prefix, sizeof watched.s3_prefix, PREFIX);
+    snprintf(watched.shard_prefix, sizeof watched.shard_prefix, "shards");
+    snprintf(watched.db_path_template, sizeof watched.db_path_template, "db={db_id:05d}");
+    shardy__run_record_begin(w->context, "runs", &watched);
+    assert_ok(shardy__run_record_write(w->context, w->store, &watched, &err));
+    w->on_time = end_meanwhile;
+    assert_ok(shardy__run_record_beat(w->context, w->store, &watched, &err));
+    assert_null(w->on_time);
+    assert_ok(shardy_store_get(w->store, watched.key, 0, SHARDY_READ_TO_END, &body, NULL, &err));
+    assert_ok(shardy__run_record_parse(shardy__bytes(body.data, body.len), &now, &err));
+    shardy_buf_release(&body);
+    assert_int_equal(now.status, RUN_SUCCEEDED);
     close_world(w);
 }
 
@@ -649,6 +764,11 @@ int main(void)
         STORE_TEST(test_rollback__adopts_runs_of_the_reference),
         STORE_TEST(test_rollback__that_lost_a_race_is_told_by_whom),
         STORE_TEST(test_rollback__to_a_run_that_is_condemned_meanwhile_is_fenced),
+        STORE_TEST(test_rollback__that_lost_its_target_is_told_which),
+        STORE_TEST(test_rollback__may_find_the_run_of_the_reference_adopted_meanwhile),
+        STORE_TEST(test_publish__writers_with_the_same_seed_are_told_apart),
+        STORE_TEST(test_fate__changes_with_the_same_seed_are_told_apart),
+        STORE_TEST(test_run_record__a_heartbeat_does_not_undo_the_end_of_a_run),
         STORE_TEST(test_load__a_promised_manifest_is_the_one_or_none),
         STORE_TEST(test_load__nothing_outside_of_the_root_is_named_by_a_manifest),
         STORE_TEST(test_load__a_pointer_to_another_data_set_is_refused),

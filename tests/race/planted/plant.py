@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Plants one fault of the publish protocol in copies of sources of the library.
+
+usage: plant.py FAULT SOURCE_DIR OUT_DIR     writes the changed copies to OUT_DIR
+       plant.py --list                       FAULT;WORDS;FILE;FILE... of each, one a line
+
+A fault is a list of (file, text as it is, text as it would be with the fault). The text must be in
+the file exactly once, so that a source that has changed fails the build instead of planting
+nothing. WORDS is what the checker (tests/support/publish_check.c) has to say about it.
+"""
+import pathlib
+import sys
+
+PUBLISH = "catalog/publish.c"
+STORE = "catalog/manifest_store_object.c"
+FATE = "catalog/fate.c"
+
+FAULTS = {
+    # The pointer is moved without comparing it with what was seen.
+    "blind_pointer": ("lost update of the pointer", [
+        (STORE,
+         "put.condition = expected->text[0] ? SHARDY_PUT_IF_MATCH : SHARDY_PUT_IF_ABSENT;",
+         "put.condition = SHARDY_PUT_ALWAYS;"),
+    ]),
+    # It is compared, but not in the same step in which it is moved.
+    "read_then_write": ("lost update of the pointer", [
+        (STORE,
+         "    put.condition = expected->text[0] ? SHARDY_PUT_IF_MATCH : SHARDY_PUT_IF_ABSENT;\n",
+         """    shardy_buf seen = {0};
+    shardy_object_meta meta = {0};
+    shardy_status found = shardy_store_get(
+        m->store, m->pointer_key, 0, SHARDY_CURRENT_LEN_MAX + 1, &seen, &meta, err);
+    shardy_buf_release(&seen);
+    if (found < 0 || strcmp(meta.etag.text, expected->text) != 0) {
+        return found < 0 ? found
+                         : shardy__error(err, SHARDY_CONFLICT, "store", "the pointer has moved");
+    }
+    put.condition = SHARDY_PUT_ALWAYS;
+"""),
+    ]),
+    # The pointer names a manifest that is written afterwards.
+    "pointer_first": ("the pointer was moved before its manifest was there", [
+        (PUBLISH,
+         """    st = shardy__manifest_store_add(&c->manifests, ref, image, err);
+    run->manifest_tried = st != SHARDY_EXISTS; /* then it is somebody else's */
+    SHARDY_TRY(st);
+""",
+         ""),
+        (PUBLISH,
+         """    if (st < 0 && st != SHARDY_CONFLICT) {
+        /* Not known""",
+         """    shardy_error late;
+    (void)shardy__manifest_store_add(&c->manifests, ref, image, &late);
+    if (st < 0 && st != SHARDY_CONFLICT) {
+        /* Not known"""),
+    ]),
+    # Who has lost cleans up, and takes the shards of the others for its own.
+    "loser_cleans_up": ("removed without having condemned its run", [
+        (PUBLISH,
+         "    if (st < 0 && st != SHARDY_CONFLICT) {\n        /* Not known",
+         """    if (st == SHARDY_CONFLICT) {
+        (void)shardy__catalog_remove_prefix(c, "shards/", NULL, NULL);
+    }
+    if (st < 0 && st != SHARDY_CONFLICT) {
+        /* Not known"""),
+    ]),
+    # A writer that gives up does not look whether a rollback has its run by now.
+    "fate_ignored": ("removed without having condemned its run", [
+        (PUBLISH,
+         """its shards stay: %s", f->run_id,
+            err.message);
+        return;
+""",
+         """its shards stay: %s", f->run_id,
+            err.message);
+"""),
+    ]),
+    # A rollback moves the pointer without taking the fate of its target first.
+    "rollback_unchecked": ("the pointer was moved without taking the fate", [
+        (PUBLISH,
+         "shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHING, err);\n",
+         "SHARDY_OK;\n"),
+        (PUBLISH,
+         "shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHED, &ignored) < 0",
+         "0"),
+    ]),
+    # A fate is changed whatever it has become meanwhile.
+    "blind_fate": ("lost update of a fate", [
+        (FATE, "put.condition = condition;", "put.condition = SHARDY_PUT_ALWAYS;"),
+    ]),
+}
+
+
+def plant(text, old, new, where):
+    if text.count(old) != 1:
+        sys.exit(f"plant.py: {where}: the text to change is there {text.count(old)} times:\n{old}")
+    return text.replace(old, new)
+
+
+def main():
+    if sys.argv[1:] == ["--list"]:
+        for name, (words, changes) in FAULTS.items():
+            files = list(dict.fromkeys(file for file, _, _ in changes))
+            print(";".join([name, words] + files))
+        return
+    name, source, out = sys.argv[1:]
+    texts = {}
+    for file, old, new in FAULTS[name][1]:
+        text = texts.get(file) or (pathlib.Path(source) / file).read_text(encoding="utf-8")
+        texts[file] = plant(text, old, new, f"{name}: {file}")
+    for file, text in texts.items():
+        target = pathlib.Path(out) / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+
+main()

@@ -1,0 +1,593 @@
+#include "publish_check.h"
+
+#include "catalog/catalog.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- what is known ---------------------------------------------------------------------------- */
+
+static int wrong(dataset_problem *problem, const char *what, const char *who, const char *detail)
+{
+    snprintf(problem->text, sizeof problem->text, "%.120s: %.60s: %.200s", what, who, detail);
+    return 0;
+}
+
+publish_run_state *publish_world_run(publish_world *w, const char *run_id)
+{
+    for (size_t i = 0; i < w->run_count; i++) {
+        if (strcmp(w->runs[i].run_id, run_id) == 0) {
+            return &w->runs[i];
+        }
+    }
+    return NULL;
+}
+
+static publish_run_state *add_run(publish_world *w, const char *run_id)
+{
+    publish_run_state *found = publish_world_run(w, run_id);
+    if (found) {
+        return found;
+    }
+    if (w->run_count == w->run_room) {
+        w->run_room = w->run_room ? 2 * w->run_room : 64;
+        publish_run_state *runs = realloc(w->runs, w->run_room * sizeof *runs);
+        if (!runs) {
+            abort();
+        }
+        w->runs = runs;
+    }
+    publish_run_state *run = &w->runs[w->run_count++];
+    memset(run, 0, sizeof *run);
+    snprintf(run->run_id, sizeof run->run_id, "%s", run_id);
+    return run;
+}
+
+/* A pointer or a fate as it is in the directory. 1; 0: there is none. */
+static int read_object(const publish_world *w, const char *key, event *out)
+{
+    shardy_error err = {0};
+    shardy_buf body = {0};
+    shardy_object_meta meta;
+    memset(out, 0, sizeof *out);
+    if (shardy_store_get(w->store, key, 0, SHARDY_FATE_LEN_MAX, &body, &meta, &err) != SHARDY_OK) {
+        return 0;
+    }
+    int ok = event_parse(key, (shardy_bytes){body.data, body.len}, out);
+    snprintf(out->version, sizeof out->version, "%.79s", meta.etag.text);
+    shardy_buf_release(&body);
+    return ok;
+}
+
+static int read_fate(const publish_world *w, const char *run_id, event *out)
+{
+    char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    shardy__fate_key(run_id, key);
+    return read_object(w, key, out);
+}
+
+int publish_world_open(
+    publish_world *w, const char *dir, shardy_store *store, dataset_problem *problem)
+{
+    shardy_error err = {0};
+    shardy_history history;
+    event now;
+    memset(w, 0, sizeof *w);
+    w->dir = dir;
+    w->store = store;
+    if (!read_object(w, POINTER_KEY, &now)) {
+        return wrong(problem, "the start", dir, "no pointer");
+    }
+    snprintf(w->version, sizeof w->version, "%s", now.version);
+    snprintf(w->run_id, sizeof w->run_id, "%s", now.run_id);
+    w->generation = now.generation;
+    if (shardy_history_list(NULL, dir, SHARDY_HISTORY_LIMIT_MAX, NULL, &history, &err) < 0) {
+        return wrong(problem, "the start", dir, err.message);
+    }
+    for (size_t i = 0; i < history.count; i++) {
+        char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "";
+        publish_run_state *run = add_run(w, history.entries[i].run_id);
+        run->published = 1;
+        if (shardy__catalog_ref(history.entries[i].ref, ref, &err) >= 0) {
+            snprintf(run->ref, sizeof run->ref, "%.299s", ref);
+        }
+        if (read_fate(w, run->run_id, &now)) {
+            snprintf(run->version, sizeof run->version, "%s", now.version);
+            run->state = now.state;
+        }
+    }
+    shardy_history_dispose(&history);
+    return 1;
+}
+
+void publish_world_close(publish_world *w)
+{
+    free(w->runs);
+    memset(w, 0, sizeof *w);
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
+
+/* One round while it is looked at. */
+typedef struct round_view {
+    publish_world *world;
+    const event *events;
+    size_t count;
+    uint8_t used[EVENTS_MAX];
+    size_t moves[EVENTS_MAX]; /* the puts that moved the pointer, in order */
+    size_t move_count;
+    dataset_problem *problem;
+} round_view;
+
+static int is_fate(const event *e)
+{
+    size_t n = strlen(e->key);
+    return n > 5 && strcmp(e->key + n - 5, "/fate") == 0;
+}
+
+static int done_put(const event *e)
+{
+    return e->op == EVENT_PUT && e->status >= 0 && e->status != EVENT_OPEN;
+}
+
+static const char *process_name(const event *e, char out[32])
+{
+    snprintf(out, 32, "process %u", e->process);
+    return out;
+}
+
+static int may_follow(int32_t from, int32_t to, int published)
+{
+    switch (from) {
+    case 0:
+        return to == FATE_WRITING || (to == FATE_PUBLISHED && published); /* adopted */
+    case FATE_WRITING:
+        return to == FATE_PUBLISHING || to == FATE_CONDEMNED;
+    case FATE_PUBLISHING:
+        return to == FATE_PUBLISHING || to == FATE_PUBLISHED || to == FATE_CONDEMNED;
+    case FATE_PUBLISHED:
+        return to == FATE_PUBLISHING || to == FATE_CONDEMNED;
+    default:
+        return 0;
+    }
+}
+
+/* The changes of one fate must be a chain: each of the version that the one before it made. */
+static int follow_fate(round_view *v, publish_run_state *run)
+{
+    for (size_t left = v->count; left > 0; left--) {
+        const event *next = NULL;
+        size_t at = 0;
+        for (size_t i = 0; i < v->count; i++) {
+            const event *e = &v->events[i];
+            if (!v->used[i] && is_fate(e) && done_put(e) && strcmp(e->run_id, run->run_id) == 0 &&
+                strcmp(e->expected, run->version) == 0) {
+                if (next) {
+                    return wrong(v->problem, "lost update of a fate", run->run_id,
+                        "two changes of the same version succeeded");
+                }
+                next = e;
+                at = i;
+            }
+        }
+        if (!next) {
+            return 1;
+        }
+        if (!may_follow(run->state, next->state, run->published)) {
+            char text[64];
+            snprintf(text, sizeof text, "%s after %s", shardy__fate_state_name(next->state),
+                shardy__fate_state_name(run->state));
+            return wrong(v->problem, "a fate that must not be", run->run_id, text);
+        }
+        v->used[at] = 1;
+        run->state = next->state;
+        snprintf(run->version, sizeof run->version, "%s", next->version);
+    }
+    return 1;
+}
+
+static int check_fates(round_view *v)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        const event *e = &v->events[i];
+        if (is_fate(e) && done_put(e) && !v->used[i]) {
+            if (!follow_fate(v, add_run(v->world, e->run_id))) {
+                return 0;
+            }
+            if (!v->used[i]) {
+                return wrong(v->problem, "lost update of a fate", e->run_id,
+                    "a change of a version that it did not have");
+            }
+        }
+    }
+    return 1;
+}
+
+/* The version of the pointer on which a process built: the first that it read. */
+static const char *built_on(const round_view *v, uint32_t process)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        const event *e = &v->events[i];
+        if (e->op == EVENT_READ_POINTER && e->process == process && e->status != EVENT_OPEN) {
+            return e->version;
+        }
+    }
+    return "";
+}
+
+static int moves_pointer(const event *e)
+{
+    return done_put(e) && strcmp(e->key, POINTER_KEY) == 0;
+}
+
+/* What must have happened before a process may put the pointer: the manifest is there, and the fate
+ * was taken. */
+static int check_before_move(const round_view *v, const event *move)
+{
+    const publish_run_state *run = publish_world_run(v->world, move->run_id);
+    int there = run && run->published && strcmp(run->ref, move->ref) == 0;
+    int taken = 0;
+    for (size_t i = 0; i < v->count; i++) {
+        const event *e = &v->events[i];
+        if (!done_put(e) || e->end > move->begin) {
+            continue;
+        }
+        there |= strcmp(e->key, move->ref) == 0;
+        taken |= is_fate(e) && e->process == move->process && e->state == FATE_PUBLISHING &&
+                 strcmp(e->run_id, move->run_id) == 0;
+    }
+    if (!there) {
+        return wrong(v->problem, "the pointer was moved before its manifest was there",
+            move->run_id, move->ref);
+    }
+    return taken ? 1
+                 : wrong(v->problem, "the pointer was moved without taking the fate", move->run_id,
+                       move->ref);
+}
+
+static int check_moves(round_view *v)
+{
+    publish_world *w = v->world;
+    size_t all = 0;
+    for (size_t i = 0; i < v->count; i++) {
+        all += moves_pointer(&v->events[i]) ? 1 : 0;
+    }
+    while (v->move_count < all) {
+        size_t at = v->count;
+        for (size_t i = 0; i < v->count; i++) {
+            const event *e = &v->events[i];
+            if (v->used[i] || !moves_pointer(e) ||
+                strcmp(built_on(v, e->process), w->version) != 0) {
+                continue;
+            }
+            if (at < v->count) {
+                return wrong(v->problem, "lost update of the pointer", e->run_id,
+                    "two processes that had seen the same pointer moved it");
+            }
+            at = i;
+        }
+        if (at == v->count) {
+            return wrong(v->problem, "lost update of the pointer", w->run_id,
+                "a process that had seen an older pointer moved it");
+        }
+        const event *move = &v->events[at];
+        if (move->generation != w->generation + 1) {
+            return wrong(v->problem, "a generation that does not follow", move->run_id, move->ref);
+        }
+        if (!check_before_move(v, move)) {
+            return 0;
+        }
+        v->used[at] = 1;
+        v->moves[v->move_count++] = at;
+        w->generation = move->generation;
+        snprintf(w->version, sizeof w->version, "%s", move->version);
+        snprintf(w->run_id, sizeof w->run_id, "%s", move->run_id);
+    }
+    return 1;
+}
+
+/* Nonces are what tells two writes apart when the bytes beside them are the same. */
+static int check_nonces(const round_view *v)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        for (size_t k = 0; k < i; k++) {
+            const event *a = &v->events[i];
+            const event *b = &v->events[k];
+            if (a->op == EVENT_PUT && b->op == EVENT_PUT && a->nonce[0] &&
+                strcmp(a->nonce, b->nonce) == 0) {
+                return wrong(v->problem, "two writes with one nonce", a->run_id, a->nonce);
+            }
+        }
+    }
+    return 1;
+}
+
+/* The run whose manifest or shard has this key; 0: neither. */
+static int run_of_key(const char *key, char run_id_out[64])
+{
+    static const char mark[] = "run_id=";
+    const char *at = strstr(key, mark);
+    if (!at || (strncmp(key, "manifests/", 10) != 0 && strncmp(key, "shards/", 7) != 0)) {
+        return 0;
+    }
+    at += sizeof mark - 1;
+    snprintf(run_id_out, 64, "%.*s", (int)strcspn(at, "/"), at);
+    return 1;
+}
+
+/* Only who has condemned a run may remove what is of it. */
+static int check_removals(const round_view *v)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        const event *e = &v->events[i];
+        char run_id[64];
+        char name[32];
+        if (e->op != EVENT_REMOVE || !run_of_key(e->key, run_id)) {
+            continue;
+        }
+        int condemned = 0;
+        for (size_t k = 0; k < v->count; k++) {
+            const event *f = &v->events[k];
+            condemned |= is_fate(f) && done_put(f) && f->process == e->process &&
+                         f->state == FATE_CONDEMNED && f->end < e->begin &&
+                         strcmp(f->run_id, run_id) == 0;
+        }
+        if (!condemned) {
+            return wrong(v->problem, "removed without having condemned its run",
+                process_name(e, name), e->key);
+        }
+    }
+    return 1;
+}
+
+/* Which runs have a manifest now. */
+static void note_manifests(const round_view *v)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        const event *e = &v->events[i];
+        char run_id[64];
+        if (strncmp(e->key, "manifests/", 10) != 0 || !run_of_key(e->key, run_id) ||
+            e->status == EVENT_OPEN || e->status < 0) {
+            continue;
+        }
+        publish_run_state *run = add_run(v->world, run_id);
+        if (e->op == EVENT_PUT && !strstr(e->key, ".sums")) {
+            run->published = 1;
+            snprintf(run->ref, sizeof run->ref, "%s", e->key);
+        } else if (e->op == EVENT_REMOVE) {
+            run->published = 0;
+        }
+    }
+}
+
+/* --- what the processes were told ------------------------------------------------------------- */
+
+static int names(const publish_outcome *o, const char *run_id)
+{
+    char quoted[80];
+    snprintf(quoted, sizeof quoted, "\"%s\"", run_id);
+    return strstr(o->message, quoted) != NULL;
+}
+
+/* Who lost is told by whom: at the pointer, by a run that it was moved to; at a fate, that somebody
+ * else has that run. */
+static int check_conflict(const round_view *v, uint32_t process, const publish_outcome *o)
+{
+    const event *lost = NULL;
+    for (size_t i = 0; i < v->count; i++) {
+        const event *e = &v->events[i];
+        if (e->op == EVENT_PUT && e->process == process &&
+            (e->status == SHARDY_CONFLICT || e->status == SHARDY_EXISTS)) {
+            lost = e;
+        }
+    }
+    char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    shardy__fate_key(o->run_id, key); /* a run id can be seen to be taken without a put */
+    if (!lost && o->status == SHARDY_CONFLICT) {
+        return wrong(v->problem, "a conflict that nobody made", o->run_id, o->message);
+    }
+    int told = 0;
+    for (size_t i = 0; i < v->count; i++) {
+        const event *e = &v->events[i];
+        told |= done_put(e) && e->process != process &&
+                strcmp(e->key, lost ? lost->key : key) == 0 && names(o, e->run_id);
+    }
+    return told ? 1 : wrong(v->problem, "a loser was not told by whom", o->run_id, o->message);
+}
+
+static int check_loser(
+    const round_view *v, uint32_t process, const publish_outcome *o, const publish_rules *rules)
+{
+    const char *given_up = rules->may_be_given_up;
+    switch (o->status) {
+    case SHARDY_CONFLICT:
+    case SHARDY_EXISTS:
+        return check_conflict(v, process, o);
+    case SHARDY_GONE:
+    case SHARDY_FENCED:
+    case SHARDY_INVALID:
+        if (given_up && strcmp(o->run_id, given_up) == 0 && strstr(o->message, given_up)) {
+            return 1;
+        }
+        break;
+    case SHARDY_IO:
+        if (process == rules->pointer_fails) {
+            return 1;
+        }
+        break;
+    default:
+        break;
+    }
+    char text[340];
+    snprintf(text, sizeof text, "%s: %s", shardy_status_name(o->status), o->message);
+    return wrong(v->problem, "an outcome that cannot be", o->run_id, text);
+}
+
+static int check_outcomes(
+    const round_view *v, const publish_outcome *outcomes, const publish_rules *rules)
+{
+    for (uint32_t i = 0; i < rules->processes; i++) {
+        const publish_outcome *o = &outcomes[i];
+        int moved = 0;
+        for (size_t k = 0; k < v->move_count; k++) {
+            moved |= v->events[v->moves[k]].process == i;
+        }
+        if (o->died) {
+            continue;
+        }
+        if ((o->status == SHARDY_OK) != moved) {
+            return wrong(v->problem, moved ? "a winner was told that it lost" : "a loser was not",
+                o->run_id, o->message);
+        }
+        if (!moved && !check_loser(v, i, o, rules)) {
+            return 0;
+        }
+    }
+    if (v->move_count == 0 || (rules->one_winner && v->move_count != 1)) {
+        char text[40];
+        snprintf(text, sizeof text, "%zu processes moved the pointer", v->move_count);
+        return wrong(v->problem, "not one winner", v->world->run_id, text);
+    }
+    return 1;
+}
+
+/* --- the directory ---------------------------------------------------------------------------- */
+
+static int check_verified(
+    const publish_world *w, const char *ref, int deep, dataset_problem *problem)
+{
+    shardy_error err = {0};
+    shardy_verify_options options;
+    shardy_verify_result result;
+    shardy_verify_options_init(&options, sizeof options);
+    options.deep = deep;
+    options.threads = 1;
+    options.ref = ref;
+    if (shardy_verify(NULL, w->dir, &options, &result, &err) < 0) {
+        return wrong(problem, "verify", ref, err.message);
+    }
+    int ok = result.status == SHARDY_VERIFY_OK;
+    if (!ok) {
+        wrong(problem, "a snapshot is not whole", ref,
+            result.damaged_count ? result.damaged[0].path : "it is not verified");
+    }
+    shardy_verify_result_dispose(&result);
+    return ok;
+}
+
+static int check_absent(const publish_world *w, const char *run_id, dataset_problem *problem)
+{
+    char prefix[128];
+    shardy_error err = {0};
+    shardy_store_page page = {0};
+    snprintf(prefix, sizeof prefix, "shards/run_id=%s/", run_id);
+    if (shardy_store_list(w->store, prefix, 0, NULL, 1, &page, &err) < 0) {
+        return wrong(problem, "list", run_id, err.message);
+    }
+    int ok = page.count == 0;
+    if (!ok) {
+        wrong(problem, "a run that was given up has objects", run_id, page.entries[0].key);
+    }
+    shardy_store_page_dispose(&page);
+    return ok;
+}
+
+/* A run that took part. */
+static int check_run(const round_view *v, const publish_run_state *run)
+{
+    event now;
+    int there = read_fate(v->world, run->run_id, &now);
+    if (!there || strcmp(now.version, run->version) != 0 || now.state != run->state) {
+        return wrong(v->problem, "the fate is not what the events say", run->run_id,
+            there ? shardy__fate_state_name(now.state) : "there is none");
+    }
+    if (run->state == FATE_CONDEMNED) {
+        return run->published ? wrong(v->problem, "a run that was given up has a manifest",
+                                    run->run_id, run->ref)
+                              : check_absent(v->world, run->run_id, v->problem);
+    }
+    return run->published ? check_verified(v->world, run->ref, 1, v->problem)
+                          : wrong(v->problem, "no manifest", run->run_id, "of a run that ended");
+}
+
+static int check_directory(const round_view *v)
+{
+    const publish_world *w = v->world;
+    event now;
+    char stamp[DATASET_STAMP_MAX];
+    if (!read_object(w, POINTER_KEY, &now) || strcmp(now.version, w->version) != 0) {
+        return wrong(v->problem, "the pointer is not what the events say", now.run_id, w->run_id);
+    }
+    if (!dataset_check_current(w->dir, DATASET_ROWS, stamp, v->problem)) {
+        return 0;
+    }
+    if (strcmp(stamp, w->run_id) != 0) {
+        return wrong(v->problem, "readers see another run", stamp, w->run_id);
+    }
+    for (size_t i = 0; i < v->count; i++) {
+        const event *e = &v->events[i];
+        int first = is_fate(e) && done_put(e);
+        for (size_t k = 0; first && k < i; k++) {
+            first = !is_fate(&v->events[k]) || strcmp(v->events[k].run_id, e->run_id) != 0 ||
+                    !done_put(&v->events[k]);
+        }
+        if (first && !check_run(v, publish_world_run(v->world, e->run_id))) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+int publish_check_round(publish_world *w, const event_log *log, const publish_outcome *outcomes,
+    const publish_rules *rules, dataset_problem *problem)
+{
+    static round_view v; /* large */
+    memset(&v, 0, sizeof v);
+    v.world = w;
+    v.events = log->events;
+    v.count = atomic_load(&log->count);
+    v.problem = problem;
+    if (v.count > EVENTS_MAX) {
+        return wrong(problem, "the log of events is too small", w->dir, "raise EVENTS_MAX");
+    }
+    if (!check_fates(&v) || !check_moves(&v) || !check_nonces(&v) || !check_removals(&v)) {
+        return 0;
+    }
+    note_manifests(&v);
+    return check_outcomes(&v, outcomes, rules) && check_directory(&v);
+}
+
+int publish_check_history(const publish_world *w, int deep, dataset_problem *problem)
+{
+    shardy_error err = {0};
+    shardy_history history;
+    size_t expected = 0;
+    size_t current = 0;
+    if (shardy_history_list(NULL, w->dir, SHARDY_HISTORY_LIMIT_MAX, NULL, &history, &err) < 0) {
+        return wrong(problem, "history", w->dir, err.message);
+    }
+    for (size_t i = 0; i < w->run_count; i++) {
+        expected += w->runs[i].published != 0;
+    }
+    int ok = history.count == expected;
+    if (!ok) {
+        char text[64];
+        snprintf(text, sizeof text, "%zu entries, expected %zu", history.count, expected);
+        wrong(problem, "the history", w->dir, text);
+    }
+    for (size_t i = 0; ok && i < history.count; i++) {
+        const shardy_history_entry *e = &history.entries[i];
+        const publish_run_state *run = publish_world_run((publish_world *)(uintptr_t)w, e->run_id);
+        current += e->current && strcmp(e->run_id, w->run_id) == 0;
+        ok = run && run->published && strstr(e->ref, run->ref)
+                 ? 1
+                 : wrong(problem, "the history names what is not there", e->run_id, e->ref);
+        ok = ok && check_verified(w, run->ref, deep, problem);
+    }
+    if (ok && current != 1) {
+        ok = wrong(problem, "the history does not mark the current snapshot", w->run_id, "");
+    }
+    shardy_history_dispose(&history);
+    return ok;
+}
