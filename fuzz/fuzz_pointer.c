@@ -1,7 +1,7 @@
 /* The document `_CURRENT`: whatever the bytes are, it is refused with a message, or what was read
  * is what is read again from what we write of it. */
 #include "catalog/pointer.h"
-#include "require.h"
+#include "faults.h"
 
 #include "base/bytebuf.h"
 #include "base/digest.h"
@@ -85,6 +85,16 @@ static void check_text(shardy_bytes input)
     shardy_buf_release(&second);
 }
 
+static shardy_status run(const uint8_t *data, size_t size, shardy_error *err)
+{
+    pointer p;
+    shardy_buf text;
+    SHARDY_TRY(shardy__pointer_parse(shardy__bytes(data, size), &p, err));
+    SHARDY_TRY(shardy__pointer_render(&p, &text, err));
+    shardy_buf_release(&text);
+    return SHARDY_OK;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     check_text(shardy__bytes(data, size));
@@ -95,6 +105,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         repair(copy, size);
         check_text(shardy__bytes(copy, size));
+        run_with_fault((const uint8_t *)copy, size, run);
     }
     free(copy);
     return 0;
