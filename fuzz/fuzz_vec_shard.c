@@ -23,7 +23,7 @@ static void guess_spec(const uint8_t *data, size_t size, shardy_engine_reader_sp
     memset(spec, 0, sizeof *spec);
     spec->dim = 4;
     spec->metric = SHARDY_VECTOR_METRIC_COSINE;
-    for (size_t i = 0; i + 64 < size && i < 8192; i++) {
+    for (size_t i = 0; i + 64 < size; i++) {
         if (memcmp(data + i, mark, sizeof mark - 1) == 0) {
             uint32_t dim = 0;
             for (i += sizeof mark - 1; data[i] >= '0' && data[i] <= '9' && i + 32 < size; i++) {
