@@ -241,38 +241,37 @@ static void check_search(
     shardy__vec_search_free(of_batch);
 }
 
-/* So many queries that few ties are kept for each: a file with more ties needs a second scan. */
+/* So many queries that few ties are kept for each: a query with more needs a second scan. Only the
+ * first one asks for what many vectors may have, as that takes long. */
 static void check_ties(const vec_tables *t, counted *c)
 {
     const size_t queries = 16384;
     shardy_engine_search many;
-    shardy_engine_search one;
     vec_search *of_many = NULL;
-    vec_search *of_one = NULL;
     float *values = malloc(queries * sizeof *values);
     for (size_t i = 0; values && i < queries; i++) {
-        values[i] = 1.0f;
+        values[i] = i == 0 ? 1.0f : -1000.0f;
     }
     memset(&many, 0, sizeof many);
     many.queries = values;
     many.query_count = queries;
     many.stride = 1;
     many.k = 3;
-    one = many;
-    one.query_count = 1;
-    if (values) {
-        shardy_status st = search(t, c, &many, &of_many);
+    shardy_status st = values ? search(t, c, &many, &of_many) : SHARDY_NOMEM;
+    for (size_t i = 0; values && i < 2; i++) {
+        shardy_engine_search one = many;
+        vec_search *of_one = NULL;
+        one.queries = values + i;
+        one.query_count = 1;
         require(search(t, c, &one, &of_one) == st, "many queries are answered like one");
-        for (size_t i = 0; st >= 0 && i < queries; i++) {
-            require(many.offsets[i + 1] - many.offsets[i] == one.offsets[1], "with as many hits");
-            for (size_t j = 0; j < one.offsets[1]; j++) {
-                require(
-                    many.hits[many.offsets[i] + j].row == one.hits[j].row, "with the same hits");
-            }
+        size_t count = st < 0 ? 0 : one.offsets[1];
+        require(st < 0 || many.offsets[i + 1] - many.offsets[i] == count, "with as many hits");
+        for (size_t j = 0; j < count; j++) {
+            require(many.hits[many.offsets[i] + j].row == one.hits[j].row, "with the same hits");
         }
+        shardy__vec_search_free(of_one);
     }
     shardy__vec_search_free(of_many);
-    shardy__vec_search_free(of_one);
     free(values);
 }
 
@@ -309,7 +308,10 @@ static void check(const vec_tables *t, counted *c, const uint8_t *data, size_t s
         check_search(t, c, &all, queries, 3);
         check_search(t, c, &all, queries, 1000);
         ask_for_all(t, c, &all);
-        if (t->dim == 1 && all.count > 67 && all.count < 80) {
+        /* A second of work: for the first inputs of a process only. */
+        static unsigned times;
+        if (t->dim == 1 && all.count > 67 && all.count < 80 && times < 8) {
+            times++;
             check_ties(t, c);
         }
     }
