@@ -171,7 +171,7 @@ static void check_best(const vec_tables *t, counted *c, const all_vectors *all, 
     shardy_status st = SHARDY_OK;
     shardy__exact_prepare(&q, query, t->dim, t->metric);
     c->pages_max = UINT64_MAX;
-    if (k == 0 || shardy__vec_best_init(&best, t, k, INFINITY, NULL) < 0) {
+    if (k == 0 || shardy__vec_best_init(&best, t, k, (double)INFINITY, NULL) < 0) {
         return;
     }
     for (size_t i = 0; i < all->count && st >= 0; i++) {
