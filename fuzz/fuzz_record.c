@@ -1,5 +1,5 @@
-/* Records of SQLite, the bytes of one row. The input is a record; its first byte says where a second
- * one begins.
+/* Records of SQLite, the bytes of one row. The input is a record; its first byte says where a
+ * second one begins.
  *
  * Properties: a record is taken apart or corrupt; each column that is found alone is the one of the
  * whole; a longer beginning of a record never gives another answer than a shorter one; what is

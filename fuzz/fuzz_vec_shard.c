@@ -263,7 +263,8 @@ static void check_ties(const vec_tables *t, counted *c)
         vec_search *of_one = NULL;
         one.queries = values + i;
         one.query_count = 1;
-        require(search(t, c, &one, &of_one) == st, "many queries are answered like one");
+        shardy_status alone = search(t, c, &one, &of_one);
+        require(st < 0 || alone >= 0, "what works for many queries works alone");
         size_t count = st < 0 ? 0 : one.offsets[1];
         require(st < 0 || many.offsets[i + 1] - many.offsets[i] == count, "with as many hits");
         for (size_t j = 0; j < count; j++) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Each limit that the public headers declare is named by a test of limits (tests/*/test_*limits.c)."""
+"""Each limit of the public headers is named by a test of limits (tests/*/test_*limits.c)."""
 
 import re
 import unittest

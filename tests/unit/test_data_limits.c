@@ -55,7 +55,7 @@ static void assert_few_allocations(uint64_t most)
     assert_true(seen <= most);
 }
 
-static void test_json__levels(void **state)
+static void test_json__has_64_levels_and_no_more(void **state)
 {
     (void)state;
     for (size_t depth = SHARDY_JSON_DEPTH_MAX - 1; depth <= SHARDY_JSON_DEPTH_MAX + 1; depth++) {
@@ -70,7 +70,7 @@ static void test_json__levels(void **state)
     assert_names(SHARDY_JSON_DEPTH_MAX);
 }
 
-static void test_json__length_of_a_document(void **state)
+static void test_json__a_document_has_its_greatest_length(void **state)
 {
     (void)state;
     char *text = filled(SHARDY_JSON_LEN_MAX + 1u, ' ');
@@ -87,7 +87,7 @@ static void test_json__length_of_a_document(void **state)
     free(text);
 }
 
-static void test_yaml__levels(void **state)
+static void test_yaml__has_four_levels_and_no_more(void **state)
 {
     (void)state;
     for (size_t depth = SHARDY_YAML_DEPTH_MAX - 1; depth <= SHARDY_YAML_DEPTH_MAX + 1; depth++) {
@@ -103,7 +103,7 @@ static void test_yaml__levels(void **state)
     assert_non_null(strstr(err.message, "too many levels"));
 }
 
-static void test_yaml__names(void **state)
+static void test_yaml__has_256_names_and_no_more(void **state)
 {
     (void)state;
     enum {
@@ -124,7 +124,7 @@ static void test_yaml__names(void **state)
     free(text);
 }
 
-static void test_run_record__length(void **state)
+static void test_run_record__of_its_greatest_length_is_read(void **state)
 {
     (void)state;
     char *text = filled(SHARDY_RUN_RECORD_LEN_MAX + 1, '#');
@@ -156,7 +156,7 @@ static char *fate_text(size_t pins)
     return text;
 }
 
-static void test_fate__length(void **state)
+static void test_fate__of_its_greatest_length_is_read(void **state)
 {
     (void)state;
     shardy_store *store;
@@ -179,7 +179,7 @@ static void test_fate__length(void **state)
     free(text);
 }
 
-static void test_fate__pins(void **state)
+static void test_fate__has_64_pins_and_no_more(void **state)
 {
     (void)state;
     for (size_t pins = FATE_PINS_MAX - 1; pins <= FATE_PINS_MAX + 1; pins++) {
@@ -193,7 +193,7 @@ static void test_fate__pins(void **state)
 }
 
 /* A whole number of pages at all times: a file of another length is refused for that. */
-static void test_manifest__length(void **state)
+static void test_manifest__of_its_greatest_length_is_read(void **state)
 {
     (void)state;
     const size_t most = SHARDY_MANIFEST_LEN_MAX;
@@ -219,7 +219,7 @@ static void test_manifest__length(void **state)
     free(file);
 }
 
-static void test_key__length(void **state)
+static void test_key__of_1024_bytes_is_a_key(void **state)
 {
     (void)state;
     char *key = filled(SHARDY_OBJECT_KEY_LEN_MAX + 1, 'k');
@@ -230,7 +230,7 @@ static void test_key__length(void **state)
     free(key);
 }
 
-static void test_url__length(void **state)
+static void test_url__of_2048_bytes_is_a_url(void **state)
 {
     (void)state;
     for (size_t len = SHARDY_URL_LEN_MAX - 1; len <= SHARDY_URL_LEN_MAX + 1; len++) {
@@ -245,7 +245,7 @@ static void test_url__length(void **state)
     assert_names(SHARDY_URL_LEN_MAX);
 }
 
-static void test_list__entries_of_a_page(void **state)
+static void test_list__a_page_has_ten_thousand_entries(void **state)
 {
     (void)state;
     shardy_store *store;
@@ -260,7 +260,7 @@ static void test_list__entries_of_a_page(void **state)
     shardy_store_close(store);
 }
 
-static void test_version__of_a_file(void **state)
+static void test_version__of_a_file_is_told_up_to_a_mebibyte(void **state)
 {
     (void)state;
     char *dir = support_make_dir();
@@ -284,7 +284,7 @@ static void test_version__of_a_file(void **state)
     support_remove_dir(dir);
 }
 
-static void test_rows__columns(void **state)
+static void test_rows__a_row_has_1024_columns(void **state)
 {
     (void)state;
     char *dir = support_make_dir();
@@ -341,7 +341,7 @@ static shardy_status read_long_row(const char *path, size_t len)
     return st;
 }
 
-static void test_rows__length_of_a_line(void **state)
+static void test_rows__a_line_has_a_gibibyte(void **state)
 {
     (void)state;
     if (!getenv("SHARDY_TORTURE")) {
@@ -358,7 +358,7 @@ static void test_rows__length_of_a_line(void **state)
     support_remove_dir(dir);
 }
 
-static void test_npy__length_of_the_header(void **state)
+static void test_npy__a_header_has_ten_thousand_bytes(void **state)
 {
     (void)state;
     const uint32_t most = NPY_HEADER_LEN_MAX - 12;
@@ -380,7 +380,7 @@ static void test_npy__length_of_the_header(void **state)
     assert_names(most);
 }
 
-static void test_schema__columns(void **state)
+static void test_schema__a_table_has_2000_columns(void **state)
 {
     (void)state;
     for (size_t count = SCHEMA_COLUMNS_MAX - 1; count <= SCHEMA_COLUMNS_MAX + 1; count++) {
@@ -399,7 +399,7 @@ static void test_schema__columns(void **state)
     }
 }
 
-static void test_writer__retries(void **state)
+static void test_writer__an_attempt_is_made_a_hundred_times(void **state)
 {
     (void)state;
     shardy_store *store;
@@ -423,23 +423,23 @@ static void test_writer__retries(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json__levels),
-        cmocka_unit_test(test_json__length_of_a_document),
-        cmocka_unit_test(test_yaml__levels),
-        cmocka_unit_test(test_yaml__names),
-        cmocka_unit_test(test_run_record__length),
-        cmocka_unit_test(test_fate__length),
-        cmocka_unit_test(test_fate__pins),
-        cmocka_unit_test(test_manifest__length),
-        cmocka_unit_test(test_key__length),
-        cmocka_unit_test(test_url__length),
-        cmocka_unit_test(test_list__entries_of_a_page),
-        cmocka_unit_test(test_version__of_a_file),
-        cmocka_unit_test(test_rows__columns),
-        cmocka_unit_test(test_rows__length_of_a_line),
-        cmocka_unit_test(test_npy__length_of_the_header),
-        cmocka_unit_test(test_schema__columns),
-        cmocka_unit_test(test_writer__retries),
+        cmocka_unit_test(test_json__has_64_levels_and_no_more),
+        cmocka_unit_test(test_json__a_document_has_its_greatest_length),
+        cmocka_unit_test(test_yaml__has_four_levels_and_no_more),
+        cmocka_unit_test(test_yaml__has_256_names_and_no_more),
+        cmocka_unit_test(test_run_record__of_its_greatest_length_is_read),
+        cmocka_unit_test(test_fate__of_its_greatest_length_is_read),
+        cmocka_unit_test(test_fate__has_64_pins_and_no_more),
+        cmocka_unit_test(test_manifest__of_its_greatest_length_is_read),
+        cmocka_unit_test(test_key__of_1024_bytes_is_a_key),
+        cmocka_unit_test(test_url__of_2048_bytes_is_a_url),
+        cmocka_unit_test(test_list__a_page_has_ten_thousand_entries),
+        cmocka_unit_test(test_version__of_a_file_is_told_up_to_a_mebibyte),
+        cmocka_unit_test(test_rows__a_row_has_1024_columns),
+        cmocka_unit_test(test_rows__a_line_has_a_gibibyte),
+        cmocka_unit_test(test_npy__a_header_has_ten_thousand_bytes),
+        cmocka_unit_test(test_schema__a_table_has_2000_columns),
+        cmocka_unit_test(test_writer__an_attempt_is_made_a_hundred_times),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
