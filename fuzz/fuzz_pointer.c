@@ -41,19 +41,23 @@ static void check_ref(const char *manifest_ref)
 /* Puts the digest of the text into its "check", which no mutation gets right. */
 static void repair(char *text, size_t size)
 {
-    static const char name[] = "\"check\":\"";
+    static const char name[] = "\"check\":";
     size_t name_len = sizeof name - 1;
-    for (size_t i = 0; i + name_len + 64 <= size; i++) {
-        if (memcmp(text + i, name, name_len) == 0) {
-            sha256 digest;
-            char digits[65];
-            memset(text + i + name_len, '0', 64);
-            if (shardy__sha256(text, size, &digest, NULL) == SHARDY_OK) {
-                shardy__sha256_hex(&digest, digits);
-                memcpy(text + i + name_len, digits, 64);
-            }
-            return;
+    for (size_t i = 0; i + name_len + 66 <= size; i++) {
+        char *at = text + i + name_len;
+        if (memcmp(text + i, name, name_len) != 0) {
+            continue;
         }
+        at += *at == ' ';
+        at += *at == '"';
+        sha256 digest;
+        char digits[65];
+        memset(at, '0', 64);
+        if (shardy__sha256(text, size, &digest, NULL) == SHARDY_OK) {
+            shardy__sha256_hex(&digest, digits);
+            memcpy(at, digits, 64);
+        }
+        return;
     }
 }
 
