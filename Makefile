@@ -8,7 +8,7 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 CONFIGURE ?=
-TIME ?= 60
+TIME ?=
 T ?=
 
 # With a compiler of the user's choice the tree is build/release-<compiler>.
@@ -95,9 +95,10 @@ tsan: ## the short race tests with ThreadSanitizer
 	@scripts/setup test
 	@scripts/check tsan
 
-fuzz: ## fuzz one parser: make fuzz T=name [TIME=60]
+fuzz: ## fuzz all parsers, 1800 s each, or one for 60 s: make fuzz [T=name] [TIME=s]
 	@scripts/setup fuzz
-	@scripts/fuzz "$(T)" "$(TIME)"
+	@if [ -n "$(T)" ]; then scripts/fuzz "$(T)" "$(or $(TIME),60)"; \
+		else scripts/fuzz-all $(TIME); fi
 
 coverage: ## lines and branches that the tests reach (build/coverage/html)
 	@scripts/setup coverage

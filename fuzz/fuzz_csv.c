@@ -88,19 +88,19 @@ static void compare(void *user, const shardy_row *row)
 {
     comparison *c = user;
     plain_csv *plain = c->plain;
-    require(plain_record(plain) && plain->fields == c->fields);
+    require_that(plain_record(plain) && plain->fields == c->fields);
     size_t start = plain->starts[c->key_field];
     size_t len = plain->starts[c->key_field + 1] - start;
-    require(row->key.type == SHARDY_KEY_TEXT && row->key.bytes.len == len);
-    require(len == 0 || memcmp(row->key.bytes.data, plain->text.data + start, len) == 0);
+    require_that(row->key.type == SHARDY_KEY_TEXT && row->key.bytes.len == len);
+    require_that(len == 0 || memcmp(row->key.bytes.data, plain->text.data + start, len) == 0);
     shardy_json *json;
-    require(shardy_json_parse(row->value, &json, NULL) == SHARDY_OK);
-    require(shardy_json_count(shardy_json_root(json)) == c->fields - 1);
+    require_that(shardy_json_parse(row->value, &json, NULL) == SHARDY_OK);
+    require_that(shardy_json_count(shardy_json_root(json)) == c->fields - 1);
     size_t total = len;
     for (size_t i = 0; i + 1 < c->fields; i++) {
         total += shardy_json_string(shardy_json_at(shardy_json_root(json), i)).len;
     }
-    require(total == plain->text.len);
+    require_that(total == plain->text.len);
     shardy_json_free(json);
 }
 
@@ -147,6 +147,20 @@ static int plain_good(plain_csv *c, comparison *comparison_out)
     return good;
 }
 
+static shardy_status run(const uint8_t *data, size_t size, shardy_error *err)
+{
+    static const char *const columns[] = {"c"};
+    shardy_row_source_options options;
+    shardy_row_source_options_init(&options, sizeof options);
+    options.format = SHARDY_ROWS_CSV;
+    options.columns = columns;
+    options.column_count = 1;
+    options.vector_column = "vec";
+    (void)data;
+    (void)size;
+    return run_rows(&options, err);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const columns[] = {"c"};
@@ -165,7 +179,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int good = size < 100000 && plain_good(&plain, &c);
     become_stdin(data, size);
     shardy_status st = read_all(&options, good ? compare : NULL, &c);
-    require(!good || (st == SHARDY_DONE && !plain_record(&plain)));
+    require_that(!good || (st == SHARDY_DONE && !plain_record(&plain)));
     shardy__bytebuf_free(&plain.text);
     for (int32_t encoding = SHARDY_KEY_ENCODING_AUTO; encoding <= SHARDY_KEY_ENCODING_U64BE;
          encoding++) {
@@ -177,7 +191,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         options.vector_id_column = "i";
         options.value_column = encoding ? "v" : NULL;
         become_stdin(data, size);
-        require(read_all(&options, NULL, NULL) == SHARDY_INVALID || st == SHARDY_DONE);
+        require_that(read_all(&options, NULL, NULL) == SHARDY_INVALID || st == SHARDY_DONE);
     }
+    run_rows_with_faults(data, size, run);
     return 0;
 }

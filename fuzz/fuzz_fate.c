@@ -1,6 +1,6 @@
 /* The fate of a run: refused with a message, or the same after writing and reading again. */
 #include "catalog/fate.h"
-#include "require.h"
+#include "faults.h"
 
 #include "base/bytebuf.h"
 
@@ -25,12 +25,23 @@ static void check_same(const fate *a, const fate *b)
     }
 }
 
+static shardy_status run(const uint8_t *data, size_t size, shardy_error *err)
+{
+    static fate f;
+    shardy_buf text;
+    SHARDY_TRY(shardy__fate_parse(shardy__bytes(data, size), &f, err));
+    SHARDY_TRY(shardy__fate_render(&f, &text, err));
+    shardy_buf_release(&text);
+    return SHARDY_OK;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static fate f;
     static fate again;
     shardy_error err;
     memset(&err, 0, sizeof err);
+    run_with_fault(data, size, run);
     shardy_status st = shardy__fate_parse(shardy__bytes(data, size), &f, &err);
     require(st == SHARDY_OK || st == SHARDY_CORRUPT || st == SHARDY_FORMAT_VERSION,
         "parsing has three outcomes");

@@ -3,6 +3,10 @@
  * file is JSON. */
 #include "rows_target.h"
 
+#ifdef SHARDY_HAVE_ZSTD
+#include <zstd.h>
+#endif
+
 typedef struct row_count {
     size_t rows;
 } row_count;
@@ -33,15 +37,93 @@ static size_t check_lines(const uint8_t *data, size_t size)
         if (i < len) {
             shardy_json *json;
             shardy_bytes line = {p, len};
-            require(shardy_json_parse(line, &json, NULL) == SHARDY_OK);
-            require(shardy_json_type_of(shardy_json_root(json)) == SHARDY_JSON_OBJECT);
-            require(shardy_json_get(shardy_json_root(json), "key") != NULL);
+            require_that(shardy_json_parse(line, &json, NULL) == SHARDY_OK);
+            require_that(shardy_json_type_of(shardy_json_root(json)) == SHARDY_JSON_OBJECT);
+            require_that(shardy_json_get(shardy_json_root(json), "key") != NULL);
             shardy_json_free(json);
             lines++;
         }
         p += len + 1;
     }
     return lines;
+}
+
+#ifdef SHARDY_HAVE_ZSTD
+static char packed_path[] = "/tmp/shardy_fuzz_XXXXXX.jsonl.zst";
+
+static void remove_packed(void)
+{
+    unlink(packed_path);
+}
+
+/* The file of this process that is compressed, with this content. */
+static void write_packed(const void *data, size_t size)
+{
+    static int fd = -1;
+    if (fd < 0) {
+        fd = mkstemps(packed_path, (int)strlen(".jsonl.zst"));
+        require_that(fd >= 0 && atexit(remove_packed) == 0);
+    }
+    require_that(ftruncate(fd, 0) == 0 && pwrite(fd, data, size, 0) == (ssize_t)size);
+}
+
+static int is_packed(const uint8_t *data, size_t size)
+{
+    return size >= 4 && memcmp(data, "\x28\xB5\x2F\xFD", 4) == 0;
+}
+
+/* Bytes that begin as a compressed file are read as one; others are compressed, in two frames, and
+ * give the same rows as they do plain. */
+static void check_packed(
+    const uint8_t *data, size_t size, shardy_status plain_st, size_t plain_rows)
+{
+    shardy_row_source_options options;
+    row_count packed = {0};
+    shardy_row_source_options_init(&options, sizeof options);
+    if (is_packed(data, size)) {
+        write_packed(data, size);
+        (void)read_file(packed_path, &options, count, &packed);
+        return;
+    }
+    size_t half = size / 2;
+    size_t room = ZSTD_compressBound(half) + ZSTD_compressBound(size - half);
+    char *frames = malloc(room);
+    if (!frames) {
+        return;
+    }
+    size_t first = ZSTD_compress(frames, room, data, half, 1);
+    require_that(!ZSTD_isError(first));
+    size_t second = ZSTD_compress(frames + first, room - first, data + half, size - half, 1);
+    require_that(!ZSTD_isError(second));
+    write_packed(frames, first + second);
+    free(frames);
+    require_that(read_file(packed_path, &options, count, &packed) == plain_st);
+    require_that(packed.rows == plain_rows);
+}
+#else
+static void check_packed(
+    const uint8_t *data, size_t size, shardy_status plain_st, size_t plain_rows)
+{
+    (void)data;
+    (void)size;
+    (void)plain_st;
+    (void)plain_rows;
+}
+#endif
+
+static shardy_status run(const uint8_t *data, size_t size, shardy_error *err)
+{
+    static const char *const columns[] = {"c", "key"};
+    shardy_row_source_options options;
+    shardy_row_source_options_init(&options, sizeof options);
+    options.columns = columns;
+    options.column_count = 2;
+    options.vector_column = "vec";
+    options.payload_column = "p";
+    options.vector_id_column = "i";
+    (void)data;
+    (void)size;
+    return run_rows(&options, err);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -53,8 +135,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     become_stdin(data, size);
     shardy_status st = read_all(&options, count, &whole);
     if (st == SHARDY_DONE) {
-        require(check_lines(data, size) == whole.rows);
+        require_that(check_lines(data, size) == whole.rows);
     }
+    check_packed(data, size, st, whole.rows);
     options.columns = columns;
     options.column_count = 4;
     options.vector_column = "vec";
@@ -66,8 +149,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         become_stdin(data, size);
         shardy_status used_st = read_all(&options, count, &used);
         /* Uses only add reasons to refuse a row. */
-        require(used.rows <= whole.rows);
-        require(used_st == SHARDY_INVALID || st == SHARDY_DONE);
+        require_that(used.rows <= whole.rows);
+        require_that(used_st == SHARDY_INVALID || st == SHARDY_DONE);
     }
+    run_rows_with_faults(data, size, run);
     return 0;
 }

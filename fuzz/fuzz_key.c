@@ -109,6 +109,41 @@ static void check_route(const shardy_key *key, int32_t encoding, uint32_t num_db
     }
 }
 
+/* What a user may ask for and no snapshot says. */
+static void check_refusals(const shardy_key *key, uint8_t choice)
+{
+    char name[8];
+    encoded_key stored;
+    routed_key routed;
+    uint32_t db_id;
+    int32_t encoding;
+    shardy_column context;
+    router r = {SHARDY_SHARDING_CEL, SHARDY_KEY_ENCODING_RAW, 3};
+    snprintf(name, sizeof name, "u%u", choice);
+    require(shardy_key_encoding_parse(name, &encoding, NULL) == SHARDY_INVALID, "no such encoding");
+    encoding = choice % 5;
+    require(shardy_key_encoding_parse(shardy_key_encoding_name(encoding), &encoding, NULL) ==
+                    SHARDY_OK &&
+                encoding == choice % 5,
+        "an encoding has a name");
+    require(shardy__key_encode(key, 5 + choice, &stored, NULL) == SHARDY_INVALID,
+        "an encoding that nobody knows stores nothing");
+    require(shardy__router_route(&r, key, NULL, 0, &routed, NULL) == SHARDY_UNSUPPORTED,
+        "an expression does not route here");
+    memset(&context, 0, sizeof context);
+    context.name = "region";
+    r.strategy = SHARDY_SHARDING_HASH;
+    require(shardy__router_route(&r, key, &context, 1, &routed, NULL) == SHARDY_ROUTE,
+        "a hash takes no context");
+    require(shardy_hash_route(key, 0, &db_id, NULL) == SHARDY_INVALID, "no shards, no shard");
+    shardy_status st = shardy_hash_route(key, 7, &db_id, NULL);
+    require(st == SHARDY_INVALID || (st == SHARDY_OK && db_id < 7), "a hash is one of the shards");
+    encoding = shardy__key_encoding_for(key);
+    st = shardy__key_encode(key, encoding, &stored, NULL);
+    require(st == SHARDY_OK || key->type == SHARDY_KEY_TEXT || key->type == SHARDY_KEY_INT,
+        "what fits a key stores it, unless it is negative or no UTF-8");
+}
+
 static int sign(int order)
 {
     return (order > 0) - (order < 0);
@@ -154,6 +189,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             check_decoded(&keys[i], encoding, &stored);
         }
         check_route(&keys[i], encoding, num_dbs);
+        check_refusals(&keys[i], choice);
     }
     check_pair(&keys[0], &keys[1], encoding);
     return 0;

@@ -115,6 +115,76 @@ static void get_by_fence(const uint8_t *data, counted *c, const scanned *s, int 
     shardy__shard_file_close(&f);
 }
 
+/* The same when no page is at hand. */
+static void get_late(const uint8_t *data, size_t size, const scanned *s, int must)
+{
+    counted c;
+    shard_file f;
+    page_source *source = open_counted(&c, data, size, 1);
+    if (!source) {
+        return;
+    }
+    allow(&c, 2);
+    require(shardy__shard_file_open_take(&f, source, NULL) == SHARDY_OK, "it opens again");
+    get_each(&f, &c, s, must);
+    get_batch(&f, &c, s, must);
+    shardy__shard_file_close(&f);
+}
+
+/* --- without memory --------------------------------------------------------------------------- */
+
+static shardy_status take_row(void *user, const shardy_engine_row *row, shardy_error *err)
+{
+    bytebuf *first = user;
+    if (first->len == 0) {
+        shardy__bytebuf_append(first, row->key.data, row->key.len);
+    }
+    return shardy__bytebuf_check(first, "fuzz", err);
+}
+
+static shardy_status get_two(const shard_file *f, const bytebuf *first, shardy_error *err)
+{
+    shardy_bytes keys[2] = {{first->data, first->len}, {"no such key", 11}};
+    shardy_buf values[2];
+    int32_t statuses[2];
+    shardy_engine_get request;
+    memset(values, 0, sizeof values);
+    memset(&request, 0, sizeof request);
+    request.keys = keys;
+    request.count = 2;
+    request.values_out = values;
+    request.statuses_out = statuses;
+    shardy_status st = shardy__shard_file_get_many(f, &request, err);
+    shardy_buf_release(&values[0]);
+    shardy_buf_release(&values[1]);
+    if (st >= 0) {
+        shardy_buf_release(&request.hold);
+        st = shardy__shard_file_get(f, keys[0], &values[0], err);
+        shardy_buf_release(&values[0]);
+    }
+    return st;
+}
+
+static shardy_status run(const uint8_t *data, size_t size, shardy_error *err)
+{
+    shard_file f;
+    page_source *source = NULL;
+    bytebuf first;
+    shardy__bytebuf_init(&first, SHARDY_KEY_LEN_MAX);
+    SHARDY_TRY(shardy__page_source_memory(data, size, NULL, &source, err));
+    SHARDY_TRY(shardy__shard_file_open_take(&f, source, err));
+    shardy__fence_make(&f.kv);
+    shardy_status st = shardy__shard_file_scan(&f, take_row, &first, err);
+    if (st >= 0) {
+        st = get_two(&f, &first, err);
+    }
+    shardy__bytebuf_free(&first);
+    shardy__shard_file_close(&f);
+    return st;
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
 static void check(const shard_file *f, counted *c, const uint8_t *data)
 {
     static scanned s;
@@ -131,6 +201,7 @@ static void check(const shard_file *f, counted *c, const uint8_t *data)
     get_each(f, c, &s, must);
     get_batch(f, c, &s, must);
     get_by_fence(data, c, &s, must);
+    get_late(data, c->size, &s, must);
     for (size_t i = 0; i < s.count; i++) {
         shardy_buf_release(&s.keys[i]);
         shardy_buf_release(&s.values[i]);
@@ -143,7 +214,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     counted c;
     shard_file f;
     shardy_error err = {0};
-    page_source *source = open_counted(&c, data, size);
+    page_source *source = open_counted(&c, data, size, 0);
     if (!source) {
         return 0;
     }
@@ -155,5 +226,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check(&f, &c, data);
         shardy__shard_file_close(&f);
     }
+    run_with_fault(data, size, run);
     return 0;
 }

@@ -7,11 +7,13 @@
  * that we write of it, and that image is the same each time; no path of a shard or object leaves
  * the root. */
 #include "manifest/manifest.h"
-#include "require.h"
+#include "faults.h"
 
 #include "base/bytebuf.h"
 #include "base/uri.h"
 #include "sqlitefile/btree_write.h"
+
+#include <shardyfusion/vector.h>
 
 #define VALUES_MAX     200u
 #define BUILD_COLUMNS  11u
@@ -215,12 +217,69 @@ static void check_model(const manifest *m)
     }
 }
 
+/* Custom fields as a build takes them from its user, and as it writes them. */
+static void check_custom(const char *user)
+{
+    manifest_custom ours;
+    manifest_custom again;
+    bytebuf text;
+    shardy_buf canonical = {0};
+    shardy_status st = shardy__custom_check_user(user, NULL);
+    require(st == SHARDY_OK || st == SHARDY_INVALID, "custom fields may be used or not");
+    if (st < 0) {
+        return;
+    }
+    memset(&ours, 0, sizeof ours);
+    ours.has_vector = (int32_t)(strlen(user) & 1);
+    ours.unified = ours.has_vector;
+    ours.dim = ours.has_vector ? 3 : 0;
+    ours.metric = SHARDY_VECTOR_METRIC_L2;
+    snprintf(ours.backend, sizeof ours.backend, "sqlite-vec");
+    snprintf(ours.kv_backend, sizeof ours.kv_backend, "sqlite-vec");
+    snprintf(ours.engine, sizeof ours.engine, "sqlite-vec");
+    shardy__bytebuf_init(&text, 64u << 20);
+    require(shardy__custom_render(user, &ours, &text, NULL) == SHARDY_OK, "they are written");
+    st = shardy__custom_parse(shardy__bytes(text.data, text.len), &again, &canonical, NULL);
+    require(st == SHARDY_OK, "and read");
+    require(same_text(ours.engine, again.engine), "with its engine");
+    require(ours.has_vector == again.has_vector && ours.unified == again.unified &&
+                ours.dim == again.dim,
+        "with its vectors");
+    require(!ours.has_vector ||
+                (ours.metric == again.metric && same_text(ours.backend, again.backend) &&
+                    same_text(ours.kv_backend, again.kv_backend)),
+        "with their metric and backends");
+    shardy__bytebuf_free(&text);
+    shardy_buf_release(&canonical);
+}
+
+static shardy_status run(const uint8_t *data, size_t size, shardy_error *err)
+{
+    manifest *m = NULL;
+    shardy_buf image = {0};
+    shardy_status st = shardy__manifest_parse(shardy__bytes(data, size), &m, err);
+    if (st >= 0) {
+        bytebuf text;
+        manifest_custom ours = m->parsed;
+        shardy__bytebuf_init(&text, 64u << 20);
+        st = shardy__manifest_check_urls(m, err);
+        st = st >= 0 ? shardy__custom_check_user(m->custom, err) : st;
+        st = st >= 0 ? shardy__custom_render(m->custom, &ours, &text, err) : st;
+        shardy__bytebuf_free(&text);
+        st = st >= 0 ? shardy__manifest_render(m, &image, err) : st;
+    }
+    shardy_buf_release(&image);
+    shardy__manifest_free(m);
+    return st;
+}
+
 static void check_image(shardy_bytes image)
 {
     manifest *m = NULL;
     manifest *again = NULL;
     shardy_error err;
     memset(&err, 0, sizeof err);
+    run_with_fault(image.data, image.len, run);
     shardy_status st = shardy__manifest_parse(image, &m, &err);
     require(st == SHARDY_OK || st == SHARDY_CORRUPT || st == SHARDY_FORMAT_VERSION,
         "parsing has three outcomes");
@@ -230,6 +289,7 @@ static void check_image(shardy_bytes image)
         return;
     }
     check_model(m);
+    check_custom(m->custom);
     shardy_buf first;
     shardy_buf second;
     st = shardy__manifest_render(m, &first, &err);

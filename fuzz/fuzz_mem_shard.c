@@ -3,6 +3,7 @@
  * Properties: it is read or corrupt; rows come in ascending order and each is found with its value;
  * hits are in order and not more than there are vectors; payloads can be asked for. */
 #include "engine/engine.h"
+#include "faults.h"
 
 #include "base/bytes.h"
 
@@ -13,16 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(int holds, const char *what)
-{
-    if (!holds) {
-        fprintf(stderr, "property does not hold: %s\n", what);
-        abort();
-    }
-}
 
 typedef struct scanned {
     const engine_reader *reader;
@@ -75,11 +66,12 @@ static void check_search(const engine_reader *r, uint32_t dim)
     free(query);
 }
 
-static void check(shardy_store *store, const uint8_t *data, size_t size)
+/* The input as a shard, for runs that have no room for a parameter. */
+static shardy_store *the_store;
+
+static shardy_engine_reader_spec spec_of(shardy_store *store, const uint8_t *data, size_t size)
 {
     shardy_engine_reader_spec spec;
-    engine_reader r;
-    shardy_error err = {0};
     memset(&spec, 0, sizeof spec);
     spec.struct_size = sizeof spec;
     spec.store = store;
@@ -87,12 +79,65 @@ static void check(shardy_store *store, const uint8_t *data, size_t size)
     spec.io = SHARDY_IO_MMAP;
     spec.dim = size >= 16 ? shardy__get_le32(data + 8) : 0;
     spec.metric = size >= 16 ? (int32_t)shardy__get_le32(data + 12) : 0;
+    return spec;
+}
+
+static shardy_status run(const uint8_t *data, size_t size, shardy_error *err)
+{
+    shardy_engine_reader_spec spec = spec_of(the_store, data, size);
+    engine_reader r;
+    shardy_engine_search request;
+    float query[4] = {1.0f, 0.0f, -1.0f, 0.5f};
+    void *op = NULL;
+    shardy_status st = shardy__engine_reader_open(&shardy__engine_mem, &spec, &r, err);
+    if (st >= 0 && spec.dim > 0 && spec.dim <= 4) {
+        memset(&request, 0, sizeof request);
+        request.queries = query;
+        request.query_count = 1;
+        request.stride = spec.dim;
+        request.k = 3;
+        st = shardy__engine_search(&r, &request, &op, err);
+        shardy__engine_search_finish(&r, op);
+    }
+    shardy__engine_reader_close(&r);
+    return st;
+}
+
+static void get_batch(const engine_reader *r, const shardy_bytes *keys, size_t count)
+{
+    shardy_engine_get request;
+    shardy_buf values[2];
+    int32_t statuses[2];
+    memset(&request, 0, sizeof request);
+    memset(values, 0, sizeof values);
+    request.keys = keys;
+    request.count = count;
+    request.values_out = values;
+    request.statuses_out = statuses;
+    require(shardy__engine_get_many(r, &request, NULL) == SHARDY_OK, "a batch is answered");
+    require(statuses[0] == SHARDY_OK, "a row is found in a batch");
+    require(statuses[1] == SHARDY_OK || statuses[1] == SHARDY_NOT_FOUND, "or not");
+    for (size_t i = 0; i < count; i++) {
+        shardy_buf_release(&values[i]);
+    }
+    shardy_buf_release(&request.hold);
+}
+
+static void check(shardy_store *store, const uint8_t *data, size_t size)
+{
+    shardy_engine_reader_spec spec = spec_of(store, data, size);
+    engine_reader r;
+    shardy_error err = {0};
     shardy_status st = shardy__engine_reader_open(&shardy__engine_mem, &spec, &r, &err);
     require(st == SHARDY_OK || st == SHARDY_CORRUPT, "it is read or corrupt");
     require(st >= 0 || err.message[0] != '\0', "a failure has a message");
     if (st >= 0) {
         scanned s = {&r, {NULL, 0}, 0};
         require(shardy__engine_scan(&r, next_row, &s, &err) >= 0, "rows can be scanned");
+        if (s.count > 0) {
+            shardy_bytes keys[2] = {s.last, {"no such key, it is longer than those", 36}};
+            get_batch(&r, keys, 2);
+        }
         if (spec.dim > 0) {
             check_search(&r, spec.dim);
         }
@@ -100,7 +145,7 @@ static void check(shardy_store *store, const uint8_t *data, size_t size)
     shardy__engine_reader_close(&r);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static shardy_store *store_of(const uint8_t *data, size_t size)
 {
     shardy_store *store;
     shardy_store_put put;
@@ -109,11 +154,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     put.condition = SHARDY_PUT_ALWAYS;
     put.body = (shardy_bytes){data, size};
     if (shardy_store_open_mem(NULL, &store, NULL) < 0) {
-        return 0;
+        return NULL;
     }
-    if (shardy_store_put_object(store, &put, NULL, NULL) == SHARDY_OK) {
-        check(store, data, size);
+    if (shardy_store_put_object(store, &put, NULL, NULL) < 0) {
+        shardy_store_close(store);
+        return NULL;
     }
-    shardy_store_close(store);
+    return store;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    the_store = store_of(data, size);
+    if (the_store) {
+        check(the_store, data, size);
+        run_with_fault(data, size, run);
+    }
+    shardy_store_close(the_store);
     return 0;
 }

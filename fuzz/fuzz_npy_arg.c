@@ -7,16 +7,7 @@
 #include "../cli/sys.c"
 #include "../cli/utf8.c"
 
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(int condition)
-{
-    if (!condition) {
-        abort();
-    }
-}
+#include "require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -24,16 +15,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     strbuf message = {0};
     int rc = npy_parse((const char *)data, size, &a, &message);
     if (rc == 0) {
-        require(message.len == 0);
+        require_that(message.len == 0);
         size_t count = a.rows * a.dim;
-        require(count == 0 || count <= size / 4);
-        require(!a.one_dimension || a.rows == 1);
+        require_that(count == 0 || count <= size / 4);
+        require_that(!a.one_dimension || a.rows == 1);
         for (size_t i = 0; i < count; i++) {
-            require(isfinite(a.data[i]));
+            require_that(isfinite(a.data[i]));
         }
     } else {
-        require(rc == -1 && message.len > 0);
-        require(utf8_valid(message.data, message.len));
+        require_that(rc == -1 && message.len > 0);
+        require_that(utf8_valid(message.data, message.len));
     }
     npy_free(&a);
     strbuf_free(&message);

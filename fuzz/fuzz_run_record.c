@@ -1,6 +1,6 @@
 /* Run records: refused with a message, or the same after writing and reading again. */
 #include "catalog/run_record.h"
-#include "require.h"
+#include "faults.h"
 
 #include "base/bytebuf.h"
 
@@ -21,12 +21,23 @@ static void check_same(const run_record *a, const run_record *b)
     require(a->lease_expires_us == b->lease_expires_us, "the lease stays");
 }
 
+static shardy_status run(const uint8_t *data, size_t size, shardy_error *err)
+{
+    static run_record r;
+    shardy_buf text;
+    SHARDY_TRY(shardy__run_record_parse(shardy__bytes(data, size), &r, err));
+    SHARDY_TRY(shardy__run_record_render(&r, &text, err));
+    shardy_buf_release(&text);
+    return SHARDY_OK;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static run_record r;
     static run_record again;
     shardy_error err;
     memset(&err, 0, sizeof err);
+    run_with_fault(data, size, run);
     shardy_status st = shardy__run_record_parse(shardy__bytes(data, size), &r, &err);
     require(st == SHARDY_OK || st == SHARDY_CORRUPT, "parsing has two outcomes");
     require((st == SHARDY_OK) == (err.message[0] == '\0'), "a refusal has a message");

@@ -38,6 +38,25 @@ static void check_credentials(const credentials *c)
     require(!c->secret_access_key || c->secret_access_key[0], "an empty text is none");
 }
 
+/* A value of --s3-option. */
+static void check_option(const uint8_t *data, size_t size)
+{
+    strbuf message = {0};
+    char *text = malloc(size + 1);
+    if (!text) {
+        return;
+    }
+    if (size) {
+        memcpy(text, data, size);
+    }
+    text[size] = '\0';
+    int rc = s3_option_check(text, &message);
+    require(rc == 0 || rc == -1, "checking has two outcomes");
+    require((rc == 0) == (message.len == 0), "a refusal has a message");
+    strbuf_free(&message);
+    free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     config c;
@@ -55,5 +74,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_credentials(&k);
     credentials_free(&k);
     strbuf_free(&message);
+    check_option(data, size);
     return 0;
 }

@@ -7,6 +7,7 @@
  * of queries gives what each gives alone. Ids and payloads of all vectors can be asked for. */
 #include "shard_target.h"
 
+#include "engine/vec_best.h"
 #include "engine/vec_search.h"
 #include "simd/exact.h"
 
@@ -22,7 +23,7 @@ static void guess_spec(const uint8_t *data, size_t size, shardy_engine_reader_sp
     memset(spec, 0, sizeof *spec);
     spec->dim = 4;
     spec->metric = SHARDY_VECTOR_METRIC_COSINE;
-    for (size_t i = 0; i + 64 < size && i < 8192; i++) {
+    for (size_t i = 0; i + 64 < size; i++) {
         if (memcmp(data + i, mark, sizeof mark - 1) == 0) {
             uint32_t dim = 0;
             for (i += sizeof mark - 1; data[i] >= '0' && data[i] <= '9' && i + 32 < size; i++) {
@@ -161,6 +162,31 @@ static void check_hits(const vec_tables *t, const all_vectors *all, const float 
     free(scores);
 }
 
+/* Offers all vectors one by one: the same hits. */
+static void check_best(const vec_tables *t, counted *c, const all_vectors *all, const float *query,
+    const shardy_engine_hit *hits, size_t count, uint32_t k)
+{
+    exact_query q;
+    vec_best best;
+    shardy_status st = SHARDY_OK;
+    shardy__exact_prepare(&q, query, t->dim, t->metric);
+    c->pages_max = UINT64_MAX;
+    if (k == 0 || shardy__vec_best_init(&best, t, k, (double)INFINITY, NULL) < 0) {
+        return;
+    }
+    for (size_t i = 0; i < all->count && st >= 0; i++) {
+        double score = shardy__exact_score(&q, all->data + i * t->dim);
+        st = isnan(score) ? SHARDY_OK : shardy__vec_best_offer(&best, score, all->rowids[i], NULL);
+    }
+    shardy__vec_best_finish(&best);
+    require(st < 0 || best.count == count, "one by one gives as many hits");
+    for (size_t i = 0; st >= 0 && i < count; i++) {
+        require(best.hits[i].row == hits[i].row && best.hits[i].score == hits[i].score,
+            "one by one gives the same hits");
+    }
+    shardy__vec_best_free(&best);
+}
+
 static shardy_status search(
     const vec_tables *t, counted *c, shardy_engine_search *request, vec_search **search_out)
 {
@@ -207,11 +233,47 @@ static void check_search(
             }
             if (all->complete) {
                 check_hits(t, all, one.queries, one.hits, count, k);
+                check_best(t, c, all, one.queries, one.hits, count, k < 10 ? k : 0);
             }
         }
         shardy__vec_search_free(of_one);
     }
     shardy__vec_search_free(of_batch);
+}
+
+/* So many queries that few ties are kept for each: a query with more needs a second scan. Only the
+ * first one asks for what many vectors may have, as that takes long. */
+static void check_ties(const vec_tables *t, counted *c)
+{
+    const size_t queries = 16384;
+    shardy_engine_search many;
+    vec_search *of_many = NULL;
+    float *values = malloc(queries * sizeof *values);
+    for (size_t i = 0; values && i < queries; i++) {
+        values[i] = i == 0 ? 1.0f : -1000.0f;
+    }
+    memset(&many, 0, sizeof many);
+    many.queries = values;
+    many.query_count = queries;
+    many.stride = 1;
+    many.k = 3;
+    shardy_status st = values ? search(t, c, &many, &of_many) : SHARDY_NOMEM;
+    for (size_t i = 0; values && i < 2; i++) {
+        shardy_engine_search one = many;
+        vec_search *of_one = NULL;
+        one.queries = values + i;
+        one.query_count = 1;
+        shardy_status alone = search(t, c, &one, &of_one);
+        require(st < 0 || alone >= 0, "what works for many queries works alone");
+        size_t count = st < 0 ? 0 : one.offsets[1];
+        require(st < 0 || many.offsets[i + 1] - many.offsets[i] == count, "with as many hits");
+        for (size_t j = 0; j < count; j++) {
+            require(many.hits[many.offsets[i] + j].row == one.hits[j].row, "with the same hits");
+        }
+        shardy__vec_search_free(of_one);
+    }
+    shardy__vec_search_free(of_many);
+    free(values);
 }
 
 static void ask_for_all(const vec_tables *t, counted *c, const all_vectors *all)
@@ -247,10 +309,81 @@ static void check(const vec_tables *t, counted *c, const uint8_t *data, size_t s
         check_search(t, c, &all, queries, 3);
         check_search(t, c, &all, queries, 1000);
         ask_for_all(t, c, &all);
+        /* A second of work: for the first inputs of a process only. */
+        static unsigned times;
+        if (t->dim == 1 && all.count > 67 && all.count < 80 && times < 8) {
+            times++;
+            check_ties(t, c);
+        }
     }
     free(queries);
     free(all.data);
     free(all.rowids);
+}
+
+/* The first vectors once more when no page is at hand: the same hits. */
+static void check_late(const vec_tables *at_hand, counted *c, const shardy_engine_reader_spec *spec)
+{
+    counted c_late;
+    vec_tables t;
+    vec_search *here;
+    vec_search *late;
+    shardy_engine_search a;
+    float *query = calloc(at_hand->dim, sizeof *query);
+    page_source *source = query ? open_counted(&c_late, c->data, c->size, 1) : NULL;
+    memset(&a, 0, sizeof a);
+    if (!source) {
+        free(query);
+        return;
+    }
+    allow(&c_late, 4);
+    require(shardy__vec_tables_open_take(&t, spec, source, NULL) == SHARDY_OK, "it opens again");
+    query[0] = 1.0f;
+    a.queries = query;
+    a.query_count = 1;
+    a.stride = t.dim;
+    a.k = 20;
+    shardy_engine_search b = a;
+    shardy_status st_here = search(at_hand, c, &a, &here);
+    shardy_status st_late = search(&t, &c_late, &b, &late);
+    require(st_here == st_late, "a search ends alike when pages are fetched");
+    require(st_here < 0 || a.offsets[1] == b.offsets[1], "with as many hits");
+    for (size_t i = 0; st_here >= 0 && i < a.offsets[1]; i++) {
+        require(a.hits[i].row == b.hits[i].row && a.hits[i].score == b.hits[i].score,
+            "with the same hits");
+    }
+    shardy__vec_search_free(here);
+    shardy__vec_search_free(late);
+    shardy__vec_tables_close(&t);
+    free(query);
+}
+
+static shardy_status run(const uint8_t *data, size_t size, shardy_error *err)
+{
+    vec_tables t;
+    vec_search *s = NULL;
+    shardy_engine_reader_spec spec;
+    shardy_engine_search request;
+    page_source *source = NULL;
+    guess_spec(data, size, &spec);
+    SHARDY_TRY(shardy__page_source_memory(data, size, NULL, &source, err));
+    SHARDY_TRY(shardy__vec_tables_open_take(&t, &spec, source, err));
+    float *query = calloc(t.dim, sizeof *query);
+    shardy_status st = SHARDY_OK;
+    if (query) {
+        query[0] = 1.0f;
+        memset(&request, 0, sizeof request);
+        request.queries = query;
+        request.query_count = 1;
+        request.stride = t.dim;
+        request.k = 2;
+        st = shardy__vec_search_new(&t, &request, &s, err);
+        st = st >= 0 ? shardy__vec_search_run(s, err) : st;
+        shardy__vec_search_free(s);
+    }
+    free(query);
+    shardy__vec_tables_close(&t);
+    return st;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -259,7 +392,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     vec_tables t;
     shardy_engine_reader_spec spec;
     shardy_error err = {0};
-    page_source *source = open_counted(&c, data, size);
+    page_source *source = open_counted(&c, data, size, 0);
     if (!source) {
         return 0;
     }
@@ -270,7 +403,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require_message(st, &err);
     if (st >= 0) {
         check(&t, &c, data, size);
+        check_late(&t, &c, &spec);
         shardy__vec_tables_close(&t);
     }
+    run_with_fault(data, size, run);
     return 0;
 }

@@ -17,6 +17,9 @@ static inline void require(int holds, const char *what)
     }
 }
 
+/* For properties that say themselves what they are. */
+#define require_that(holds) require((holds), #holds)
+
 static inline int same_bytes(const void *a, size_t a_len, const void *b, size_t b_len)
 {
     return a_len == b_len && (a_len == 0 || memcmp(a, b, a_len) == 0);

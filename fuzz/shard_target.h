@@ -3,6 +3,8 @@
 #ifndef SHARDY_FUZZ_SHARD_TARGET_H
 #define SHARDY_FUZZ_SHARD_TARGET_H
 
+#include "faults.h"
+
 #include "base/bytebuf.h"
 #include "engine/shard_file.h"
 
@@ -13,65 +15,72 @@
 #include <stdlib.h>
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(int holds, const char *what)
-{
-    if (!holds) {
-        fprintf(stderr, "property does not hold: %s\n", what);
-        abort();
-    }
-}
-
 /* The bytes, of which each page that is asked for counts. */
 typedef struct counted {
     const uint8_t *data;
     size_t size;
     uint64_t pages;
     uint64_t pages_max;
+    uint64_t pins;
+    int late; /* no page is at hand: each has to be fetched */
 } counted;
+
+static void counted_page(counted *c, uint64_t offset, size_t len, page_ref *ref_out)
+{
+    require(offset + len <= c->size, "pages lie within the file");
+    require(++c->pages <= c->pages_max, "the work is bounded by the size of the file");
+    ref_out->data = c->data + offset;
+    ref_out->pin = c->late ? c : NULL;
+    c->pins += (uint64_t)c->late;
+}
 
 static shardy_status counted_get(
     void *state, uint64_t offset, size_t len, page_ref *ref_out, shardy_error *err)
 {
-    (void)err;
     counted *c = state;
-    require(offset + len <= c->size, "pages lie within the file");
-    require(++c->pages <= c->pages_max, "the work is bounded by the size of the file");
-    ref_out->data = c->data + offset;
+    (void)err;
+    if (c->late) {
+        return SHARDY_PENDING;
+    }
+    counted_page(c, offset, len, ref_out);
     return SHARDY_OK;
 }
 
 static shardy_status counted_fetch(
     void *state, size_t page_size, page_want *const *wants, size_t count, shardy_error *err)
 {
+    (void)err;
     for (size_t i = 0; i < count; i++) {
-        SHARDY_TRY(counted_get(
-            state, (uint64_t)(wants[i]->page - 1) * page_size, page_size, &wants[i]->ref, err));
+        uint64_t offset = (uint64_t)(wants[i]->page - 1) * page_size;
+        counted_page(state, offset, page_size, &wants[i]->ref);
     }
     return SHARDY_OK;
 }
 
 static void counted_unpin(void *state, page_ref *ref)
 {
-    (void)state;
-    (void)ref;
+    counted *c = state;
+    require(ref->pin == c && c->pins > 0, "a page is given back once");
+    c->pins--;
 }
 
 static void counted_close(void *state)
 {
-    (void)state;
+    counted *c = state;
+    require(c->pins == 0, "all pages were given back");
 }
 
-/* NULL when there is no memory. */
-static page_source *open_counted(counted *c, const uint8_t *data, size_t size)
+/* NULL when there is no memory. With `late` no page is at hand: each is fetched and given back. */
+static page_source *open_counted(counted *c, const uint8_t *data, size_t size, int late)
 {
     static const page_source_ops ops = {counted_get, counted_fetch, counted_unpin, counted_close};
     page_source *source = NULL;
     c->data = data;
     c->size = size;
+    c->late = late;
     c->pages = 0;
     c->pages_max = UINT64_MAX;
+    c->pins = 0;
     (void)shardy__page_source_custom_take(&ops, c, size, 0, &source, NULL);
     return source;
 }

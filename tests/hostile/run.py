@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 
+import own
 import snapshots
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -35,8 +36,38 @@ CALLS = ("open,openat,openat2,creat,unlink,unlinkat,rename,renameat,renameat2,mk
 PATHS = re.compile(r'(?:AT_FDCWD<([^>]*)>|\d+<([^>]*)>)?(?:, )?"((?:[^"\\]|\\.)*)"')
 
 
+# Wrong answers that nobody can tell from right ones, in snapshots of the reference, which have no
+# digests: what is changed is a value that may be like that. In snapshots of ours there are none.
+UNAVOIDABLE = (
+    (r"manifest\.build_meta\.run_id\..* info=other",
+     "the name of a run is free text; readers of the reference do not compare it with the pointer"),
+    (r"manifest\.shards\.row_count\..* info=other",
+     "the reference counts rows that were written over, so the count may be larger"),
+    (r"manifest\.shards\.db_url\.null: info=ok get=other",
+     "a shard without a URL is empty to the reference; verify compares with the count of rows"),
+    (r"shadow\.kv\.emptied: .*get=other", "a table without rows; verify counts them"),
+    (r"manifest\.sql\.empty-shards: info=other get=other",
+     "shards without rows have no row in the table: this is the manifest of an empty snapshot"),
+    (r"bytes\.(vector-)?shard\.page2-cells\.\d+: .*get=other",
+     "a leaf with fewer cells is a leaf; verify counts the rows"),
+    (r"(vector\.shard\.vectors-nan|shadow\.vec_index_vector_chunks00\.emptied): .*search=other",
+     "other numbers are other vectors"),
+    (r"(vector\.shard\.map-gone|shadow\.vec_id_map\.\S+): .*search=other",
+     "a vector without an entry in the map has its row number for its id"),
+)
+
+
 class Wrong(Exception):
     pass
+
+
+def check_others(name, text):
+    if "=other" not in text:
+        return text
+    line = f"{name}: {text}"
+    if name.startswith("own.") or not any(re.match(known, line) for known, _ in UNAVOIDABLE):
+        return f"WRONG {line}: a wrong answer without an error"
+    return text
 
 
 def check_trace(path, root, home):
@@ -116,14 +147,16 @@ def questions(name):
     return asked
 
 
-def run_case(shardy, trace, case, asked):
-    name, golden, change = case
+def run_case(shardy, trace, case, sources):
+    name, source, change = case
+    folder, asked = sources[source]
     home = tempfile.mkdtemp(prefix="shardy-hostile-")
     root = os.path.join(home, "snapshot")
     try:
-        shutil.copytree(os.path.join(GOLDEN, golden), root)
+        shutil.copytree(folder, root)
         change(root)
-        return describe(shardy, trace, os.path.realpath(root), os.path.realpath(home), asked)
+        return check_others(name, describe(shardy, trace, os.path.realpath(root),
+                                           os.path.realpath(home), asked))
     except (Wrong, subprocess.TimeoutExpired, ValueError, KeyError) as problem:
         return f"WRONG {name}: {problem!r}"
     finally:
@@ -139,11 +172,15 @@ def main():
         print("hostile: strace is not there: what is opened is not looked at")
         if os.environ.get("CI") == "true":
             return 1
-    asked = {name: questions(name) for name in (snapshots.KV, snapshots.VECTORS)}
-    cases = [case for case in snapshots.cases() if word in case[0]]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
-        answers = threads.map(lambda case: run_case(shardy, trace, case, asked[case[1]]), cases)
-        found = dict(zip((case[0] for case in cases), answers))
+    sources = {name: (os.path.join(GOLDEN, name), questions(name))
+               for name in (snapshots.KV, snapshots.VECTORS)}
+    cases = [case for case in (*snapshots.cases(), *own.cases()) if word in case[0]]
+    with tempfile.TemporaryDirectory(prefix="shardy-own-") as home:
+        for name, folder, asked in own.build(shardy, home):
+            sources[name] = (folder, asked)
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+            answers = threads.map(lambda case: run_case(shardy, trace, case, sources), cases)
+            found = dict(zip((case[0] for case in cases), answers))
     wrong = [text for text in found.values() if text.startswith("WRONG")]
     for text in wrong:
         print(text)

@@ -274,10 +274,12 @@ EXTREMES = {"B": (0, 1, 5, 0xff), "H": (0, 1, 7, 0x7fff, 0xffff),
 
 
 def patch(pattern, at, layout, number):
+    """The number, or its neighbour when it is there already."""
     def change(root):
         path = only(root, pattern)
         data = bytearray(content(path))
-        struct.pack_into(layout, data, at, number)
+        same = struct.unpack_from(layout, data, at)[0] == number
+        struct.pack_into(layout, data, at, number ^ 1 if same else number)
         replace(path, bytes(data))
     return change
 
@@ -350,8 +352,84 @@ def vector_cases():
         yield f"vector.shard.{name}", shard_sql(statement)
 
 
+# Every table beside the index, every column that a reader might believe.
+SHADOWS = (("vec_index_info", "value"), ("vec_index_chunks", "chunk_id"),
+           ("vec_index_chunks", "size"), ("vec_index_chunks", "validity"),
+           ("vec_index_chunks", "rowids"), ("sqlite_sequence", "seq"), ("vec_index_rowids", "id"),
+           ("vec_index_rowids", "chunk_id"), ("vec_index_rowids", "chunk_offset"),
+           ("vec_index_vector_chunks00", "vectors"), ("vec_payloads", "payload"),
+           ("vec_id_map", "internal_id"), ("vec_id_map", "original_id"), ("kv", "v"))
+
+
+def shadow_value(table, column, value):
+    """One row with another value: the first, which is the one that is asked for in no case."""
+    def change(root):
+        db = sqlite3.connect(only(root, SHARD), isolation_level=None)
+        key = "k" if table == "kv" else "rowid"
+        db.execute("PRAGMA ignore_check_constraints = ON")
+        try:
+            db.execute(f"UPDATE {table} SET {column} = ? "
+                       f"WHERE {key} = (SELECT min({key}) FROM {table})", (value,))
+        except sqlite3.IntegrityError:
+            # NULL where the schema forbids it, text for a rowid: not without another schema.
+            db.execute("PRAGMA writable_schema = ON")
+            db.execute("UPDATE sqlite_schema SET sql = replace(replace(sql, 'NOT NULL', ''), "
+                       "'INTEGER PRIMARY KEY AUTOINCREMENT', 'ANY') WHERE name = ?", (table,))
+            db.close()
+            db = sqlite3.connect(only(root, SHARD), isolation_level=None)
+            try:
+                db.execute(f"UPDATE {table} SET {column} = ?", (value,))
+            except sqlite3.Error:
+                pass
+        db.close()
+    return change
+
+
+SIDECAR_FIELDS = ("codec", "filename", "format_version", "page_size")
+
+
+def sidecar_field(field, value):
+    def change(root):
+        db = sqlite3.connect(only(root, MANIFEST), isolation_level=None)
+        custom = json.loads(db.execute("SELECT custom FROM build_meta").fetchone()[0])
+        custom["sqlite_sidecar"][field] = value
+        db.execute("UPDATE build_meta SET custom = ?", (json.dumps(custom),))
+        db.close()
+    return change
+
+
+def shadow_cases():
+    for table, column in SHADOWS:
+        for name, value in SQL_VALUES.items():
+            yield f"shadow.{table}.{column}.{name}", shadow_value(table, column, value)
+    for table in sorted({table for table, _ in SHADOWS} - {"sqlite_sequence"}):
+        yield f"shadow.{table}.dropped", shard_sql(f"DROP TABLE {table}")
+        yield f"shadow.{table}.emptied", shard_sql(f"DELETE FROM {table}")
+    for field in SIDECAR_FIELDS:
+        for name, value in CUSTOM_VALUES.items():
+            yield f"vector.sidecar.{field}.{name}", sidecar_field(field, value)
+
+
+RUN_RECORDS = {
+    "nothing": b"", "scalar": b"a", "alias": b"a: &x [1]\nb: *x\n", "tag": b"a: !!python/x 1\n",
+    "deep": b"[" * 5000, "zeros": b"\0" * 500, "not-utf8": b"run_id: \xff\xfe\n",
+    "long": b"#" * 100000, "other-run": b"run_id: other\nstatus: succeeded\n",
+}
+
+
+def run_record_cases():
+    """No reader needs the record of a run."""
+    for name, text in RUN_RECORDS.items():
+        yield (f"run-record.{name}",
+               lambda root, text=text: replace(only(root, "runs/*/run.yaml"), text))
+
+
 def cases():
     """(name, golden snapshot, change) of all hostile snapshots."""
+    for name, change in run_record_cases():
+        yield name, KV, change
+    for name, change in shadow_cases():
+        yield name, VECTORS, change
     for name, change in pointer_cases():
         yield name, KV, change
     for name, change in manifest_cases():

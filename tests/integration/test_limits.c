@@ -135,6 +135,39 @@ static void test_limits__values_above_the_limit_are_refused_before_they_are_copi
     shardy_writer_close(w);
 }
 
+static void skip_unless_torture(const char *what)
+{
+    if (!getenv("SHARDY_TORTURE")) {
+        print_message("%s: only with SHARDY_TORTURE=1\n", what);
+        skip();
+    }
+}
+
+static void test_limits__values_of_the_greatest_length_are_found_again(void **state)
+{
+    limits_fixture *f = *state;
+    skip_unless_torture("5 GB of memory");
+    for (size_t len = (size_t)SHARDY_VALUE_LEN_MAX - 1; len <= SHARDY_VALUE_LEN_MAX; len++) {
+        shardy_key key = shardy_key_text("a", 1);
+        shardy_row row = text_row("a", 1);
+        shardy_writer *w = open_writer(f);
+        char *text = letters(len);
+        row.value.data = text;
+        row.value.len = len;
+        text[len - 1] = 'z';
+        assert_ok(shardy_writer_put(w, &row, &err));
+        free(text);
+        shardy_reader *reader = finish_and_open(f, w);
+        shardy_buf value;
+        assert_ok(shardy_reader_get(reader, &key, NULL, &value, &err));
+        assert_int_equal(value.len, len);
+        assert_int_equal(((const char *)value.data)[len - 2], 'a');
+        assert_int_equal(((const char *)value.data)[len - 1], 'z');
+        shardy_buf_release(&value);
+        shardy_reader_close(reader);
+    }
+}
+
 static void test_limits__vectors_of_every_allowed_dimension_are_searched(void **state)
 {
     limits_fixture *f = *state;
@@ -237,6 +270,26 @@ static void test_limits__keys_of_one_multi_get(void **state)
         SHARDY_INVALID, shardy_reader_multi_get(reader, keys, count, NULL, &values, &err));
     assert_names(SHARDY_MULTI_GET_MAX);
     munmap(keys, count * sizeof(shardy_key));
+    shardy_reader_close(reader);
+}
+
+static void test_limits__as_many_keys_as_allowed_are_looked_up_at_once(void **state)
+{
+    limits_fixture *f = *state;
+    skip_unless_torture("3 GB of memory");
+    shardy_reader *reader = one_vector(f);
+    shardy_key *keys = malloc(SHARDY_MULTI_GET_MAX * sizeof *keys);
+    for (size_t i = 0; i < SHARDY_MULTI_GET_MAX; i++) {
+        keys[i] = shardy_key_text("none", 4);
+    }
+    for (size_t count = SHARDY_MULTI_GET_MAX - 1; count <= SHARDY_MULTI_GET_MAX; count++) {
+        shardy_values values;
+        assert_ok(shardy_reader_multi_get(reader, keys, count, NULL, &values, &err));
+        assert_int_equal(values.count, count);
+        assert_int_equal(values.values[count - 1].status, SHARDY_NOT_FOUND);
+        shardy_values_dispose(&values);
+    }
+    free(keys);
     shardy_reader_close(reader);
 }
 
@@ -388,10 +441,14 @@ int main(void)
             test_limits__values_above_the_limit_are_refused_before_they_are_copied, setup,
             teardown),
         cmocka_unit_test_setup_teardown(
+            test_limits__values_of_the_greatest_length_are_found_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(
             test_limits__vectors_of_every_allowed_dimension_are_searched, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_limits__hits_and_queries_of_one_search, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits__keys_of_one_multi_get, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_limits__as_many_keys_as_allowed_are_looked_up_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_limits__a_million_shards_are_built_routed_and_read, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits__names_of_runs, setup, teardown),
