@@ -47,7 +47,8 @@ extern "C" {
     X(GONE, -304, "the operator, or a refresh", "the snapshot was deleted under its reader")       \
     X(EXISTS, -400, "the program", "the object or the run id is taken")                            \
     X(CONFLICT, -401, "the program", "somebody else changed the object first")                     \
-    X(FENCED, -402, "the program", "the run was condemned by a cleanup")                           \
+    X(FENCED, -402, "the program",                                                                 \
+        "the run was condemned: given up or cleaned up, it stays invisible")                       \
     X(ENGINE, -500, "the engine's documentation", "an engine reported an error of its own")        \
     X(NOMEM, -900, "the authors", "out of memory")                                                 \
     X(INTERNAL, -901, "the authors", "a defect of this library")
