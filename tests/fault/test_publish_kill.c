@@ -7,7 +7,6 @@
 
 #include <shardyfusion/sys/testing.h>
 
-#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,42 +51,10 @@ static shardy_status do_abandon(const char *dir, shardy_error *err)
     return st;
 }
 
-static shardy_status run_steps(const shardy_plan *plan, shardy_error *err)
-{
-    shardy_buf attempts[2] = {{0}, {0}};
-    shardy_buf winners = {0};
-    shardy_status st = SHARDY_OK;
-    for (uint32_t db = 0; st >= 0 && db < 2; db++) {
-        dataset_feed feed;
-        dataset_feed_init(&feed, NEW, db);
-        st = shardy_attempt_build(plan, db, 0, dataset_next_row, &feed, &attempts[db], err);
-    }
-    if (st >= 0) {
-        shardy_bytes results[2] = {
-            {attempts[0].data, attempts[0].len}, {attempts[1].data, attempts[1].len}};
-        st = shardy_winners_select(plan, results, 2, &winners, err);
-    }
-    if (st >= 0) {
-        st = shardy_plan_publish(plan, (shardy_bytes){winners.data, winners.len}, NULL, err);
-    }
-    shardy_buf_release(&attempts[0]);
-    shardy_buf_release(&attempts[1]);
-    shardy_buf_release(&winners);
-    return st;
-}
-
 /* The same build in steps, as a scheduler does it. */
 static shardy_status do_steps(const char *dir, shardy_error *err)
 {
-    shardy_writer_options options;
-    shardy_plan *plan;
-    dataset_plan_options(&options, NEW);
-    shardy_status st = shardy_plan_new(NULL, dir, &options, &plan, err);
-    if (st >= 0) {
-        st = run_steps(plan, err);
-        shardy_plan_free(plan);
-    }
-    return st;
+    return dataset_build_steps(dir, NEW, 0, err);
 }
 
 /* Rows that do not fit into memory, and shards that flow to the disk while they grow. */
@@ -167,19 +134,6 @@ static int fork_and_kill(
     return ended;
 }
 
-static size_t count_entries(const char *path)
-{
-    size_t count = 0;
-    DIR *dir = opendir(path);
-    while (dir && readdir(dir)) {
-        count++;
-    }
-    if (dir) {
-        closedir(dir);
-    }
-    return count > 2 ? count - 2 : 0;
-}
-
 static void check_whole(const char *dir, const char *where, char stamp[DATASET_STAMP_MAX])
 {
     dataset_problem problem;
@@ -245,7 +199,7 @@ static int run_killed(const kill_case *c, uint64_t nth, int32_t after, uint64_t 
     check_whole(dir, where, stamp);
     assert_string_equal(stamp, OLD);
     /* the scratch of the dead one was taken away by those who came after it */
-    assert_int_equal(count_entries(support_path(dir, ".shardyfusion/tmp")), 0);
+    assert_int_equal(support_count_entries(support_path(dir, ".shardyfusion/tmp")), 0);
     support_remove_dir(dir);
     return ended;
 }

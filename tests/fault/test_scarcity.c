@@ -5,7 +5,6 @@
 #include "support/store_fixture.h"
 #include "support/sweep.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -50,19 +49,6 @@ static void run_in_child(int (*run)(const char *dir), const char *dir)
         skip();
     }
     assert_int_equal(WEXITSTATUS(status), CHILD_OK);
-}
-
-static size_t count_entries(const char *path)
-{
-    size_t count = 0;
-    DIR *dir = opendir(path);
-    while (dir && readdir(dir)) {
-        count++;
-    }
-    if (dir) {
-        closedir(dir);
-    }
-    return count > 2 ? count - 2 : 0;
 }
 
 static char *make_old(const char *dir)
@@ -157,7 +143,7 @@ static void test_scarcity__scratch_is_asked_for_room_first(void **state)
     options.value_len = 4000;
     options.scratch_dir = scratch;
     shardy_status st = dataset_build(NULL, dir, NEW, &options, &err);
-    size_t left = count_entries(scratch);
+    size_t left = support_count_entries(scratch);
     int unmounted = umount(scratch) == 0;
     int named = strstr(err.message, scratch) != NULL;
     char stamp[DATASET_STAMP_MAX];

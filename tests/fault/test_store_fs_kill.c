@@ -4,7 +4,6 @@
 
 #include <shardyfusion/sys/testing.h>
 
-#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,19 +168,6 @@ static void check_listing(shardy_store *store, size_t done)
     assert_listing(store, "", 0, expected);
 }
 
-static size_t count_entries(const char *path)
-{
-    size_t count = 0;
-    DIR *dir = opendir(path);
-    while (dir && readdir(dir)) {
-        count++;
-    }
-    if (dir) {
-        closedir(dir);
-    }
-    return count > 2 ? count - 2 : 0;
-}
-
 /* Somebody else goes on: does what was not done, and takes the dead one's scratch away. */
 static void check_next_writer(const char *root, const char *input, size_t done)
 {
@@ -192,10 +178,10 @@ static void check_next_writer(const char *root, const char *input, size_t done)
     }
     assert_ok(put_version(store, &err));
     assert_int_equal(check_objects(store, 0), STEPS);
-    assert_int_equal(count_entries(support_path(root, ".shardyfusion/tmp")), 1);
+    assert_int_equal(support_count_entries(support_path(root, ".shardyfusion/tmp")), 1);
     shardy_store_close(store);
-    assert_int_equal(count_entries(support_path(root, ".shardyfusion/tmp")), 0);
-    assert_int_equal(count_entries(support_path(root, ".shardyfusion")), 2);
+    assert_int_equal(support_count_entries(support_path(root, ".shardyfusion/tmp")), 0);
+    assert_int_equal(support_count_entries(support_path(root, ".shardyfusion")), 2);
 }
 
 /* One run; returns 1 when the writer came to its end. */

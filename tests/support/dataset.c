@@ -393,3 +393,43 @@ int dataset_clone(const char *from, const char *to)
     closedir(dir);
     return ok;
 }
+
+static shardy_status run_steps(const shardy_plan *plan, const char *stamp, shardy_error *err)
+{
+    shardy_buf attempts[DATASET_SHARDS] = {{0}};
+    shardy_bytes results[DATASET_SHARDS];
+    shardy_buf winners = {0};
+    shardy_status st = SHARDY_OK;
+    for (uint32_t i = 0; st >= 0 && i < DATASET_SHARDS; i++) {
+        dataset_feed feed;
+        dataset_feed_init(&feed, stamp, i);
+        st = shardy_attempt_build(plan, i, 0, dataset_next_row, &feed, &attempts[i], err);
+        results[i] = (shardy_bytes){attempts[i].data, attempts[i].len};
+    }
+    if (st >= 0) {
+        st = shardy_winners_select(plan, results, DATASET_SHARDS, &winners, err);
+    }
+    if (st >= 0) {
+        st = shardy_plan_publish(plan, (shardy_bytes){winners.data, winners.len}, NULL, err);
+    }
+    for (uint32_t i = 0; i < DATASET_SHARDS; i++) {
+        shardy_buf_release(&attempts[i]);
+    }
+    shardy_buf_release(&winners);
+    return st;
+}
+
+shardy_status dataset_build_steps(
+    const char *url, const char *stamp, int32_t sync, shardy_error *err)
+{
+    shardy_writer_options options;
+    shardy_plan *plan;
+    dataset_plan_options(&options, stamp);
+    options.sync = sync;
+    shardy_status st = shardy_plan_new(NULL, url, &options, &plan, err);
+    if (st >= 0) {
+        st = run_steps(plan, stamp, err);
+        shardy_plan_free(plan);
+    }
+    return st;
+}

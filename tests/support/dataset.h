@@ -35,6 +35,10 @@ void dataset_options_init(dataset_options *options);
 shardy_status dataset_build(shardy_context *context, const char *url, const char *stamp,
     const dataset_options *options, shardy_error *err);
 
+/* The same in steps, as a scheduler does it. */
+shardy_status dataset_build_steps(
+    const char *url, const char *stamp, int32_t sync, shardy_error *err);
+
 /* The options of a plan for the same snapshot in steps. */
 void dataset_plan_options(shardy_writer_options *options, const char *stamp);
 

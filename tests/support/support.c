@@ -64,6 +64,19 @@ void support_remove_dir(char *path)
     }
 }
 
+size_t support_count_entries(const char *path)
+{
+    size_t count = 0;
+    DIR *dir = opendir(path);
+    while (dir && readdir(dir)) {
+        count++;
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    return count > 2 ? count - 2 : 0;
+}
+
 const char *support_path(const char *dir, const char *name)
 {
     static char paths[8][4096];

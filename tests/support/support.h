@@ -24,6 +24,8 @@ void support_assert_status(
 char *support_make_dir(void);
 /* Removes a directory with all it holds and frees the name. */
 void support_remove_dir(char *path);
+/* Entries of a directory; 0 when there is none. */
+size_t support_count_entries(const char *path);
 /* Path of a file below a directory; borrowed until the next eight calls. */
 const char *support_path(const char *dir, const char *name);
 
