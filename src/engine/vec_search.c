@@ -18,17 +18,27 @@
 #define TIES_KEPT_MIN 64u
 #define TIES_KEPT_MAX 4096u
 
+/* Floats to a line of the cache. Queries that begin anywhere cross lines with every other load: in
+ * batches, whose rows come from the cache, that took 8 percent of the time. */
+#define LINE_FLOATS 16u
+
 struct vec_search {
     const vec_tables *tables;
     shardy_engine_search *request;
     const simd_kernels *kernels;
     screen_query *queries;
+    float *vectors; /* of the queries, each aligned to a line of the cache */
     topk *collectors;
     vec_best *tied; /* of the queries whose collector overflowed; NULL when there is none */
     float *row;     /* a split vector, put together; for the second scan */
     vec_rows rows;
     arena arena; /* of the result */
 };
+
+static size_t aligned_dim(const vec_search *s)
+{
+    return ((size_t)s->tables->dim + LINE_FLOATS - 1) & ~(size_t)(LINE_FLOATS - 1);
+}
 
 shardy_status shardy__vec_search_new(const vec_tables *tables, shardy_engine_search *request,
     vec_search **search_out, shardy_error *err)
@@ -44,8 +54,11 @@ shardy_status shardy__vec_search_new(const vec_tables *tables, shardy_engine_sea
     s->kernels = shardy__simd_kernels(SIMD_AUTO);
     s->queries = shardy__calloc(request->query_count, sizeof *s->queries);
     s->collectors = shardy__calloc(request->query_count, sizeof *s->collectors);
-    shardy_status st = s->queries && s->collectors ? shardy__vec_rows_init(&s->rows, tables, err)
-                                                   : shardy__error_nomem(err, "engine");
+    s->vectors = shardy__aligned_alloc(
+        LINE_FLOATS * sizeof(float), (request->query_count + 1) * aligned_dim(s) * sizeof(float));
+    shardy_status st = s->queries && s->vectors && s->collectors
+                           ? shardy__vec_rows_init(&s->rows, tables, err)
+                           : shardy__error_nomem(err, "engine");
     if (st < 0) {
         shardy__vec_search_free(s);
         return st;
@@ -68,6 +81,7 @@ void shardy__vec_search_free(vec_search *s)
         }
     }
     shardy__free(s->queries);
+    shardy__free(s->vectors);
     shardy__free(s->collectors);
     shardy__free(s->tied);
     shardy__free(s->row);
@@ -92,9 +106,10 @@ static void prepare(vec_search *s)
     size_t ties = r->query_count ? TIES_KEPT / r->query_count : 0;
     ties = ties > TIES_KEPT_MAX ? TIES_KEPT_MAX : ties < TIES_KEPT_MIN ? TIES_KEPT_MIN : ties;
     for (size_t q = 0; q < r->query_count; q++) {
+        float *vector = s->vectors + q * aligned_dim(s);
+        memcpy(vector, r->queries + q * r->stride, s->tables->dim * sizeof *vector);
         shardy__topk_init(&s->collectors[q], r->k, r->k + ties);
-        shardy__screen_prepare(
-            &s->queries[q], r->queries + q * r->stride, s->tables->dim, s->tables->metric);
+        shardy__screen_prepare(&s->queries[q], vector, s->tables->dim, s->tables->metric);
     }
 }
 
