@@ -10,7 +10,8 @@
 #define BATCH_ROWS 256u
 /* Smaller parts of a scratch file are not worth a call to give them back. */
 #define DISCARD_LEN_MIN (64u << 10)
-#define BUFFER_LEN_MAX  (1u << 20)
+/* Larger buffers save calls that cost little already, and leave the cache. */
+#define BUFFER_LEN_MAX (256u << 10)
 
 /* A part of a run, read in order through a buffer. */
 typedef struct slice_reader {
@@ -65,16 +66,16 @@ struct spool_rows {
 
 /* --- slices of runs --------------------------------------------------------------------------- */
 
-static shardy_status slice_open(slice_reader *r, const spool *s, const spool_run *run,
-    uint64_t index, size_t buf_size, shardy_error *err)
+static shardy_status slice_open(
+    slice_reader *r, const spool_run *run, uint64_t index, size_t buf_size, shardy_error *err)
 {
     uint64_t bounds[2];
     uint64_t at = run->offset + run->records_len + index * 8;
-    SHARDY_TRY(shardy__file_read_at(s->fd, at, bounds, sizeof bounds, err));
+    SHARDY_TRY(shardy__file_read_at(run->fd, at, bounds, sizeof bounds, err));
     if (bounds[0] > bounds[1] || bounds[1] > run->records_len) {
         return shardy__error(err, SHARDY_CORRUPT, "spool", "a scratch file was changed");
     }
-    r->fd = s->fd;
+    r->fd = run->fd;
     r->pos = run->offset + bounds[0];
     r->end = run->offset + bounds[1];
     uint64_t len = r->end - r->pos;
@@ -286,7 +287,7 @@ static shardy_status open_input(
     size_t share = shardy__spool_reader_budget(s) / rows->input_count;
     share = share < SPOOL_BUFFER_LEN_MIN ? SPOOL_BUFFER_LEN_MIN : share;
     share = share > BUFFER_LEN_MAX ? BUFFER_LEN_MAX : share;
-    return slice_open(&in->slice, s, &s->runs[number], db_id, share, err);
+    return slice_open(&in->slice, &s->runs[number], db_id, share, err);
 }
 
 shardy_status shardy__spool_rows_open(
@@ -346,9 +347,9 @@ void shardy__spool_shard_done(spool *s, uint32_t db_id)
         for (int k = 0; k < 2; k++) {
             uint64_t bounds[2];
             uint64_t at = run->offset + run->records_len + slices[k] * 8;
-            if (shardy__file_read_at(s->fd, at, bounds, sizeof bounds, NULL) >= 0 &&
+            if (shardy__file_read_at(run->fd, at, bounds, sizeof bounds, NULL) >= 0 &&
                 bounds[1] <= run->records_len && bounds[1] - bounds[0] >= DISCARD_LEN_MIN) {
-                shardy__file_discard(s->fd, run->offset + bounds[0], bounds[1] - bounds[0]);
+                shardy__file_discard(run->fd, run->offset + bounds[0], bounds[1] - bounds[0]);
             }
         }
     }
@@ -550,8 +551,8 @@ static shardy_status open_vector_input(spool_vectors *v, shardy_error *err)
     if (s->writing) {
         size_t buf_size = shardy__spool_reader_budget(s);
         buf_size = buf_size > BUFFER_LEN_MAX ? BUFFER_LEN_MAX : buf_size;
-        return slice_open(&v->slice, s, &s->runs[v->number], (uint64_t)s->config.num_dbs + v->db_id,
-            buf_size, err);
+        return slice_open(
+            &v->slice, &s->runs[v->number], (uint64_t)s->config.num_dbs + v->db_id, buf_size, err);
     }
     const block *b = &s->blocks[v->number]->block;
     v->entry = shardy__block_find(b, BLOCK_VECTOR_BIT | v->db_id);

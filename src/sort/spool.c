@@ -3,7 +3,6 @@
 #include "../base/alloc.h"
 #include "../base/fs.h"
 
-#include <math.h>
 #include <string.h>
 
 /* Records are gathered into a buffer of this size on their way to the scratch file. */
@@ -12,6 +11,13 @@
 #define GATHER_AHEAD 12u
 /* A block holds places of 32 bits in units of 8 bytes. */
 #define BLOCK_LEN_MAX (((size_t)UINT32_MAX) * 8)
+/* Blocks are as small as this while there are no more than a few of them: the entries of so many
+ * bytes of small rows stay in the caches while they are sorted. More of them would be more runs to
+ * merge. */
+#define BLOCK_LEN_SMALL (32u << 20)
+#define BLOCK_COUNT_FEW 8u
+/* More files at once would take descriptors and win nothing. */
+#define FILES_MAX 8u
 
 size_t shardy__spool_reader_budget(const spool *s)
 {
@@ -34,6 +40,18 @@ void shardy__spool_get_stats(const spool *s, spool_stats *stats_out)
     stats_out->runs = s->writing ? s->run_count : 0;
 }
 
+/* How a memory budget is divided into blocks: one fills while each thread sorts one. An eighth is
+ * left for work space and write buffers. */
+static size_t divide_budget(uint64_t budget, uint32_t threads, uint32_t *block_max_out)
+{
+    uint64_t share = budget - budget / 8;
+    uint64_t blocks = (share + BLOCK_LEN_SMALL - 1) / BLOCK_LEN_SMALL;
+    blocks = blocks < BLOCK_COUNT_FEW ? blocks : BLOCK_COUNT_FEW;
+    *block_max_out = blocks > threads + 1 ? (uint32_t)blocks : threads + 1;
+    uint64_t size = share / *block_max_out;
+    return (size_t)(size < BLOCK_LEN_MAX ? size : BLOCK_LEN_MAX) & ~(size_t)15;
+}
+
 static void run_block_task(pool_task *task);
 
 shardy_status shardy__spool_new(const spool_config *config, spool **spool_out, shardy_error *err)
@@ -49,13 +67,8 @@ shardy_status shardy__spool_new(const spool_config *config, spool **spool_out, s
         return shardy__error_nomem(err, "spool");
     }
     s->config = *config;
-    s->fd = -1;
     s->key_offset = sizeof(sort_row) + (config->vectors ? sizeof(uint64_t) : 0);
-    /* One block fills while each thread sorts one; of the budget an eighth is left for work space
-     * and write buffers. */
-    s->block_max = config->threads + 1;
-    size_t size = (size_t)(config->memory_budget - config->memory_budget / 8) / s->block_max;
-    s->block_size = (size < BLOCK_LEN_MAX ? size : BLOCK_LEN_MAX) & ~(size_t)15;
+    s->block_size = divide_budget(config->memory_budget, config->threads, &s->block_max);
     shardy__pool_group_init(&s->group, config->pool);
     s->blocks = shardy__calloc(s->block_max, sizeof *s->blocks);
     if (config->vectors) {
@@ -79,9 +92,10 @@ void shardy__spool_free(spool *s)
         shardy__free(s->blocks[i]->block.data);
         shardy__free(s->blocks[i]);
     }
-    if (s->fd >= 0) {
-        shardy__file_close(s->fd);
+    for (uint32_t i = 0; i < s->file_count; i++) {
+        shardy__file_close(s->files[i].fd);
     }
+    shardy__free(s->files);
     shardy__free(s->blocks);
     shardy__free(s->runs);
     shardy__free(s->vector_counts);
@@ -93,6 +107,7 @@ void shardy__spool_free(spool *s)
 /* The record stream of one run. */
 typedef struct run_writer {
     const spool *spool;
+    int fd;
     uint64_t at; /* in the file */
     uint8_t *buf;
     size_t len;
@@ -100,7 +115,7 @@ typedef struct run_writer {
 
 static shardy_status run_flush(run_writer *w, shardy_error *err)
 {
-    SHARDY_TRY(shardy__file_write_at(w->spool->fd, w->at, w->buf, w->len, err));
+    SHARDY_TRY(shardy__file_write_at(w->fd, w->at, w->buf, w->len, err));
     w->at += w->len;
     w->len = 0;
     return SHARDY_OK;
@@ -112,7 +127,7 @@ static shardy_status run_append(run_writer *w, const void *data, size_t len, sha
         SHARDY_TRY(run_flush(w, err));
     }
     if (len > WRITE_BUFFER_LEN) {
-        SHARDY_TRY(shardy__file_write_at(w->spool->fd, w->at, data, len, err));
+        SHARDY_TRY(shardy__file_write_at(w->fd, w->at, data, len, err));
         w->at += len;
         return SHARDY_OK;
     }
@@ -156,7 +171,7 @@ static shardy_status write_run(
     const spool *s, const block *b, const spool_run *run, shardy_error *err)
 {
     size_t index_len = ((size_t)s->config.num_dbs * 2 + 1) * sizeof(uint64_t);
-    run_writer w = {s, run->offset, shardy__malloc(WRITE_BUFFER_LEN), 0};
+    run_writer w = {s, run->fd, run->offset, shardy__malloc(WRITE_BUFFER_LEN), 0};
     uint64_t *index = shardy__malloc(index_len);
     shardy_status st = w.buf && index ? SHARDY_OK : shardy__error_nomem(err, "spool");
     if (st >= 0) {
@@ -204,7 +219,17 @@ static void run_block_task(pool_task *task)
 
 static shardy_status open_scratch(spool *s, shardy_error *err)
 {
-    return s->fd >= 0 ? SHARDY_OK : shardy__file_open_unnamed(s->config.scratch_dir, &s->fd, err);
+    uint32_t wanted = s->config.threads < FILES_MAX ? s->config.threads : FILES_MAX;
+    s->files = shardy__calloc(wanted, sizeof *s->files);
+    if (!s->files) {
+        return shardy__error_nomem(err, "spool");
+    }
+    while (s->file_count < wanted) {
+        SHARDY_TRY(
+            shardy__file_open_unnamed(s->config.scratch_dir, &s->files[s->file_count].fd, err));
+        s->file_count++;
+    }
+    return SHARDY_OK;
 }
 
 /* Better to stop now than to fill the disk for others first. */
@@ -219,7 +244,7 @@ static shardy_status check_disk(const spool *s, uint64_t wanted, shardy_error *e
         s->config.scratch_dir, (unsigned long long)free_bytes, (unsigned long long)wanted);
 }
 
-/* Gives a block its place in the scratch file. The order of the numbers is the order of adding. */
+/* Gives a block its place in a scratch file. The order of the numbers is the order of adding. */
 static shardy_status reserve_run(spool *s, block *b, shardy_error *err)
 {
     uint64_t len = b->used + ((uint64_t)s->config.num_dbs * 2 + 1) * sizeof(uint64_t);
@@ -237,9 +262,11 @@ static shardy_status reserve_run(spool *s, block *b, shardy_error *err)
     }
     b->number = s->run_count++;
     spool_run *run = &s->runs[b->number];
-    run->offset = s->file_len;
+    spool_file *file = &s->files[b->number % s->file_count];
+    run->fd = file->fd;
+    run->offset = file->len;
     run->records_len = b->used;
-    s->file_len += len;
+    file->len += len;
     return SHARDY_OK;
 }
 
@@ -463,23 +490,31 @@ static void free_blocks(spool *s)
 }
 
 /* Each reader of a shard merges its slices of all runs, through a buffer for each, and all readers
- * together have half of the budget. Twice the budget makes blocks twice as large, so half as many
- * runs: with a budget b, runs * budget / b runs, and one more for what does not divide, have to be
- * as many as b / per_run rounded down. The least is the root of that equation. */
+ * together have half of the budget. */
+static uint64_t runs_max(const spool *s, uint64_t budget)
+{
+    return budget / (2ull * SPOOL_BUFFER_LEN_MIN * s->config.threads);
+}
+
+/* A greater budget has room for more buffers and makes larger runs, which are fewer. */
 static shardy_status check_fan_in(const spool *s, shardy_error *err)
 {
-    uint64_t per_run = 2ull * SPOOL_BUFFER_LEN_MIN * s->config.threads;
-    if (s->run_count <= s->config.memory_budget / per_run) {
+    uint64_t budget = s->config.memory_budget;
+    if (s->run_count <= runs_max(s, budget)) {
         return SHARDY_OK;
     }
-    double unit = (double)per_run;
-    double spilled = (double)s->run_count * (double)s->config.memory_budget;
-    double least = unit + sqrt(unit * unit + unit * spilled);
+    uint64_t spilled = (uint64_t)s->run_count * s->block_size;
+    uint64_t runs;
+    do {
+        uint32_t block_max;
+        budget = (budget & ~(uint64_t)0xfffff) + (1u << 20);
+        runs = spilled / divide_budget(budget, s->config.threads, &block_max) + 1;
+    } while (runs > runs_max(s, budget));
     return shardy__error(err, SHARDY_EXHAUSTED, "build",
         "a memory budget of %llu bytes is too small to merge %u sorted runs on %u threads: the "
         "least is %llu MiB, or use fewer threads",
         (unsigned long long)s->config.memory_budget, s->run_count, s->config.threads,
-        (unsigned long long)(least / (1 << 20)) + 1);
+        (unsigned long long)(budget >> 20));
 }
 
 shardy_status shardy__spool_seal(spool *s, shardy_error *err)

@@ -7,12 +7,18 @@
 
 #include <stdatomic.h>
 
-/* One sorted run in the scratch file: records, then 2 * num_dbs + 1 offsets (from `offset`): slice
+/* One sorted run in a scratch file: records, then 2 * num_dbs + 1 offsets (from `offset`): slice
  * i holds the rows of shard i, slice num_dbs + i its vectors. */
 typedef struct spool_run {
+    int fd;
     uint64_t offset;
     uint64_t records_len;
 } spool_run;
+
+typedef struct spool_file {
+    int fd;
+    uint64_t len;
+} spool_file;
 
 typedef struct spool_block {
     pool_task task; /* first member */
@@ -36,8 +42,10 @@ struct spool {
     pool_group group;
     int32_t writing; /* 1: runs are written; 0: everything is still in memory */
     int32_t sealed;
-    int fd; /* scratch file, -1 while there is none; has no name any more */
-    uint64_t file_len;
+    /* Scratch files, one for each thread that may write, as a file takes one write at a time; runs
+     * go to them in turn. Empty until something is written; they have no names any more. */
+    spool_file *files;
+    uint32_t file_count;
     spool_run *runs; /* by number */
     uint32_t run_count;
     uint32_t run_room;
