@@ -1,6 +1,7 @@
 #include "context.h"
 
 #include "alloc.h"
+#include "thread.h"
 
 #include <shardyfusion/limits.h>
 

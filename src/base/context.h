@@ -8,11 +8,11 @@
 #include "options.h"
 #include "pool.h"
 #include "process.h"
-#include "thread.h"
 #include "timer.h"
 
 #include <shardyfusion/context.h>
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 /* Something of a higher layer that lasts as long as the context: `end` frees it. */
@@ -28,7 +28,7 @@ struct shardy_context {
     uint64_t process; /* generation in which it was made */
     pool *pool;
     timer *timer;
-    mutex part_lock; /* rank: above all others, held while the part is made */
+    pthread_mutex_t part_lock; /* rank: above all others, held while the part is made */
     context_part *transfers;
     _Atomic uint64_t metrics[SHARDY_METRIC_COUNT_];
 };

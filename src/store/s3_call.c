@@ -215,6 +215,9 @@ typedef struct failure_row {
     const char *text; /* NULL: what the server says */
 } failure_row;
 
+static const char refused_text[] =
+    "access was refused (also the answer for what is not there, without the right to list)";
+
 static const failure_row failure_rows[] = {
     {"NoSuchBucket", SHARDY_CONFIG, 0, "there is no such bucket"},
     {"NoSuchUpload", SHARDY_IO, 1, NULL},
@@ -231,8 +234,7 @@ static const failure_row failure_rows[] = {
     {"SignatureDoesNotMatch", SHARDY_AUTH, 0,
         "the signature was refused: the secret access key is not that of the access key id"},
     {"InvalidAccessKeyId", SHARDY_AUTH, 0, "the server does not know the access key id"},
-    {"AccessDenied", SHARDY_AUTH, 0,
-        "access was refused (also the answer for what is not there, without the right to list)"},
+    {"AccessDenied", SHARDY_AUTH, 0, refused_text},
     {"RequestTimeout", SHARDY_IO, 1, NULL},
     {"BadDigest", SHARDY_CHECKSUM, 1, "the server got other bytes than were sent"},
     {"InvalidDigest", SHARDY_CHECKSUM, 1, "the server got other bytes than were sent"},
@@ -262,7 +264,7 @@ static failure_row row_of_http(int32_t code)
     failure_row row = {"", SHARDY_IO, 0, NULL};
     if (code == 401 || code == 403) {
         row.status = SHARDY_AUTH;
-        row.text = find_row("AccessDenied")->text;
+        row.text = refused_text;
     } else if (code == 501) {
         row.status = SHARDY_UNSUPPORTED;
     } else {
