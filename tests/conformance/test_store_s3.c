@@ -370,8 +370,8 @@ static void test_answers__of_a_read_are_told_apart(void **state)
         {"\"kind\": \"status\", \"status\": 301, \"code\": \"PermanentRedirect\", "
          "\"region\": \"eu-west-3\", \"location\": \"http://127.0.0.1:1/\"",
             SHARDY_CONFIG, 0, "eu-west-3"},
-        {"\"kind\": \"drop\"", SHARDY_IO, 1, "read"},
-        {"\"kind\": \"reset\"", SHARDY_IO, 1, "read"},
+        {"\"kind\": \"drop\"", SHARDY_IO, 1, "GET"},
+        {"\"kind\": \"reset\"", SHARDY_IO, 1, "GET"},
         {"\"kind\": \"garbage\"", SHARDY_IO, 1, ""},
         {"\"kind\": \"huge_headers\"", SHARDY_IO, 1, ""},
         {"\"kind\": \"cut\", \"after\": 2", SHARDY_IO, 1, ""},

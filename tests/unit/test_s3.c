@@ -257,7 +257,7 @@ static void test_encode__each_byte_comes_back(void **state)
     assert_int_equal(shardy__s3_decode(text.data, text.len), sizeof all);
     assert_memory_equal(text.data, all, sizeof all);
     shardy__bytebuf_clear(&text);
-    shardy__s3_encode(&text, shardy__bytes("a/b c+d=\xc3\xa9%20", 14), 0);
+    shardy__s3_encode(&text, shardy__bytes("a/b c+d=\xc3\xa9%20", 13), 0);
     assert_string_equal(text.data, "a/b%20c%2Bd%3D%C3%A9%2520");
     shardy__bytebuf_free(&text);
     char plus[] = "a+b%2Bc%zz%4";
