@@ -453,7 +453,6 @@ static shardy_status status_of_code(CURLcode rc, int *retriable_out)
     case CURLE_SSL_CACERT_BADFILE:
         return SHARDY_CONFIG;
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
         return SHARDY_INVALID;
     case CURLE_OPERATION_TIMEDOUT:
         *retriable_out = 1;

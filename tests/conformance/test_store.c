@@ -915,6 +915,9 @@ static void test_threads__a_reader_sees_whole_objects(void **state)
 {
     fixture *f = *state;
     static worker workers[THREADS];
+    if (f->scenario == S3_MOTO) {
+        skip(); /* moto answers 500 when an object is replaced while it reads it */
+    }
     run_workers(f, workers, write_or_read_whole);
 }
 
