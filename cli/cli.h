@@ -28,7 +28,7 @@ typedef struct cli {
     int verbose;
     credentials found; /* of credentials.toml, once target_check() read it */
     shardy_context *context;
-    shardy_store *store; /* of an s3:// URL; NULL: the library finds it by the path */
+    shardy_store *store;   /* of an s3:// URL; NULL: the library finds it by the path */
     shardy_cancel *cancel; /* requested by the first SIGINT or SIGTERM */
     progress bar;          /* also takes the messages of the library */
     int32_t key_encoding;  /* of the snapshot; 0: not asked for yet */

@@ -780,20 +780,25 @@ static void run_done(http_request *request)
 }
 
 /* The engine keeps deadlines and cancellations, and writes into the request until it is done. */
+static void start_and_wait(http_client *client, http_request *request, run_wait *w)
+{
+    request->done = run_done;
+    request->user = w;
+    shardy__http_start(client, request);
+    shardy__mutex_lock(&w->lock);
+    while (!w->finished) {
+        shardy__condition_wait(&w->changed, &w->lock);
+    }
+    shardy__mutex_unlock(&w->lock);
+}
+
 shardy_status shardy__http_run(http_client *client, http_request *request, shardy_error *err)
 {
     run_wait w;
     shardy__mutex_init(&w.lock);
     shardy__condition_init(&w.changed);
     w.finished = 0;
-    request->done = run_done;
-    request->user = &w;
-    shardy__http_start(client, request);
-    shardy__mutex_lock(&w.lock);
-    while (!w.finished) {
-        shardy__condition_wait(&w.changed, &w.lock);
-    }
-    shardy__mutex_unlock(&w.lock);
+    start_and_wait(client, request, &w);
     shardy__condition_destroy(&w.changed);
     shardy__mutex_destroy(&w.lock);
     if (request->status < 0 && err) {

@@ -549,7 +549,7 @@ static shardy_status put_stream(
     s3_client *client, const shardy_store_put *put, shardy_object_meta *meta_out, shardy_error *err)
 {
     source s;
-    piece p;
+    piece p = {0};
     bytebuf head;
     shardy__bytebuf_init(&head, (size_t)2 * client->part_size);
     shardy_status st = open_source(put, &s, err);

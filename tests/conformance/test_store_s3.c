@@ -684,30 +684,46 @@ static void test_open__the_bucket_may_be_a_part_of_the_host(void **state)
         SHARDY_CONFIG, shardy_store_open_s3(NULL, "s3://a.bucket_x/p", &options, &store, &err));
 }
 
-#define S3_TEST(function) cmocka_unit_test_setup_teardown(function, open_store, close_store)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        S3_TEST(test_requests__each_call_is_one),
-        S3_TEST(test_keys__are_encoded_once_below_the_prefix),
-        S3_TEST(test_list__goes_on_after_a_thousand_keys),
-        S3_TEST(test_remove__each_key_has_its_own_result),
-        S3_TEST(test_remove__a_key_that_the_reply_forgets_is_no_success),
-        S3_TEST(test_parts__a_large_object_is_whole_however_it_comes),
-        S3_TEST(test_parts__conditions_hold_at_the_end),
-        S3_TEST(test_parts__a_failure_aborts_the_upload),
-        S3_TEST(test_answers__of_a_read_are_told_apart),
-        S3_TEST(test_answers__a_whole_object_has_its_checksum),
-        S3_TEST(test_answers__of_a_put_say_whether_it_was_done),
-        S3_TEST(test_answers__a_listing_that_is_none_is_an_error),
-        S3_TEST(test_time__a_cancelled_call_ends_while_the_server_hangs),
-        S3_TEST(test_time__a_deadline_and_a_read_timeout_end_a_call),
-        S3_TEST(test_requests__more_than_connections_wait_for_each_other),
-        S3_TEST(test_open__wrong_credentials_and_regions_have_their_own_message),
-        S3_TEST(test_open__options_are_checked),
-        S3_TEST(test_open__the_environment_is_the_default),
-        S3_TEST(test_open__the_bucket_may_be_a_part_of_the_host),
+        cmocka_unit_test_setup_teardown(test_requests__each_call_is_one, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_keys__are_encoded_once_below_the_prefix, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_list__goes_on_after_a_thousand_keys, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_remove__each_key_has_its_own_result, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_remove__a_key_that_the_reply_forgets_is_no_success, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_parts__a_large_object_is_whole_however_it_comes, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_parts__conditions_hold_at_the_end, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_parts__a_failure_aborts_the_upload, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_answers__of_a_read_are_told_apart, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_answers__a_whole_object_has_its_checksum, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_answers__of_a_put_say_whether_it_was_done, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_answers__a_listing_that_is_none_is_an_error, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_time__a_cancelled_call_ends_while_the_server_hangs, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_time__a_deadline_and_a_read_timeout_end_a_call, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_requests__more_than_connections_wait_for_each_other, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_open__wrong_credentials_and_regions_have_their_own_message, open_store,
+            close_store),
+        cmocka_unit_test_setup_teardown(test_open__options_are_checked, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_open__the_environment_is_the_default, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_open__the_bucket_may_be_a_part_of_the_host, open_store, close_store),
     };
     return cmocka_run_group_tests_name("s3", tests, start_s3, stop_s3);
 }

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Checks the table of published signatures that tests/unit/test_s3.c compares with: each is computed
-here in another way, with the hashes of the standard library and, where it is there, by botocore."""
+"""Checks the table of published signatures that tests/unit/test_s3.c compares with: each is
+computed here in another way, with the hashes of the standard library and, where it is there, by
+botocore."""
 
 import hashlib
 import hmac
 import unittest
 from pathlib import Path
 
-VECTORS = Path(__file__).resolve().parent.parent / "unit" / "s3_vectors.txt"
+VECTORS = Path(__file__).resolve().parent.parent / "unit" / "s3_vectors.expected"
 
 
 def vectors():

@@ -18,7 +18,7 @@
 
 /* --- signatures ----------------------------------------------------------------------------- */
 
-/* tests/unit/s3_vectors.txt: a line for each field of a vector, an empty line at its end. */
+/* tests/unit/s3_vectors.expected: a line for each field of a vector, an empty line at its end. */
 typedef struct vector {
     char name[64];
     char method[8];
@@ -113,7 +113,7 @@ static void test_sign__the_published_signatures_come_out(void **state)
     (void)state;
     size_t len;
     size_t count = 0;
-    char *text = support_read_file(SHARDY_SOURCE_DIR "/tests/unit/s3_vectors.txt", &len);
+    char *text = support_read_file(SHARDY_SOURCE_DIR "/tests/unit/s3_vectors.expected", &len);
     vector v;
     memset(&v, 0, sizeof v);
     for (char *line = text; *line;) {

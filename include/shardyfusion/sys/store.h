@@ -231,10 +231,10 @@ typedef struct shardy_store_s3_options {
     const char *access_key_id;
     const char *secret_access_key;
     const char *session_token;
-    const char *ca_bundle; /* file of certificates. Default: AWS_CA_BUNDLE, or the system's */
-    const char *proxy;     /* default: http_proxy, https_proxy and no_proxy; "": none */
-    int32_t addressing;    /* default SHARDY_S3_ADDRESSING_AUTO */
-    int32_t verify_ssl;    /* default 1: the certificate of the server is checked */
+    const char *ca_bundle;       /* file of certificates. Default: AWS_CA_BUNDLE, or the system's */
+    const char *proxy;           /* default: http_proxy, https_proxy and no_proxy; "": none */
+    int32_t addressing;          /* default SHARDY_S3_ADDRESSING_AUTO */
+    int32_t verify_ssl;          /* default 1: the certificate of the server is checked */
     uint32_t connect_timeout_ms; /* default 10000 */
     uint32_t read_timeout_ms;    /* default 30000: without any progress, not for the whole call */
     uint32_t connections_max;    /* default 64 requests at once, at most SHARDY_CONNECTIONS_MAX */
