@@ -207,10 +207,7 @@ static shardy_status remove_run(
     char prefix[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     /* model: writer_remove_manifest */
     if (run->manifest_tried) {
-        /* the directory of the manifest, with the list of its digests */
-        const char *ref = run->fate.manifest_ref;
-        snprintf(prefix, sizeof prefix, "%.*s/", (int)(strlen(ref) - strlen(MANIFEST_NAME)), ref);
-        SHARDY_TRY(shardy__catalog_remove_prefix(c, prefix, NULL, err));
+        SHARDY_TRY(shardy__manifest_store_remove(&c->manifests, run->fate.manifest_ref, NULL, err));
     }
     /* model: writer_remove_shards */
     snprintf(prefix, sizeof prefix, "%.300s/run_id=%.700s/", shard_prefix, run->fate.run_id);
@@ -251,9 +248,7 @@ static shardy_status target_fate(const catalog *c, const char *run_id, const cha
     shardy_status st = shardy__fate_load(c->store, run_id, f, err);
     if (st == SHARDY_NOT_FOUND) {
         /* A run of the reference: adopted in the state in which it was found. */
-        memset(f, 0, sizeof *f);
-        snprintf(f->run_id, sizeof f->run_id, "%s", run_id);
-        snprintf(f->writer, sizeof f->writer, "reference");
+        shardy__fate_adopted(run_id, f);
         snprintf(f->manifest_ref, sizeof f->manifest_ref, "%s", ref);
         f->state = FATE_PUBLISHED;
         f->has_manifest = 1;
@@ -277,6 +272,14 @@ static shardy_status target_fate(const catalog *c, const char *run_id, const cha
             "run \"%.128s\" was condemned by its writer or a cleanup: its shards are gone or going",
             run_id);
     default:
+        if (shardy__fate_is_adopted(f)) {
+            /* Adopted by a cleanup before it had its manifest, which was loaded by now. */
+            snprintf(f->manifest_ref, sizeof f->manifest_ref, "%s", ref);
+            f->has_manifest = 1;
+            f->manifest_digest = target->digest;
+            f->manifest_size = target->size;
+            return SHARDY_OK;
+        }
         return shardy__error(
             err, SHARDY_INVALID, "rollback", "run \"%.128s\" is still being written", run_id);
     }
