@@ -34,7 +34,7 @@ static world *open_world(const fixture *f)
     assert_non_null(w);
     w->context = hand_clock_context(&w->clock);
     w->store = f->store;
-    catalog_options o = {0, 0, 0, f->store};
+    catalog_options o = {0, 0, 0, f->store, 0};
     assert_ok(shardy__catalog_open(w->context, NULL, &o, &w->c, &err));
     shardy_cleanup_options_init(&w->options, sizeof w->options);
     w->options.admin.store = f->store;
@@ -195,14 +195,14 @@ static shardy_status clean(world *w)
 static const char *left_of(world *w, const char *run_id)
 {
     static char text[8];
-    char manifest[200];
+    char manifest_dir[200];
     char shards[200];
     char record[200];
     char *all = list_text(w->store, "", 0, 1000);
-    snprintf(manifest, sizeof manifest, "_run_id=%s/manifest", run_id);
+    snprintf(manifest_dir, sizeof manifest_dir, "_run_id=%s/manifest", run_id);
     snprintf(shards, sizeof shards, "shards/run_id=%s/", run_id);
     snprintf(record, sizeof record, "Z_run_id=%s_", run_id);
-    snprintf(text, sizeof text, "%s%s%s", strstr(all, manifest) ? "m" : "",
+    snprintf(text, sizeof text, "%s%s%s", strstr(all, manifest_dir) ? "m" : "",
         strstr(all, shards) ? "s" : "", strstr(all, record) ? "r" : "");
     free(all);
     return text;
