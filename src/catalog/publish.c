@@ -366,6 +366,7 @@ static shardy_status target_fate(const catalog *c, const char *run_id, const cha
         f->has_manifest = 1;
         f->manifest_digest = target->digest;
         f->manifest_size = target->size;
+        /* model: rollback_adopt */
         st = shardy__fate_create(c->context, c->store, f, err);
         if (st == SHARDY_EXISTS) {
             /* somebody else adopted it in between: a fate is never removed */
