@@ -851,6 +851,51 @@ static void test_dry_run__shows_the_plan_that_is_carried_out(void **state)
     close_world(w);
 }
 
+/* A store that does not remove some keys. */
+static void test_cleanup__counts_what_is_gone_and_is_finished_by_the_next(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    shardy_store *inner = w->store;
+    shardy_store *faults;
+    assert_ok(shardy_store_wrap_fault(w->context, inner, &faults, &err));
+    w->options.keep_last = 1;
+    w->options.max_retries = 2;
+    w->options.admin.store = faults;
+    uint64_t calls;
+    uint64_t failed;
+    w->options.dry_run = 1;
+    assert_ok(clean(w));
+    shardy_store_fault_counts(faults, &calls, &failed);
+    w->options.dry_run = 0;
+    uint64_t deleted = 0;
+    uint64_t told = 0;
+    for (uint64_t nth = 1; nth < 200; nth++) {
+        shardy_store_fault_set(faults, nth, 0, SHARDY_FAULT_BEFORE, SHARDY_IO);
+        shardy_status st = clean(w);
+        deleted += w->result.objects_deleted;
+        told += st < 0;
+        uint64_t left = 0;
+        for (size_t i = 0; i < w->result.action_count; i++) {
+            const shardy_cleanup_action *a = &w->result.actions[i];
+            left += a->objects - a->objects_deleted;
+            assert_true(a->objects_deleted == a->objects || a->error || st == SHARDY_IO);
+        }
+        assert_true(left == 0 || st < 0);
+        shardy_store_fault_counts(faults, &calls, &failed);
+        if (failed == 0) {
+            break;
+        }
+    }
+    assert_true(told > 10);
+    assert_int_equal(deleted, 8);
+    assert_string_equal(left_of(w, "a"), "");
+    assert_string_equal(left_of(w, "b"), "");
+    assert_string_equal(left_of(w, "c"), "msr");
+    shardy_store_close(faults);
+    close_world(w);
+}
+
 static int32_t cancel_now(void *user, uint64_t deleted, uint64_t objects)
 {
     (void)deleted;
@@ -931,6 +976,7 @@ int main(void)
         STORE_TEST(test_pointer__that_names_what_is_not_there_stops_it),
         STORE_TEST(test_options__that_make_no_sense_are_refused),
         STORE_TEST(test_dry_run__shows_the_plan_that_is_carried_out),
+        STORE_TEST(test_cleanup__counts_what_is_gone_and_is_finished_by_the_next),
         STORE_TEST(test_progress__can_cancel_it_and_the_next_one_goes_on),
         STORE_TEST(test_layout__tells_what_writers_name_from_what_they_do_not),
     };
