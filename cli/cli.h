@@ -47,6 +47,9 @@ int cmd_route(cli *c);
 int cmd_history(cli *c);
 int cmd_rollback(cli *c);
 int cmd_verify(cli *c);
+int cmd_cleanup(cli *c);
+int cmd_pin(cli *c);
+int cmd_unpin(cli *c);
 int cmd_schema(cli *c);
 
 /* --- output (out.c) --------------------------------------------------------------------------- */

@@ -21,6 +21,9 @@ static int (*const runs[CMD_COUNT])(cli *c) = {
     [CMD_HISTORY] = cmd_history,
     [CMD_ROLLBACK] = cmd_rollback,
     [CMD_VERIFY] = cmd_verify,
+    [CMD_CLEANUP] = cmd_cleanup,
+    [CMD_PIN] = cmd_pin,
+    [CMD_UNPIN] = cmd_unpin,
     [CMD_SCHEMA] = cmd_schema,
 };
 

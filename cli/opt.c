@@ -442,7 +442,7 @@ static int take_letters(parser *p, const char *arg)
 
 static int unknown_command(parser *p, const char *name)
 {
-    static const char *const later[] = {"exec", "cleanup"};
+    static const char *const later[] = {"exec"};
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
         if (strcmp(later[i], name) == 0) {
             strbuf_printf(p->message, "command \"%s\" is not supported by this version", name);

@@ -19,6 +19,9 @@ typedef enum command_id {
     CMD_HISTORY,
     CMD_ROLLBACK,
     CMD_VERIFY,
+    CMD_CLEANUP,
+    CMD_PIN,
+    CMD_UNPIN,
     CMD_SCHEMA,
     CMD_COUNT
 } command_id;
@@ -78,6 +81,16 @@ typedef enum opt_id {
     OPT_MEMORY,
     OPT_NETWORK_FS,
     OPT_QUIET,
+    OPT_ON_CONFLICT,
+    OPT_SINGLE_WRITER,
+    OPT_DRY_RUN,
+    OPT_INCLUDE_OLD_RUNS,
+    OPT_OLDER_THAN,
+    OPT_KEEP_LAST,
+    OPT_MAX_RETRIES,
+    OPT_FORCE,
+    OPT_SHARD_PREFIX,
+    OPT_REGISTRY_PREFIX,
     OPT_COUNT
 } opt_id;
 

@@ -5,8 +5,12 @@
 #define READS                                                                                      \
     (CMD_BIT(CMD_GET) | CMD_BIT(CMD_MULTIGET) | CMD_BIT(CMD_SEARCH) | CMD_BIT(CMD_INFO) |          \
         CMD_BIT(CMD_SHARDS) | CMD_BIT(CMD_HEALTH) | CMD_BIT(CMD_ROUTE))
-#define SNAPSHOTS (READS | CMD_BIT(CMD_HISTORY) | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_VERIFY))
-#define PINS      (READS | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_VERIFY))
+#define KEEPS     (CMD_BIT(CMD_PIN) | CMD_BIT(CMD_UNPIN))
+#define SNAPSHOTS                                                                                  \
+    (READS | CMD_BIT(CMD_HISTORY) | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_VERIFY) |                  \
+        CMD_BIT(CMD_CLEANUP) | KEEPS)
+#define PINS                                                                                       \
+    (READS | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_VERIFY) | CMD_BIT(CMD_CLEANUP) | KEEPS)
 #define STORES    (SNAPSHOTS | CMD_BIT(CMD_BUILD))
 #define KEYS      (CMD_BIT(CMD_GET) | CMD_BIT(CMD_MULTIGET) | CMD_BIT(CMD_ROUTE))
 #define VALUES    (CMD_BIT(CMD_GET) | CMD_BIT(CMD_MULTIGET))
@@ -235,8 +239,8 @@ const opt_def opt_table[OPT_COUNT] = {
         .name = "run-id",
         .kind = OPT_KIND_TEXT,
         .arg = "ID",
-        .commands = CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_BUILD),
-        .help = "go back to the newest manifest of this run",
+        .commands = CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_BUILD) | KEEPS,
+        .help = "the newest manifest of this run",
         .build_help = "name of the run; without it a random one"},
     [OPT_DEEP] = {.id = OPT_DEEP,
         .name = "deep",
@@ -380,14 +384,80 @@ const opt_def opt_table[OPT_COUNT] = {
     [OPT_NETWORK_FS] = {.id = OPT_NETWORK_FS,
         .name = "allow-network-fs",
         .kind = OPT_KIND_FLAG,
-        .commands = CMD_BIT(CMD_BUILD) | CMD_BIT(CMD_ROLLBACK),
+        .commands =
+            CMD_BIT(CMD_BUILD) | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_CLEANUP) | KEEPS,
         .help = "move the pointer on a network file system, where nobody else may do so meanwhile"},
     [OPT_QUIET] = {.id = OPT_QUIET,
         .letter = 'q',
         .name = "quiet",
         .kind = OPT_KIND_FLAG,
-        .commands = CMD_BIT(CMD_BUILD) | CMD_BIT(CMD_VERIFY),
+        .commands = CMD_BIT(CMD_BUILD) | CMD_BIT(CMD_VERIFY) | CMD_BIT(CMD_CLEANUP),
         .help = "show no progress"},
+    [OPT_ON_CONFLICT] = {.id = OPT_ON_CONFLICT,
+        .name = "on-conflict",
+        .kind = OPT_KIND_CHOICE,
+        .arg = "WHAT",
+        .choices = "fail|replace",
+        .default_text = "fail",
+        .commands = CMD_BIT(CMD_BUILD),
+        .help = "when somebody else moved the pointer meanwhile: fail, or replace what is older"},
+    [OPT_SINGLE_WRITER] = {.id = OPT_SINGLE_WRITER,
+        .name = "unsafe-single-writer",
+        .kind = OPT_KIND_FLAG,
+        .commands = CMD_BIT(CMD_BUILD),
+        .help = "publish on a store that does not honour conditional writes, where nobody else may "
+                "write meanwhile"},
+    [OPT_DRY_RUN] = {.id = OPT_DRY_RUN,
+        .name = "dry-run",
+        .kind = OPT_KIND_FLAG,
+        .commands = CMD_BIT(CMD_CLEANUP),
+        .help = "show what would be removed"},
+    [OPT_INCLUDE_OLD_RUNS] = {.id = OPT_INCLUDE_OLD_RUNS,
+        .name = "include-old-runs",
+        .kind = OPT_KIND_FLAG,
+        .commands = CMD_BIT(CMD_CLEANUP),
+        .help = "also remove runs that have no manifest because they failed or were given up"},
+    [OPT_OLDER_THAN] = {.id = OPT_OLDER_THAN,
+        .name = "older-than",
+        .kind = OPT_KIND_TEXT,
+        .arg = "AGE",
+        .commands = CMD_BIT(CMD_CLEANUP),
+        .help = "also remove runs that are older, e.g. 7d or 24h"},
+    [OPT_KEEP_LAST] = {.id = OPT_KEEP_LAST,
+        .name = "keep-last",
+        .kind = OPT_KIND_INT,
+        .arg = "N",
+        .min = 1,
+        .max = SHARDY_HISTORY_LIMIT_MAX,
+        .commands = CMD_BIT(CMD_CLEANUP),
+        .help = "also remove runs that are not among the N newest with a manifest"},
+    [OPT_MAX_RETRIES] = {.id = OPT_MAX_RETRIES,
+        .name = "max-retries",
+        .kind = OPT_KIND_INT,
+        .arg = "N",
+        .max = SHARDY_ATTEMPTS_MAX - 1,
+        .default_text = "3",
+        .commands = CMD_BIT(CMD_CLEANUP),
+        .help = "further tries of a removal that failed"},
+    [OPT_FORCE] = {.id = OPT_FORCE,
+        .name = "force",
+        .kind = OPT_KIND_FLAG,
+        .commands = CMD_BIT(CMD_CLEANUP),
+        .help = "also remove objects in the directory of a run whose names no writer gives"},
+    [OPT_SHARD_PREFIX] = {.id = OPT_SHARD_PREFIX,
+        .name = "shard-prefix",
+        .kind = OPT_KIND_TEXT,
+        .arg = "NAME",
+        .default_text = "shards",
+        .commands = CMD_BIT(CMD_CLEANUP),
+        .help = "directory of the shards; nothing is removed where a manifest says another"},
+    [OPT_REGISTRY_PREFIX] = {.id = OPT_REGISTRY_PREFIX,
+        .name = "run-registry-prefix",
+        .kind = OPT_KIND_TEXT,
+        .arg = "NAME",
+        .default_text = "runs",
+        .commands = CMD_BIT(CMD_CLEANUP),
+        .help = "directory of the run records"},
 };
 
 const command_def command_table[CMD_COUNT] = {
@@ -443,6 +513,24 @@ const command_def command_table[CMD_COUNT] = {
         "with 1 when something is damaged. Snapshots of writers that record no digests are "
         "reported as unverified.",
         "shardy verify -s ./snap --deep"},
+    [CMD_CLEANUP] = {CMD_CLEANUP, "cleanup", "", NULL, 0, 0, "remove what nobody can need any more",
+        "Removes attempts of the current run (or of that of --ref or --offset) that its manifest "
+        "does not name. With --include-old-runs, --older-than or --keep-last also runs that failed, "
+        "and with the last two published ones; a run goes only if each of those given lets go of "
+        "it.\n\n"
+        "What is current, pinned, being written, about to become current, or named by a manifest "
+        "that stays is never removed. Nothing at all is while the pointer or a manifest that stays "
+        "cannot be read. Exits with 1 when something could not be removed or found out.",
+        "shardy cleanup -s ./snap --dry-run --keep-last 3\n"
+        "shardy cleanup -s ./snap --keep-last 3 --older-than 7d"},
+    [CMD_PIN] = {CMD_PIN, "pin", "NAME", "NAME", 1, 1, "keep a snapshot, whatever cleanups are told",
+        "Pins the current snapshot, or that of --ref, --run-id or --offset. A pin is kept with the "
+        "run; history shows it.",
+        "shardy pin -s ./snap audit-2026 --offset 1"},
+    [CMD_UNPIN] = {CMD_UNPIN, "unpin", "NAME", "NAME", 1, 1, "take a pin off again",
+        "Takes the pin off every snapshot that has it, or off that of --ref, --run-id or --offset. "
+        "Exits with 1 when none has it.",
+        "shardy unpin -s ./snap audit-2026"},
     [CMD_SCHEMA] = {CMD_SCHEMA, "schema", "[COMMAND]", "COMMAND", 0, 1,
         "print the JSON Schema of the outputs",
         "Prints the schema (draft 2020-12) of the JSON that a command prints, or of all of them; "

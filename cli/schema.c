@@ -122,6 +122,10 @@ static const schema_field fields[] = {
     {"history", "manifests", "ref", T_TEXT, 1, NULL, "the manifest"},
     {"history", "manifests", "current", T_BOOL, 1, NULL, "whether the pointer names it"},
 
+    {"history", "manifests", "pins", T_ANY, 0, NULL,
+        "names of the pins that keep it; null when they could not be told; missing when there are "
+        "none"},
+
     {"rollback", "", "ref", T_TEXT, 1, NULL, "the manifest that is current now"},
 
     {"verify", "", "status", T_TEXT, 1, "ok|damaged|unverified",
@@ -134,6 +138,40 @@ static const schema_field fields[] = {
     {"verify", "damaged", "reason", T_TEXT, 1, NULL, "what is wrong"},
     {"verify", "", "manifest_ref", T_TEXT | T_NULL, 1, NULL, "the manifest"},
 
+    {"cleanup", "", "dry_run", T_BOOL, 1, NULL, "whether nothing was to be removed"},
+    {"cleanup", "", "run_id", T_TEXT | T_NULL, 1, NULL, "run whose stale attempts were looked for"},
+    {"cleanup", "", "stale_attempts", T_LIST, 1, NULL, "attempts of it that no manifest names"},
+    {"cleanup", "stale_attempts", "db_id", T_INT | T_NULL, 1, NULL,
+        "its shard; null when no manifest tells"},
+    {"cleanup", "stale_attempts", "prefix_url", T_TEXT, 1, NULL, "where its objects are"},
+    {"cleanup", "stale_attempts", "objects_deleted", T_INT, 1, NULL, "objects that are gone"},
+    {"cleanup", "stale_attempts", "objects", T_INT, 1, NULL, "objects that are to go"},
+    {"cleanup", "stale_attempts", "bytes", T_INT, 1, NULL, "bytes of them"},
+    {"cleanup", "stale_attempts", "error", T_TEXT, 0, NULL, "why some are left"},
+    {"cleanup", "", "total_objects_deleted", T_INT, 1, NULL, "objects that are gone"},
+    {"cleanup", "", "total_prefixes_removed", T_INT, 1, NULL,
+        "attempts and runs that are gone as a whole; in a dry run those that would be"},
+    {"cleanup", "", "old_runs", T_LIST, 0, NULL, "runs, when they were asked for"},
+    {"cleanup", "old_runs", "run_id", T_TEXT, 1, NULL, "name of the run"},
+    {"cleanup", "old_runs", "prefix_url", T_TEXT, 1, NULL, "where its shards are"},
+    {"cleanup", "old_runs", "objects_deleted", T_INT, 1, NULL, "objects that are gone"},
+    {"cleanup", "old_runs", "objects", T_INT, 1, NULL, "objects that are to go"},
+    {"cleanup", "old_runs", "bytes", T_INT, 1, NULL, "bytes of them"},
+    {"cleanup", "old_runs", "error", T_TEXT, 0, NULL, "why some are left"},
+    {"cleanup", "", "kept", T_LIST, 1, NULL, "runs that stay although the options let go of them"},
+    {"cleanup", "kept", "run_id", T_TEXT, 1, NULL, "name of the run"},
+    {"cleanup", "kept", "reason", T_TEXT, 1, NULL, "why it stays"},
+    {"cleanup", "kept", "failed", T_BOOL, 1, NULL, "whether it could not be found out"},
+    {"cleanup", "", "total_objects", T_INT, 1, NULL, "objects that are to go"},
+    {"cleanup", "", "total_bytes", T_INT, 1, NULL, "bytes of them"},
+    {"cleanup", "", "failures", T_INT, 1, NULL, "attempts and runs with an error"},
+
+    {"pin", "", "name", T_TEXT, 1, NULL, "the pin"},
+    {"pin", "", "ref", T_TEXT, 1, NULL, "the manifest that it keeps"},
+
+    {"unpin", "", "name", T_TEXT, 1, NULL, "the pin"},
+    {"unpin", "", "removed", T_INT, 1, NULL, "snapshots that it was taken off"},
+
     {"error", "", "error", T_TEXT, 1, NULL, "what went wrong, one line"},
     {"error", "", "status", T_TEXT, 1, NULL, "name of the status of the library"},
     {"error", "", "key", T_TEXT, 0, NULL, "the key that it is about"},
@@ -144,7 +182,7 @@ enum {
 };
 
 static const char *const names[] = {"build", "get", "multiget", "search", "info", "shards",
-    "health", "route", "history", "rollback", "verify", "error", NULL};
+    "health", "route", "history", "rollback", "verify", "cleanup", "pin", "unpin", "error", NULL};
 
 const char *const *schema_names(void)
 {

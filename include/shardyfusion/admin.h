@@ -1,4 +1,4 @@
-/* admin.h: what operators do with published snapshots: history, rollback, verify.
+/* admin.h: what operators do with published snapshots: history, rollback, verify, cleanup, pins.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef SHARDYFUSION_ADMIN_H
@@ -27,6 +27,8 @@ typedef struct shardy_history_entry {
     const char *published_at; /* ISO 8601 with six digits of fraction */
     const char *ref;          /* URL of the manifest, at the place that the pointer speaks of */
     int32_t current;          /* 1: the pointer names it */
+    const char *const *pins;  /* names by which it is kept; NULL when it could not be told */
+    uint32_t pin_count;
 } shardy_history_entry;
 
 typedef struct shardy_history {
@@ -113,6 +115,108 @@ SHARDY_API void shardy_verify_options_init(shardy_verify_options *options, size_
 SHARDY_API shardy_status shardy_verify(shardy_context *context, const char *url,
     const shardy_verify_options *options, shardy_verify_result *result_out,
     shardy_error *err) SHARDY_MUST_USE;
+
+/* --- cleanup ---------------------------------------------------------------------------------- */
+
+typedef enum shardy_cleanup_kind {
+    SHARDY_CLEANUP_STALE_ATTEMPT = 1, /* of a run that stays: an attempt that no manifest names */
+    SHARDY_CLEANUP_RUN = 2,           /* a run with all that is of it */
+    SHARDY_CLEANUP_KIND_RESERVED_ = 32767
+} shardy_cleanup_kind;
+
+/* What is removed, or would be. */
+typedef struct shardy_cleanup_action {
+    int32_t kind;
+    const char *run_id;
+    int64_t db_id;          /* shard of a stale attempt; -1 when no manifest tells, and for runs */
+    const char *prefix_url; /* of its objects; ends in '/' */
+    uint64_t objects;       /* that are to go */
+    uint64_t bytes;         /* of them */
+    uint64_t objects_deleted; /* that are gone; 0 in a dry run */
+    const char *error;        /* why some are left; NULL: none is */
+} shardy_cleanup_action;
+
+/* A run that the options let go of, and that stays all the same. */
+typedef struct shardy_cleanup_kept {
+    const char *run_id;
+    const char *reason;
+    int32_t failed; /* 1: it could not be found out whether it may go */
+} shardy_cleanup_kept;
+
+typedef struct shardy_cleanup_result {
+    int32_t dry_run;
+    const char *run_id; /* of the manifest whose stale attempts were looked for; NULL: of none */
+    const shardy_cleanup_action *actions;
+    size_t action_count;
+    const shardy_cleanup_kept *kept;
+    size_t kept_count;
+    uint64_t objects; /* sums of the actions */
+    uint64_t bytes;
+    uint64_t objects_deleted;
+    uint64_t failures; /* actions and runs with an error */
+    void *owner;
+} shardy_cleanup_result;
+
+/* Frees the content and clears the struct. NULL and cleared structs are fine. */
+SHARDY_API void shardy_cleanup_result_dispose(shardy_cleanup_result *result);
+
+typedef struct shardy_cleanup_options {
+    size_t struct_size;
+    const char *ref; /* default NULL: stale attempts of the run that is current; else of this one */
+    int32_t dry_run; /* default 0; 1: say what would be removed */
+    int32_t include_old_runs; /* default 0; 1: also runs that have no manifest */
+    /* default -1: not used; >= 0: also runs that are older than so many seconds */
+    int64_t older_than_s;
+    uint32_t keep_last;   /* default 0: not used; else also runs but the N newest with a manifest */
+    uint32_t max_retries; /* default 3: further tries of a removal after a retriable failure */
+    int32_t force;        /* default 0; 1: also objects whose names no writer gives */
+    /* Where shards and run records are, as in shardy_writer_options. A manifest that says something
+     * else is an error: it never decides where anything is deleted. */
+    const char *shard_prefix;        /* default "shards" */
+    const char *run_registry_prefix; /* default "runs" */
+    shardy_admin_options admin;
+    /* default NULL; not 0 cancels. `objects` is what was found to go so far. */
+    int32_t (*progress)(void *user, uint64_t objects_deleted, uint64_t objects);
+    void *progress_user;
+} shardy_cleanup_options;
+
+/* Writes the defaults into every field. */
+SHARDY_API void shardy_cleanup_options_init(shardy_cleanup_options *options, size_t struct_size);
+
+/* Removes what no reader, rollback or writer can need: attempts that no manifest names, runs that
+ * failed, and with keep_last or older_than_s runs that were published. A run goes only if every
+ * criterion given lets go of it. What is current, pinned, at work, about to become current, or
+ * named by a manifest that stays is never removed. Each run is condemned first, then its manifest
+ * goes, then its shards: who stops in between leaves objects behind, never a manifest without its
+ * shards.
+ *
+ * Failures before anything is removed: INVALID (options, no pointer); CORRUPT, CHECKSUM,
+ * FORMAT_VERSION, GONE (the pointer or a manifest that stays cannot be read: it might name
+ * anything); failures of stores. Later ones are noted, the other runs are done, and the first one
+ * is returned. *result_out is filled in both cases, with what really happened.
+ * Ownership: dispose of *result_out. Threads: any thread, any time, any number of processes. */
+SHARDY_API shardy_status shardy_cleanup(shardy_context *context, const char *url,
+    const shardy_cleanup_options *options, shardy_cleanup_result *result_out,
+    shardy_error *err) SHARDY_MUST_USE;
+
+/* --- pins ------------------------------------------------------------------------------------- */
+
+/* Keeps a snapshot: no cleanup removes it until the pin is taken off. `name` is
+ * [A-Za-z0-9._-]{1,63}; several snapshots may have a pin of the same name. target NULL: the current
+ * one. *ref_out (may be NULL) gets the ref that was pinned, relative to the root; release it.
+ * Statuses: OK, also when it has that pin; INVALID (name, no such manifest, a run still at work);
+ * GONE (it was condemned); CONFLICT (somebody else published, rolled back to or pinned that run at
+ * this moment: try again); EXHAUSTED (too many pins); CORRUPT, CHECKSUM, FORMAT_VERSION (its
+ * manifest is damaged); store failures. */
+SHARDY_API shardy_status shardy_pin_add(shardy_context *context, const char *url, const char *name,
+    const shardy_rollback_target *target, const shardy_admin_options *options, shardy_buf *ref_out,
+    shardy_error *err) SHARDY_MUST_USE;
+
+/* Takes a pin off. target NULL: off every snapshot that has it. *removed_out (may be NULL) counts
+ * them. Statuses: OK; NOT_FOUND (no snapshot has it); INVALID, CONFLICT, store failures. */
+SHARDY_API shardy_status shardy_pin_remove(shardy_context *context, const char *url,
+    const char *name, const shardy_rollback_target *target, const shardy_admin_options *options,
+    uint32_t *removed_out, shardy_error *err) SHARDY_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -36,6 +36,14 @@ typedef struct shardy_progress {
  * of phase. Anything but 0 cancels the build. */
 typedef int32_t (*shardy_progress_fn)(void *user, const shardy_progress *progress);
 
+typedef enum shardy_on_conflict {
+    SHARDY_ON_CONFLICT_FAIL = 0, /* CONFLICT: the pointer stays, the snapshot can be rolled back to */
+    /* the pointer is moved all the same when the manifest that it names now has an older name, which
+     * begins with its time; else CONFLICT */
+    SHARDY_ON_CONFLICT_REPLACE = 1,
+    SHARDY_ON_CONFLICT_RESERVED_ = 32767
+} shardy_on_conflict;
+
 typedef struct shardy_writer_options {
     size_t struct_size;
     const char *run_id; /* default NULL: 32 random hex digits; [A-Za-z0-9._-]{1,128} */
@@ -70,6 +78,11 @@ typedef struct shardy_writer_options {
     const shardy_cancel *cancel; /* default NULL */
     /* default NULL: from the URL; else write to this one (sys/store.h) */
     struct shardy_store *store;
+    /* default FAIL: what becomes of a build when somebody else moved the pointer meanwhile */
+    int32_t on_conflict;
+    /* default 0: a store that does not honour conditional writes is refused; 1: it is not asked,
+     * and nobody else may publish, roll back or clean up there while this goes on */
+    int32_t unsafe_single_writer;
 } shardy_writer_options;
 
 /* Writes the defaults into every field. */

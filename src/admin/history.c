@@ -56,8 +56,76 @@ static char *copy_ref(arena *a, const char *prefix, const char *ref)
     return text;
 }
 
-static shardy_status fill_history(const shardy_manifest_list *list, const current_place *current,
-    shardy_history *out, shardy_error *err)
+/* Fates that are read at once. */
+#define FATES_AT_ONCE 32u
+
+/* The pins in the fate of a run. One that is damaged leaves `pins` NULL: no reason to hide the
+ * history. */
+static shardy_status fill_pins(
+    arena *a, shardy_history_entry *e, const shardy_store_read *read, shardy_error *err)
+{
+    static const char *const none[1] = {NULL};
+    fate f;
+    shardy_error ignored;
+    memset(&f, 0, sizeof f);
+    if (read->status == SHARDY_INVALID) {
+        return SHARDY_OK; /* a name that no fate of ours can have */
+    }
+    if (read->status < 0) {
+        if (err) {
+            *err = read->error;
+        }
+        return (shardy_status)read->status;
+    }
+    e->pins = none;
+    if (read->status == SHARDY_NOT_FOUND) {
+        return SHARDY_OK;
+    }
+    shardy_status st =
+        shardy__fate_parse((shardy_bytes){read->body.data, read->body.len}, &f, &ignored);
+    if (st < 0) {
+        e->pins = NULL;
+        return st == SHARDY_NOMEM ? shardy__error_nomem(err, "admin") : SHARDY_OK;
+    }
+    const char **pins = shardy__arena_calloc(a, f.pin_count + 1u, sizeof *pins);
+    if (!pins) {
+        return shardy__error_nomem(err, "admin");
+    }
+    for (uint32_t i = 0; i < f.pin_count; i++) {
+        pins[i] = shardy__arena_strdup(a, f.pins[i]);
+        if (!pins[i]) {
+            return shardy__error_nomem(err, "admin");
+        }
+    }
+    e->pins = pins;
+    e->pin_count = f.pin_count;
+    return SHARDY_OK;
+}
+
+static shardy_status read_pins(
+    const catalog *c, arena *a, shardy_history_entry *entries, size_t count, shardy_error *err)
+{
+    shardy_store_read reads[FATES_AT_ONCE];
+    char keys[FATES_AT_ONCE][SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    shardy_status st = SHARDY_OK;
+    memset(reads, 0, sizeof reads);
+    for (size_t i = 0; i < count; i++) {
+        shardy__fate_key(entries[i].run_id, keys[i]);
+        reads[i].key = (shardy_bytes){keys[i], strlen(keys[i])};
+        reads[i].len = SHARDY_FATE_LEN_MAX;
+    }
+    shardy_store_read_all(c->store, reads, count);
+    for (size_t i = 0; i < count; i++) {
+        if (st >= 0) {
+            st = fill_pins(a, &entries[i], &reads[i], err);
+        }
+        shardy_buf_release(&reads[i].body);
+    }
+    return st;
+}
+
+static shardy_status fill_history(const catalog *c, const shardy_manifest_list *list,
+    const current_place *current, shardy_history *out, shardy_error *err)
 {
     arena *a = shardy__calloc(1, sizeof *a);
     if (!a) {
@@ -80,6 +148,11 @@ static shardy_status fill_history(const shardy_manifest_list *list, const curren
             return shardy__error_nomem(err, "admin");
         }
     }
+    for (size_t i = 0; i < list->count; i += FATES_AT_ONCE) {
+        size_t left = list->count - i;
+        SHARDY_TRY(
+            read_pins(c, a, entries + i, left < FATES_AT_ONCE ? left : (size_t)FATES_AT_ONCE, err));
+    }
     out->entries = entries;
     out->count = list->count;
     return SHARDY_OK;
@@ -92,7 +165,7 @@ static shardy_status list_history(
     SHARDY_TRY(find_current(c, &current, err));
     shardy_manifest_list list;
     SHARDY_TRY(shardy__manifest_store_list(&c->manifests, limit, &list, err));
-    shardy_status st = fill_history(&list, &current, out, err);
+    shardy_status st = fill_history(c, &list, &current, out, err);
     shardy__manifest_list_dispose(&list);
     if (st < 0) {
         shardy_history_dispose(out);

@@ -14,7 +14,17 @@ void shardy_rollback_target_init(shardy_rollback_target *target, size_t struct_s
     shardy__options_init(target, struct_size, &defaults, sizeof defaults);
 }
 
-static shardy_status find_target(const catalog *c, const shardy_rollback_target *target,
+shardy_status shardy__admin_check_target(const shardy_rollback_target *t, shardy_error *err)
+{
+    int count = (t->ref != NULL) + (t->run_id != NULL) + (t->offset >= 0);
+    return count == 1 ? SHARDY_OK
+                      : shardy__error(err, SHARDY_INVALID, "admin",
+                            "the target is named %d times, expected exactly one of ref, run_id and "
+                            "offset",
+                            count);
+}
+
+shardy_status shardy__admin_find_target(const catalog *c, const shardy_rollback_target *target,
     char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
 {
     if (target->ref) {
@@ -38,10 +48,10 @@ static shardy_status find_target(const catalog *c, const shardy_rollback_target 
         return SHARDY_OK;
     }
     if (target->run_id) {
-        return shardy__error(err, SHARDY_INVALID, "rollback",
+        return shardy__error(err, SHARDY_INVALID, "admin",
             "no manifest is of the run \"%.128s\"; there are %zu", target->run_id, count);
     }
-    return shardy__error(err, SHARDY_INVALID, "rollback",
+    return shardy__error(err, SHARDY_INVALID, "admin",
         "offset %lld is out of range: there are %zu manifests", (long long)target->offset, count);
 }
 
@@ -49,7 +59,7 @@ static shardy_status roll_back(
     const catalog *c, const shardy_rollback_target *target, shardy_buf *ref_out, shardy_error *err)
 {
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "";
-    SHARDY_TRY(find_target(c, target, ref, err));
+    SHARDY_TRY(shardy__admin_find_target(c, target, ref, err));
     /* made before, so that nothing can fail once the pointer has moved */
     char *url = shardy__malloc(SHARDY_URL_LEN_MAX + 1);
     if (!url) {
@@ -79,11 +89,7 @@ shardy_status shardy_rollback(shardy_context *context, const char *url,
     shardy_admin_options_init(&o, sizeof o);
     SHARDY_TRY(SHARDY__OPTIONS_COPY(&o, options, err));
     SHARDY_CHECK_ARG(url || o.store);
-    if ((t.ref != NULL) + (t.run_id != NULL) + (t.offset >= 0) != 1) {
-        return shardy__error(err, SHARDY_INVALID, "rollback",
-            "the target is named %d times, expected exactly one of ref, run_id and offset",
-            (t.ref != NULL) + (t.run_id != NULL) + (t.offset >= 0));
-    }
+    SHARDY_TRY(shardy__admin_check_target(&t, err));
     shardy_context *held = NULL;
     SHARDY_TRY(shardy__context_hold(context, &held, err));
     catalog c;

@@ -185,6 +185,10 @@ static shardy_status check_numbers(const shardy_writer_options *o, int whole, sh
             "memory_budget is %llu bytes, the least is %llu", (unsigned long long)o->memory_budget,
             SHARDY_MEMORY_BUDGET_MIN);
     }
+    if (o->on_conflict != SHARDY_ON_CONFLICT_FAIL && o->on_conflict != SHARDY_ON_CONFLICT_REPLACE) {
+        return shardy__error(
+            err, SHARDY_INVALID, "build", "on_conflict %d is not known", o->on_conflict);
+    }
     if (o->threads > SHARDY_THREADS_MAX) {
         return shardy__error(err, SHARDY_INVALID, "build", "threads is %u, the limit is %u",
             o->threads, SHARDY_THREADS_MAX);
@@ -408,7 +412,8 @@ static shardy_status fill_plan(shardy_plan *plan, const char *url,
     SHARDY_TRY(check_texts(options, err));
     SHARDY_TRY(copy_options(plan, options, err));
     SHARDY_TRY(set_engine(plan, err));
-    catalog_options catalog_opts = {1, options->sync, options->allow_network_fs, options->store};
+    catalog_options catalog_opts = {1, options->sync, options->allow_network_fs, options->store,
+        options->unsafe_single_writer};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     SHARDY_TRY(set_prefix(plan, err));
     SHARDY_TRY(shardy__publish_begin(&plan->catalog, plan->run_id, plan->options.shard_prefix,
@@ -427,7 +432,8 @@ shardy_status shardy__plan_adopt(shardy_plan *plan, const char *url,
     SHARDY_TRY(check_texts(&checked, err));
     SHARDY_TRY(copy_options(plan, &checked, err));
     SHARDY_TRY(set_engine(plan, err));
-    catalog_options catalog_opts = {0, options->sync, options->allow_network_fs, options->store};
+    catalog_options catalog_opts = {0, options->sync, options->allow_network_fs, options->store,
+        options->unsafe_single_writer};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     char text[SHARDY_URL_LEN_MAX + 1];
     SHARDY_TRY(shardy__uri_normalize(prefix, text, err));

@@ -43,6 +43,7 @@ static void write_options(json_writer *w, const shardy_plan *plan)
         {"page_size", o->page_size},
         {"memory_budget", o->memory_budget},
         {"sync", o->sync != 0},
+        {"replaces", o->on_conflict == SHARDY_ON_CONFLICT_REPLACE},
         {"has_current", plan->run.has_current != 0},
         {"generation", plan->run.generation},
         {"record_started_us", (uint64_t)plan->record.started_us},
@@ -136,6 +137,12 @@ static shardy_status read_numbers(
     o->page_size = (uint32_t)n[3];
     o->memory_budget = n[4];
     o->sync = n[5] != 0;
+    /* missing in the plans of older versions */
+    if (shardy_json_type_of(shardy_json_get(root, "replaces")) != SHARDY_JSON_NULL) {
+        uint64_t replaces;
+        SHARDY_TRY(shardy__document_u64(root, plan_what, "replaces", &replaces, err));
+        o->on_conflict = replaces ? SHARDY_ON_CONFLICT_REPLACE : SHARDY_ON_CONFLICT_FAIL;
+    }
     plan->run.has_current = n[6] != 0;
     plan->run.generation = n[7];
     plan->record.started_us = (int64_t)n[8];

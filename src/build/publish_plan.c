@@ -131,6 +131,7 @@ static shardy_status publish_image(
 {
     shardy_buf image;
     SHARDY_TRY(shardy__manifest_render(m, &image, err));
+    plan->run.replaces = plan->options.on_conflict == SHARDY_ON_CONFLICT_REPLACE;
     shardy_status st = shardy__publish_commit(&plan->catalog, &plan->run, name->ref, name->url,
         shardy__bytes(image.data, image.len), err);
     shardy_buf_release(&image);

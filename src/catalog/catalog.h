@@ -16,6 +16,7 @@ typedef struct catalog {
     manifest_store manifests;
     char pointer_key[256];
     char url[SHARDY_URL_LEN_MAX + 1]; /* of the root, normalised */
+    int32_t single_writer;            /* as in the options */
 } catalog;
 
 typedef struct catalog_options {
@@ -23,6 +24,7 @@ typedef struct catalog_options {
     int32_t sync;
     int32_t allow_network_fs;
     shardy_store *store; /* not NULL: use this one instead of opening the URL */
+    int32_t single_writer; /* 1: publish without asking the store whether it honours conditions */
 } catalog_options;
 
 /* Opens the data set that `url` names: a directory, a file:// URL, or that of the pointer in it.
@@ -83,10 +85,14 @@ typedef struct publish_run {
     uint64_t generation;    /* of the pointer that was seen; 0: none */
     int32_t manifest_tried; /* the manifest write was begun: it may be there */
     int32_t pointer_open;   /* the pointer write failed, but may have counted or still count */
+    int32_t replaces;       /* set by the caller: who moved the pointer meanwhile is replaced when
+                               its manifest is older */
 } publish_run;
 
 /* Claims a run id: EXISTS when a fate, a manifest or any object of its shards is there. Reads the
- * pointer that the run builds on. */
+ * pointer that the run builds on. UNSUPPORTED when the store does not honour conditional writes,
+ * which is tried out on the fate that was just made, unless objects are local files or in memory or
+ * the catalog was opened for a single writer. */
 shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const char *shard_prefix,
     const char *writer, publish_run *run, shardy_error *err);
 

@@ -7,11 +7,26 @@
 
 static const char what[] = "the fate of a run";
 
+/* Who is named as the writer of a run without a fate. */
+static const char adopted_writer[] = "reference";
+
 static const char *const state_names[] = {"", "WRITING", "PUBLISHING", "PUBLISHED", "CONDEMNED"};
 
 const char *shardy__fate_state_name(int32_t state)
 {
     return state >= FATE_WRITING && state <= FATE_CONDEMNED ? state_names[state] : "unknown";
+}
+
+void shardy__fate_adopted(const char *run_id, fate *out)
+{
+    memset(out, 0, sizeof *out);
+    snprintf(out->run_id, sizeof out->run_id, "%s", run_id);
+    snprintf(out->writer, sizeof out->writer, "%s", adopted_writer);
+}
+
+int shardy__fate_is_adopted(const fate *f)
+{
+    return strcmp(f->writer, adopted_writer) == 0;
 }
 
 void shardy__fate_key(const char *run_id, char key_out[SHARDY_OBJECT_KEY_LEN_MAX + 1])

@@ -47,6 +47,12 @@ shardy_status shardy__fate_parse(shardy_bytes text, fate *out, shardy_error *err
 /* Ownership: release *text_out. */
 shardy_status shardy__fate_render(const fate *f, shardy_buf *text_out, shardy_error *err);
 
+/* A fate for a run that has none, because a writer without fates wrote it: the receiver sets state
+ * and manifest as they were found. */
+void shardy__fate_adopted(const char *run_id, fate *out);
+/* Whether it came about so: the run may have gone on since then without changing it. */
+int shardy__fate_is_adopted(const fate *f);
+
 /* Key of the object: "<registry>/run_id=<id>/fate" with registry "runs" always. */
 void shardy__fate_key(const char *run_id, char key_out[SHARDY_OBJECT_KEY_LEN_MAX + 1]);
 

@@ -84,6 +84,22 @@ shardy_status shardy__manifest_store_add(
     return m->ops->add(m->state, ref, image, err);
 }
 
+shardy_status shardy__manifest_store_remove(
+    const manifest_store *m, const char *ref, uint64_t *removed_out, shardy_error *err)
+{
+    uint64_t removed = 0;
+    shardy_status st = SHARDY_OK;
+    if (!m->ops->remove) {
+        return shardy__error(err, SHARDY_UNSUPPORTED, "manifest",
+            "a manifest store \"%.60s\" does not remove manifests", m->ops->name);
+    }
+    st = m->ops->remove(m->state, ref, &removed, err);
+    if (removed_out) {
+        *removed_out = removed;
+    }
+    return st;
+}
+
 /* Whether `now` was written by the very call that wanted to write `p`. The nonce alone does not
  * tell: contexts with the same seed give the same ones. */
 static int is_same_write(const pointer *now, const pointer *p)

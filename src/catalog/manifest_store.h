@@ -34,6 +34,10 @@ shardy_status shardy__manifest_store_list(
 void shardy__manifest_list_dispose(shardy_manifest_list *list);
 shardy_status shardy__manifest_store_add(
     const manifest_store *m, const char *ref, shardy_bytes image, shardy_error *err);
+/* Removes a manifest whose run is condemned; fine when it is not there. *removed_out (may be NULL)
+ * counts objects. UNSUPPORTED when the manifest store cannot. */
+shardy_status shardy__manifest_store_remove(
+    const manifest_store *m, const char *ref, uint64_t *removed_out, shardy_error *err);
 /* Replaces the pointer if it still has the expected version. When the reply is lost the pointer is
  * read again: with our nonce in it, it was replaced. CONFLICT names the run that the pointer has
  * now. *open_out becomes 1 when a failure leaves it open whether the pointer was, or will be,

@@ -69,12 +69,14 @@ static void list_dispose(shardy_manifest_list *list)
 static shardy_status list_add(list_builder *b, const char *key, shardy_error *err)
 {
     size_t dir_len = strlen(MANIFEST_DIR);
+    size_t name_len = strlen(MANIFEST_NAME);
     size_t len = strlen(key);
     const char *run_id;
     size_t run_id_len;
     int64_t us;
-    if (len <= dir_len + 1 || key[len - 1] != '/' ||
-        !shardy__manifest_dir_parse(key + dir_len, len - dir_len - 1, &run_id, &run_id_len, &us)) {
+    if (len <= dir_len + name_len || strcmp(key + len - name_len, MANIFEST_NAME) != 0 ||
+        !shardy__manifest_dir_parse(
+            key + dir_len, len - dir_len - name_len, &run_id, &run_id_len, &us)) {
         return SHARDY_OK; /* something else: not ours to judge */
     }
     if (b->count == b->room) {
@@ -86,10 +88,8 @@ static shardy_status list_add(list_builder *b, const char *key, shardy_error *er
         b->entries = entries;
         b->room = room;
     }
-    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 16];
-    snprintf(ref, sizeof ref, "%.*s" MANIFEST_NAME, (int)(len - 1), key);
     shardy_manifest_entry *e = &b->entries[b->count];
-    e->ref = shardy__arena_strdup(&b->arena, ref);
+    e->ref = shardy__arena_strdup(&b->arena, key);
     e->run_id = shardy__arena_strndup(&b->arena, run_id, run_id_len);
     e->published_us = us;
     if (!e->ref || !e->run_id) {
@@ -116,13 +116,13 @@ static shardy_status list_all(object_manifest_store *m, list_builder *b, shardy_
     shardy_status st = SHARDY_OK;
     do {
         shardy_store_page page = {0};
-        st = shardy_store_list(m->store, MANIFEST_DIR, '/', token, LIST_PAGE, &page, err);
+        /* Object by object, not by directory: one that holds the digests of a manifest without the
+         * manifest, half written or half removed, is none. */
+        st = shardy_store_list(m->store, MANIFEST_DIR, 0, token, LIST_PAGE, &page, err);
         shardy__free(token);
         token = NULL;
         for (size_t i = 0; st >= 0 && i < page.count; i++) {
-            if (page.entries[i].is_prefix) {
-                st = list_add(b, page.entries[i].key, err);
-            }
+            st = list_add(b, page.entries[i].key, err);
         }
         if (st >= 0 && page.next_token) {
             token = shardy__strdup(page.next_token);
@@ -218,6 +218,35 @@ static shardy_status object_set_current(void *store, shardy_bytes body, const sh
     return st == SHARDY_EXISTS ? shardy__error_as(err, SHARDY_CONFLICT) : st;
 }
 
+/* The manifest and the list of its digests; what else may be in the directory is not ours. */
+static shardy_status object_remove(
+    void *store, const char *ref, uint64_t *removed_out, shardy_error *err)
+{
+    object_manifest_store *m = store;
+    char dir[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    char sums[SHARDY_OBJECT_KEY_LEN_MAX + 16];
+    shardy_store_page page = {0};
+    shardy_bytes keys[2];
+    int32_t results[2];
+    size_t count = 0;
+    snprintf(dir, sizeof dir, "%.*s/", (int)(strlen(ref) - strlen(MANIFEST_NAME)), ref);
+    snprintf(sums, sizeof sums, "%s.sums", ref);
+    /* the manifest and its digests come first among the names that begin with "manifest" */
+    SHARDY_TRY(shardy_store_list(m->store, dir, 0, NULL, LIST_PAGE, &page, err));
+    for (size_t i = 0; i < page.count && count < 2; i++) {
+        const char *key = page.entries[i].key;
+        if (strcmp(key, ref) == 0 || strcmp(key, sums) == 0) {
+            keys[count++] = (shardy_bytes){key, strlen(key)};
+        }
+    }
+    shardy_status st = count ? shardy_store_remove(m->store, keys, count, results, err) : SHARDY_OK;
+    for (size_t i = 0; i < count; i++) {
+        *removed_out += results[i] >= 0;
+    }
+    shardy_store_page_dispose(&page);
+    return st;
+}
+
 static void object_close(void *store)
 {
     object_manifest_store *m = store;
@@ -235,6 +264,7 @@ static const shardy_manifest_store_ops object_ops = {
     .add = object_add,
     .set_current = object_set_current,
     .close = object_close,
+    .remove = object_remove,
 };
 
 shardy_status shardy__manifest_store_open_object(shardy_store *store, const char *pointer_key,

@@ -11,6 +11,8 @@
 #include <string.h>
 
 #define REMOVE_PAGE 500u
+/* Others who are faster again and again are not replaced for ever. */
+#define REPLACE_TRIES_MAX 8u
 
 static shardy_status list_any(
     const catalog *c, const char *prefix, int32_t *found_out, shardy_error *err)
@@ -42,10 +44,63 @@ static shardy_status taken(const char *run_id, const char *by, shardy_error *err
         err, SHARDY_EXISTS, "publish", "the run id \"%.128s\" is taken: there is %s", run_id, by);
 }
 
-shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const char *shard_prefix,
-    const char *writer, publish_run *run, shardy_error *err)
+/* Whether the store has to be asked. Those of this library that are not far away are known. */
+static int is_doubtful(const catalog *c)
 {
-    memset(run, 0, sizeof *run);
+    return !(shardy_store_caps(c->store) & SHARDY_STORE_CAP_OPEN_LOCAL) &&
+           strcmp(shardy_store_name(c->store), "mem") != 0;
+}
+
+/* A put of the fate as it is, under a condition that does not hold. */
+static shardy_status probe(
+    const catalog *c, const fate *f, int32_t condition, shardy_status expected, shardy_error *err)
+{
+    char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    shardy_etag wrong = f->version;
+    shardy_error error;
+    shardy_buf text;
+    shardy__fate_key(f->run_id, key);
+    for (char *p = wrong.text; *p; p++) {
+        /* another version of the same shape */
+        *p = *p >= '0' && *p <= '8' ? (char)(*p + 1) : *p == '9' ? '0' : *p;
+    }
+    SHARDY_TRY(shardy__fate_render(f, &text, err));
+    shardy_store_put put = {0};
+    put.key = shardy__bytes(key, strlen(key));
+    put.condition = condition;
+    put.etag = wrong.text;
+    put.body = shardy__bytes(text.data, text.len);
+    put.content_type = POINTER_CONTENT_TYPE;
+    shardy__error_clear(&error);
+    shardy_status st = shardy_store_put_object(c->store, &put, NULL, &error);
+    shardy_buf_release(&text);
+    if (st == expected) {
+        return SHARDY_OK;
+    }
+    if (st >= 0) {
+        return shardy__error(err, SHARDY_UNSUPPORTED, "publish",
+            "the store does not honour conditional writes (it %s): two who publish at once could "
+            "lose a snapshot; unsafe_single_writer is for stores with one writer",
+            condition == SHARDY_PUT_IF_ABSENT ? "created an object that was there"
+                                              : "replaced a version that was not there");
+    }
+    if (err) {
+        *err = error;
+    }
+    return shardy__error_prefix(err, st, "trying out conditional writes");
+}
+
+/* One probe, on an object that is there anyway: whoever ignores the conditions writes the bytes that
+ * it has. */
+static shardy_status probe_conditions(const catalog *c, const fate *f, shardy_error *err)
+{
+    SHARDY_TRY(probe(c, f, SHARDY_PUT_IF_ABSENT, SHARDY_EXISTS, err));
+    return probe(c, f, SHARDY_PUT_IF_MATCH, SHARDY_CONFLICT, err);
+}
+
+static shardy_status check_free(
+    const catalog *c, const char *run_id, const char *shard_prefix, shardy_error *err)
+{
     char prefix[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     int32_t found;
     snprintf(prefix, sizeof prefix, "%s/run_id=%s/", shard_prefix, run_id);
@@ -54,9 +109,31 @@ shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const 
         return taken(run_id, "a shard of it", err);
     }
     SHARDY_TRY(manifest_of_run(c, run_id, &found, err));
-    if (found) {
-        return taken(run_id, "a manifest of it", err);
+    return found ? taken(run_id, "a manifest of it", err) : SHARDY_OK;
+}
+
+static shardy_status see_pointer(const catalog *c, publish_run *run, shardy_error *err)
+{
+    pointer now;
+    shardy_status st = shardy__manifest_store_load_current(&c->manifests, &now, &run->seen, err);
+    run->has_current = 0;
+    run->generation = 0;
+    if (st == SHARDY_CORRUPT && run->seen.text[0]) {
+        run->has_current = 1;
+        return SHARDY_OK; /* a damaged pointer does not stop anybody from publishing a good one */
     }
+    if (st == SHARDY_OK) {
+        run->has_current = 1;
+        run->generation = now.has_ours ? now.generation : 0;
+    }
+    return st < 0 ? st : SHARDY_OK;
+}
+
+shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const char *shard_prefix,
+    const char *writer, publish_run *run, shardy_error *err)
+{
+    memset(run, 0, sizeof *run);
+    SHARDY_TRY(check_free(c, run_id, shard_prefix, err));
     /* model: writer_claim */
     snprintf(run->fate.run_id, sizeof run->fate.run_id, "%s", run_id);
     snprintf(run->fate.writer, sizeof run->fate.writer, "%s", writer);
@@ -66,15 +143,12 @@ shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const 
         return taken(run_id, "a fate of it", err);
     }
     SHARDY_TRY(st);
+    if (!c->single_writer && is_doubtful(c)) {
+        st = probe_conditions(c, &run->fate, err);
+    }
     /* model: writer_see */
-    pointer now;
-    st = shardy__manifest_store_load_current(&c->manifests, &now, &run->seen, err);
-    if (st == SHARDY_CORRUPT && run->seen.text[0]) {
-        st = SHARDY_OK; /* a damaged pointer does not stop anybody from publishing a good one */
-        run->has_current = 1;
-    } else if (st == SHARDY_OK) {
-        run->has_current = 1;
-        run->generation = now.has_ours ? now.generation : 0;
+    if (st >= 0) {
+        st = see_pointer(c, run, err);
     }
     if (st < 0) {
         shardy_error ignored;
@@ -119,6 +193,47 @@ static shardy_status explain_fate(
         run_id, shardy__fate_state_name(now.state));
 }
 
+/* Whether the manifest that the pointer names now has an older name than ours. */
+static int is_older(const catalog *c, const fate *f)
+{
+    pointer now;
+    shardy_etag version;
+    shardy_error ignored;
+    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    return shardy__manifest_store_load_current(&c->manifests, &now, &version, &ignored) ==
+               SHARDY_OK &&
+           shardy__catalog_ref(now.manifest_ref, ref, &ignored) >= 0 &&
+           strcmp(ref, f->manifest_ref) < 0;
+}
+
+/* Puts the pointer on the run; after a conflict again, if that is wanted and who was faster is
+ * older. */
+static shardy_status move_to_run(
+    const catalog *c, publish_run *run, const char *manifest_ref, shardy_error *err)
+{
+    fate *f = &run->fate;
+    for (uint32_t tries = 0;; tries++) {
+        /* model: writer_move */
+        pointer p;
+        fill_pointer(c, f, manifest_ref, run->generation + 1, &p);
+        shardy_status st = shardy__manifest_store_set_current(
+            &c->manifests, &p, &run->seen, &run->pointer_open, err);
+        if (st != SHARDY_CONFLICT || !run->replaces || tries == REPLACE_TRIES_MAX) {
+            return st;
+        }
+        /* model: writer_see_again */
+        shardy_error ignored;
+        if (see_pointer(c, run, &ignored) < 0 || !is_older(c, f)) {
+            return st;
+        }
+        /* model: writer_take_again. Somebody may have rolled back to the run meanwhile, and others
+         * may have condemned it since: only who still has the fate may use a pointer seen now. */
+        if (shardy__fate_change(c->context, c->store, f, FATE_PUBLISHING, &ignored) < 0) {
+            return st;
+        }
+    }
+}
+
 shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const char *ref,
     const char *manifest_ref, shardy_bytes image, shardy_error *err)
 {
@@ -141,10 +256,7 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
     st = shardy__manifest_store_add(&c->manifests, ref, image, err);
     run->manifest_tried = st != SHARDY_EXISTS; /* then it is somebody else's */
     SHARDY_TRY(st);
-    /* model: writer_move */
-    pointer p;
-    fill_pointer(c, f, manifest_ref, run->generation + 1, &p);
-    st = shardy__manifest_store_set_current(&c->manifests, &p, &run->seen, &run->pointer_open, err);
+    st = move_to_run(c, run, manifest_ref, err);
     if (st < 0 && st != SHARDY_CONFLICT) {
         /* Not known to have failed: the fate stays PUBLISHING, which no cleanup touches. Known to
          * have failed: the run can be given up. */
@@ -207,10 +319,7 @@ static shardy_status remove_run(
     char prefix[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     /* model: writer_remove_manifest */
     if (run->manifest_tried) {
-        /* the directory of the manifest, with the list of its digests */
-        const char *ref = run->fate.manifest_ref;
-        snprintf(prefix, sizeof prefix, "%.*s/", (int)(strlen(ref) - strlen(MANIFEST_NAME)), ref);
-        SHARDY_TRY(shardy__catalog_remove_prefix(c, prefix, NULL, err));
+        SHARDY_TRY(shardy__manifest_store_remove(&c->manifests, run->fate.manifest_ref, NULL, err));
     }
     /* model: writer_remove_shards */
     snprintf(prefix, sizeof prefix, "%.300s/run_id=%.700s/", shard_prefix, run->fate.run_id);
@@ -251,14 +360,13 @@ static shardy_status target_fate(const catalog *c, const char *run_id, const cha
     shardy_status st = shardy__fate_load(c->store, run_id, f, err);
     if (st == SHARDY_NOT_FOUND) {
         /* A run of the reference: adopted in the state in which it was found. */
-        memset(f, 0, sizeof *f);
-        snprintf(f->run_id, sizeof f->run_id, "%s", run_id);
-        snprintf(f->writer, sizeof f->writer, "reference");
+        shardy__fate_adopted(run_id, f);
         snprintf(f->manifest_ref, sizeof f->manifest_ref, "%s", ref);
         f->state = FATE_PUBLISHED;
         f->has_manifest = 1;
         f->manifest_digest = target->digest;
         f->manifest_size = target->size;
+        /* model: rollback_adopt */
         st = shardy__fate_create(c->context, c->store, f, err);
         if (st == SHARDY_EXISTS) {
             /* somebody else adopted it in between: a fate is never removed */
@@ -277,6 +385,14 @@ static shardy_status target_fate(const catalog *c, const char *run_id, const cha
             "run \"%.128s\" was condemned by its writer or a cleanup: its shards are gone or going",
             run_id);
     default:
+        if (shardy__fate_is_adopted(f)) {
+            /* Adopted by a cleanup before it had its manifest, which was loaded by now. */
+            snprintf(f->manifest_ref, sizeof f->manifest_ref, "%s", ref);
+            f->has_manifest = 1;
+            f->manifest_digest = target->digest;
+            f->manifest_size = target->size;
+            return SHARDY_OK;
+        }
         return shardy__error(
             err, SHARDY_INVALID, "rollback", "run \"%.128s\" is still being written", run_id);
     }

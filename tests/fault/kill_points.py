@@ -18,7 +18,7 @@ CALLS = """write pwrite64 writev pwritev pwritev2 sendfile copy_file_range splic
     mkdirat rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat rmdir chmod
     fchmod fchmodat chown fchown fchownat utimensat mknod mknodat setxattr fsetxattr
     msync""".split()
-OPERATIONS = ["build", "steps", "abandon", "rollback", "large"]
+OPERATIONS = ["build", "steps", "abandon", "rollback", "large", "cleanup", "pin"]
 
 
 def calls_of(log, root):

@@ -57,6 +57,24 @@ static shardy_status do_steps(const char *dir, shardy_error *err)
     return dataset_build_steps(dir, NEW, 0, err);
 }
 
+/* A cleanup of all but what is current; the origin has an attempt that nobody names as well. */
+static shardy_status do_cleanup(const char *dir, shardy_error *err)
+{
+    shardy_cleanup_options options;
+    shardy_cleanup_result result;
+    shardy_cleanup_options_init(&options, sizeof options);
+    options.keep_last = 1;
+    shardy_status st = shardy_cleanup(NULL, dir, &options, &result, err);
+    shardy_cleanup_result_dispose(&result);
+    return st;
+}
+
+static shardy_status do_pin(const char *dir, shardy_error *err)
+{
+    shardy_status st = shardy_pin_add(NULL, dir, "keep", NULL, NULL, NULL, err);
+    return st < 0 ? st : shardy_pin_remove(NULL, dir, "keep", NULL, NULL, NULL, err);
+}
+
 /* Rows that do not fit into memory, and shards that flow to the disk while they grow. */
 static shardy_status do_large(const char *dir, shardy_error *err)
 {
@@ -88,6 +106,7 @@ typedef struct kill_case {
     const char *after; /* the snapshot that is current once the operation is done */
     int adds;          /* it claims the run NEW */
     int is_large;      /* few points in the quick set */
+    int removes_old;   /* the snapshot OLD is whole, or refused */
 } kill_case;
 
 /* --- one run ---------------------------------------------------------------------------------- */
@@ -172,6 +191,33 @@ static void check_killed_run(const char *dir, const char *where)
     }
 }
 
+/* OLD is there as a whole, or a rollback to it is refused; the next cleanup removes it. */
+static void check_removed(const char *dir, const char *where)
+{
+    char stamp[DATASET_STAMP_MAX];
+    shardy_error err = {0};
+    shardy_status st = dataset_rollback(NULL, dir, OLD, NULL, &err);
+    if (st < 0 && st != SHARDY_INVALID && st != SHARDY_GONE) {
+        fail_msg("%s: a rollback to the removed run answers %s: %s", where, shardy_status_name(st),
+            err.message);
+    }
+    check_whole(dir, where, stamp);
+    assert_string_equal(stamp, st >= 0 ? OLD : "run-next");
+    if (st >= 0) {
+        must(dataset_rollback(NULL, dir, "run-next", NULL, &err), &err, where, "a rollback");
+    }
+    must(do_cleanup(dir, &err), &err, where, "the next cleanup");
+    shardy_store *store = fixture_open_fs(dir, 0);
+    assert_listing(store, "shards/", '/', "shards/run_id=run-next/ ");
+    char *manifests = list_text(store, "manifests/", 0, 1000);
+    assert_non_null(strstr(manifests, "_run_id=run-next/manifest "));
+    assert_null(strchr(strchr(manifests, ' ') + 1, ' '));
+    free(manifests);
+    shardy_store_close(store);
+    check_whole(dir, where, stamp);
+    assert_string_equal(stamp, "run-next");
+}
+
 /* 1 when the operation came to its end. */
 static int run_killed(const kill_case *c, uint64_t nth, int32_t after, uint64_t *count_out)
 {
@@ -195,9 +241,13 @@ static int run_killed(const kill_case *c, uint64_t nth, int32_t after, uint64_t 
     must(dataset_build(NULL, dir, "run-next", &options, &err), &err, where, "the next build");
     check_whole(dir, where, stamp);
     assert_string_equal(stamp, "run-next");
-    must(dataset_rollback(NULL, dir, OLD, NULL, &err), &err, where, "the next rollback");
-    check_whole(dir, where, stamp);
-    assert_string_equal(stamp, OLD);
+    if (c->removes_old) {
+        check_removed(dir, where);
+    } else {
+        must(dataset_rollback(NULL, dir, OLD, NULL, &err), &err, where, "the next rollback");
+        check_whole(dir, where, stamp);
+        assert_string_equal(stamp, OLD);
+    }
     /* the scratch of the dead one was taken away by those who came after it */
     assert_int_equal(support_count_entries(support_path(dir, ".shardyfusion/tmp")), 0);
     support_remove_dir(dir);
@@ -233,11 +283,13 @@ static void run_case(const kill_case *c)
     run_points(c, 1);
 }
 
-static const kill_case build_case = {"build", do_build, NEW, 1, 0};
-static const kill_case steps_case = {"steps", do_steps, NEW, 1, 0};
-static const kill_case abandon_case = {"abandon", do_abandon, NOW, 1, 0};
-static const kill_case rollback_case = {"rollback", do_rollback, OLD, 0, 0};
-static const kill_case large_case = {"large", do_large, NEW, 1, 1};
+static const kill_case build_case = {"build", do_build, NEW, 1, 0, 0};
+static const kill_case steps_case = {"steps", do_steps, NEW, 1, 0, 0};
+static const kill_case abandon_case = {"abandon", do_abandon, NOW, 1, 0, 0};
+static const kill_case rollback_case = {"rollback", do_rollback, OLD, 0, 0, 0};
+static const kill_case large_case = {"large", do_large, NEW, 1, 1, 0};
+static const kill_case cleanup_case = {"cleanup", do_cleanup, NOW, 0, 0, 1};
+static const kill_case pin_case = {"pin", do_pin, NOW, 0, 0, 0};
 
 static void test_kill__a_build_is_published_whole_or_not_at_all(void **state)
 {
@@ -263,6 +315,18 @@ static void test_kill__a_rollback_is_done_or_not(void **state)
     run_case(&rollback_case);
 }
 
+static void test_kill__a_cleanup_leaves_no_manifest_without_its_shards(void **state)
+{
+    (void)state;
+    run_case(&cleanup_case);
+}
+
+static void test_kill__a_pin_is_there_or_not(void **state)
+{
+    (void)state;
+    run_case(&pin_case);
+}
+
 static void test_kill__a_large_build_is_published_whole_or_not_at_all(void **state)
 {
     (void)state;
@@ -274,7 +338,8 @@ static void test_kill__a_large_build_is_published_whole_or_not_at_all(void **sta
 static int run_once(const char *name, const char *dir)
 {
     static const kill_case *const cases[] = {
-        &build_case, &steps_case, &abandon_case, &rollback_case, &large_case};
+        &build_case, &steps_case, &abandon_case, &rollback_case, &large_case, &cleanup_case,
+        &pin_case};
     shardy_error err = {0};
     if (strcmp(name, "origin") == 0) {
         dataset_options options;
@@ -305,6 +370,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_kill__a_build_in_steps_is_published_whole_or_not_at_all),
         cmocka_unit_test(test_kill__an_abandoned_build_changes_nothing),
         cmocka_unit_test(test_kill__a_rollback_is_done_or_not),
+        cmocka_unit_test(test_kill__a_cleanup_leaves_no_manifest_without_its_shards),
+        cmocka_unit_test(test_kill__a_pin_is_there_or_not),
         cmocka_unit_test(test_kill__a_large_build_is_published_whole_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, origin_setup, origin_teardown);

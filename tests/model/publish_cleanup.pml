@@ -1,21 +1,29 @@
 /* Publish, rollback, pins and cleanup of one data set over a store with strong consistency: what
- * src/catalog/publish.c does, step by step. Each request to the store is one atomic step; any
+ * src/catalog/publish.c and condemn.c do, step by step. Each request to the store is one atomic step; any
  * process may stall for ever between two of them, which is a crash, kill -9, a pause or a skewed
  * clock.
  *
  * A label names a step, and "model: label" in the C code stands where that step is done; check_names
- * compares the two, both ways. The labels cleaner_... and pinner_... are of parts that are not
- * written yet.
+ * compares the two, both ways. test_traces compares what the code really did with the same steps.
  *
  * Every run has one fate object, changed only by conditional writes; clocks play no part in safety.
- * Runs: 0 was published before and is current; 1 and 2 are being written (2 with WRITERS=2).
+ * Runs: 0 was published before and is current; 1 and 2 are being written (2 with WRITERS=2). Who is
+ * started again after a crash is one process more: run ids are not used twice, and a cleanup goes on
+ * with what it finds condemned.
  *
  *   spin -a -DWRITERS=2 -DROLLBACKS=1 -DCLEANERS=2 -DPINNERS=0 publish_cleanup.pml
+ *
+ * With -DREPLACE a writer that lost moves the pointer once more. With -DADOPT run 0 has no fate yet
+ * (the reference wrote it), nor has 2, of which there are shards and no writer. With -DSHARED run 2
+ * was published before as well, and its manifest names the shards of run 0 besides its own.
  *
  * With -DREF the protocol of the Python reference, which must fail; with -DNO_TOOK a rollback that
  * forgets that it took a run over, with -DNO_FATE one that does not take the fate, with
  * -DNO_CONDEMN a writer that gives up without condemning its run, with -DNO_PIN a cleanup that does
- * not look for pins: these must fail too. */
+ * not look for pins, with -DNO_RETAKE a writer that replaces without taking its fate again, with
+ * -DNO_REREAD a cleanup that reads the pointer before the fate, with -DNO_REACH one that does not
+ * look what other manifests name, with -DDATA_FIRST one that removes the shards before the manifest:
+ * these must fail too. */
 #ifndef WRITERS
 #define WRITERS 2
 #endif
@@ -42,16 +50,22 @@ bool lost = 0;            /* ghost: an update was overwritten unseen */
 bool up = 0;
 
 /* The pointer names what is not there. */
-#define DANGLING (!(shards[cur] && man[cur]))
+#define DANGLING (!(WHOLE(cur) && man[cur]))
+/* Whether the shards that its manifest names are there. */
+#ifdef SHARED
+#define WHOLE(r) (shards[r] && ((r) != 2 || shards[0]))
+#else
+#define WHOLE(r) shards[r]
+#endif
 /* A listing shows a manifest without its shards. */
-#define HOLE(r) (man[r] && !shards[r])
+#define HOLE(r) (man[r] && !WHOLE(r))
 /* What was kept is gone. */
 #ifdef NO_PIN
 #define KEPT(r) 0
 #else
 #define KEPT(r) pin[r]
 #endif
-#define PIN_BROKEN(r) (pin[r] && !(man[r] && shards[r]))
+#define PIN_BROKEN(r) (pin[r] && !(man[r] && WHOLE(r)))
 #define BAD(r)        (HOLE(r) || PIN_BROKEN(r))
 ltl safe { [] (!up || (!DANGLING && !lost && !BAD(0) && !BAD(1) && !BAD(2))) }
 
@@ -67,7 +81,7 @@ inline cas_fate(r, v, newst, ok) {
 /* shardy__publish_begin, the upload of attempts, shardy__publish_commit, shardy__publish_abandon */
 proctype writer(byte r) {
     byte seen, v;
-    bool ok;
+    bool ok, again;
 #ifndef REF
 writer_claim:
     atomic { fate[r] = W; fver[r] = 1; v = 1 } /* If-None-Match: * */
@@ -108,13 +122,32 @@ writer_move:
     if
     :: atomic {
             if
-            :: curver == seen -> cur = r; curver++; acked[r] = 1
+            :: curver == seen -> cur = r; curver++; acked[r] = 1; again = 1
             :: else /* CONFLICT: stays a legal target of rollbacks */
             fi
         }
     :: goto abandon /* the pointer write is known not to have counted (pointer_open is 0) */
     :: goto stop    /* or it is not known: the fate stays PUBLISHING */
     fi;
+#ifdef REPLACE
+    if
+    :: !again -> /* once, if the other is older: that may be so or not */
+        again = 1;
+writer_see_again:
+        atomic { seen = curver };
+#ifndef NO_RETAKE
+writer_take_again:
+        cas_fate(r, v, P, ok);
+        if
+        :: ok -> v++; goto writer_move
+        :: else /* whoever has the run leads it to its end */
+        fi
+#else
+        goto writer_move
+#endif
+    :: again = 1
+    fi;
+#endif
 writer_end:
     cas_fate(r, v, D, ok);
     goto stop;
@@ -160,12 +193,28 @@ rollback_load:
         cur = t; curver++
     }
 #else
+#ifdef ADOPT
+    if
+    :: fver[t] == 0 ->
+rollback_adopt:
+        atomic {
+            if
+            :: fver[t] == 0 -> fate[t] = D; fver[t] = 1
+            :: else /* somebody else has adopted it */
+            fi
+        }
+    :: else
+    fi;
+#endif
 rollback_read_fate:
     atomic {
         v = fver[t];
         if
         :: fate[t] == D -> took = 0
         :: fate[t] == P -> took = 1
+#ifdef ADOPT
+        :: fate[t] == W && t != 1 -> took = 0 /* adopted by a cleanup before it was published */
+#endif
         :: else -> goto out
         fi
     }
@@ -210,14 +259,35 @@ out:
 proctype pinner() {
     byte t, v;
     atomic { select(t : 0 .. 2) }
+    if
+    :: man[t] -> skip /* the manifest can be loaded */
+    :: else -> goto out
+    fi;
 pinner_read_fate:
     atomic {
         v = fver[t];
         if
         :: fate[t] == D -> skip
+#ifdef ADOPT
+        :: v == 0 -> skip
+#endif
         :: else -> goto out
         fi
     }
+#ifdef ADOPT
+    if
+    :: v == 0 ->
+pinner_adopt:
+        atomic {
+            if
+            :: fver[t] == 0 -> fate[t] = D; fver[t] = 1; pin[t] = 1
+            :: else
+            fi
+        }
+        goto out
+    :: else
+    fi;
+#endif
 pinner_pin:
     atomic {
         if
@@ -225,15 +295,29 @@ pinner_pin:
         :: else
         fi
     }
+    /* and somebody takes it off again, or nobody does */
+    if
+    :: skip
+    :: goto out
+    fi;
+unpinner_read_fate:
+    atomic { v = fver[t] }
+unpinner_unpin:
+    atomic {
+        if
+        :: fver[t] == v -> pin[t] = 0; fver[t]++
+        :: else
+        fi
+    }
 out:
     skip
 }
 
-/* A cleanup: reads the fate, then the pointer, then condemns, then deletes. That a lease "looks
+/* A cleanup: reads the fate, then the pointer, then condemns, then removes. That a lease "looks
  * expired" may be so at any time. */
 proctype cleaner() {
     byte r, c, v;
-    bool ok;
+    bool ok, keep;
     bool m[NR];
 #ifdef REF
     atomic { c = cur }
@@ -248,25 +332,67 @@ proctype cleaner() {
         :: else
         fi;
 #else
+#ifdef NO_REREAD
+        atomic { c = cur }
+#endif
 cleaner_read_fate:
         atomic {
             v = fver[r];
-            ok = ((fate[r] == W || fate[r] == D) && !KEPT(r))
+            ok = ((fate[r] == W || fate[r] == D || fate[r] == X) && !KEPT(r))
+#ifdef ADOPT
+            ok = ok || (v == 0 && (shards[r] || man[r]))
+#endif
         }
+#ifdef ADOPT
+        if
+        :: ok && v == 0 ->
+cleaner_adopt:
+            atomic { /* as it was found: a manifest comes and goes only by those with a fate */
+                if
+                :: fver[r] == 0 -> fate[r] = (man[r] -> D : W); fver[r] = 1; v = 1
+                :: else -> ok = 0
+                fi
+            }
+        :: else
+        fi;
+#endif
         if
         :: ok ->
+#ifndef NO_REREAD
 cleaner_read_pointer:
             atomic { c = cur } /* read after the fate */
+#endif
             if
             :: c != r ->
+                if
+                :: fate[r] == X && fver[r] == v -> ok = 1 /* somebody did not come to the end */
+                :: else ->
 cleaner_condemn:
-                cas_fate(r, v, X, ok);
+                    cas_fate(r, v, X, ok)
+                fi;
                 if
                 :: ok ->
+cleaner_read_manifests:
+                    atomic {
+                        keep = 0;
+#ifdef SHARED
+#ifndef NO_REACH
+                        keep = (r == 0 && man[2])
+#endif
+#endif
+                    }
+#ifndef DATA_FIRST
 cleaner_remove_manifest:
                     man[r] = 0;
+#endif
 cleaner_remove_shards:
-                    shards[r] = 0
+                    if
+                    :: !keep -> shards[r] = 0
+                    :: else
+                    fi;
+#ifdef DATA_FIRST
+                    man[r] = 0
+#endif
                 :: else
                 fi
             :: else
@@ -281,7 +407,15 @@ cleaner_remove_shards:
 
 init {
     atomic {
-        shards[0] = 1; man[0] = 1; fate[0] = D; fver[0] = 1; up = 1;
+        shards[0] = 1; man[0] = 1; up = 1;
+#ifdef ADOPT
+        shards[2] = 1;
+#else
+        fate[0] = D; fver[0] = 1;
+#endif
+#ifdef SHARED
+        shards[2] = 1; man[2] = 1; fate[2] = D; fver[2] = 1;
+#endif
         run writer(1);
 #if WRITERS > 1
         run writer(2);
@@ -308,3 +442,7 @@ ltl vac_rollback { [] (!(acked[1] && cur == 0)) }
 ltl vac_abandon { [] (!(up && fate[1] == X && man[1])) }
 ltl vac_pin { [] (!(pin[0] && acked[1] && fate[2] != D && fver[0] == 2)) }
 ltl vac_pin_kept { [] (!(pin[1] && cur == 0 && curver > 1)) }
+ltl vac_replace { [] (!(acked[1] && acked[2] && cur == 1 && curver == 3)) }
+ltl vac_adopt { [] (!(up && fver[2] > 0 && fate[2] == X && !shards[2])) }
+ltl vac_shared { [] (!(up && fate[0] == X && !man[0] && shards[0] && man[2] && cur == 2)) }
+ltl vac_unpin { [] (!(pin[0] == 0 && fver[0] == 3 && curver == 0 && fate[1] == 0)) }

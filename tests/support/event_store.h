@@ -60,6 +60,7 @@ typedef struct event_plan {
     int pointer_fails; /* 1: the put of the pointer fails, and is known not to have counted */
     int dies_before;   /* 1: killed instead of putting the pointer */
     int dies_after;    /* 1: killed once the pointer is put */
+    int32_t ignores;   /* a condition of puts that the store does not honour; 0: none */
 } event_plan;
 
 /* A store around `inner` (borrowed). OK, INVALID, NOMEM. Ownership: yours, close it. */

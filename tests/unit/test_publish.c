@@ -1,6 +1,7 @@
 /* The protocol by which a snapshot becomes current, on a directory and in memory: who loses a race
  * is told by whom, what is missing or damaged is not rolled back to, and nothing outside of the
  * data set is opened. */
+#include "support/event_store.h"
 #include "support/store_fixture.h"
 
 #include "base/bytebuf.h"
@@ -53,7 +54,7 @@ static world *open_world(const fixture *f)
     w->now_us = 1767323045000000;
     w->store = f->store;
     assert_ok(shardy_context_new(&options, &w->context, &err));
-    catalog_options catalog_opts = {0, 0, 0, f->store};
+    catalog_options catalog_opts = {0, 0, 0, f->store, 0};
     assert_ok(shardy__catalog_open(w->context, NULL, &catalog_opts, &w->c, &err));
     return w;
 }
@@ -280,6 +281,93 @@ static void test_publish__of_two_first_publishers_one_loses(void **state)
     assert_message("to run \"b\" while run \"a\"");
     assert_current(w, "b", 1);
     close_world(w);
+}
+
+static void test_publish__who_replaces_moves_the_pointer_past_what_is_older(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish_run slow = begin(w, "slow"); /* refs have the order of their first letters */
+    publish_run back = begin(w, "back");
+    publish_run fast = begin(w, "fast");
+    assert_ok(commit(w, &fast));
+    back.replaces = 1;
+    assert_int_equal(commit(w, &back), SHARDY_CONFLICT); /* it is older */
+    assert_message("to run \"fast\" while run \"back\"");
+    assert_current(w, "fast", 2);
+    slow.replaces = 1;
+    assert_ok(commit(w, &slow));
+    assert_current(w, "slow", 3);
+    assert_fate(w, "slow", FATE_PUBLISHED);
+    close_world(w);
+}
+
+static void condemn_slow(world *w)
+{
+    set_fate(w, "slow", FATE_CONDEMNED);
+}
+
+static void then_condemn_slow(world *w)
+{
+    w->on_time = condemn_slow;
+}
+
+static void test_publish__who_replaces_has_to_have_its_run_still(void **state)
+{
+    world *w = open_world(*state);
+    publish_run slow = begin(w, "slow");
+    publish_run fast = begin(w, "fast");
+    assert_ok(commit(w, &fast));
+    slow.replaces = 1;
+    w->on_time = then_condemn_slow; /* first the fate is taken, then the pointer made */
+    assert_int_equal(commit(w, &slow), SHARDY_CONFLICT);
+    assert_current(w, "fast", 1);
+    assert_fate(w, "slow", FATE_CONDEMNED);
+    close_world(w);
+}
+
+/* A store far away that may not honour a condition. */
+static shardy_status begin_on(const fixture *f, int32_t ignores, int32_t single_writer)
+{
+    static event_log log;
+    event_plan plan = {.ignores = ignores};
+    shardy_store *store;
+    catalog c;
+    publish_run run;
+    memset(&log, 0, sizeof log);
+    memset(&err, 0, sizeof err);
+    assert_ok(event_store_open(f->store, &log, &plan, &store, &err));
+    catalog_options o = {0, 0, 0, store, single_writer};
+    assert_ok(shardy__catalog_open(NULL, NULL, &o, &c, &err));
+    shardy_context_options options;
+    shardy_context_options_init(&options, sizeof options);
+    assert_ok(shardy_context_new(&options, &c.context, &err));
+    char id[32];
+    static int number;
+    snprintf(id, sizeof id, "probe-%d", number++);
+    shardy_status st = shardy__publish_begin(&c, id, "shards", "test", &run, &err);
+    shardy_context_free(c.context);
+    shardy__catalog_close(&c);
+    shardy_store_close(store);
+    return st;
+}
+
+static void test_publish__asks_a_store_far_away_whether_it_honours_conditions(void **state)
+{
+    const fixture *f = *state;
+    if (f->scenario != MEM) {
+        return; /* local files are known to */
+    }
+    assert_ok(begin_on(f, 0, 0));
+    assert_status(SHARDY_UNSUPPORTED, begin_on(f, SHARDY_PUT_IF_ABSENT, 0));
+    assert_message("created an object that was there");
+    assert_message("unsafe_single_writer");
+    assert_status(SHARDY_UNSUPPORTED, begin_on(f, SHARDY_PUT_IF_MATCH, 0));
+    assert_message("replaced a version that was not there");
+    assert_ok(begin_on(f, SHARDY_PUT_IF_MATCH, 1));
+    assert_listing(f->store, "", 0,
+        "runs/run_id=probe-0/fate runs/run_id=probe-1/fate runs/run_id=probe-2/fate "
+        "runs/run_id=probe-3/fate ");
 }
 
 static void test_publish__a_condemned_run_is_fenced_and_shows_nothing(void **state)
@@ -754,6 +842,9 @@ int main(void)
         STORE_TEST(test_publish__a_run_id_is_taken_by_a_fate_a_manifest_or_a_shard),
         STORE_TEST(test_publish__the_loser_is_told_by_whom_and_stays_a_target),
         STORE_TEST(test_publish__of_two_first_publishers_one_loses),
+        STORE_TEST(test_publish__who_replaces_moves_the_pointer_past_what_is_older),
+        STORE_TEST(test_publish__who_replaces_has_to_have_its_run_still),
+        STORE_TEST(test_publish__asks_a_store_far_away_whether_it_honours_conditions),
         STORE_TEST(test_publish__a_condemned_run_is_fenced_and_shows_nothing),
         STORE_TEST(test_publish__a_damaged_pointer_is_replaced_by_a_good_one),
         STORE_TEST(test_publish__abandoning_removes_the_run_and_no_other),

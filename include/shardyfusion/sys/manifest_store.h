@@ -58,6 +58,10 @@ typedef struct shardy_manifest_store_ops {
         shardy_etag *version_out, shardy_error *err);
     /* MUST. Once, after the last call has returned. */
     void (*close)(void *store);
+    /* MUST for cleanups. Any thread. Removes a manifest with all that belongs to it, so that no
+     * listing shows it any more; OK also when there is none. The pointer is not looked at: the
+     * caller has condemned the run. *removed_out counts objects or rows. */
+    shardy_status (*remove)(void *store, const char *ref, uint64_t *removed_out, shardy_error *err);
 } shardy_manifest_store_ops;
 
 #ifdef __cplusplus

@@ -1,0 +1,105 @@
+#include "cli.h"
+
+/* What the options name; *named_out 0: nothing. EXIT_OK, or the exit code after a message. */
+static int find_target(const cli *c, shardy_rollback_target *target, int *named_out)
+{
+    const opt_values *v = &c->opts;
+    int count = opt_given(v, OPT_REF) + opt_given(v, OPT_RUN_ID) + opt_given(v, OPT_OFFSET);
+    if (count > 1) {
+        return out_usage(c, "options \"--ref\", \"--run-id\" and \"--offset\" exclude each other");
+    }
+    shardy_rollback_target_init(target, sizeof *target);
+    target->ref = v->values[OPT_REF].text;
+    target->run_id = v->values[OPT_RUN_ID].text;
+    if (opt_given(v, OPT_OFFSET)) {
+        target->offset = (int64_t)v->values[OPT_OFFSET].number;
+    }
+    *named_out = count;
+    return EXIT_OK;
+}
+
+static int prepare(
+    cli *c, shardy_rollback_target *target, int *named_out, shardy_admin_options *options)
+{
+    int rc = find_target(c, target, named_out);
+    rc = rc == EXIT_OK ? target_find(c) : rc;
+    rc = rc == EXIT_OK ? context_open(c, 0) : rc;
+    shardy_admin_options_init(options, sizeof *options);
+    options->timeout_ms = target_timeout_ms(c, options->timeout_ms);
+    options->cancel = c->cancel;
+    options->allow_network_fs = opt_given(&c->opts, OPT_NETWORK_FS);
+    return rc;
+}
+
+int cmd_pin(cli *c)
+{
+    const char *name = c->opts.args[0];
+    shardy_rollback_target target;
+    shardy_admin_options options;
+    int named;
+    int rc = prepare(c, &target, &named, &options);
+    if (rc != EXIT_OK) {
+        return rc;
+    }
+    shardy_error err = {0};
+    shardy_buf ref = {0};
+    if (shardy_pin_add(
+            c->context, c->snapshot, name, named ? &target : NULL, &options, &ref, &err) < 0) {
+        return out_fail(c, &err, NULL);
+    }
+    strbuf b = {0};
+    if (c->format == OUT_JSON || c->format == OUT_JSONL) {
+        json_out j;
+        out_json_begin(c, &j, &b, "pin");
+        json_name(&j, "name");
+        json_text(&j, name);
+        json_name(&j, "ref");
+        json_text_n(&j, ref.data, ref.len);
+        json_object_end(&j);
+    } else {
+        strbuf_printf(&b, "pinned %s: ", name);
+        out_add_text(&b, ref.data, ref.len);
+        strbuf_putc(&b, '\n');
+    }
+    rc = out_write(c, &b);
+    strbuf_free(&b);
+    shardy_buf_release(&ref);
+    return rc;
+}
+
+int cmd_unpin(cli *c)
+{
+    const char *name = c->opts.args[0];
+    shardy_rollback_target target;
+    shardy_admin_options options;
+    int named;
+    int rc = prepare(c, &target, &named, &options);
+    if (rc != EXIT_OK) {
+        return rc;
+    }
+    shardy_error err = {0};
+    uint32_t removed = 0;
+    shardy_status st = shardy_pin_remove(
+        c->context, c->snapshot, name, named ? &target : NULL, &options, &removed, &err);
+    if (st == SHARDY_NOT_FOUND) {
+        return out_fail_text(c, st, "no snapshot has a pin of that name", NULL);
+    }
+    if (st < 0) {
+        return out_fail(c, &err, NULL);
+    }
+    strbuf b = {0};
+    if (c->format == OUT_JSON || c->format == OUT_JSONL) {
+        json_out j;
+        out_json_begin(c, &j, &b, "unpin");
+        json_name(&j, "name");
+        json_text(&j, name);
+        json_name(&j, "removed");
+        json_uint(&j, removed);
+        json_object_end(&j);
+    } else {
+        strbuf_printf(&b, "unpinned %s from %u snapshots\n", name, (unsigned)removed);
+    }
+    rc = out_write(c, &b);
+    strbuf_free(&b);
+    return rc;
+}

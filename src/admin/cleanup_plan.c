@@ -1,0 +1,280 @@
+#include "cleanup_impl.h"
+
+#include "../base/alloc.h"
+#include "../catalog/run_layout.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIST_PAGE 1000u
+
+/* --- runs ------------------------------------------------------------------------------------- */
+
+static shardy_status add_run(
+    cleaner *k, const char *run_id, size_t len, cleanup_run **out, shardy_error *err)
+{
+    *out = shardy__map_get(&k->runs, run_id, len);
+    if (*out) {
+        return SHARDY_OK;
+    }
+    if (k->run_count == k->run_room) {
+        size_t room = k->run_room ? 2 * k->run_room : 64;
+        cleanup_run **list = shardy__realloc(k->list, room * sizeof(void *));
+        if (!list) {
+            return shardy__error_nomem(err, "cleanup");
+        }
+        k->list = list;
+        k->run_room = room;
+    }
+    cleanup_run *run = shardy__arena_alloc(k->arena, sizeof *run);
+    char *id = shardy__arena_strndup(k->arena, run_id, len);
+    if (!run || !id) {
+        return shardy__error_nomem(err, "cleanup");
+    }
+    run->run_id = id;
+    SHARDY_TRY(shardy__map_put(&k->runs, run_id, len, run, NULL, err));
+    k->list[k->run_count++] = run;
+    *out = run;
+    return SHARDY_OK;
+}
+
+/* What a listing of directories says about one of them. `name` is without prefix and slash. */
+typedef shardy_status (*dir_fn)(
+    cleaner *k, const char *key, const char *name, size_t len, shardy_error *err);
+
+static shardy_status add_run_dir(
+    cleaner *k, const char *name, size_t len, cleanup_run **run_out, shardy_error *err)
+{
+    size_t mark = strlen(RUN_DIR_MARK);
+    *run_out = NULL;
+    if (len <= mark || memcmp(name, RUN_DIR_MARK, mark) != 0) {
+        return SHARDY_OK; /* not of a run */
+    }
+    return add_run(k, name + mark, len - mark, run_out, err);
+}
+
+static shardy_status add_shards(
+    cleaner *k, const char *key, const char *name, size_t len, shardy_error *err)
+{
+    cleanup_run *run;
+    (void)key;
+    SHARDY_TRY(add_run_dir(k, name, len, &run, err));
+    if (run) {
+        run->has_shards = 1;
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status add_vector_meta(
+    cleaner *k, const char *key, const char *name, size_t len, shardy_error *err)
+{
+    cleanup_run *run;
+    (void)key;
+    SHARDY_TRY(add_run_dir(k, name, len, &run, err));
+    if (run) {
+        run->has_vector_meta = 1;
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status add_record(
+    cleaner *k, const char *key, const char *name, size_t len, shardy_error *err)
+{
+    cleanup_run *run;
+    const char *run_id;
+    size_t run_id_len;
+    if (!shardy__layout_record_dir(name, len, &run_id, &run_id_len)) {
+        return SHARDY_OK; /* the directory of a fate, or not of a run */
+    }
+    SHARDY_TRY(add_run(k, run_id, run_id_len, &run, err));
+    cleanup_record *record = shardy__arena_alloc(k->arena, sizeof *record);
+    char *dir = shardy__arena_strdup(k->arena, key);
+    if (!record || !dir) {
+        return shardy__error_nomem(err, "cleanup");
+    }
+    record->dir = dir;
+    record->next = run->records;
+    run->records = record;
+    return SHARDY_OK;
+}
+
+static shardy_status list_dirs(cleaner *k, const char *prefix, dir_fn each, shardy_error *err)
+{
+    char *token = NULL;
+    shardy_status st = SHARDY_OK;
+    size_t skip = strlen(prefix);
+    do {
+        shardy_store_page page = {0};
+        st = shardy__cleanup_tell(k, err);
+        if (st >= 0) {
+            st = shardy_store_list(k->catalog.store, prefix, '/', token, LIST_PAGE, &page, err);
+        }
+        shardy__free(token);
+        token = NULL;
+        for (size_t i = 0; st >= 0 && i < page.count; i++) {
+            const char *key = page.entries[i].key;
+            size_t len = strlen(key);
+            if (page.entries[i].is_prefix && len > skip + 1) {
+                st = each(k, key, key + skip, len - skip - 1, err);
+            }
+        }
+        if (st >= 0 && page.next_token) {
+            token = shardy__strdup(page.next_token);
+            st = token ? SHARDY_OK : shardy__error_nomem(err, "cleanup");
+        }
+        shardy_store_page_dispose(&page);
+    } while (st >= 0 && token);
+    shardy__free(token);
+    return st;
+}
+
+static shardy_status find_runs(cleaner *k, shardy_error *err)
+{
+    char prefix[300];
+    for (size_t i = 0; i < k->reach.count; i++) {
+        reach_manifest *m = k->reach.manifests[i];
+        cleanup_run *run;
+        SHARDY_TRY(add_run(k, m->run_id, strlen(m->run_id), &run, err));
+        if (!run->manifest) {
+            run->manifest = m; /* they come newest first */
+        }
+    }
+    snprintf(prefix, sizeof prefix, "%.255s/", k->options->shard_prefix);
+    SHARDY_TRY(list_dirs(k, prefix, add_shards, err));
+    SHARDY_TRY(list_dirs(k, "vector_meta/", add_vector_meta, err));
+    snprintf(prefix, sizeof prefix, "%.255s/", k->options->run_registry_prefix);
+    return list_dirs(k, prefix, add_record, err);
+}
+
+/* --- retention -------------------------------------------------------------------------------- */
+
+int shardy__cleanup_wants_runs(const cleaner *k)
+{
+    const shardy_cleanup_options *o = k->options;
+    return o->include_old_runs || o->older_than_s >= 0 || o->keep_last > 0;
+}
+
+int shardy__cleanup_lets_go(const cleaner *k, const cleanup_run *run)
+{
+    const shardy_cleanup_options *o = k->options;
+    const reach_manifest *m = run->manifest;
+    if (!shardy__cleanup_wants_runs(k) || strcmp(run->run_id, k->current) == 0 ||
+        strcmp(run->run_id, k->target) == 0) {
+        return 0;
+    }
+    if (!m || m->fate_state == FATE_CONDEMNED) {
+        return 1; /* its fate and its lease decide */
+    }
+    if (o->older_than_s < 0 && o->keep_last == 0) {
+        return 0;
+    }
+    if (o->older_than_s >= 0 && m->published_us >= k->now_us - o->older_than_s * 1000000) {
+        return 0;
+    }
+    return !run->is_last;
+}
+
+/* --- the whole -------------------------------------------------------------------------------- */
+
+/* Run id in the ref of a manifest. */
+static shardy_status run_of_ref(
+    const char *ref, char run_id_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
+{
+    const char *run_id;
+    size_t len;
+    int64_t us;
+    size_t dir = strlen(MANIFEST_DIR);
+    if (!shardy__manifest_dir_parse(
+            ref + dir, strlen(ref) - dir - strlen(MANIFEST_NAME), &run_id, &len, &us)) {
+        return shardy__error(
+            err, SHARDY_INVALID, "cleanup", "\"%.300s\" has no name that a manifest can have", ref);
+    }
+    snprintf(run_id_out, SHARDY_OBJECT_KEY_LEN_MAX + 1, "%.*s", (int)len, run_id);
+    return SHARDY_OK;
+}
+
+static shardy_status find_current(cleaner *k, shardy_error *err)
+{
+    pointer p;
+    shardy_etag version;
+    loaded_manifest loaded;
+    shardy_status st = shardy__catalog_load_current(&k->catalog, &p, &version, &loaded, err);
+    if (st == SHARDY_NOT_FOUND) {
+        return SHARDY_OK;
+    }
+    SHARDY_TRY(st);
+    st = run_of_ref(loaded.ref, k->current, err);
+    shardy__manifest_free(loaded.manifest);
+    if (st < 0) {
+        return shardy__error_as(err, SHARDY_CORRUPT);
+    }
+    if (strcmp(k->current, p.run_id) != 0) {
+        return shardy__error(err, SHARDY_CORRUPT, "cleanup",
+            "the pointer is of run \"%.128s\" and names a manifest of run \"%.128s\"", p.run_id,
+            k->current);
+    }
+    k->has_current = 1;
+    snprintf(k->target_ref, sizeof k->target_ref, "%s", loaded.ref);
+    snprintf(k->target, sizeof k->target, "%s", k->current);
+    return SHARDY_OK;
+}
+
+static shardy_status find_target(cleaner *k, shardy_error *err)
+{
+    SHARDY_TRY(find_current(k, err));
+    if (k->options->ref) {
+        SHARDY_TRY(shardy__catalog_ref(k->options->ref, k->target_ref, err));
+        return run_of_ref(k->target_ref, k->target, err);
+    }
+    if (!k->has_current && !shardy__cleanup_wants_runs(k)) {
+        return shardy__error(err, SHARDY_INVALID, "cleanup",
+            "there is no pointer \"%s\" in \"%.300s\": nothing was published there",
+            k->catalog.pointer_key, k->catalog.url);
+    }
+    return SHARDY_OK;
+}
+
+/* A manifest that cannot be understood might name anything, unless it goes itself. */
+static shardy_status load_manifest(cleaner *k, reach_manifest *m, shardy_error *err)
+{
+    shardy_error error;
+    shardy__error_clear(&error);
+    shardy_status st = shardy__reach_load(&k->reach, &k->catalog, m, &error);
+    cleanup_run *run = shardy__map_get(&k->runs, m->run_id, strlen(m->run_id));
+    if (run && m->fate_state != FATE_CONDEMNED && k->last_count < k->options->keep_last) {
+        run->is_last = 1; /* they come newest first */
+        k->last_count++;
+    }
+    if (st >= 0) {
+        return SHARDY_OK;
+    }
+    int damaged = st == SHARDY_CORRUPT || st == SHARDY_CHECKSUM || st == SHARDY_FORMAT_VERSION;
+    if (damaged && run && shardy__cleanup_lets_go(k, run)) {
+        return SHARDY_OK;
+    }
+    if (err) {
+        *err = error;
+    }
+    return shardy__error_prefix(
+        err, st, "nothing is removed while a manifest of run \"%.128s\" cannot be read", m->run_id);
+}
+
+shardy_status shardy__cleanup_plan(cleaner *k, shardy_error *err)
+{
+    SHARDY_TRY(find_target(k, err));
+    SHARDY_TRY(shardy__reach_list(&k->reach, &k->catalog, NULL, err));
+    if (k->target_ref[0] &&
+        !shardy__map_get(&k->reach.refs, k->target_ref, strlen(k->target_ref))) {
+        return shardy__error(
+            err, SHARDY_INVALID, "cleanup", "there is no manifest \"%.300s\"", k->target_ref);
+    }
+    if (shardy__cleanup_wants_runs(k)) {
+        SHARDY_TRY(find_runs(k, err));
+    }
+    for (size_t i = 0; i < k->reach.count; i++) {
+        SHARDY_TRY(shardy__cleanup_tell(k, err));
+        SHARDY_TRY(load_manifest(k, k->reach.manifests[i], err));
+    }
+    return SHARDY_OK;
+}

@@ -1,0 +1,181 @@
+#include "condemn.h"
+
+#include <stdio.h>
+#include <string.h>
+
+shardy_status shardy__condemn_read(const catalog *c, const char *run_id, const condemn_found *found,
+    condemn_claim *claim, shardy_error *err)
+{
+    memset(claim, 0, sizeof *claim);
+    fate *f = &claim->fate;
+    /* model: cleaner_read_fate */
+    shardy_status st = shardy__fate_load(c->store, run_id, f, err);
+    if (st == SHARDY_OK) {
+        return st;
+    }
+    SHARDY_TRY(st);
+    memset(f, 0, sizeof *f);
+    claim->absent = 1;
+    shardy__fate_adopted(run_id, f);
+    f->state = found->manifest_ref ? FATE_PUBLISHED : FATE_WRITING;
+    if (found->manifest_ref) {
+        snprintf(f->manifest_ref, sizeof f->manifest_ref, "%s", found->manifest_ref);
+        f->has_manifest = 1;
+        f->manifest_digest = found->manifest_digest;
+        f->manifest_size = found->manifest_size;
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status lose(condemn_claim *claim, const char *reason)
+{
+    snprintf(claim->reason, sizeof claim->reason, "%s", reason);
+    return SHARDY_OK;
+}
+
+/* 1 when the pointer forbids to remove the run. */
+static int is_current(condemn_claim *claim)
+{
+    const fate *f = &claim->fate;
+    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    shardy_error ignored;
+    if (!claim->has_current) {
+        /* Somebody may have lost the pointer: what was published may still be wanted. */
+        if (f->state == FATE_PUBLISHED) {
+            lose(claim, "there is no pointer, so nobody can tell what is current");
+            return 1;
+        }
+        return 0;
+    }
+    int same = strcmp(claim->current.run_id, f->run_id) == 0;
+    if (f->has_manifest && shardy__catalog_ref(claim->current.manifest_ref, ref, &ignored) >= 0) {
+        same |= strcmp(ref, f->manifest_ref) == 0;
+    }
+    if (same) {
+        lose(claim, f->state == FATE_CONDEMNED
+                        ? "the pointer names it, although it was condemned before"
+                        : "it is current");
+    }
+    return same;
+}
+
+shardy_status shardy__condemn_claim(
+    const catalog *c, condemn_claim *claim, int32_t dry, shardy_error *err)
+{
+    fate *f = &claim->fate;
+    shardy_etag version;
+    claim->won = 0;
+    if (claim->absent && !dry) {
+        /* model: cleaner_adopt */
+        shardy_status st = shardy__fate_create(c->context, c->store, f, err);
+        if (st == SHARDY_EXISTS) {
+            return lose(claim, "somebody else has adopted it at this moment");
+        }
+        SHARDY_TRY(st);
+        claim->absent = 0;
+    }
+    /* model: cleaner_read_pointer */
+    shardy_status st =
+        shardy__manifest_store_load_current(&c->manifests, &claim->current, &version, err);
+    SHARDY_TRY(st);
+    claim->has_current = st == SHARDY_OK;
+    if (is_current(claim)) {
+        return SHARDY_OK;
+    }
+    if (f->state == FATE_CONDEMNED || dry) {
+        claim->won = 1;
+        return SHARDY_OK;
+    }
+    /* model: cleaner_condemn */
+    st = shardy__fate_change(c->context, c->store, f, FATE_CONDEMNED, err);
+    if (st == SHARDY_CONFLICT) {
+        return lose(claim, "somebody else has changed its fate at this moment");
+    }
+    SHARDY_TRY(st);
+    claim->won = 1;
+    return SHARDY_OK;
+}
+
+/* --- pins ------------------------------------------------------------------------------------- */
+
+static uint32_t find_pin(const fate *f, const char *name)
+{
+    uint32_t i = 0;
+    while (i < f->pin_count && strcmp(f->pins[i], name) != 0) {
+        i++;
+    }
+    return i;
+}
+
+static shardy_status check_pinnable(const fate *f, shardy_error *err)
+{
+    if (f->state == FATE_CONDEMNED) {
+        return shardy__error(err, SHARDY_GONE, "pin",
+            "run \"%.128s\" was condemned by its writer or a cleanup: its shards are gone or going",
+            f->run_id);
+    }
+    if (f->state != FATE_PUBLISHED) {
+        return shardy__error(err, SHARDY_INVALID, "pin",
+            "run \"%.128s\" is not published: its fate is %s", f->run_id,
+            shardy__fate_state_name(f->state));
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status change_pins(const catalog *c, fate *f, shardy_error *err)
+{
+    shardy_status st = shardy__fate_change(c->context, c->store, f, f->state, err);
+    return st == SHARDY_CONFLICT
+               ? shardy__error(err, SHARDY_CONFLICT, "pin",
+                     "somebody else changes the fate of run \"%.128s\" at this moment", f->run_id)
+               : st;
+}
+
+shardy_status shardy__pin_add(
+    const catalog *c, const loaded_manifest *target, const char *name, shardy_error *err)
+{
+    condemn_claim claim;
+    fate *f = &claim.fate;
+    condemn_found found = {target->ref, target->digest, target->size};
+    /* model: pinner_read_fate */
+    SHARDY_TRY(shardy__condemn_read(c, target->manifest->run_id, &found, &claim, err));
+    SHARDY_TRY(check_pinnable(f, err));
+    if (find_pin(f, name) < f->pin_count) {
+        return SHARDY_OK;
+    }
+    if (f->pin_count == FATE_PINS_MAX) {
+        return shardy__error(err, SHARDY_EXHAUSTED, "pin",
+            "run \"%.128s\" has %u pins, which is the limit", f->run_id, FATE_PINS_MAX);
+    }
+    snprintf(f->pins[f->pin_count++], sizeof f->pins[0], "%s", name);
+    if (!claim.absent) {
+        /* model: pinner_pin */
+        return change_pins(c, f, err);
+    }
+    /* model: pinner_adopt */
+    shardy_status st = shardy__fate_create(c->context, c->store, f, err);
+    return st == SHARDY_EXISTS
+               ? shardy__error(err, SHARDY_CONFLICT, "pin",
+                     "somebody else adopts run \"%.128s\" at this moment", f->run_id)
+               : st;
+}
+
+shardy_status shardy__pin_remove(
+    const catalog *c, const char *run_id, const char *name, shardy_error *err)
+{
+    fate f;
+    /* model: unpinner_read_fate */
+    shardy_status st = shardy__fate_load(c->store, run_id, &f, err);
+    if (st != SHARDY_OK) {
+        return st;
+    }
+    uint32_t at = find_pin(&f, name);
+    if (at == f.pin_count) {
+        return SHARDY_NOT_FOUND;
+    }
+    f.pin_count--;
+    memmove(f.pins[at], f.pins[at + 1], (f.pin_count - at) * sizeof f.pins[0]);
+    memset(f.pins[f.pin_count], 0, sizeof f.pins[0]);
+    /* model: unpinner_unpin */
+    return change_pins(c, &f, err);
+}

@@ -1,0 +1,985 @@
+/* What a cleanup removes and what it never touches, on a directory and in memory. */
+#include "support/hand_clock.h"
+#include "support/store_fixture.h"
+
+#include "base/bytebuf.h"
+#include "base/context.h"
+#include "catalog/condemn.h"
+#include "catalog/run_layout.h"
+#include "catalog/run_record.h"
+
+#include <shardyfusion/admin.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PREFIX "s3://bucket/set"
+#define HOUR   3600000000ll
+
+static shardy_error err;
+
+typedef struct world {
+    hand_clock clock;
+    shardy_context *context;
+    catalog c;
+    shardy_store *store;
+    shardy_cleanup_options options;
+    shardy_cleanup_result result;
+} world;
+
+static world *open_world(const fixture *f)
+{
+    world *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    w->context = hand_clock_context(&w->clock);
+    w->store = f->store;
+    catalog_options o = {0, 0, 0, f->store, 0};
+    assert_ok(shardy__catalog_open(w->context, NULL, &o, &w->c, &err));
+    shardy_cleanup_options_init(&w->options, sizeof w->options);
+    w->options.admin.store = f->store;
+    return w;
+}
+
+static void close_world(world *w)
+{
+    shardy_cleanup_result_dispose(&w->result);
+    shardy__catalog_close(&w->c);
+    shardy_context_free(w->context);
+    free(w);
+}
+
+/* --- runs ------------------------------------------------------------------------------------- */
+
+/* What a manifest is made to say. */
+typedef struct saying {
+    const char *prefix;
+    const char *shard_prefix;
+    const char *urls[2]; /* of its shards; NULL: where they belong */
+} saying;
+
+static shardy_buf make_image(const char *run_id, const saying *s)
+{
+    manifest *m;
+    manifest_shard shards[2];
+    char urls[2][300];
+    shardy_buf image;
+    memset(shards, 0, sizeof shards);
+    for (uint32_t i = 0; i < 2; i++) {
+        snprintf(urls[i], sizeof urls[i], "%.99s/%.60s/run_id=%.60s/db=%05u/attempt=00", s->prefix,
+            s->shard_prefix, run_id, i);
+        shards[i].db_id = i;
+        shards[i].db_url = s->urls[i] ? s->urls[i] : urls[i];
+        shards[i].row_count = 1;
+    }
+    assert_ok(shardy__manifest_new(&m, &err));
+    m->run_id = run_id;
+    m->created_at = "2026-01-02T03:04:05Z";
+    m->s3_prefix = s->prefix;
+    m->key_col = "_key";
+    m->db_path_template = "db={db_id:05d}";
+    m->shard_prefix = s->shard_prefix;
+    m->num_dbs = 2;
+    m->strategy = SHARDY_SHARDING_HASH;
+    m->key_encoding = SHARDY_KEY_ENCODING_UTF8;
+    m->custom = "{\"shardyfusion\": {\"engine\": \"sqlite\", \"version\": 1}}";
+    m->shards = shards;
+    m->shard_count = 2;
+    assert_ok(shardy__manifest_render(m, &image, &err));
+    shardy__manifest_free(m);
+    return image;
+}
+
+static const saying plain = {PREFIX, "shards", {NULL, NULL}};
+
+static void put_shard(world *w, const char *run_id, uint32_t db_id, uint32_t attempt)
+{
+    char key[300];
+    snprintf(
+        key, sizeof key, "shards/run_id=%s/db=%05u/attempt=%02u/shard.db", run_id, db_id, attempt);
+    put_ok(w->store, key, run_id);
+}
+
+static void put_record(world *w, const char *run_id, int32_t status)
+{
+    run_record r;
+    memset(&r, 0, sizeof r);
+    snprintf(r.run_id, sizeof r.run_id, "%s", run_id);
+    snprintf(r.writer_type, sizeof r.writer_type, "c");
+    snprintf(r.s3_prefix, sizeof r.s3_prefix, PREFIX);
+    snprintf(r.shard_prefix, sizeof r.shard_prefix, "shards");
+    snprintf(r.db_path_template, sizeof r.db_path_template, "db={db_id:05d}");
+    shardy__run_record_begin(w->context, "runs", &r);
+    r.status = status;
+    assert_ok(shardy__run_record_write(w->context, w->store, &r, &err));
+}
+
+/* Begins a run: fate, record and both shards are there. */
+static publish_run begin(world *w, const char *run_id)
+{
+    publish_run run;
+    assert_ok(shardy__publish_begin(&w->c, run_id, "shards", "test", &run, &err));
+    put_record(w, run_id, RUN_RUNNING);
+    put_shard(w, run_id, 0, 0);
+    put_shard(w, run_id, 1, 0);
+    return run;
+}
+
+static const char *ref_now(world *w, const char *run_id)
+{
+    static char refs[8][300];
+    static int next;
+    char stamp[SHARDY_TIME_TEXT_SIZE];
+    char *ref = refs[next++ % 8];
+    shardy__time_format_micros(shardy__wall_us(w->context), stamp);
+    snprintf(ref, sizeof refs[0], "manifests/%s_run_id=%.100s/manifest", stamp, run_id);
+    return ref;
+}
+
+static shardy_status commit(world *w, publish_run *run, const saying *s)
+{
+    char url[400];
+    const char *ref = ref_now(w, run->fate.run_id);
+    shardy_buf image = make_image(run->fate.run_id, s);
+    snprintf(url, sizeof url, "%s/%s", s->prefix, ref);
+    shardy_status st =
+        shardy__publish_commit(&w->c, run, ref, url, shardy__bytes(image.data, image.len), &err);
+    shardy_buf_release(&image);
+    return st;
+}
+
+static void publish_saying(world *w, const char *run_id, const saying *s)
+{
+    publish_run run = begin(w, run_id);
+    assert_ok(commit(w, &run, s));
+    w->clock.wall_us += HOUR;
+}
+
+/* One run an hour. */
+static void publish(world *w, const char *run_id)
+{
+    publish_saying(w, run_id, &plain);
+}
+
+static void remove_fate(world *w, const char *run_id)
+{
+    char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    shardy__fate_key(run_id, key);
+    assert_ok(remove_key(w->store, key, &err));
+}
+
+static int32_t state_of(world *w, const char *run_id)
+{
+    fate f;
+    shardy_status st = shardy__fate_load(w->store, run_id, &f, &err);
+    assert_true(st >= 0);
+    return st == SHARDY_OK ? f.state : 0;
+}
+
+static void roll_back(world *w, const char *run_id)
+{
+    shardy_rollback_target target;
+    shardy_rollback_target_init(&target, sizeof target);
+    target.run_id = run_id;
+    assert_ok(shardy_rollback(w->context, NULL, &target, &w->options.admin, NULL, &err));
+}
+
+static shardy_status clean(world *w)
+{
+    shardy_cleanup_result_dispose(&w->result);
+    memset(&err, 0, sizeof err);
+    return shardy_cleanup(w->context, NULL, &w->options, &w->result, &err);
+}
+
+/* What there is of a run: 'm'anifest, 's'hards, 'r'ecord. */
+static const char *left_of(world *w, const char *run_id)
+{
+    static char text[8];
+    char manifest_dir[200];
+    char shards[200];
+    char record[200];
+    char *all = list_text(w->store, "", 0, 1000);
+    snprintf(manifest_dir, sizeof manifest_dir, "_run_id=%s/manifest", run_id);
+    snprintf(shards, sizeof shards, "shards/run_id=%s/", run_id);
+    snprintf(record, sizeof record, "Z_run_id=%s_", run_id);
+    snprintf(text, sizeof text, "%s%s%s", strstr(all, manifest_dir) ? "m" : "",
+        strstr(all, shards) ? "s" : "", strstr(all, record) ? "r" : "");
+    free(all);
+    return text;
+}
+
+static const char *kept_reason(const world *w, const char *run_id)
+{
+    for (size_t i = 0; i < w->result.kept_count; i++) {
+        if (strcmp(w->result.kept[i].run_id, run_id) == 0) {
+            return w->result.kept[i].reason;
+        }
+    }
+    return "";
+}
+
+static void assert_kept(const world *w, const char *run_id, const char *words)
+{
+    if (!strstr(kept_reason(w, run_id), words)) {
+        fail_msg("%s: \"%s\" does not say \"%s\"", run_id, kept_reason(w, run_id), words);
+    }
+}
+
+/* --- stale attempts --------------------------------------------------------------------------- */
+
+static void test_stale__attempts_that_no_manifest_names_are_removed(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish(w, "b");
+    put_shard(w, "a", 0, 1); /* of another run: not asked for */
+    put_shard(w, "b", 1, 1);
+    put_shard(w, "b", 7, 100); /* a shard that came out empty */
+    assert_ok(clean(w));
+    assert_string_equal(w->result.run_id, "b");
+    assert_int_equal(w->result.action_count, 2);
+    assert_int_equal(w->result.actions[0].db_id, 1);
+    assert_non_null(strstr(w->result.actions[0].prefix_url, "/run_id=b/db=00001/attempt=01/"));
+    assert_int_equal(w->result.actions[0].objects_deleted, 1);
+    assert_int_equal(w->result.actions[1].db_id, -1);
+    assert_int_equal(w->result.objects_deleted, 2);
+    assert_no_object(w->store, "shards/run_id=b/db=00001/attempt=01/shard.db");
+    assert_object(w->store, "shards/run_id=b/db=00001/attempt=00/shard.db", "b");
+    assert_object(w->store, "shards/run_id=a/db=00000/attempt=01/shard.db", "a");
+    close_world(w);
+}
+
+static void test_stale__an_attempt_that_another_run_names_stays(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    put_shard(w, "a", 0, 1);
+    saying s = plain;
+    s.urls[0] = PREFIX "/shards/run_id=a/db=00000/attempt=01";
+    publish_saying(w, "b", &s);
+    roll_back(w, "a");
+    assert_ok(clean(w));
+    assert_int_equal(w->result.action_count, 0);
+    assert_object(w->store, "shards/run_id=a/db=00000/attempt=01/shard.db", "a");
+    close_world(w);
+}
+
+static void test_stale__those_of_a_run_that_is_not_yet_published_stay(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    fate f;
+    assert_ok(shardy__fate_load(w->store, "a", &f, &err));
+    assert_ok(shardy__fate_change(w->context, w->store, &f, FATE_PUBLISHING, &err));
+    put_shard(w, "a", 0, 1);
+    assert_ok(clean(w));
+    assert_kept(w, "a", "about to become current");
+    assert_object(w->store, "shards/run_id=a/db=00000/attempt=01/shard.db", "a");
+    close_world(w);
+}
+
+static void test_stale__more_than_a_page_of_them_go(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    for (unsigned i = 0; i < 2100; i++) {
+        char key[200];
+        snprintf(key, sizeof key, "shards/run_id=a/db=00000/attempt=%02u/wal/%05u", 1 + i % 2, i);
+        put_ok(w->store, key, "x");
+    }
+    assert_ok(clean(w));
+    assert_int_equal(w->result.action_count, 2);
+    assert_int_equal(w->result.objects_deleted, 2100);
+    assert_int_equal(w->result.actions[1].objects_deleted, 1050);
+    assert_listing(w->store, "shards/", 0,
+        "shards/run_id=a/db=00000/attempt=00/shard.db "
+        "shards/run_id=a/db=00001/attempt=00/shard.db ");
+    close_world(w);
+}
+
+/* --- retention -------------------------------------------------------------------------------- */
+
+static void publish_three(world *w)
+{
+    publish(w, "a");
+    publish(w, "b");
+    publish(w, "c");
+}
+
+static void test_runs__only_the_newest_are_kept(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    w->options.keep_last = 2;
+    assert_ok(clean(w));
+    assert_int_equal(w->result.action_count, 1);
+    assert_int_equal(w->result.actions[0].kind, SHARDY_CLEANUP_RUN);
+    assert_string_equal(w->result.actions[0].run_id, "a");
+    assert_int_equal(w->result.actions[0].objects, 4);
+    assert_int_equal(w->result.actions[0].objects_deleted, 4);
+    assert_string_equal(left_of(w, "a"), "");
+    assert_string_equal(left_of(w, "b"), "msr");
+    assert_string_equal(left_of(w, "c"), "msr");
+    assert_int_equal(state_of(w, "a"), FATE_CONDEMNED); /* its name is taken for ever */
+    publish_run run;
+    assert_status(SHARDY_EXISTS, shardy__publish_begin(&w->c, "a", "shards", "test", &run, &err));
+    shardy_history history;
+    assert_ok(shardy_history_list(w->context, NULL, 10, &w->options.admin, &history, &err));
+    assert_int_equal(history.count, 2);
+    shardy_history_dispose(&history);
+    assert_ok(clean(w)); /* nothing is left to do */
+    assert_int_equal(w->result.action_count, 0);
+    close_world(w);
+}
+
+static void test_runs__older_than_a_time_go(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w); /* three, two and one hours ago */
+    w->options.older_than_s = 9000;
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "a"), "");
+    assert_string_equal(left_of(w, "b"), "msr");
+    w->options.older_than_s = 0;
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "b"), "");
+    assert_string_equal(left_of(w, "c"), "msr"); /* current */
+    close_world(w);
+}
+
+static void test_runs__go_only_when_every_criterion_lets_go(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    w->options.older_than_s = 0;
+    w->options.keep_last = 2;
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "a"), "");
+    assert_string_equal(left_of(w, "b"), "msr");
+    close_world(w);
+}
+
+static void test_runs__with_a_manifest_are_not_old_runs_by_themselves(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    w->clock.wall_us += 1000 * HOUR;
+    w->options.include_old_runs = 1;
+    assert_ok(clean(w));
+    assert_int_equal(w->result.action_count, 0);
+    assert_string_equal(left_of(w, "a"), "msr");
+    close_world(w);
+}
+
+static void test_runs__what_is_current_stays_whatever_is_asked_for(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    roll_back(w, "a");
+    w->options.keep_last = 1;
+    shardy_history history;
+    assert_ok(shardy_history_list(w->context, NULL, 10, &w->options.admin, &history, &err));
+    w->options.ref = history.entries[1].ref; /* neither current nor the newest */
+    assert_ok(clean(w));
+    shardy_history_dispose(&history);
+    assert_string_equal(w->result.run_id, "b");
+    assert_string_equal(left_of(w, "a"), "msr");
+    assert_string_equal(left_of(w, "b"), "msr");
+    assert_string_equal(left_of(w, "c"), "msr");
+    w->options.ref = NULL;
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "a"), "msr");
+    assert_string_equal(left_of(w, "b"), "");
+    assert_string_equal(left_of(w, "c"), "msr");
+    close_world(w);
+}
+
+static void test_runs__without_a_pointer_nothing_published_is_removed(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    assert_ok(remove_key(w->store, POINTER_KEY, &err));
+    w->options.keep_last = 1;
+    assert_ok(clean(w));
+    assert_kept(w, "a", "there is no pointer");
+    assert_string_equal(left_of(w, "a"), "msr");
+    w->options.keep_last = 0;
+    assert_status(SHARDY_INVALID, clean(w));
+    close_world(w);
+}
+
+static void test_runs__a_name_that_begins_like_another_is_another(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish(w, "ab");
+    publish(w, "a-b");
+    w->options.keep_last = 2;
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "a"), "");
+    assert_string_equal(left_of(w, "ab"), "msr");
+    assert_string_equal(left_of(w, "a-b"), "msr");
+    close_world(w);
+}
+
+static void test_runs__shards_that_a_later_manifest_names_stay(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    saying s = plain;
+    s.urls[0] = PREFIX "/shards/run_id=a/db=00000/attempt=00";
+    publish_saying(w, "b", &s);
+    publish(w, "c");
+    roll_back(w, "b");
+    w->options.keep_last = 1;
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "a"), "s");
+    assert_object(w->store, "shards/run_id=a/db=00000/attempt=00/shard.db", "a");
+    assert_no_object(w->store, "shards/run_id=a/db=00001/attempt=00/shard.db");
+    assert_int_equal(w->result.action_count, 2);
+    assert_int_equal(w->result.actions[0].kind, SHARDY_CLEANUP_STALE_ATTEMPT);
+    assert_int_equal(w->result.actions[1].objects_deleted, 3);
+    /* once nothing names them they go, in one cleanup with the run that did */
+    publish(w, "d");
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "b"), "");
+    assert_string_equal(left_of(w, "a"), "");
+    close_world(w);
+}
+
+/* --- who is at work --------------------------------------------------------------------------- */
+
+static void test_runs__of_a_writer_at_work_stay_until_its_lease_is_over(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish_run run = begin(w, "b");
+    w->options.include_old_runs = 1;
+    assert_ok(clean(w));
+    assert_kept(w, "b", "its lease ends at");
+    assert_string_equal(left_of(w, "b"), "sr");
+    w->clock.wall_us += HOUR;
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "b"), "");
+    assert_int_equal(w->result.objects_deleted, 3);
+    /* the writer lives after all, and is told */
+    assert_status(SHARDY_FENCED, commit(w, &run, &plain));
+    assert_string_equal(left_of(w, "b"), "");
+    close_world(w);
+}
+
+static void test_runs__that_failed_go(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    begin(w, "b");
+    put_record(w, "c", RUN_FAILED); /* nothing but a record */
+    put_shard(w, "c", 0, 0);
+    w->clock.wall_us += HOUR;
+    w->options.keep_last = 1;
+    w->options.older_than_s = 2 * 3600;
+    assert_ok(clean(w));
+    assert_kept(w, "b", "younger");
+    w->options.older_than_s = -1;
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "b"), "");
+    assert_string_equal(left_of(w, "c"), "");
+    assert_int_equal(state_of(w, "c"), FATE_CONDEMNED);
+    close_world(w);
+}
+
+static void test_runs__without_a_record_are_given_a_day(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish_run run;
+    assert_ok(shardy__publish_begin(&w->c, "b", "shards", "test", &run, &err));
+    w->options.include_old_runs = 1;
+    put_shard(w, "b", 0, 0);
+    assert_ok(clean(w));
+    assert_kept(w, "b", "no run record");
+    assert_string_equal(left_of(w, "b"), "s");
+    w->clock.wall_us += 20000 * 24 * HOUR; /* objects have the time of the store */
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "b"), "");
+    close_world(w);
+}
+
+static void test_runs__whose_record_cannot_be_read_stay_and_that_is_told(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    begin(w, "b");
+    begin(w, "c");
+    w->clock.wall_us += HOUR;
+    put_ok(w->store,
+        "runs/2026-01-02T03:04:05.000000Z_run_id=b_00112233445566778899aabbccddeeff/run.yaml",
+        "lease_expires_at: for ever\n");
+    w->options.include_old_runs = 1;
+    assert_status(SHARDY_CORRUPT, clean(w));
+    assert_int_equal(w->result.failures, 1);
+    assert_kept(w, "b", "run record");
+    assert_string_equal(left_of(w, "b"), "sr");
+    assert_string_equal(left_of(w, "c"), "");
+    assert_int_equal(w->result.objects_deleted, 3);
+    close_world(w);
+}
+
+static void test_runs__about_to_become_current_are_never_touched(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    fate f;
+    assert_ok(shardy__fate_load(w->store, "a", &f, &err));
+    assert_ok(shardy__fate_change(w->context, w->store, &f, FATE_PUBLISHING, &err));
+    w->options.keep_last = 1;
+    w->clock.wall_us += 100000 * HOUR;
+    assert_ok(clean(w));
+    assert_kept(w, "a", "a rollback to it ends that");
+    assert_string_equal(left_of(w, "a"), "msr");
+    assert_string_equal(left_of(w, "b"), "");
+    close_world(w);
+}
+
+static void test_runs__half_removed_are_finished_by_the_next_cleanup(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    fate f;
+    assert_ok(shardy__fate_load(w->store, "b", &f, &err));
+    assert_ok(shardy__fate_change(w->context, w->store, &f, FATE_CONDEMNED, &err));
+    w->options.include_old_runs = 1; /* its manifest is there, but counts no more */
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "b"), "");
+    assert_string_equal(left_of(w, "a"), "msr");
+    close_world(w);
+}
+
+static void test_runs__of_the_reference_are_adopted_as_they_are(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    remove_fate(w, "a");
+    remove_fate(w, "b");
+    put_shard(w, "x", 0, 0); /* a run of it that failed long ago */
+    put_record(w, "x", RUN_RUNNING);
+    put_ok(w->store, "vector_meta/run_id=x/centroids.npy", "x");
+    w->clock.wall_us += HOUR;
+    w->options.keep_last = 2;
+    w->options.dry_run = 1;
+    assert_ok(clean(w));
+    assert_int_equal(w->result.action_count, 2);
+    assert_int_equal(state_of(w, "a"), 0); /* a dry run writes nothing */
+    w->options.dry_run = 0;
+    assert_ok(clean(w));
+    assert_int_equal(state_of(w, "a"), FATE_CONDEMNED);
+    assert_int_equal(state_of(w, "x"), FATE_CONDEMNED);
+    assert_int_equal(state_of(w, "b"), 0);
+    assert_string_equal(left_of(w, "a"), "");
+    assert_string_equal(left_of(w, "x"), "");
+    assert_no_object(w->store, "vector_meta/run_id=x/centroids.npy");
+    assert_string_equal(left_of(w, "b"), "msr");
+    close_world(w);
+}
+
+static void test_rollback__to_a_run_that_was_adopted_before_it_was_published_works(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    fate f;
+    remove_fate(w, "a");
+    shardy__fate_adopted("a", &f);
+    f.state = FATE_WRITING;
+    assert_ok(shardy__fate_create(w->context, w->store, &f, &err));
+    roll_back(w, "a");
+    assert_int_equal(state_of(w, "a"), FATE_PUBLISHED);
+    close_world(w);
+}
+
+/* --- pins ------------------------------------------------------------------------------------- */
+
+static shardy_status pin(world *w, const char *name, const char *run_id)
+{
+    shardy_rollback_target target;
+    shardy_rollback_target_init(&target, sizeof target);
+    target.run_id = run_id;
+    memset(&err, 0, sizeof err);
+    return shardy_pin_add(
+        w->context, NULL, name, run_id ? &target : NULL, &w->options.admin, NULL, &err);
+}
+
+static void test_pin__keeps_a_run_until_it_is_taken_off(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    assert_ok(pin(w, "audit-2026", "a"));
+    assert_ok(pin(w, "audit-2026", "a")); /* it has it */
+    assert_ok(pin(w, "good", NULL));
+    w->options.keep_last = 1;
+    assert_ok(clean(w));
+    assert_kept(w, "a", "\"audit-2026\"");
+    assert_string_equal(left_of(w, "a"), "msr");
+    assert_string_equal(left_of(w, "b"), "");
+    shardy_history history;
+    assert_ok(shardy_history_list(w->context, NULL, 10, &w->options.admin, &history, &err));
+    assert_int_equal(history.entries[0].pin_count, 1);
+    assert_string_equal(history.entries[0].pins[0], "good");
+    assert_string_equal(history.entries[1].pins[0], "audit-2026");
+    shardy_history_dispose(&history);
+    roll_back(w, "a"); /* a rollback leaves the pin where it is */
+    roll_back(w, "c");
+    uint32_t removed;
+    assert_ok(
+        shardy_pin_remove(w->context, NULL, "audit-2026", NULL, &w->options.admin, &removed, &err));
+    assert_int_equal(removed, 1);
+    assert_status(SHARDY_NOT_FOUND,
+        shardy_pin_remove(w->context, NULL, "audit-2026", NULL, &w->options.admin, &removed, &err));
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "a"), "");
+    close_world(w);
+}
+
+static void test_pin__several_have_their_limit_and_go_one_by_one(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    for (unsigned i = 0; i < FATE_PINS_MAX; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%063u", i);
+        assert_ok(pin(w, name, "a"));
+    }
+    assert_status(SHARDY_EXHAUSTED, pin(w, "more", "a"));
+    assert_status(SHARDY_INVALID, pin(w, "", "a"));
+    assert_status(SHARDY_INVALID, pin(w, "a b", "a"));
+    assert_status(SHARDY_INVALID,
+        pin(w, "0000000000000000000000000000000000000000000000000000000000000000", "a"));
+    assert_status(SHARDY_INVALID, pin(w, "x", "none"));
+    char name[64];
+    uint32_t removed;
+    snprintf(name, sizeof name, "%063u", 7u);
+    assert_ok(shardy_pin_remove(w->context, NULL, name, NULL, &w->options.admin, &removed, &err));
+    fate f;
+    assert_ok(shardy__fate_load(w->store, "a", &f, &err));
+    assert_int_equal(f.pin_count, FATE_PINS_MAX - 1);
+    assert_string_equal(f.pins[7] + 61, "08");
+    assert_string_equal(f.pins[62] + 61, "63");
+    close_world(w);
+}
+
+static void test_pin__adopts_runs_of_the_reference(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    remove_fate(w, "a");
+    assert_ok(pin(w, "keep", "a"));
+    assert_int_equal(state_of(w, "a"), FATE_PUBLISHED);
+    w->options.keep_last = 1;
+    assert_ok(clean(w));
+    assert_kept(w, "a", "\"keep\"");
+    close_world(w);
+}
+
+static void test_pin__is_refused_for_what_is_condemned_or_at_work(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    fate f;
+    assert_ok(shardy__fate_load(w->store, "a", &f, &err));
+    assert_ok(shardy__fate_change(w->context, w->store, &f, FATE_PUBLISHING, &err));
+    assert_status(SHARDY_INVALID, pin(w, "keep", "a"));
+    assert_ok(shardy__fate_load(w->store, "b", &f, &err));
+    assert_ok(shardy__fate_change(w->context, w->store, &f, FATE_CONDEMNED, &err));
+    assert_status(SHARDY_GONE, pin(w, "keep", "b"));
+    close_world(w);
+}
+
+/* --- what is not understood ------------------------------------------------------------------- */
+
+static void test_unknown__objects_stop_it_for_their_run_unless_forced(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    put_ok(w->store, "shards/run_id=a/db=00000/attempt=00/shard.index", "new");
+    put_ok(w->store, "shards/run_id=c/notes.txt", "mine");
+    put_shard(w, "c", 0, 1);
+    w->options.keep_last = 1;
+    assert_ok(clean(w));
+    assert_kept(w, "a", "shard.index");
+    assert_kept(w, "c", "notes.txt");
+    assert_string_equal(left_of(w, "a"), "msr");
+    assert_int_equal(state_of(w, "a"), FATE_PUBLISHED);
+    assert_object(w->store, "shards/run_id=c/db=00000/attempt=01/shard.db", "c");
+    assert_string_equal(left_of(w, "b"), "");
+    w->options.force = 1;
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "a"), "");
+    assert_no_object(w->store, "shards/run_id=c/notes.txt");
+    assert_no_object(w->store, "shards/run_id=c/db=00000/attempt=01/shard.db");
+    assert_object(w->store, "shards/run_id=c/db=00000/attempt=00/shard.db", "c");
+    close_world(w);
+}
+
+/* All keys, to see that nothing was touched. */
+static void assert_untouched(world *w, shardy_status expected)
+{
+    char *before = list_text(w->store, "", 0, 1000);
+    assert_status(expected, clean(w));
+    char *after = list_text(w->store, "", 0, 1000);
+    assert_string_equal(before, after);
+    assert_int_equal(w->result.action_count, 0);
+    free(before);
+    free(after);
+}
+
+static void test_manifest__that_names_another_prefix_stops_it(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    put_ok(w->store, "other/run_id=d/db=00000/attempt=01/shard.db", "not ours");
+    saying s = plain;
+    s.shard_prefix = "other";
+    publish_saying(w, "d", &s);
+    w->options.keep_last = 1;
+    assert_untouched(w, SHARDY_INVALID);
+    assert_non_null(strstr(err.message, "\"other\""));
+    roll_back(w, "c"); /* also when another one names it */
+    w->options.keep_last = 0;
+    assert_untouched(w, SHARDY_INVALID);
+    close_world(w);
+}
+
+static void test_manifest__that_leads_out_of_its_prefix_stops_it(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    saying s = plain;
+    s.urls[1] = "s3://bucket/settled/shards/run_id=a/db=00000/attempt=00";
+    publish_run run = begin(w, "d");
+    assert_ok(commit(w, &run, &s));
+    w->options.keep_last = 1;
+    assert_untouched(w, SHARDY_CORRUPT);
+    close_world(w);
+}
+
+static void test_manifest__that_cannot_be_read_stops_it_unless_it_goes_itself(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    char ref[300] = "";
+    char *all = list_text(w->store, "manifests/", 0, 1000);
+    snprintf(ref, sizeof ref, "%.*s", (int)strcspn(all, " "), all);
+    assert_non_null(strstr(ref, "run_id=a/"));
+    free(all);
+    put_ok(w->store, ref, "damaged");
+    w->options.keep_last = 3;
+    assert_untouched(w, SHARDY_CHECKSUM);
+    w->options.keep_last = 2;
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "a"), "");
+    close_world(w);
+}
+
+static void test_pointer__that_names_what_is_not_there_stops_it(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    uint64_t removed = 0;
+    pointer p;
+    shardy_etag version;
+    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    assert_ok(shardy__manifest_store_load_current(&w->c.manifests, &p, &version, &err));
+    assert_ok(shardy__catalog_ref(p.manifest_ref, ref, &err));
+    assert_ok(shardy__manifest_store_remove(&w->c.manifests, ref, &removed, &err));
+    assert_int_equal(removed, 1);
+    w->options.keep_last = 1;
+    assert_untouched(w, SHARDY_GONE);
+    put_ok(w->store, POINTER_KEY, "{}");
+    assert_untouched(w, SHARDY_CORRUPT);
+    close_world(w);
+}
+
+static void test_options__that_make_no_sense_are_refused(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    w->options.shard_prefix = "shards/run_id=a";
+    assert_status(SHARDY_INVALID, clean(w));
+    w->options.shard_prefix = "..";
+    assert_status(SHARDY_INVALID, clean(w));
+    w->options.shard_prefix = "manifests";
+    assert_status(SHARDY_INVALID, clean(w));
+    w->options.shard_prefix = "shards";
+    w->options.older_than_s = INT64_MAX;
+    assert_status(SHARDY_INVALID, clean(w));
+    w->options.older_than_s = -1;
+    w->options.ref = "manifests/2026-01-02T03:04:05.000000Z_run_id=a/manifest";
+    assert_status(SHARDY_INVALID, clean(w));
+    close_world(w);
+}
+
+/* --- the plan and what comes of it ------------------------------------------------------------ */
+
+static void test_dry_run__shows_the_plan_that_is_carried_out(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    put_shard(w, "c", 0, 1);
+    assert_ok(pin(w, "keep", "b"));
+    w->options.keep_last = 1;
+    w->options.dry_run = 1;
+    char *before = list_text(w->store, "", 0, 1000);
+    assert_ok(clean(w));
+    char *after = list_text(w->store, "", 0, 1000);
+    assert_string_equal(before, after);
+    assert_int_equal(state_of(w, "a"), FATE_PUBLISHED);
+    free(before);
+    free(after);
+    shardy_cleanup_result plan = w->result;
+    memset(&w->result, 0, sizeof w->result);
+    assert_int_equal(plan.objects_deleted, 0);
+    w->options.dry_run = 0;
+    assert_ok(clean(w));
+    assert_int_equal(plan.action_count, w->result.action_count);
+    assert_int_equal(plan.kept_count, w->result.kept_count);
+    assert_int_equal(plan.objects, w->result.objects_deleted);
+    assert_int_equal(plan.bytes, w->result.bytes);
+    for (size_t i = 0; i < plan.action_count; i++) {
+        assert_string_equal(plan.actions[i].prefix_url, w->result.actions[i].prefix_url);
+        assert_int_equal(plan.actions[i].objects, w->result.actions[i].objects_deleted);
+    }
+    shardy_cleanup_result_dispose(&plan);
+    close_world(w);
+}
+
+/* A store that does not remove some keys. */
+static void test_cleanup__counts_what_is_gone_and_is_finished_by_the_next(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    shardy_store *inner = w->store;
+    shardy_store *faults;
+    assert_ok(shardy_store_wrap_fault(w->context, inner, &faults, &err));
+    w->options.keep_last = 1;
+    w->options.max_retries = 2;
+    w->options.admin.store = faults;
+    uint64_t calls;
+    uint64_t failed;
+    w->options.dry_run = 1;
+    assert_ok(clean(w));
+    shardy_store_fault_counts(faults, &calls, &failed);
+    w->options.dry_run = 0;
+    uint64_t deleted = 0;
+    uint64_t told = 0;
+    for (uint64_t nth = 1; nth < 200; nth++) {
+        shardy_store_fault_set(faults, nth, 0, SHARDY_FAULT_BEFORE, SHARDY_IO);
+        shardy_status st = clean(w);
+        deleted += w->result.objects_deleted;
+        told += st < 0;
+        uint64_t left = 0;
+        for (size_t i = 0; i < w->result.action_count; i++) {
+            const shardy_cleanup_action *a = &w->result.actions[i];
+            left += a->objects - a->objects_deleted;
+            assert_true(a->objects_deleted == a->objects || a->error || st == SHARDY_IO);
+        }
+        assert_true(left == 0 || st < 0);
+        shardy_store_fault_counts(faults, &calls, &failed);
+        if (failed == 0) {
+            break;
+        }
+    }
+    assert_true(told > 10);
+    assert_int_equal(deleted, 8);
+    assert_string_equal(left_of(w, "a"), "");
+    assert_string_equal(left_of(w, "b"), "");
+    assert_string_equal(left_of(w, "c"), "msr");
+    shardy_store_close(faults);
+    close_world(w);
+}
+
+static int32_t cancel_now(void *user, uint64_t deleted, uint64_t objects)
+{
+    (void)deleted;
+    return objects >= *(uint64_t *)user;
+}
+
+static void test_progress__can_cancel_it_and_the_next_one_goes_on(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    uint64_t at = 1;
+    w->options.keep_last = 1;
+    w->options.progress = cancel_now;
+    w->options.progress_user = &at;
+    assert_status(SHARDY_CANCELLED, clean(w));
+    w->options.progress = NULL;
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "a"), "");
+    assert_string_equal(left_of(w, "b"), "");
+    close_world(w);
+}
+
+static void test_layout__tells_what_writers_name_from_what_they_do_not(void **state)
+{
+    (void)state;
+    size_t len;
+    const char *run_id;
+    assert_true(shardy__layout_is_shard_object("db=00000/attempt=00/shard.db", &len));
+    assert_int_equal(len, 19);
+    assert_true(
+        shardy__layout_is_shard_object("a/b/attempt=100/vector/vector_index.lance/x", &len));
+    assert_true(shardy__layout_is_shard_object("db=1/attempt=1/manifest/0001.manifest", &len));
+    assert_false(shardy__layout_is_shard_object("attempt=00/shard.db", &len));
+    assert_false(shardy__layout_is_shard_object("db=1/attempt=/shard.db", &len));
+    assert_false(shardy__layout_is_shard_object("db=1/attempt=1x/shard.db", &len));
+    assert_false(shardy__layout_is_shard_object("db=1/attempt=1/shard.db.old", &len));
+    assert_false(shardy__layout_is_shard_object("db=1/attempt=1/x/shard.db", &len));
+    assert_false(shardy__layout_is_shard_object("db=1/shard.db", &len));
+    static const char dir[] =
+        "2026-01-02T03:04:05.000000Z_run_id=a_b_00112233445566778899aabbccddeeff";
+    assert_true(shardy__layout_record_dir(dir, strlen(dir), &run_id, &len));
+    assert_int_equal(len, 3);
+    assert_false(shardy__layout_record_dir(dir, strlen(dir) - 1, &run_id, &len));
+    assert_false(shardy__layout_record_dir("run_id=a", 8, &run_id, &len));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STORE_TEST(test_stale__attempts_that_no_manifest_names_are_removed),
+        STORE_TEST(test_stale__an_attempt_that_another_run_names_stays),
+        STORE_TEST(test_stale__those_of_a_run_that_is_not_yet_published_stay),
+        STORE_TEST(test_stale__more_than_a_page_of_them_go),
+        STORE_TEST(test_runs__only_the_newest_are_kept),
+        STORE_TEST(test_runs__older_than_a_time_go),
+        STORE_TEST(test_runs__go_only_when_every_criterion_lets_go),
+        STORE_TEST(test_runs__with_a_manifest_are_not_old_runs_by_themselves),
+        STORE_TEST(test_runs__what_is_current_stays_whatever_is_asked_for),
+        STORE_TEST(test_runs__without_a_pointer_nothing_published_is_removed),
+        STORE_TEST(test_runs__a_name_that_begins_like_another_is_another),
+        STORE_TEST(test_runs__shards_that_a_later_manifest_names_stay),
+        STORE_TEST(test_runs__of_a_writer_at_work_stay_until_its_lease_is_over),
+        STORE_TEST(test_runs__that_failed_go),
+        STORE_TEST(test_runs__without_a_record_are_given_a_day),
+        STORE_TEST(test_runs__whose_record_cannot_be_read_stay_and_that_is_told),
+        STORE_TEST(test_runs__about_to_become_current_are_never_touched),
+        STORE_TEST(test_runs__half_removed_are_finished_by_the_next_cleanup),
+        STORE_TEST(test_runs__of_the_reference_are_adopted_as_they_are),
+        STORE_TEST(test_rollback__to_a_run_that_was_adopted_before_it_was_published_works),
+        STORE_TEST(test_pin__keeps_a_run_until_it_is_taken_off),
+        STORE_TEST(test_pin__several_have_their_limit_and_go_one_by_one),
+        STORE_TEST(test_pin__adopts_runs_of_the_reference),
+        STORE_TEST(test_pin__is_refused_for_what_is_condemned_or_at_work),
+        STORE_TEST(test_unknown__objects_stop_it_for_their_run_unless_forced),
+        STORE_TEST(test_manifest__that_names_another_prefix_stops_it),
+        STORE_TEST(test_manifest__that_leads_out_of_its_prefix_stops_it),
+        STORE_TEST(test_manifest__that_cannot_be_read_stops_it_unless_it_goes_itself),
+        STORE_TEST(test_pointer__that_names_what_is_not_there_stops_it),
+        STORE_TEST(test_options__that_make_no_sense_are_refused),
+        STORE_TEST(test_dry_run__shows_the_plan_that_is_carried_out),
+        STORE_TEST(test_cleanup__counts_what_is_gone_and_is_finished_by_the_next),
+        STORE_TEST(test_progress__can_cancel_it_and_the_next_one_goes_on),
+        STORE_TEST(test_layout__tells_what_writers_name_from_what_they_do_not),
+    };
+    static const scenario list[] = {FS, MEM};
+    return fixture_run(tests, sizeof tests / sizeof tests[0], list, 2);
+}
