@@ -36,6 +36,14 @@ typedef struct shardy_progress {
  * of phase. Anything but 0 cancels the build. */
 typedef int32_t (*shardy_progress_fn)(void *user, const shardy_progress *progress);
 
+/* Whether a shard of SQLite gets a sidecar: its index as one small object beside it, with which a
+ * reader that fetches pages by range needs no request for each level of the tree. */
+typedef enum shardy_sidecar_mode {
+    SHARDY_SIDECAR_AUTO = 0, /* where shards are not local files */
+    SHARDY_SIDECAR_ALWAYS = 1,
+    SHARDY_SIDECAR_NEVER = 2
+} shardy_sidecar_mode;
+
 typedef struct shardy_writer_options {
     size_t struct_size;
     const char *run_id; /* default NULL: 32 random hex digits; [A-Za-z0-9._-]{1,128} */
@@ -70,6 +78,7 @@ typedef struct shardy_writer_options {
     const shardy_cancel *cancel; /* default NULL */
     /* default NULL: from the URL; else write to this one (sys/store.h) */
     struct shardy_store *store;
+    int32_t sidecar; /* default auto: shardy_sidecar_mode */
 } shardy_writer_options;
 
 /* Writes the defaults into every field. */

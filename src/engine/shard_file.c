@@ -1,6 +1,7 @@
 #include "shard_file.h"
 
 #include "../base/alloc.h"
+#include "../base/context.h"
 #include "shard_object.h"
 
 #include <shardyfusion/limits.h>
@@ -26,6 +27,7 @@ shardy_status shardy__shard_file_create(shard_file_writer *w, const shardy_engin
 {
     memset(w, 0, sizeof *w);
     w->fd = -1;
+    w->sidecar_fd = -1;
     w->sync = spec->sync;
     SHARDY_TRY(shardy__path_join(spec->scratch_dir, SHARD_FILE_NAME, &w->path, err));
     SHARDY_TRY(shardy__file_create(w->path, 0666, &w->fd, err));
@@ -36,6 +38,12 @@ shardy_status shardy__shard_file_create(shard_file_writer *w, const shardy_engin
     options.sink.user = w;
     options.objects = objects;
     options.object_count = object_count;
+    options.sidecar = spec->sidecar;
+    w->sidecar = spec->sidecar;
+    w->context = spec->context;
+    if (w->sidecar) {
+        SHARDY_TRY(shardy__path_join(spec->scratch_dir, SHARD_SIDECAR_NAME, &w->sidecar_path, err));
+    }
     return shardy__btree_writer_open(&options, &w->btree, err);
 }
 
@@ -48,6 +56,45 @@ shardy_status shardy__shard_file_put(
     return SHARDY_OK;
 }
 
+static shardy_status write_sidecar(
+    void *user, uint64_t offset, const void *data, size_t len, shardy_error *err)
+{
+    const shard_file_writer *w = user;
+    return shardy__file_write_at(w->sidecar_fd, offset, data, len, err);
+}
+
+/* A shard whose index is too large for a sidecar has none. */
+static shardy_status add_sidecar(
+    shard_file_writer *w, shardy_engine_files *files_out, shardy_error *err)
+{
+    shardy_error error;
+    uint64_t len = 0;
+    const btree_sink sink = {write_sidecar, w};
+    shardy__error_clear(&error);
+    shardy_status st = shardy__file_create(w->sidecar_path, 0666, &w->sidecar_fd, &error);
+    if (st >= 0) {
+        st = shardy__btree_writer_sidecar(w->btree, &sink, &len, &error);
+    }
+    if (st == SHARDY_UNSUPPORTED) {
+        shardy__log(
+            w->context, SHARDY_LOG_INFO, "engine", "a shard gets no sidecar: %s", error.message);
+        return SHARDY_OK;
+    }
+    if (st < 0) {
+        if (err) {
+            *err = error;
+        }
+        return shardy__error_prefix(err, st, "\"%.300s\"", w->sidecar_path);
+    }
+    shardy_engine_file *file = &w->files[files_out->count++];
+    file->name = SHARD_SIDECAR_NAME;
+    file->path = w->sidecar_path;
+    file->content_type = "application/octet-stream";
+    file->size = len;
+    file->is_sidecar = 1;
+    return SHARDY_OK;
+}
+
 shardy_status shardy__shard_file_finish(
     shard_file_writer *w, shardy_engine_files *files_out, shardy_error *err)
 {
@@ -56,15 +103,15 @@ shardy_status shardy__shard_file_finish(
     if (st < 0) {
         return shardy__error_prefix(err, st, "\"%.300s\"", w->path);
     }
-    w->file.name = SHARD_FILE_NAME;
-    w->file.path = w->path;
-    w->file.content_type = SHARD_FILE_CONTENT_TYPE;
-    w->file.size = w->stats.size;
-    w->file.sums = (const uint8_t *)w->stats.sums;
-    w->file.sum_count = w->stats.sum_count;
-    files_out->files = &w->file;
+    w->files[0].name = SHARD_FILE_NAME;
+    w->files[0].path = w->path;
+    w->files[0].content_type = SHARD_FILE_CONTENT_TYPE;
+    w->files[0].size = w->stats.size;
+    w->files[0].sums = (const uint8_t *)w->stats.sums;
+    w->files[0].sum_count = w->stats.sum_count;
+    files_out->files = w->files;
     files_out->count = 1;
-    return SHARDY_OK;
+    return w->sidecar ? add_sidecar(w, files_out, err) : SHARDY_OK;
 }
 
 void shardy__shard_file_close_writer(shard_file_writer *w)
@@ -73,9 +120,12 @@ void shardy__shard_file_close_writer(shard_file_writer *w)
     if (w->fd >= 0) {
         shardy__file_close(w->fd);
     }
+    shardy__file_close(w->sidecar_fd);
+    shardy__free(w->sidecar_path);
     shardy__free(w->path);
     memset(w, 0, sizeof *w);
     w->fd = -1;
+    w->sidecar_fd = -1;
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 
 #define SHARD_FILE_NAME         "shard.db"
 #define SHARD_FILE_CONTENT_TYPE "application/x-sqlite3"
+#define SHARD_SIDECAR_NAME      "shard.sidecar"
 
 /* Schema text of the key-value table, as the reference's files have it (formats.md 5.1). */
 #define SHARD_FILE_KV_SQL "CREATE TABLE kv (k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID"
@@ -19,10 +20,14 @@ typedef struct shard_file_writer {
     char *path;
     int fd;
     int32_t sync;
+    shardy_context *context;
     file_flow flow; /* when `sync` */
     btree_writer *btree;
     btree_file_stats stats;
-    shardy_engine_file file;
+    int32_t sidecar;
+    char *sidecar_path;
+    int sidecar_fd;
+    shardy_engine_file files[2]; /* the database, and its sidecar when there is one */
 } shard_file_writer;
 
 /* Statuses: OK, INVALID, EXISTS, NO_SPACE, IO, NOMEM. Close it in any case. */

@@ -3,6 +3,7 @@
 #include "support/sidecar_testing.h"
 
 #include <openssl/evp.h>
+#include <shardyfusion/sys/store.h>
 #include <zstd.h>
 
 static const char snapshot[] = "tests/golden/snapshots/";
@@ -16,7 +17,7 @@ static const char *const shards[] = {
 
 static image read_image(const char *front, const char *name)
 {
-    char path[600];
+    char path[1500];
     snprintf(path, sizeof path, "%s%s", front, name);
     image img = {0};
     img.data = (uint8_t *)support_read_file(support_source(path), &img.len);
@@ -110,21 +111,25 @@ static void test_golden__sidecars_of_snapshots_are_read_and_made_again(void **st
         {"unified_sqlite_vec_l2", 3}};
     seen total = {0};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char command[400];
-        char front[600];
-        snprintf(command, sizeof command, "find '%s/%s%s' -name shard.sidecar | sort",
-            support_source("."), snapshot, cases[i].name);
-        FILE *found = popen(command, "r");
-        assert_non_null(found);
+        shardy_error err = {0};
+        char dir[300];
+        shardy_store *store = NULL;
+        shardy_store_page page = {0};
         size_t before = total.sidecars;
-        char line[1000];
-        while (fgets(line, sizeof line, found)) {
-            const char *at = strstr(line, snapshot);
-            int n = (int)(strrchr(at, '/') - at) + 1;
-            snprintf(front, sizeof front, "%.*s", n, at);
-            check_shard(front, &total);
+        snprintf(dir, sizeof dir, "%s%s", snapshot, cases[i].name);
+        assert_ok(shardy_store_open_fs(NULL, support_source(dir), NULL, &store, &err));
+        assert_ok(shardy_store_list(store, "shards/", 0, NULL, 1000, &page, &err));
+        for (size_t e = 0; e < page.count; e++) {
+            char *end = strstr(page.entries[e].key, "shard.sidecar");
+            if (end) {
+                char front[1400];
+                snprintf(front, sizeof front, "%s/%.*s", dir, (int)(end - page.entries[e].key),
+                    page.entries[e].key);
+                check_shard(front, &total);
+            }
         }
-        pclose(found);
+        shardy_store_page_dispose(&page);
+        shardy_store_close(store);
         assert_int_equal(total.sidecars - before, cases[i].shards);
     }
     printf("%zu sidecars, %zu pages, %zu chains\n", total.sidecars, total.pages, total.chains);

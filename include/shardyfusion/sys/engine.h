@@ -54,6 +54,8 @@ typedef struct shardy_engine_writer_spec {
     uint64_t value_len_p95; /* with page_size 0: nearest rank, over the rows that will be put */
     uint64_t key_len_max;   /* with page_size 0 */
     const shardy_cancel *cancel;
+    /* 1: add the index of the shard as a small object, when the engine has such (formats.md 11) */
+    int32_t sidecar;
 } shardy_engine_writer_spec;
 
 /* Rows in strictly ascending order of their stored keys, within a batch and from batch to batch. */
@@ -82,6 +84,9 @@ typedef struct shardy_engine_file {
     /* SHA-256 of each 64 KiB chunk, 32 bytes each; NULL: the caller computes them */
     const uint8_t *sums;
     size_t sum_count;
+    /* 1: the page-cache sidecar of the file before it, without a tag: the caller writes the version
+     * of that file into it, and computes the sums afterwards */
+    int32_t is_sidecar;
 } shardy_engine_file;
 
 typedef struct shardy_engine_files {
