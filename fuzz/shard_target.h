@@ -46,9 +46,8 @@ static shardy_status counted_get(
     return SHARDY_OK;
 }
 
-static shardy_status counted_fetch(
-    void *state, size_t page_size, page_want *const *wants, size_t count,
-    const page_limits *limits, shardy_error *err)
+static shardy_status counted_fetch(void *state, size_t page_size, page_want *const *wants,
+    size_t count, const page_limits *limits, shardy_error *err)
 {
     (void)limits;
     (void)err;

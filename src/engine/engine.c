@@ -154,6 +154,12 @@ static shardy_status run_operation(const engine_reader *r, void *op, shardy_erro
     return st;
 }
 
+shardy_status shardy__engine_get_now(
+    const engine_reader *r, shardy_bytes key, shardy_buf *value_out, shardy_error *err)
+{
+    return r->ops->get_now(r->state, key, value_out, err);
+}
+
 shardy_status shardy__engine_get(const engine_reader *r, shardy_bytes key,
     const shardy_engine_limits *limits, shardy_buf *value_out, shardy_error *err)
 {
@@ -217,8 +223,8 @@ shardy_status shardy__engine_payload(const engine_reader *r, uint64_t row,
     return r->ops->payload(r->state, row, limits, payload_out, err);
 }
 
-void shardy__engine_payloads_ahead(const engine_reader *r, const uint64_t *rows, size_t count,
-    const shardy_engine_limits *limits)
+void shardy__engine_payloads_ahead(
+    const engine_reader *r, const uint64_t *rows, size_t count, const shardy_engine_limits *limits)
 {
     if (r->ops->struct_size >= sizeof *r->ops && r->ops->payloads_ahead) {
         r->ops->payloads_ahead(r->state, rows, count, limits);

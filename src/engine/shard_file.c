@@ -1,6 +1,7 @@
 #include "shard_file.h"
 
 #include "../base/alloc.h"
+#include "../sqlitefile/btree_step.h"
 #include "shard_object.h"
 
 #include <shardyfusion/limits.h>
@@ -78,6 +79,11 @@ void shardy__shard_file_close_writer(shard_file_writer *w)
     w->fd = -1;
 }
 
+/* Interior pages are asked for when a shard is opened, if they take no more than four requests:
+ * then a look-up goes from the root to its leaf in two round trips, however many levels there
+ * are. */
+#define INTERIORS_MAX (4u << 20)
+
 /* --- reading ---------------------------------------------------------------------------------- */
 
 /* Checks that kv is what it has to be: a table WITHOUT ROWID whose key is k alone, with a column
@@ -108,6 +114,9 @@ shardy_status shardy__shard_file_open_take(
     if (st >= 0) {
         f->source = source;
         st = find_kv(f, err);
+    }
+    if (st >= 0 && source->verified) { /* a file of ours */
+        shardy__walk_ask_interiors(&f->kv, INTERIORS_MAX, limits);
     }
     if (st < 0) {
         shardy__shard_file_close(f);
@@ -159,8 +168,8 @@ shardy_status shardy__shard_file_get_many(
     const page_limits limits = shardy__page_limits(&request->limits);
     int lends = shardy__page_source_lends(f->source);
     if (request->count == 1 && !lends) {
-        shardy_status st = shardy__shard_file_get(
-            f, request->keys[0], &limits, &request->values_out[0], err);
+        shardy_status st =
+            shardy__shard_file_get(f, request->keys[0], &limits, &request->values_out[0], err);
         request->statuses_out[0] = st;
         return st < 0 ? st : SHARDY_OK;
     }

@@ -26,8 +26,7 @@ static shardy_status wait_for_key(shardy_snapshot *s, const open_shard *shard,
 {
     const call_limits limits = shardy__call_limits(s->core, options);
     const shardy_engine_limits engine_limits = {limits.deadline_ns, limits.cancel};
-    return shardy__engine_get(
-        &shard->engine, routed->stored.bytes, &engine_limits, value_out, err);
+    return shardy__engine_get(&shard->engine, routed->stored.bytes, &engine_limits, value_out, err);
 }
 
 shardy_status shardy__snapshot_get(shardy_snapshot *s, const shardy_key *key,
@@ -207,8 +206,7 @@ static void run_group(pool_task *task)
     group->request.count = group->count;
     group->request.values_out = call->found + group->first;
     group->request.statuses_out = call->statuses + group->first;
-    group->request.limits =
-        (shardy_engine_limits){call->limits.deadline_ns, call->limits.cancel};
+    group->request.limits = (shardy_engine_limits){call->limits.deadline_ns, call->limits.cancel};
     shardy_status st = shardy__check_time(
         s->core->context, call->limits.deadline_ns, call->limits.cancel, "read", &group->error);
     if (st >= 0) {

@@ -268,8 +268,8 @@ static shardy_status copy_hit(const search_call *call, const merge_entry *entry,
         }
     }
     shardy_buf *payload = &owner->payloads[owner->payload_count];
-    shardy_status st =
-        shardy__engine_payload(&entry->shard->shard->engine, entry->hit->row, &limits, payload, err);
+    shardy_status st = shardy__engine_payload(
+        &entry->shard->shard->engine, entry->hit->row, &limits, payload, err);
     if (st == SHARDY_OK) {
         owner->payload_count++;
         out->has_payload = 1;

@@ -239,8 +239,7 @@ static shardy_status finish_objects(schema_load *load, shardy_error *err)
     return SHARDY_OK;
 }
 
-static shardy_status read_schema(
-    btree_file *file, const page_limits *limits, shardy_error *err)
+static shardy_status read_schema(btree_file *file, const page_limits *limits, shardy_error *err)
 {
     schema_load load;
     memset(&load, 0, sizeof load);
@@ -275,8 +274,8 @@ shardy_status shardy__btree_open_take(page_source *source, btree_file **file_out
     return shardy__btree_open_limited_take(source, NULL, file_out, err);
 }
 
-shardy_status shardy__btree_open_limited_take(page_source *source, const page_limits *limits,
-    btree_file **file_out, shardy_error *err)
+shardy_status shardy__btree_open_limited_take(
+    page_source *source, const page_limits *limits, btree_file **file_out, shardy_error *err)
 {
     *file_out = NULL;
     btree_file *file = shardy__calloc(1, sizeof *file);

@@ -119,8 +119,7 @@ shardy_status shardy__btree_payload_run(
             return st;
         }
         page_want *const wants[1] = {&payload->want};
-        SHARDY_TRY(
-            shardy__page_fetch(payload->file->source, wants, 1, payload->limits, err));
+        SHARDY_TRY(shardy__page_fetch(payload->file->source, wants, 1, payload->limits, err));
     }
 }
 

@@ -91,8 +91,8 @@ typedef struct btree_tree {
 shardy_status shardy__btree_open_take(
     page_source *source, btree_file **file_out, shardy_error *err);
 /* The same, but waits no longer than that: also TIMEOUT, CANCELLED. */
-shardy_status shardy__btree_open_limited_take(page_source *source, const page_limits *limits,
-    btree_file **file_out, shardy_error *err);
+shardy_status shardy__btree_open_limited_take(
+    page_source *source, const page_limits *limits, btree_file **file_out, shardy_error *err);
 /* Closes the source too. NULL is fine. */
 void shardy__btree_close(btree_file *file);
 
@@ -213,10 +213,10 @@ typedef struct btree_payload {
     const btree_file *file;
     const uint8_t *local;
     uint32_t local_left;
-    uint32_t overflow;   /* next overflow page */
-    uint64_t chain_left; /* payload bytes in overflow pages not yet passed */
-    uint64_t skip;       /* bytes before the range that is wanted */
-    uint64_t left;       /* bytes of the range still to come */
+    uint32_t overflow;         /* next overflow page */
+    uint64_t chain_left;       /* payload bytes in overflow pages not yet passed */
+    uint64_t skip;             /* bytes before the range that is wanted */
+    uint64_t left;             /* bytes of the range still to come */
     const page_limits *limits; /* of run(); NULL, as it is started: none. Borrowed */
     page_want want;
     page_ref ref;

@@ -816,6 +816,31 @@ void shardy__walk_learn(btree_tree *tree)
     shardy__btree_walk_end(&w);
 }
 
+void shardy__walk_ask_interiors(
+    const btree_tree *tree, uint64_t bytes_max, const page_limits *limits)
+{
+    page_source *source = tree->file->source;
+    if (!shardy__page_source_starts(source)) {
+        return;
+    }
+    btree_walk w;
+    shardy__btree_walk_init(&w, tree);
+    w.page_no = tree->root;
+    w.depth = 1;
+    if (take_page(&w, NULL) == SHARDY_OK && read_header(&w, NULL) == SHARDY_OK && !w.leaf &&
+        w.cells > 0 && cell_in_page(&w, cell_pointer(&w, 0))) {
+        const uint32_t first[1] = {shardy__get_be32(w.page + cell_pointer(&w, 0))};
+        const uint32_t pages = tree->file->page_count;
+        if (first[0] > pages / 2 && first[0] <= pages &&
+            (uint64_t)(pages - first[0] + 1) * tree->file->page_size <= bytes_max) {
+            const uint32_t ahead[1] = {pages - first[0]};
+            shardy__page_start(source, first, ahead, 1, limits);
+        }
+    }
+    w.want.page = 0;
+    shardy__btree_walk_end(&w);
+}
+
 int shardy__walk_interior(const btree_tree *tree, uint32_t page_no, walk_page *page_out)
 {
     btree_walk w;

@@ -498,7 +498,8 @@ static int find_dest(cache_load *load, cache_run *run)
     return run->dest != NULL;
 }
 
-void shardy__cache_run_done(cache_load *load, size_t number, shardy_status st, const shardy_error *err)
+void shardy__cache_run_done(
+    cache_load *load, size_t number, shardy_status st, const shardy_error *err)
 {
     cache_run *run = &load->runs[number];
     cache_file *file = load->file;
@@ -578,8 +579,8 @@ static void end_load(cache_load *load)
 
 /* Pins the units of all wants, asking for those that are not there. A pin holds a unit in whatever
  * state it is, so nothing vanishes between asking and waiting. On a failure nothing is pinned. */
-static shardy_status pin_units(cache_load *load, size_t page_size, page_want *const *wants,
-    size_t count, shardy_error *err)
+static shardy_status pin_units(
+    cache_load *load, size_t page_size, page_want *const *wants, size_t count, shardy_error *err)
 {
     cache_file *file = load->file;
     page_cache *cache = file->cache;
@@ -618,8 +619,8 @@ static shardy_status wait_change(cache_file *file, const page_limits *limits, sh
         shardy__condition_wait(&cache->changed, &cache->lock);
         return SHARDY_OK;
     }
-    shardy_status st = shardy__check_time(
-        file->context, limits->deadline_ns, limits->cancel, "read", err);
+    shardy_status st =
+        shardy__check_time(file->context, limits->deadline_ns, limits->cancel, "read", err);
     if (st >= 0) {
         shardy__condition_wait_ns(&cache->changed, &cache->lock, WAIT_SLICE_NS);
     }

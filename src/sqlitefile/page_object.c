@@ -217,8 +217,8 @@ static shardy_status sums_of_body(const char *key, const sums_name *name, shardy
     if (reads[1].body.data) {
         sums->list = reads[1].body;
         memset(&reads[1].body, 0, sizeof reads[1].body);
-        SHARDY_TRY(shardy__sums_check(name, shardy__bytes(sums->list.data, sums->list.len),
-            body->len, options->digest, err));
+        SHARDY_TRY(shardy__sums_check(
+            name, shardy__bytes(sums->list.data, sums->list.len), body->len, options->digest, err));
         use_list(sums);
         return SHARDY_OK;
     }
@@ -243,8 +243,8 @@ static shardy_status open_memory(shardy_store *store, const char *key,
     plan_read(&reads[0], key, 0, most ? most : 1, options);
     if (options->digest && size != UINT64_MAX && shardy__chunk_count(size) > 1 &&
         shardy__sums_name(key, &name)) {
-        plan_read(&reads[1], name.text, 0, shardy__chunk_count(size) * SHARDY_SHA256_LEN + 1,
-            options);
+        plan_read(
+            &reads[1], name.text, 0, shardy__chunk_count(size) * SHARDY_SHA256_LEN + 1, options);
         count = 2;
     }
     shardy_store_read_all(store, reads, count);

@@ -60,10 +60,10 @@ static shardy_status check_range(const remote_file *f, shardy_store_read *read)
     case SHARDY_CONFLICT:
         return refuse_change(f, err);
     default:
-        return read->status < 0 ? (shardy_status)read->status
-                                : shardy__error(err, SHARDY_INTERNAL, "read",
-                                      "a range of \"%.300s\" was answered by status %d", f->key,
-                                      read->status);
+        return read->status < 0
+                   ? (shardy_status)read->status
+                   : shardy__error(err, SHARDY_INTERNAL, "read",
+                         "a range of \"%.300s\" was answered by status %d", f->key, read->status);
     }
     return read->meta.size == f->size && read->received == read->len ? SHARDY_OK
                                                                      : refuse_change(f, err);
@@ -126,8 +126,8 @@ static shardy_status remote_fetch(void *state, size_t page_size, page_want *cons
     return shardy__cache_fetch(f->file, page_size, wants, count, limits, err);
 }
 
-static void remote_start(void *state, size_t page_size, page_want *const *wants, size_t count,
-    const page_limits *limits)
+static void remote_start(
+    void *state, size_t page_size, page_want *const *wants, size_t count, const page_limits *limits)
 {
     const remote_file *f = state;
     shardy__cache_start(f->file, page_size, wants, count, limits);
@@ -305,7 +305,7 @@ static shardy_status new_remote(remote_open *o, remote_file **file_out, shardy_e
     f->key = shardy__strdup(o->key);
     f->if_match = etag[0] ? shardy__strdup(etag) : NULL;
     shardy_status st = f->key && (f->if_match || !etag[0]) ? shardy_cancel_new(&f->closing, err)
-                                                          : shardy__error_nomem(err, "sqlite");
+                                                           : shardy__error_nomem(err, "sqlite");
     cache_file_spec spec = {.context = o->store->context,
         .loader = &REMOTE_LOADER,
         .state = f,
@@ -346,8 +346,8 @@ shardy_status shardy__page_remote_open(shardy_store *store, const char *key,
     for (size_t i = 0; i < o.count; i++) {
         int is_list = i > 0 && i == o.sums_at;
         if (f && !is_list && o.reads[i].status == SHARDY_OK) {
-            shardy__cache_put(f->file, o.reads[i].offset, o.reads[i].body.data,
-                (size_t)o.reads[i].received);
+            shardy__cache_put(
+                f->file, o.reads[i].offset, o.reads[i].body.data, (size_t)o.reads[i].received);
         }
         shardy_buf_release(&o.reads[i].body);
     }

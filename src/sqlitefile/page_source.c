@@ -391,8 +391,8 @@ shardy_status shardy__page_source_set_pages(
     return SHARDY_OK;
 }
 
-shardy_status shardy__page_source_head(page_source *source, void *dest, size_t len,
-    const page_limits *limits, shardy_error *err)
+shardy_status shardy__page_source_head(
+    page_source *source, void *dest, size_t len, const page_limits *limits, shardy_error *err)
 {
     /* As the first page of a file of the smallest pages there are. */
     if (len > 512 || source->size < 512) {

@@ -162,8 +162,8 @@ void shardy__page_source_close(page_source *source);
 
 /* Reads bytes from the start, for the header of a file, before pages are known; checks digests;
  * waits. CORRUPT when the source is shorter. */
-shardy_status shardy__page_source_head(page_source *source, void *dest, size_t len,
-    const page_limits *limits, shardy_error *err);
+shardy_status shardy__page_source_head(
+    page_source *source, void *dest, size_t len, const page_limits *limits, shardy_error *err);
 
 /* Sets the size (a power of two, 512 to 65536) and number of pages. INVALID when they exceed the
  * source. */

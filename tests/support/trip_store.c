@@ -135,16 +135,15 @@ static shardy_status trip_list(void *store, const char *prefix, char delimiter, 
     pthread_mutex_lock(&s->lock);
     uint32_t step = note_start(s, 1);
     pthread_mutex_unlock(&s->lock);
-    shardy_status st =
-        shardy_store_list(s->inner, prefix, delimiter, token, limit, page_out, err);
+    shardy_status st = shardy_store_list(s->inner, prefix, delimiter, token, limit, page_out, err);
     pthread_mutex_lock(&s->lock);
     note_answer(s, step);
     pthread_mutex_unlock(&s->lock);
     return st;
 }
 
-static shardy_status trip_remove(void *store, const shardy_bytes *keys, size_t n,
-    int32_t *results_out, shardy_error *err)
+static shardy_status trip_remove(
+    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
 {
     const trip_store *s = store;
     return shardy_store_remove(s->inner, keys, n, results_out, err);

@@ -30,8 +30,7 @@ typedef struct trip_counts {
 } trip_counts;
 
 /* A store around `inner` (borrowed). Ownership: yours, close it. */
-shardy_status trip_store_open(
-    shardy_store *inner, shardy_store **store_out, shardy_error *err);
+shardy_status trip_store_open(shardy_store *inner, shardy_store **store_out, shardy_error *err);
 /* Forgets what was written down; returns it. Nothing may be under way. */
 trip_counts trip_store_take(shardy_store *store);
 /* Reads since the last take: the first TRIP_READS_MAX. Borrowed. */

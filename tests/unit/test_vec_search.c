@@ -382,9 +382,8 @@ typedef struct counting_source {
     size_t held_max;
 } counting_source;
 
-static shardy_status counting_fetch(
-    void *state, size_t page_size, page_want *const *wants, size_t count,
-    const page_limits *limits, shardy_error *error)
+static shardy_status counting_fetch(void *state, size_t page_size, page_want *const *wants,
+    size_t count, const page_limits *limits, shardy_error *error)
 {
     counting_source *c = state;
     SHARDY_TRY(shy_fetch(state, page_size, wants, count, limits, error));
