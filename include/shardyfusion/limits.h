@@ -56,6 +56,9 @@
 #define SHARDY_ATTEMPTS_MAX 100u
 /* Worker threads of one context. */
 #define SHARDY_THREADS_MAX 256u
+/* Cache of a reader for shards that are read by ranges: a few chunks of 64 KiB, so that a look-up
+ * does not drop what it has just read. */
+#define SHARDY_PAGE_CACHE_BYTES_MIN (1u << 20)
 /* Manifests looked at by history and by fallback. */
 #define SHARDY_HISTORY_LIMIT_MAX 100000u
 

@@ -2,6 +2,7 @@
 
 #include "../base/alloc.h"
 #include "../base/context.h"
+#include "../sqlitefile/btree_step.h"
 #include "shard_object.h"
 
 #include <shardyfusion/limits.h>
@@ -128,6 +129,11 @@ void shardy__shard_file_close_writer(shard_file_writer *w)
     w->sidecar_fd = -1;
 }
 
+/* Interior pages are asked for when a shard is opened, if they take no more than four requests:
+ * then a look-up goes from the root to its leaf in two round trips, however many levels there
+ * are. */
+#define INTERIORS_MAX (4u << 20)
+
 /* --- reading ---------------------------------------------------------------------------------- */
 
 /* Checks that kv is what it has to be: a table WITHOUT ROWID whose key is k alone, with a column
@@ -150,13 +156,17 @@ static shardy_status find_kv(shard_file *f, shardy_error *err)
     return SHARDY_OK;
 }
 
-shardy_status shardy__shard_file_open_take(shard_file *f, page_source *source, shardy_error *err)
+shardy_status shardy__shard_file_open_take(
+    shard_file *f, page_source *source, const page_limits *limits, shardy_error *err)
 {
     memset(f, 0, sizeof *f);
-    shardy_status st = shardy__btree_open_take(source, &f->btree, err);
+    shardy_status st = shardy__btree_open_limited_take(source, limits, &f->btree, err);
     if (st >= 0) {
         f->source = source;
         st = find_kv(f, err);
+    }
+    if (st >= 0 && source->verified) { /* a file of ours */
+        shardy__walk_ask_interiors(&f->kv, INTERIORS_MAX, limits);
     }
     if (st < 0) {
         shardy__shard_file_close(f);
@@ -172,7 +182,8 @@ shardy_status shardy__shard_file_open(
     memset(f, 0, sizeof *f);
     SHARDY_TRY(shardy__shard_object_open(spec, SHARD_FILE_NAME,
         spec->io == SHARDY_IO_PREAD ? PAGE_IO_PREAD : PAGE_IO_AUTO, &source, err));
-    shardy_status st = shardy__shard_file_open_take(f, source, err);
+    const page_limits limits = {spec->deadline_ns, spec->cancel};
+    shardy_status st = shardy__shard_file_open_take(f, source, &limits, err);
     return st < 0 ? shardy__error_prefix(err, st, "%.300s/%s", spec->shard_path, SHARD_FILE_NAME)
                   : SHARDY_OK;
 }
@@ -183,11 +194,16 @@ void shardy__shard_file_close(shard_file *f)
     memset(f, 0, sizeof *f);
 }
 
-shardy_status shardy__shard_file_get(
-    const shard_file *f, shardy_bytes key, shardy_buf *value_out, shardy_error *err)
+shardy_status shardy__shard_file_get(const shard_file *f, shardy_bytes key,
+    const page_limits *limits, shardy_buf *value_out, shardy_error *err)
 {
     btree_key wanted = {RECORD_BLOB, 0, key.data, key.len};
-    return shardy__btree_get(&f->kv, &wanted, f->value_field, value_out, err);
+    if (!limits) {
+        return shardy__btree_get(&f->kv, &wanted, f->value_field, value_out, err);
+    }
+    btree_tree kv = f->kv;
+    kv.limits = limits;
+    return shardy__btree_get(&kv, &wanted, f->value_field, value_out, err);
 }
 
 static void release_hold(shardy_buf *buf)
@@ -199,10 +215,20 @@ shardy_status shardy__shard_file_get_many(
     const shard_file *f, shardy_engine_get *request, shardy_error *err)
 {
     memset(&request->hold, 0, sizeof request->hold);
+    const page_limits limits = shardy__page_limits(&request->limits);
+    int lends = shardy__page_source_lends(f->source);
+    if (request->count == 1 && !lends) {
+        shardy_status st =
+            shardy__shard_file_get(f, request->keys[0], &limits, &request->values_out[0], err);
+        request->statuses_out[0] = st;
+        return st < 0 ? st : SHARDY_OK;
+    }
     const btree_answers answers = {request->values_out, request->statuses_out};
+    btree_tree kv = f->kv;
+    kv.limits = &limits;
     SHARDY_TRY(shardy__btree_get_many(
-        &f->kv, RECORD_BLOB, request->keys, request->count, f->value_field, answers, err));
-    if (shardy__page_source_lends(f->source)) {
+        &kv, RECORD_BLOB, request->keys, request->count, f->value_field, answers, err));
+    if (lends) {
         request->hold.owner = shardy__page_source_hold(f->source, 1);
         request->hold.release = release_hold;
     }

@@ -53,13 +53,22 @@ typedef struct shard_file {
  * NOMEM. */
 shardy_status shardy__shard_file_open(
     shard_file *f, const shardy_engine_reader_spec *spec, shardy_error *err);
-/* The same for a source that is open. The source is taken always, also on failure. */
-shardy_status shardy__shard_file_open_take(shard_file *f, page_source *source, shardy_error *err);
+/* The same for a source that is open. The source is taken always, also on failure. NULL limits:
+ * none. */
+shardy_status shardy__shard_file_open_take(
+    shard_file *f, page_source *source, const page_limits *limits, shardy_error *err);
 void shardy__shard_file_close(shard_file *f);
 
-/* The parts of the engine contract that are about kv alone. */
-shardy_status shardy__shard_file_get(
-    const shard_file *f, shardy_bytes key, shardy_buf *value_out, shardy_error *err);
+/* Limits as the layer below takes them; those of NULL are none. */
+static inline page_limits shardy__page_limits(const shardy_engine_limits *limits)
+{
+    page_limits l = {limits ? limits->deadline_ns : 0, limits ? limits->cancel : NULL};
+    return l;
+}
+
+/* The parts of the engine contract that are about kv alone. NULL limits: none. */
+shardy_status shardy__shard_file_get(const shard_file *f, shardy_bytes key,
+    const page_limits *limits, shardy_buf *value_out, shardy_error *err);
 shardy_status shardy__shard_file_get_many(
     const shard_file *f, shardy_engine_get *request, shardy_error *err);
 shardy_status shardy__shard_file_scan(const shard_file *f,

@@ -39,6 +39,9 @@ shardy_status shardy__shard_object_open(const shardy_engine_reader_spec *spec, c
         options.digest = &digest;
         options.size = expected->size;
     }
+    const page_limits limits = {spec->deadline_ns, spec->cancel};
+    options.limits = &limits;
+    options.ranges = spec->page_cache;
     shardy_status st =
         shardy__page_source_open_object(spec->store, path, &options, source_out, err);
     if (st == SHARDY_NOT_FOUND) {

@@ -108,7 +108,19 @@ typedef struct shardy_engine_reader_spec {
     int32_t io;   /* shardy_io_mode */
     uint32_t dim; /* what the manifest says; 0: no vectors */
     int32_t metric;
+    /* of opening */
+    int64_t deadline_ns; /* monotonic clock of the context; 0: none */
+    const shardy_cancel *cancel;
+    /* NULL: objects that are not local files are read whole; else by ranges, into this cache of the
+     * reader's. For the engines of this library */
+    void *page_cache;
 } shardy_engine_reader_spec;
+
+/* How long a call may take. */
+typedef struct shardy_engine_limits {
+    int64_t deadline_ns; /* monotonic clock of the context; 0: none */
+    const shardy_cancel *cancel;
+} shardy_engine_limits;
 
 /* Look-up of one or many keys. */
 typedef struct shardy_engine_get {
@@ -118,6 +130,7 @@ typedef struct shardy_engine_get {
     int32_t *statuses_out;  /* OK, NOT_FOUND */
     shardy_buf hold;        /* set by the engine, the caller's to release: keeps all values alive
                                that have no `release` of their own */
+    shardy_engine_limits limits;
 } shardy_engine_get;
 
 /* One candidate of a search. */
@@ -191,9 +204,9 @@ typedef struct shardy_engine_ops {
     void (*finish)(void *reader, void *op);
 
     /* MUST (CAP_VECTOR). Payload of a hit by its row number; NOT_FOUND when it has none. May
-     * block. */
-    shardy_status (*payload)(
-        void *reader, uint64_t row, shardy_buf *payload_out, shardy_error *err);
+     * block. NULL limits: none. */
+    shardy_status (*payload)(void *reader, uint64_t row, const shardy_engine_limits *limits,
+        shardy_buf *payload_out, shardy_error *err);
 
     /* MUST (CAP_KV). All rows in ascending order of their stored keys: calls next(user, row) until
      * it answers something else than OK, which is returned. May block. For verification. */
@@ -206,6 +219,11 @@ typedef struct shardy_engine_ops {
     /* MUST. Once, after the last operation was finished. Values handed out stay valid. Cannot
      * fail. */
     void (*reader_close)(void *reader);
+
+    /* MAY (CAP_VECTOR). Gets what the payloads of all these rows need at once, so that payload()
+     * does not wait for each. Failures are left to payload(). May block. */
+    void (*payloads_ahead)(
+        void *reader, const uint64_t *rows, size_t count, const shardy_engine_limits *limits);
 } shardy_engine_ops;
 
 /* The engines of this build; *count_out gets their number. The array is static. */
