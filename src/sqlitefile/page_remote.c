@@ -6,6 +6,7 @@
 #include "../base/error.h"
 #include "../store/store.h"
 #include "page_object.h"
+#include "sidecar.h"
 
 #include <shardyfusion/limits.h>
 
@@ -26,6 +27,8 @@
 #define REMOTE_TAIL_PART 24u
 #define REMOTE_TAIL_MAX  (4u << 20)
 #define REMOTE_TAIL_RUNS (REMOTE_TAIL_MAX / REMOTE_RUN_MAX + 1)
+/* Sidecars whose length is not known are not read beyond this: that of a shard of some 4 GB. */
+#define REMOTE_SIDECAR_MAX (64u << 20)
 /* Units of objects without digests are pages, but not smaller ones than this. */
 #define REMOTE_UNIT_SHIFT_MIN 12u
 
@@ -37,6 +40,7 @@ typedef struct remote_file {
     uint64_t size;
     shardy_cancel *closing; /* of all requests: not the caller's, who may be gone before they are */
     cache_file *file;
+    sidecar *side; /* NULL: none */
 } remote_file;
 
 /* --- loading ---------------------------------------------------------------------------------- */
@@ -111,11 +115,30 @@ static const cache_loader REMOTE_LOADER = {
 
 /* --- the source ------------------------------------------------------------------------------- */
 
+/* Bytes of a page that the sidecar has, or NULL. */
+static const uint8_t *side_bytes(const remote_file *f, uint64_t offset, size_t len)
+{
+    if (!f->side) {
+        return NULL;
+    }
+    uint32_t size = shardy__sidecar_page_size(f->side);
+    uint64_t number = offset / size + 1;
+    if (offset % size != 0 || len > size || number > UINT32_MAX) {
+        return NULL;
+    }
+    return shardy__sidecar_page(f->side, (uint32_t)number);
+}
+
 static shardy_status remote_get(
     void *state, uint64_t offset, size_t len, page_ref *ref_out, shardy_error *err)
 {
-    (void)len;
     const remote_file *f = state;
+    const uint8_t *bytes = side_bytes(f, offset, len);
+    if (bytes) {
+        ref_out->data = bytes;
+        ref_out->pin = NULL;
+        return SHARDY_OK;
+    }
     return shardy__cache_get(f->file, offset, ref_out, err);
 }
 
@@ -123,6 +146,13 @@ static shardy_status remote_fetch(void *state, size_t page_size, page_want *cons
     size_t count, const page_limits *limits, shardy_error *err)
 {
     const remote_file *f = state;
+    if (count == 1) { /* of many, nobody wants what get() would have given */
+        uint64_t offset = (uint64_t)(wants[0]->page - 1) * page_size;
+        wants[0]->ref.data = side_bytes(f, offset, page_size);
+        if (wants[0]->ref.data) {
+            return SHARDY_OK;
+        }
+    }
     return shardy__cache_fetch(f->file, page_size, wants, count, limits, err);
 }
 
@@ -130,7 +160,16 @@ static void remote_start(
     void *state, size_t page_size, page_want *const *wants, size_t count, const page_limits *limits)
 {
     const remote_file *f = state;
-    shardy__cache_start(f->file, page_size, wants, count, limits);
+    page_want *others[PAGE_START_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < count && n < PAGE_START_MAX; i++) {
+        if (!side_bytes(f, (uint64_t)(wants[i]->page - 1) * page_size, page_size)) {
+            others[n++] = wants[i];
+        }
+    }
+    if (n > 0) {
+        shardy__cache_start(f->file, page_size, others, n, limits);
+    }
 }
 
 static void remote_unpin(void *state, page_ref *ref)
@@ -148,6 +187,7 @@ static void remote_close(void *state)
     shardy_cancel_request(f->closing); /* of what was asked for and not waited for */
     shardy__cache_file_close(f->file);
     shardy_cancel_free(f->closing);
+    shardy__sidecar_free(f->side);
     shardy__free(f->if_match);
     shardy__free(f->key);
     shardy__free(f);
@@ -167,11 +207,17 @@ typedef struct remote_open {
     const char *key;
     const page_source_options *options;
     sums_name sums;
-    size_t sums_at; /* in `reads`; 0: no list is asked for */
-    shardy_store_read reads[2 + REMOTE_TAIL_RUNS];
+    /* places in `reads`; READ_NONE: not asked for */
+    size_t head_at;
+    size_t sums_at;
+    size_t side_at;
+    shardy_store_read reads[3 + REMOTE_TAIL_RUNS];
     size_t count;
     uint64_t size;
+    sidecar *side;
 } remote_open;
+
+#define READ_NONE SIZE_MAX
 
 static void add_read(remote_open *o, const char *key, uint64_t offset, uint64_t len)
 {
@@ -201,27 +247,45 @@ static void add_tail(remote_open *o, uint64_t size)
     }
 }
 
-static void plan_reads(remote_open *o)
+static void add_sidecar(remote_open *o)
+{
+    const page_source_options *options = o->options;
+    o->side_at = o->count;
+    add_read(o, options->sidecar_key, 0,
+        options->sidecar_digest ? options->sidecar_size + 1 : REMOTE_SIDECAR_MAX);
+}
+
+/* With a sidecar no page is needed before the first leaf; but without digests the version of the
+ * object has to be seen, so its start is read as well. An object of one chunk needs nothing else. */
+static void plan_reads(remote_open *o, int with_sidecar)
 {
     uint64_t size = o->options->size;
     int known = o->options->digest && size != UINT64_MAX;
-    add_read(o, o->key, 0, SHARDY_CHUNK_LEN);
-    if (known && shardy__chunk_count(size) > 1 && size <= o->options->size_max) {
-        if (shardy__sums_name(o->key, &o->sums)) {
-            o->sums_at = o->count;
-            add_read(o, o->sums.text, 0, shardy__chunk_count(size) * SHARDY_SHA256_LEN + 1);
-        }
+    int large = known && shardy__chunk_count(size) > 1 && size <= o->options->size_max;
+    with_sidecar = with_sidecar && o->options->sidecar_key &&
+                   (large ? o->options->sidecar_digest != NULL : !o->options->digest);
+    if (!known || !with_sidecar) {
+        o->head_at = o->count;
+        add_read(o, o->key, 0, SHARDY_CHUNK_LEN);
+    }
+    if (large && o->sums_at == READ_NONE && shardy__sums_name(o->key, &o->sums)) {
+        o->sums_at = o->count;
+        add_read(o, o->sums.text, 0, shardy__chunk_count(size) * SHARDY_SHA256_LEN + 1);
+    }
+    if (with_sidecar) {
+        add_sidecar(o);
+    } else if (large) {
         add_tail(o, size);
     }
 }
 
-/* What came of them. NOT_FOUND: there is no such object. */
-static shardy_status judge_reads(remote_open *o, shardy_error *err)
+/* What came of the reads from number `first` on. NOT_FOUND: there is no such object. */
+static shardy_status judge_reads(remote_open *o, size_t first, shardy_error *err)
 {
-    for (size_t i = 0; i < o->count; i++) {
+    for (size_t i = first; i < o->count; i++) {
         const shardy_store_read *read = &o->reads[i];
-        if (i > 0 && read->status == SHARDY_NOT_FOUND) {
-            continue; /* no list; or no object, which the first read says better */
+        if (i == o->side_at || (i != o->head_at && read->status == SHARDY_NOT_FOUND)) {
+            continue; /* no sidecar or list; or no object, which the first chunk says better */
         }
         if (read->status != SHARDY_OK) {
             if (read->status < 0 && err) {
@@ -229,7 +293,7 @@ static shardy_status judge_reads(remote_open *o, shardy_error *err)
             }
             return (shardy_status)read->status;
         }
-        if (i == 0) {
+        if (i == o->head_at) {
             o->size = read->meta.size;
             SHARDY_TRY(shardy__object_check_size(o->key, o->size, o->options, err));
         }
@@ -237,11 +301,93 @@ static shardy_status judge_reads(remote_open *o, shardy_error *err)
     return SHARDY_OK;
 }
 
+/* --- the sidecar ------------------------------------------------------------------------------ */
+
+static shardy_status check_sidecar(const remote_open *o, shardy_error *err)
+{
+    const shardy_store_read *read = &o->reads[o->side_at];
+    const sha256 *expected = o->options->sidecar_digest;
+    if (read->status < 0) {
+        if (err) {
+            *err = read->error;
+        }
+        return (shardy_status)read->status;
+    }
+    if (read->status != SHARDY_OK || read->received != read->meta.size) {
+        return shardy__error(err, SHARDY_GONE, "read", "it is not there, or too long");
+    }
+    if (!expected) {
+        return SHARDY_OK;
+    }
+    sha256 digest;
+    SHARDY_TRY(shardy__object_digest(read->body.data, read->body.len, &digest, err));
+    if (memcmp(&digest, expected, sizeof digest) != 0) {
+        return shardy__error(
+            err, SHARDY_CHECKSUM, "read", "it differs from the digest it was published with");
+    }
+    return SHARDY_OK;
+}
+
+/* A sidecar that cannot be used is as if there were none: the file has all that is in it. */
+static shardy_status take_sidecar(remote_open *o, shardy_error *err)
+{
+    shardy_context *context = o->store->context;
+    shardy_error error;
+    shardy__error_clear(&error);
+    shardy_status st = check_sidecar(o, &error);
+    if (st >= 0) {
+        const shardy_store_read *read = &o->reads[o->side_at];
+        sidecar_expect expect = {.file_size = o->size,
+            .bound = o->options->digest != NULL,
+            .tag = o->head_at == READ_NONE ? NULL : o->reads[o->head_at].meta.etag.text};
+        st = shardy__sidecar_parse(
+            shardy__bytes(read->body.data, read->body.len), &expect, &o->side, &error);
+    }
+    if (st == SHARDY_NOMEM || st == SHARDY_TIMEOUT || st == SHARDY_CANCELLED) {
+        if (err) {
+            *err = error;
+        }
+        return st;
+    }
+    if (st >= 0) {
+        shardy__count(context, SHARDY_METRIC_SIDECARS_USED, 1);
+        return SHARDY_OK;
+    }
+    shardy__count(context, SHARDY_METRIC_SIDECARS_UNUSED, 1);
+    /* Nobody promised that a snapshot of the reference has them. */
+    shardy__log(context,
+        st == SHARDY_GONE && !o->options->digest ? SHARDY_LOG_DEBUG : SHARDY_LOG_WARN, "read",
+        "the sidecar \"%s\" is not used: %s", o->options->sidecar_key, error.message);
+    return SHARDY_OK;
+}
+
+/* The first reads, all at once; once more without the sidecar when that was in vain. */
+static shardy_status read_first(remote_open *o, shardy_error *err)
+{
+    plan_reads(o, 1);
+    shardy_store_read_all(o->store, o->reads, o->count);
+    shardy_status st = judge_reads(o, 0, err);
+    if (st != SHARDY_OK || o->side_at == READ_NONE) {
+        return st;
+    }
+    if (o->head_at == READ_NONE) {
+        o->size = o->options->size;
+    }
+    SHARDY_TRY(take_sidecar(o, err));
+    if (o->side || o->head_at != READ_NONE) {
+        return SHARDY_OK;
+    }
+    size_t first = o->count;
+    plan_reads(o, 0);
+    shardy_store_read_all(o->store, o->reads + first, o->count - first);
+    return judge_reads(o, first, err);
+}
+
 /* The chunk digests: from the list, from the only chunk, or by reading everything once. */
 static shardy_status take_sums(remote_open *o, sha256 **sums_out, shardy_error *err)
 {
     const page_source_options *options = o->options;
-    const shardy_store_read *list = o->sums_at ? &o->reads[o->sums_at] : NULL;
+    const shardy_store_read *list = o->sums_at == READ_NONE ? NULL : &o->reads[o->sums_at];
     size_t count = (size_t)shardy__chunk_count(o->size);
     sha256 *sums = shardy__malloc((count ? count : 1) * sizeof *sums);
     *sums_out = NULL;
@@ -258,8 +404,8 @@ static shardy_status take_sums(remote_open *o, sha256 **sums_out, shardy_error *
     } else {
         chunk_digest computed;
         memset(&computed, 0, sizeof computed);
-        const shardy_buf *head = &o->reads[0].body;
-        st = head->len == o->size
+        const shardy_buf *head = o->head_at == READ_NONE ? NULL : &o->reads[o->head_at].body;
+        st = head && head->len == o->size
                  ? shardy__object_hash_bytes(o->key, shardy__bytes(head->data, head->len),
                        options->digest, &computed, err)
                  : shardy__object_hash_whole(o->store, o->key, o->size, options, &computed, err);
@@ -280,7 +426,7 @@ static shardy_status take_sums(remote_open *o, sha256 **sums_out, shardy_error *
  * see whether that is one. */
 static uint32_t unit_shift(const remote_open *o)
 {
-    const shardy_store_read *head = &o->reads[0];
+    const shardy_store_read *head = &o->reads[o->head_at];
     const uint8_t *bytes = head->body.data;
     uint32_t page_size = head->received >= 18 ? shardy__get_be16(bytes + 16) : 0;
     page_size = page_size == 1 ? SHARDY_CHUNK_LEN : page_size;
@@ -298,7 +444,7 @@ static shardy_status new_remote(remote_open *o, remote_file **file_out, shardy_e
     if (!f) {
         return shardy__error_nomem(err, "sqlite");
     }
-    const char *etag = o->options->digest ? "" : o->reads[0].meta.etag.text;
+    const char *etag = o->options->digest ? "" : o->reads[o->head_at].meta.etag.text;
     f->store = o->store;
     f->size = o->size;
     f->key_len = strlen(o->key);
@@ -333,19 +479,24 @@ shardy_status shardy__page_remote_open(shardy_store *store, const char *key,
     o.store = store;
     o.key = key;
     o.options = options;
-    o.sums_at = 0;
+    o.head_at = READ_NONE;
+    o.sums_at = READ_NONE;
+    o.side_at = READ_NONE;
     o.count = 0;
     o.size = 0;
-    plan_reads(&o);
-    shardy_store_read_all(store, o.reads, o.count);
+    o.side = NULL;
     remote_file *f = NULL;
-    shardy_status st = judge_reads(&o, err);
+    shardy_status st = read_first(&o, err);
     if (st == SHARDY_OK) {
         st = new_remote(&o, &f, err);
     }
+    if (f) {
+        f->side = o.side;
+    } else {
+        shardy__sidecar_free(o.side);
+    }
     for (size_t i = 0; i < o.count; i++) {
-        int is_list = i > 0 && i == o.sums_at;
-        if (f && !is_list && o.reads[i].status == SHARDY_OK) {
+        if (f && i != o.sums_at && i != o.side_at && o.reads[i].status == SHARDY_OK) {
             shardy__cache_put(
                 f->file, o.reads[i].offset, o.reads[i].body.data, (size_t)o.reads[i].received);
         }

@@ -143,6 +143,11 @@ typedef struct page_source_options {
      * whole; not with PAGE_IO_MEMORY */
     struct page_cache *ranges;
     const page_limits *limits; /* of opening */
+    /* with `ranges`: the sidecar of the object (sidecar.h), which need not be there; NULL: there is
+     * none. With `digest` it must have a digest as well */
+    const char *sidecar_key;
+    const sha256 *sidecar_digest;
+    uint64_t sidecar_size;
 } page_source_options;
 
 /* Defaults: no digest, any size, PAGE_IO_AUTO, 8 MiB. */
