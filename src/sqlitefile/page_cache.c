@@ -51,7 +51,8 @@ struct page_cache {
     size_t count;
     size_t room;
     size_t hand;
-    uint64_t bytes;
+    uint64_t bytes;    /* of units, and `reserved` */
+    uint64_t reserved; /* kept elsewhere */
     uint64_t budget;
 };
 
@@ -254,6 +255,28 @@ uint64_t shardy__page_cache_bytes(page_cache *cache)
     uint64_t bytes = cache->bytes;
     shardy__mutex_unlock(&cache->lock);
     return bytes;
+}
+
+int shardy__page_cache_reserve(page_cache *cache, uint64_t bytes)
+{
+    shardy__mutex_lock(&cache->lock);
+    uint64_t room = cache->budget / 2 - cache->reserved;
+    int fits = bytes < room;
+    if (fits) {
+        cache->reserved += bytes;
+        cache->bytes += bytes;
+        evict(cache, 0);
+    }
+    shardy__mutex_unlock(&cache->lock);
+    return fits;
+}
+
+void shardy__page_cache_release(page_cache *cache, uint64_t bytes)
+{
+    shardy__mutex_lock(&cache->lock);
+    cache->reserved -= bytes;
+    cache->bytes -= bytes;
+    shardy__mutex_unlock(&cache->lock);
 }
 
 shardy_status shardy__cache_file_open(

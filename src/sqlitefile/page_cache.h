@@ -30,6 +30,12 @@ uint64_t shardy__page_cache_budget(const page_cache *cache);
 /* Bytes that are in it now. */
 uint64_t shardy__page_cache_bytes(page_cache *cache);
 
+/* Counts bytes that are kept elsewhere, the index of a file, against the budget: up to half of it.
+ * 0: there is no room for so many, and nothing is counted. Gives 1 otherwise, also for 0 bytes while
+ * there is room at all. */
+int shardy__page_cache_reserve(page_cache *cache, uint64_t bytes);
+void shardy__page_cache_release(page_cache *cache, uint64_t bytes);
+
 /* Bytes of a file in one piece, to be put to `dest`. */
 typedef struct cache_run {
     uint64_t offset;

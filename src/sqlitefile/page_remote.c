@@ -40,7 +40,8 @@ typedef struct remote_file {
     uint64_t size;
     shardy_cancel *closing; /* of all requests: not the caller's, who may be gone before they are */
     cache_file *file;
-    sidecar *side; /* NULL: none */
+    page_cache *cache;
+    sidecar *side; /* NULL: none; counted in `cache` */
 } remote_file;
 
 /* --- loading ---------------------------------------------------------------------------------- */
@@ -178,6 +179,14 @@ static void remote_unpin(void *state, page_ref *ref)
     shardy__cache_unpin(f->file, ref);
 }
 
+static void drop_side(page_cache *cache, sidecar *side)
+{
+    if (side) {
+        shardy__page_cache_release(cache, shardy__sidecar_memory(side));
+        shardy__sidecar_free(side);
+    }
+}
+
 static void remote_close(void *state)
 {
     remote_file *f = state;
@@ -187,7 +196,8 @@ static void remote_close(void *state)
     shardy_cancel_request(f->closing); /* of what was asked for and not waited for */
     shardy__cache_file_close(f->file);
     shardy_cancel_free(f->closing);
-    shardy__sidecar_free(f->side);
+    drop_side(f->cache, f->side);
+    shardy__page_cache_drop(f->cache);
     shardy__free(f->if_match);
     shardy__free(f->key);
     shardy__free(f);
@@ -247,6 +257,18 @@ static void add_tail(remote_open *o, uint64_t size)
     }
 }
 
+/* 1 when there is a sidecar to try, and room for it in the budget of the cache. */
+static int wants_sidecar(const remote_open *o)
+{
+    const page_source_options *options = o->options;
+    uint64_t size = options->sidecar_digest ? options->sidecar_size : 0;
+    if (!options->sidecar_key || !shardy__page_cache_reserve(options->ranges, size)) {
+        return 0;
+    }
+    shardy__page_cache_release(options->ranges, size);
+    return size < REMOTE_SIDECAR_MAX;
+}
+
 static void add_sidecar(remote_open *o)
 {
     const page_source_options *options = o->options;
@@ -262,7 +284,7 @@ static void plan_reads(remote_open *o, int with_sidecar)
     uint64_t size = o->options->size;
     int known = o->options->digest && size != UINT64_MAX;
     int large = known && shardy__chunk_count(size) > 1 && size <= o->options->size_max;
-    with_sidecar = with_sidecar && o->options->sidecar_key &&
+    with_sidecar = with_sidecar && wants_sidecar(o) &&
                    (large ? o->options->sidecar_digest != NULL : !o->options->digest);
     if (!known || !with_sidecar) {
         o->head_at = o->count;
@@ -339,9 +361,19 @@ static shardy_status take_sidecar(remote_open *o, shardy_error *err)
         const shardy_store_read *read = &o->reads[o->side_at];
         sidecar_expect expect = {.file_size = o->size,
             .bound = o->options->digest != NULL,
-            .tag = o->head_at == READ_NONE ? NULL : o->reads[o->head_at].meta.etag.text};
+            .tag = o->head_at == READ_NONE ? NULL : o->reads[o->head_at].meta.etag.text,
+            .memory_max = (size_t)shardy__page_cache_budget(o->options->ranges)};
+        expect.memory_max =
+            expect.memory_max < SHARDY_SIDECAR_LEN_MAX ? expect.memory_max : SHARDY_SIDECAR_LEN_MAX;
         st = shardy__sidecar_parse(
             shardy__bytes(read->body.data, read->body.len), &expect, &o->side, &error);
+    }
+    if (st >= 0 &&
+        !shardy__page_cache_reserve(o->options->ranges, shardy__sidecar_memory(o->side))) {
+        st = shardy__error(
+            &error, SHARDY_EXHAUSTED, "read", "half of page_cache_bytes is taken by others");
+        shardy__sidecar_free(o->side);
+        o->side = NULL;
     }
     if (st == SHARDY_NOMEM || st == SHARDY_TIMEOUT || st == SHARDY_CANCELLED) {
         if (err) {
@@ -446,6 +478,7 @@ static shardy_status new_remote(remote_open *o, remote_file **file_out, shardy_e
     }
     const char *etag = o->options->digest ? "" : o->reads[o->head_at].meta.etag.text;
     f->store = o->store;
+    f->cache = shardy__page_cache_hold(o->options->ranges);
     f->size = o->size;
     f->key_len = strlen(o->key);
     f->key = shardy__strdup(o->key);
@@ -493,7 +526,7 @@ shardy_status shardy__page_remote_open(shardy_store *store, const char *key,
     if (f) {
         f->side = o.side;
     } else {
-        shardy__sidecar_free(o.side);
+        drop_side(options->ranges, o.side);
     }
     for (size_t i = 0; i < o.count; i++) {
         if (f && i != o.sums_at && i != o.side_at && o.reads[i].status == SHARDY_OK) {

@@ -20,9 +20,9 @@ struct sidecar {
     const uint32_t *heads;   /* of the chains, ascending */
     const uint32_t *ends;    /* chain_count + 1, where chains begin in `links` */
     const uint32_t *links;
-    uint32_t *body; /* owned; all tables lie in it */
-    size_t body_len;
-    size_t blob_at; /* where the pages begin */
+    uint32_t *body;  /* owned; all tables lie in it */
+    size_t body_len; /* bytes of it */
+    size_t blob_at;  /* where the pages begin */
 };
 
 static shardy_status corrupt(shardy_error *err, const char *what, uint64_t value)
@@ -362,6 +362,7 @@ static shardy_status spread_pages(sidecar *s, size_t memory_max, shardy_error *e
     }
     uint32_t *old = s->body;
     move_tables(s, body);
+    s->body_len = whole;
     shardy__free(old);
     return SHARDY_OK;
 }
@@ -419,6 +420,11 @@ void shardy__sidecar_free(sidecar *s)
         shardy__free(s->body);
         shardy__free(s);
     }
+}
+
+size_t shardy__sidecar_memory(const sidecar *s)
+{
+    return sizeof *s + s->body_len;
 }
 
 uint32_t shardy__sidecar_page_size(const sidecar *s)

@@ -52,6 +52,8 @@ shardy_status shardy__sidecar_parse(
 /* NULL is fine. */
 void shardy__sidecar_free(sidecar *s);
 
+/* Bytes that it keeps. */
+size_t shardy__sidecar_memory(const sidecar *s);
 uint32_t shardy__sidecar_page_size(const sidecar *s);
 size_t shardy__sidecar_page_count(const sidecar *s);
 /* Number of the page at a position below the count; numbers ascend. */
