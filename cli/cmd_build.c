@@ -185,6 +185,7 @@ static int fill_writer(build *b, const shardy_row_source_options *source, shardy
     if (v[OPT_MEMORY].count) {
         o->memory_budget = v[OPT_MEMORY].number;
     }
+    o->sidecar = (int32_t)v[OPT_SIDECAR].number; /* choices in the order of the enumeration */
     o->scratch_dir = v[OPT_SCRATCH_DIR].text;
     o->allow_network_fs = v[OPT_NETWORK_FS].count > 0;
     o->on_conflict = v[OPT_ON_CONFLICT].number ? SHARDY_ON_CONFLICT_REPLACE : SHARDY_ON_CONFLICT_FAIL;

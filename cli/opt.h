@@ -74,6 +74,7 @@ typedef enum opt_id {
     OPT_MAX_KEYS,
     OPT_KEY_ENCODING,
     OPT_PAGE_SIZE,
+    OPT_SIDECAR,
     OPT_PUBLISHED_AS,
     OPT_RUN_ID,
     OPT_SCRATCH_DIR,

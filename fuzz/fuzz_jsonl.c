@@ -3,9 +3,7 @@
  * file is JSON. */
 #include "rows_target.h"
 
-#ifdef SHARDY_HAVE_ZSTD
 #include <zstd.h>
-#endif
 
 typedef struct row_count {
     size_t rows;
@@ -48,7 +46,6 @@ static size_t check_lines(const uint8_t *data, size_t size)
     return lines;
 }
 
-#ifdef SHARDY_HAVE_ZSTD
 static char packed_path[] = "/tmp/shardy_fuzz_XXXXXX.jsonl.zst";
 
 static void remove_packed(void)
@@ -100,16 +97,6 @@ static void check_packed(
     require_that(read_file(packed_path, &options, count, &packed) == plain_st);
     require_that(packed.rows == plain_rows);
 }
-#else
-static void check_packed(
-    const uint8_t *data, size_t size, shardy_status plain_st, size_t plain_rows)
-{
-    (void)data;
-    (void)size;
-    (void)plain_st;
-    (void)plain_rows;
-}
-#endif
 
 static shardy_status run(const uint8_t *data, size_t size, shardy_error *err)
 {

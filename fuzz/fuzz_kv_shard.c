@@ -56,7 +56,7 @@ static void get_each(const shard_file *f, counted *c, const scanned *s, int must
         shardy_buf value;
         shardy_bytes key = {s->keys[i].data, s->keys[i].len};
         allow(c, 1);
-        shardy_status st = shardy__shard_file_get(f, key, &value, &err);
+        shardy_status st = shardy__shard_file_get(f, key, NULL, &value, &err);
         require_outcome(st);
         require_message(st, &err);
         require(!must || st == SHARDY_OK, "a row that is there is found");
@@ -106,7 +106,7 @@ static void get_by_fence(const uint8_t *data, counted *c, const scanned *s, int 
     shardy_error err = {0};
     page_source *source = NULL;
     if (shardy__page_source_memory(data, c->size, NULL, &source, &err) < 0 ||
-        shardy__shard_file_open_take(&f, source, &err) < 0) {
+        shardy__shard_file_open_take(&f, source, NULL, &err) < 0) {
         return;
     }
     shardy__fence_make(&f.kv);
@@ -125,7 +125,7 @@ static void get_late(const uint8_t *data, size_t size, const scanned *s, int mus
         return;
     }
     allow(&c, 2);
-    require(shardy__shard_file_open_take(&f, source, NULL) == SHARDY_OK, "it opens again");
+    require(shardy__shard_file_open_take(&f, source, NULL, NULL) == SHARDY_OK, "it opens again");
     get_each(&f, &c, s, must);
     get_batch(&f, &c, s, must);
     shardy__shard_file_close(&f);
@@ -159,7 +159,7 @@ static shardy_status get_two(const shard_file *f, const bytebuf *first, shardy_e
     shardy_buf_release(&values[1]);
     if (st >= 0) {
         shardy_buf_release(&request.hold);
-        st = shardy__shard_file_get(f, keys[0], &values[0], err);
+        st = shardy__shard_file_get(f, keys[0], NULL, &values[0], err);
         shardy_buf_release(&values[0]);
     }
     return st;
@@ -172,7 +172,7 @@ static shardy_status run(const uint8_t *data, size_t size, shardy_error *err)
     bytebuf first;
     shardy__bytebuf_init(&first, SHARDY_KEY_LEN_MAX);
     SHARDY_TRY(shardy__page_source_memory(data, size, NULL, &source, err));
-    SHARDY_TRY(shardy__shard_file_open_take(&f, source, err));
+    SHARDY_TRY(shardy__shard_file_open_take(&f, source, NULL, err));
     shardy__fence_make(&f.kv);
     shardy_status st = shardy__shard_file_scan(&f, take_row, &first, err);
     if (st >= 0) {
@@ -219,7 +219,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     allow(&c, 2);
-    shardy_status st = shardy__shard_file_open_take(&f, source, &err);
+    shardy_status st = shardy__shard_file_open_take(&f, source, NULL, &err);
     require_outcome(st);
     require_message(st, &err);
     if (st >= 0) {

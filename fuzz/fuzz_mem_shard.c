@@ -29,7 +29,8 @@ static shardy_status next_row(void *user, const shardy_engine_row *row, shardy_e
     int order = n ? memcmp(s->last.data, row->key.data, n) : 0;
     require(s->count == 0 || order < 0 || (order == 0 && s->last.len < row->key.len),
         "rows are in ascending order");
-    require(shardy__engine_get(s->reader, row->key, &value, err) == SHARDY_OK, "a row is found");
+    require(
+        shardy__engine_get(s->reader, row->key, NULL, &value, err) == SHARDY_OK, "a row is found");
     require(value.data == row->value.data && value.len == row->value.len, "with its value");
     shardy_buf_release(&value);
     s->last = row->key;
@@ -57,7 +58,7 @@ static void check_search(const engine_reader *r, uint32_t dim)
             shardy_buf payload;
             require(
                 i == 0 || request.hits[i - 1].score <= request.hits[i].score, "hits are in order");
-            require(shardy__engine_payload(r, request.hits[i].row, &payload, NULL) >= 0,
+            require(shardy__engine_payload(r, request.hits[i].row, NULL, &payload, NULL) >= 0,
                 "payloads can be asked for");
             shardy_buf_release(&payload);
         }

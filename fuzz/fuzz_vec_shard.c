@@ -67,7 +67,7 @@ static shardy_status read_field(
         st = SHARDY_CORRUPT;
     }
     if (st == SHARDY_OK) {
-        st = shardy__btree_read(tree->file, &walk.cell, column.offset + offset, dest, len, NULL);
+        st = shardy__btree_read(tree, &walk.cell, column.offset + offset, dest, len, NULL);
     }
     shardy__btree_walk_end(&walk);
     return st;

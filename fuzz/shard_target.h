@@ -46,9 +46,10 @@ static shardy_status counted_get(
     return SHARDY_OK;
 }
 
-static shardy_status counted_fetch(
-    void *state, size_t page_size, page_want *const *wants, size_t count, shardy_error *err)
+static shardy_status counted_fetch(void *state, size_t page_size, page_want *const *wants,
+    size_t count, const page_limits *limits, shardy_error *err)
 {
+    (void)limits;
     (void)err;
     for (size_t i = 0; i < count; i++) {
         uint64_t offset = (uint64_t)(wants[i]->page - 1) * page_size;
@@ -73,7 +74,8 @@ static void counted_close(void *state)
 /* NULL when there is no memory. With `late` no page is at hand: each is fetched and given back. */
 static page_source *open_counted(counted *c, const uint8_t *data, size_t size, int late)
 {
-    static const page_source_ops ops = {counted_get, counted_fetch, counted_unpin, counted_close};
+    static const page_source_ops ops = {
+        counted_get, counted_fetch, counted_unpin, counted_close, NULL};
     page_source *source = NULL;
     c->data = data;
     c->size = size;

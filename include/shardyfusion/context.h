@@ -48,6 +48,8 @@ typedef void (*shardy_log_fn)(void *user, const shardy_log_record *record);
     X(REFRESH_FAILURES, "calls", "refreshes that kept the old snapshot because of an error")       \
     X(SNAPSHOTS_RETIRED, "snapshots", "snapshots whose last user left")                            \
     X(CHUNKS_VERIFIED, "chunks", "64 KiB chunks compared with their digest")                       \
+    X(SIDECARS_USED, "sidecars", "sidecars read when a shard was opened by ranges")                \
+    X(SIDECARS_UNUSED, "sidecars", "sidecars that were missing, broken or of another shard")       \
     X(ROWS_WRITTEN, "rows", "rows taken by writers")                                               \
     X(RUNS_SPILLED, "runs", "sorted runs written to scratch files")                                \
     X(SHARDS_BUILT, "shards", "shard attempts finished")                                           \

@@ -37,6 +37,9 @@
 #define SHARDY_RUN_RECORD_LEN_MAX (64u << 10)
 #define SHARDY_MANIFEST_LEN_MAX   (1u << 30)
 #define SHARDY_CUSTOM_LEN_MAX     (16u << 20)
+/* Memory that the sidecar of one shard may take, while it is read: that of a shard of some 4 GB of
+ * small rows. Larger ones are neither written nor used. */
+#define SHARDY_SIDECAR_LEN_MAX (256u << 20)
 /* Nesting of JSON and YAML: deep enough for data, shallow enough for a fixed stack. */
 #define SHARDY_JSON_DEPTH_MAX 64u
 #define SHARDY_YAML_DEPTH_MAX 4u
@@ -56,6 +59,9 @@
 /* Requests of one store at once, each on a connection of its own: more only wait in each other's
  * way. */
 #define SHARDY_CONNECTIONS_MAX 256u
+/* Cache of a reader for shards that are read by ranges: a few chunks of 64 KiB, so that a look-up
+ * does not drop what it has just read. */
+#define SHARDY_PAGE_CACHE_BYTES_MIN (1u << 20)
 /* Manifests looked at by history and by fallback. */
 #define SHARDY_HISTORY_LIMIT_MAX 100000u
 

@@ -27,6 +27,15 @@ typedef enum shardy_io_mode {
     SHARDY_IO_RESERVED_ = 32767
 } shardy_io_mode;
 
+/* How shards that are no local files are read. (Local files are always read where they are.) */
+typedef enum shardy_access {
+    /* by ranges when a shard is large, or all together are; else whole */
+    SHARDY_ACCESS_AUTO = 1,
+    SHARDY_ACCESS_DOWNLOAD = 2, /* whole, into memory, when a shard is first asked */
+    SHARDY_ACCESS_RANGE = 3,    /* only the parts that are needed, into a bounded cache */
+    SHARDY_ACCESS_RESERVED_ = 32767
+} shardy_access;
+
 typedef struct shardy_reader_options {
     size_t struct_size;
     /* default NULL: what the pointer names; else a manifest ref, a run id, or "-N" for the N-th
@@ -42,6 +51,15 @@ typedef struct shardy_reader_options {
     /* default NULL: from the URL; else read from this one (sys/store.h); borrowed until the reader
      * and all it handed out are closed */
     struct shardy_store *store;
+    int32_t access; /* default SHARDY_ACCESS_AUTO: see shardy_access */
+    int32_t reserved;
+    /* AUTO takes ranges when a shard has so many bytes: default 16 MiB */
+    uint64_t auto_shard_bytes;
+    /* or when all shards of the snapshot have so many: default 2 GiB */
+    uint64_t auto_total_bytes;
+    /* default 64 MiB: parts of shards that are read by ranges are kept, up to so many bytes for all
+     * shards of the reader; at least SHARDY_PAGE_CACHE_BYTES_MIN */
+    uint64_t page_cache_bytes;
 } shardy_reader_options;
 
 /* Writes the defaults into every field. */

@@ -69,8 +69,7 @@ SHARDY_API void shardy_row_source_options_init(
  * options: the defaults. The options and paths are copied. The files must exist now; they are read
  * as rows are asked for.
  * Statuses: OK; INVALID (unknown file, unusable .npy, both kinds of vectors, a column named twice);
- * IO; UNSUPPORTED (.zst in a build without zstd); NOMEM. Ownership: yours. Threads: construction
- * only. */
+ * IO; NOMEM. Ownership: yours. Threads: construction only. */
 SHARDY_API shardy_status shardy_row_source_open(shardy_context *context, const char *const *paths,
     size_t path_count, const shardy_row_source_options *options, shardy_row_source **source_out,
     shardy_error *err) SHARDY_MUST_USE;

@@ -44,6 +44,14 @@ typedef enum shardy_on_conflict {
     SHARDY_ON_CONFLICT_RESERVED_ = 32767
 } shardy_on_conflict;
 
+/* Whether a shard of SQLite gets a sidecar: its index as one small object beside it, with which a
+ * reader that fetches pages by range needs no request for each level of the tree. */
+typedef enum shardy_sidecar_mode {
+    SHARDY_SIDECAR_AUTO = 0, /* where shards are not local files */
+    SHARDY_SIDECAR_ALWAYS = 1,
+    SHARDY_SIDECAR_NEVER = 2
+} shardy_sidecar_mode;
+
 typedef struct shardy_writer_options {
     size_t struct_size;
     const char *run_id; /* default NULL: 32 random hex digits; [A-Za-z0-9._-]{1,128} */
@@ -83,6 +91,7 @@ typedef struct shardy_writer_options {
     /* default 0: a store that does not honour conditional writes is refused; 1: it is not asked,
      * and nobody else may publish, roll back or clean up there while this goes on */
     int32_t unsafe_single_writer;
+    int32_t sidecar; /* default auto: shardy_sidecar_mode */
 } shardy_writer_options;
 
 /* Writes the defaults into every field. */

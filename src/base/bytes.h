@@ -73,6 +73,11 @@ static inline void shardy__put_be64(void *p, uint64_t v)
     memcpy(p, &v, sizeof v);
 }
 
+static inline void shardy__put_le32(void *p, uint32_t v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
 static inline void shardy__put_le64(void *p, uint64_t v)
 {
     memcpy(p, &v, sizeof v);

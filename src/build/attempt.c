@@ -6,6 +6,7 @@
 #include "../base/utf8.h"
 #include "../sqlitefile/btree_write.h"
 #include "row_check.h"
+#include "upload.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -172,54 +173,6 @@ static shardy_status add_vectors(const attempt_job *job, engine_writer *w, const
     return st < 0 ? st : SHARDY_OK;
 }
 
-/* --- files ------------------------------------------------------------------------------------ */
-
-static shardy_status put_sums(
-    const attempt_job *job, const char *path, const shardy_engine_file *file, shardy_error *err)
-{
-    char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    if (file->sum_count < 2) {
-        return SHARDY_OK;
-    }
-    int n = snprintf(key, sizeof key, "%s.sums", path);
-    if (n < 0 || (size_t)n >= sizeof key) {
-        return shardy__error(err, SHARDY_INVALID, "build", "the path \"%.300s\" is too long", path);
-    }
-    shardy_store_put put = {0};
-    put.key = shardy__bytes(key, strlen(key));
-    put.condition = SHARDY_PUT_IF_ABSENT;
-    put.sync = job->plan->options.sync;
-    put.body = shardy__bytes(file->sums, file->sum_count * SHARDY_SHA256_LEN);
-    put.content_type = "application/octet-stream";
-    return shardy_store_put_object(job->plan->catalog.store, &put, NULL, err);
-}
-
-static shardy_status upload(const attempt_job *job, const shardy_engine_file *file,
-    attempt_output *output, shardy_error *err)
-{
-    SHARDY_CHECK_ARG(file->sums && output->object_count < ATTEMPT_OBJECTS_MAX);
-    attempt_object *object = &output->objects[output->object_count];
-    int n = snprintf(object->path, sizeof object->path, "%s/%s", output->path, file->name);
-    if (n < 0 || (size_t)n >= sizeof object->path) {
-        return shardy__error(
-            err, SHARDY_INVALID, "build", "the path \"%.300s\" is too long", object->path);
-    }
-    object->size = file->size;
-    SHARDY_TRY(shardy__sums_digest(
-        (const sha256 *)(const void *)file->sums, file->sum_count, &object->digest, err));
-    output->object_count++;
-    output->db_bytes += file->size;
-    SHARDY_TRY(put_sums(job, object->path, file, err));
-    shardy_store_put put = {0};
-    put.key = shardy__bytes(object->path, strlen(object->path));
-    put.condition = SHARDY_PUT_IF_ABSENT;
-    put.sync = job->plan->options.sync;
-    put.file_path = file->path;
-    put.content_type = file->content_type;
-    /* model: writer_upload */
-    return shardy_store_put_object(job->plan->catalog.store, &put, NULL, err);
-}
-
 /* --- one attempt ------------------------------------------------------------------------------ */
 
 static shardy_status build_files(const attempt_job *job, const char *dir, spool_rows *rows,
@@ -242,6 +195,7 @@ static shardy_status build_files(const attempt_job *job, const char *dir, spool_
     spec.value_len_p95 = lengths.p95;
     spec.key_len_max = lengths.key_len_max;
     spec.cancel = plan->options.cancel;
+    spec.sidecar = plan->options.sidecar == SHARDY_SIDECAR_ALWAYS;
     engine_writer w;
     shardy_engine_files files = {NULL, 0};
     shardy_status st = shardy__engine_writer_open(plan->engine, &spec, &w, err);
@@ -254,8 +208,8 @@ static shardy_status build_files(const attempt_job *job, const char *dir, spool_
     if (st >= 0) {
         st = shardy__engine_finish(&w, &files, err);
     }
-    for (size_t i = 0; st >= 0 && i < files.count; i++) {
-        st = upload(job, &files.files[i], output, err);
+    if (st >= 0) {
+        st = shardy__upload_files(plan, &files, output, err);
     }
     shardy__engine_writer_free(&w);
     return st;

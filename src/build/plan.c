@@ -201,12 +201,16 @@ static shardy_status check_numbers(const shardy_writer_options *o, int whole, sh
     return SHARDY_OK;
 }
 
-static shardy_status check_texts(const shardy_writer_options *o, shardy_error *err)
+static shardy_status check_choices(const shardy_writer_options *o, shardy_error *err)
 {
     SHARDY_TRY(check_segment(o->shard_prefix, 64, "shard_prefix", err));
     SHARDY_TRY(check_segment(o->run_registry_prefix, 64, "run_registry_prefix", err));
     if (o->run_id) {
         SHARDY_TRY(check_segment(o->run_id, SHARDY_RUN_ID_LEN_MAX, "run_id", err));
+    }
+    if (o->sidecar < SHARDY_SIDECAR_AUTO || o->sidecar > SHARDY_SIDECAR_NEVER) {
+        return shardy__error(
+            err, SHARDY_INVALID, "build", "sidecar is %d, expected 0 to 2", o->sidecar);
     }
     SHARDY_CHECK_ARG(o->key_column && o->db_path_template);
     SHARDY_TRY(shardy__template_check(o->db_path_template, err));
@@ -405,16 +409,26 @@ static shardy_status set_engine(shardy_plan *plan, shardy_error *err)
     return shardy__engine_find(plan->options.engine, &plan->engine, err);
 }
 
+/* What "auto" means for this destination. */
+static void set_sidecar(shardy_plan *plan)
+{
+    if (plan->options.sidecar == SHARDY_SIDECAR_AUTO) {
+        int local = (shardy_store_caps(plan->catalog.store) & SHARDY_STORE_CAP_OPEN_LOCAL) != 0;
+        plan->options.sidecar = local ? SHARDY_SIDECAR_NEVER : SHARDY_SIDECAR_ALWAYS;
+    }
+}
+
 static shardy_status fill_plan(shardy_plan *plan, const char *url,
     const shardy_writer_options *options, int whole, shardy_error *err)
 {
     SHARDY_TRY(check_numbers(options, whole, err));
-    SHARDY_TRY(check_texts(options, err));
+    SHARDY_TRY(check_choices(options, err));
     SHARDY_TRY(copy_options(plan, options, err));
     SHARDY_TRY(set_engine(plan, err));
     catalog_options catalog_opts = {1, options->sync, options->allow_network_fs, options->store,
         options->unsafe_single_writer};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
+    set_sidecar(plan);
     SHARDY_TRY(set_prefix(plan, err));
     SHARDY_TRY(shardy__publish_begin(&plan->catalog, plan->run_id, plan->options.shard_prefix,
         "libshardyfusion " SHARDY_VERSION, &plan->run, err));
@@ -429,12 +443,13 @@ shardy_status shardy__plan_adopt(shardy_plan *plan, const char *url,
     shardy_writer_options checked = *options;
     checked.published_as = NULL; /* what was recorded is recorded */
     SHARDY_TRY(check_numbers(&checked, 1, err));
-    SHARDY_TRY(check_texts(&checked, err));
+    SHARDY_TRY(check_choices(&checked, err));
     SHARDY_TRY(copy_options(plan, &checked, err));
     SHARDY_TRY(set_engine(plan, err));
     catalog_options catalog_opts = {0, options->sync, options->allow_network_fs, options->store,
         options->unsafe_single_writer};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
+    set_sidecar(plan);
     char text[SHARDY_URL_LEN_MAX + 1];
     SHARDY_TRY(shardy__uri_normalize(prefix, text, err));
     plan->prefix = shardy__arena_strdup(&plan->arena, text);

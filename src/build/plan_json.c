@@ -44,6 +44,7 @@ static void write_options(json_writer *w, const shardy_plan *plan)
         {"memory_budget", o->memory_budget},
         {"sync", o->sync != 0},
         {"replaces", o->on_conflict == SHARDY_ON_CONFLICT_REPLACE},
+        {"sidecar", (uint64_t)o->sidecar},
         {"has_current", plan->run.has_current != 0},
         {"generation", plan->run.generation},
         {"record_started_us", (uint64_t)plan->record.started_us},
@@ -118,14 +119,18 @@ static shardy_status read_numbers(
 {
     shardy_writer_options *o = &plan->options;
     static const char *const names[] = {"version", "num_dbs", "dim", "page_size", "memory_budget",
-        "sync", "has_current", "generation", "record_started_us"};
-    uint64_t n[9];
-    for (size_t i = 0; i < 9; i++) {
+        "sync", "has_current", "generation", "record_started_us", "sidecar"};
+    uint64_t n[10];
+    for (size_t i = 0; i < sizeof n / sizeof n[0]; i++) {
         SHARDY_TRY(shardy__document_u64(root, plan_what, names[i], &n[i], err));
     }
     if (n[0] != 1) {
         return shardy__error(err, SHARDY_FORMAT_VERSION, "build",
             "the plan has version %llu, this version reads 1", (unsigned long long)n[0]);
+    }
+    if (n[9] > SHARDY_SIDECAR_NEVER) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "the plan has sidecar %llu, expected 0 to 2", (unsigned long long)n[9]);
     }
     if (n[1] == 0 || n[1] > SHARDY_NUM_DBS_MAX || n[2] > SHARDY_DIM_MAX || n[3] > 65536) {
         return shardy__error(err, SHARDY_INVALID, "build",
@@ -143,6 +148,7 @@ static shardy_status read_numbers(
         SHARDY_TRY(shardy__document_u64(root, plan_what, "replaces", &replaces, err));
         o->on_conflict = replaces ? SHARDY_ON_CONFLICT_REPLACE : SHARDY_ON_CONFLICT_FAIL;
     }
+    o->sidecar = (int32_t)n[9];
     plan->run.has_current = n[6] != 0;
     plan->run.generation = n[7];
     plan->record.started_us = (int64_t)n[8];

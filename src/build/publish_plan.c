@@ -3,6 +3,7 @@
 #include "../base/alloc.h"
 #include "../base/bytebuf.h"
 #include "../base/uri.h"
+#include "upload.h"
 #include "winners.h"
 
 #include <stdio.h>
@@ -48,7 +49,8 @@ static int compare_objects(const void *a, const void *b)
     return strcmp(x->path, y->path);
 }
 
-static shardy_status fill_custom(const shardy_plan *plan, manifest *m, shardy_error *err)
+static shardy_status fill_custom(const shardy_plan *plan, const attempt_result *winners,
+    size_t count, manifest *m, shardy_error *err)
 {
     const char *engine = plan->engine->name;
     manifest_custom custom;
@@ -62,6 +64,11 @@ static shardy_status fill_custom(const shardy_plan *plan, manifest *m, shardy_er
         snprintf(custom.backend, sizeof custom.backend, "%s", engine);
         snprintf(custom.kv_backend, sizeof custom.kv_backend, "%s", engine);
     }
+    /* Announced when there are some, not when they were asked for. */
+    for (size_t i = 0; i < count && !custom.has_sidecar; i++) {
+        custom.has_sidecar = winners[i].output && shardy__upload_has_sidecar(winners[i].output);
+    }
+    custom.sidecar_page_size = plan->options.page_size;
     bytebuf text;
     shardy__bytebuf_init(&text, SHARDY_CUSTOM_LEN_MAX);
     shardy_status st = shardy__custom_render(plan->options.custom, &custom, &text, err);
@@ -106,7 +113,7 @@ static shardy_status fill_manifest(const shardy_plan *plan, const attempt_result
     if (m->object_count > 1) {
         qsort(m->objects, m->object_count, sizeof *m->objects, compare_objects);
     }
-    return fill_custom(plan, m, err);
+    return fill_custom(plan, winners, count, m, err);
 }
 
 /* --- publishing ------------------------------------------------------------------------------- */

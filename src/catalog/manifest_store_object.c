@@ -36,16 +36,16 @@ static shardy_status object_load(
 {
     object_manifest_store *m = store;
     shardy_object_meta meta;
-    shardy_status st = shardy_store_head(m->store, ref, &meta, err);
-    if (st != SHARDY_OK) {
-        return st;
-    }
-    if (meta.size > SHARDY_MANIFEST_LEN_MAX) {
+    /* One request: what is too long is not read to its end. */
+    shardy_status st =
+        shardy_store_get(m->store, ref, 0, SHARDY_MANIFEST_LEN_MAX, image_out, &meta, err);
+    if (st == SHARDY_OK && meta.size > SHARDY_MANIFEST_LEN_MAX) {
+        shardy_buf_release(image_out);
         return shardy__error(err, SHARDY_CORRUPT, "manifest",
             "\"%.300s\" has %llu bytes, the limit is %u", ref, (unsigned long long)meta.size,
             SHARDY_MANIFEST_LEN_MAX);
     }
-    return shardy_store_get(m->store, ref, 0, SHARDY_READ_TO_END, image_out, &meta, err);
+    return st;
 }
 
 /* Entries being collected. */

@@ -154,10 +154,16 @@ static shardy_status run_operation(const engine_reader *r, void *op, shardy_erro
     return st;
 }
 
-shardy_status shardy__engine_get(
+shardy_status shardy__engine_get_now(
     const engine_reader *r, shardy_bytes key, shardy_buf *value_out, shardy_error *err)
 {
-    shardy_status st = r->ops->get_now(r->state, key, value_out, err);
+    return r->ops->get_now(r->state, key, value_out, err);
+}
+
+shardy_status shardy__engine_get(const engine_reader *r, shardy_bytes key,
+    const shardy_engine_limits *limits, shardy_buf *value_out, shardy_error *err)
+{
+    shardy_status st = shardy__engine_get_now(r, key, value_out, err);
     if (st != SHARDY_PENDING) {
         return st;
     }
@@ -168,6 +174,9 @@ shardy_status shardy__engine_get(
     request.count = 1;
     request.values_out = value_out;
     request.statuses_out = &found;
+    if (limits) {
+        request.limits = *limits;
+    }
     st = shardy__engine_get_many(r, &request, err);
     if (st >= 0 && found == SHARDY_OK && !value_out->release) {
         *value_out =
@@ -207,11 +216,19 @@ void shardy__engine_search_finish(const engine_reader *r, void *op)
     }
 }
 
-shardy_status shardy__engine_payload(
-    const engine_reader *r, uint64_t row, shardy_buf *payload_out, shardy_error *err)
+shardy_status shardy__engine_payload(const engine_reader *r, uint64_t row,
+    const shardy_engine_limits *limits, shardy_buf *payload_out, shardy_error *err)
 {
     memset(payload_out, 0, sizeof *payload_out);
-    return r->ops->payload(r->state, row, payload_out, err);
+    return r->ops->payload(r->state, row, limits, payload_out, err);
+}
+
+void shardy__engine_payloads_ahead(
+    const engine_reader *r, const uint64_t *rows, size_t count, const shardy_engine_limits *limits)
+{
+    if (r->ops->struct_size >= sizeof *r->ops && r->ops->payloads_ahead) {
+        r->ops->payloads_ahead(r->state, rows, count, limits);
+    }
 }
 
 shardy_status shardy__engine_scan(const engine_reader *r,

@@ -47,16 +47,22 @@ typedef struct engine_reader {
 shardy_status shardy__engine_reader_open(const shardy_engine_ops *ops,
     const shardy_engine_reader_spec *spec, engine_reader *out, shardy_error *err);
 void shardy__engine_reader_close(engine_reader *r);
-shardy_status shardy__engine_get(
+/* One look-up with what is at hand: OK, NOT_FOUND or PENDING. */
+shardy_status shardy__engine_get_now(
     const engine_reader *r, shardy_bytes key, shardy_buf *value_out, shardy_error *err);
+/* One look-up that waits for what it needs. NULL limits: none. */
+shardy_status shardy__engine_get(const engine_reader *r, shardy_bytes key,
+    const shardy_engine_limits *limits, shardy_buf *value_out, shardy_error *err);
 shardy_status shardy__engine_get_many(
     const engine_reader *r, shardy_engine_get *request, shardy_error *err);
 /* Runs a search to its end. *op_out keeps the result alive; finish it (also after a failure). */
 shardy_status shardy__engine_search(
     const engine_reader *r, shardy_engine_search *request, void **op_out, shardy_error *err);
 void shardy__engine_search_finish(const engine_reader *r, void *op);
-shardy_status shardy__engine_payload(
-    const engine_reader *r, uint64_t row, shardy_buf *payload_out, shardy_error *err);
+shardy_status shardy__engine_payload(const engine_reader *r, uint64_t row,
+    const shardy_engine_limits *limits, shardy_buf *payload_out, shardy_error *err);
+void shardy__engine_payloads_ahead(
+    const engine_reader *r, const uint64_t *rows, size_t count, const shardy_engine_limits *limits);
 shardy_status shardy__engine_scan(const engine_reader *r,
     shardy_status (*next)(void *user, const shardy_engine_row *row, shardy_error *err), void *user,
     shardy_error *err);

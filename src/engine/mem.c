@@ -553,9 +553,10 @@ static void mem_finish(void *reader, void *op)
     }
 }
 
-static shardy_status mem_payload(
-    void *reader, uint64_t row, shardy_buf *payload_out, shardy_error *err)
+static shardy_status mem_payload(void *reader, uint64_t row, const shardy_engine_limits *limits,
+    shardy_buf *payload_out, shardy_error *err)
 {
+    (void)limits;
     (void)err;
     mem_reader *r = reader;
     memset(payload_out, 0, sizeof *payload_out);

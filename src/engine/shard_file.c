@@ -1,6 +1,8 @@
 #include "shard_file.h"
 
 #include "../base/alloc.h"
+#include "../base/context.h"
+#include "../sqlitefile/btree_step.h"
 #include "shard_object.h"
 
 #include <shardyfusion/limits.h>
@@ -26,6 +28,7 @@ shardy_status shardy__shard_file_create(shard_file_writer *w, const shardy_engin
 {
     memset(w, 0, sizeof *w);
     w->fd = -1;
+    w->sidecar_fd = -1;
     w->sync = spec->sync;
     SHARDY_TRY(shardy__path_join(spec->scratch_dir, SHARD_FILE_NAME, &w->path, err));
     SHARDY_TRY(shardy__file_create(w->path, 0666, &w->fd, err));
@@ -36,6 +39,12 @@ shardy_status shardy__shard_file_create(shard_file_writer *w, const shardy_engin
     options.sink.user = w;
     options.objects = objects;
     options.object_count = object_count;
+    options.sidecar = spec->sidecar;
+    w->sidecar = spec->sidecar;
+    w->context = spec->context;
+    if (w->sidecar) {
+        SHARDY_TRY(shardy__path_join(spec->scratch_dir, SHARD_SIDECAR_NAME, &w->sidecar_path, err));
+    }
     return shardy__btree_writer_open(&options, &w->btree, err);
 }
 
@@ -48,6 +57,45 @@ shardy_status shardy__shard_file_put(
     return SHARDY_OK;
 }
 
+static shardy_status write_sidecar(
+    void *user, uint64_t offset, const void *data, size_t len, shardy_error *err)
+{
+    const shard_file_writer *w = user;
+    return shardy__file_write_at(w->sidecar_fd, offset, data, len, err);
+}
+
+/* A shard whose index is too large for a sidecar has none. */
+static shardy_status add_sidecar(
+    shard_file_writer *w, shardy_engine_files *files_out, shardy_error *err)
+{
+    shardy_error error;
+    uint64_t len = 0;
+    const btree_sink sink = {write_sidecar, w};
+    shardy__error_clear(&error);
+    shardy_status st = shardy__file_create(w->sidecar_path, 0666, &w->sidecar_fd, &error);
+    if (st >= 0) {
+        st = shardy__btree_writer_sidecar(w->btree, &sink, &len, &error);
+    }
+    if (st == SHARDY_UNSUPPORTED) {
+        shardy__log(
+            w->context, SHARDY_LOG_INFO, "engine", "a shard gets no sidecar: %s", error.message);
+        return SHARDY_OK;
+    }
+    if (st < 0) {
+        if (err) {
+            *err = error;
+        }
+        return shardy__error_prefix(err, st, "\"%.300s\"", w->sidecar_path);
+    }
+    shardy_engine_file *file = &w->files[files_out->count++];
+    file->name = SHARD_SIDECAR_NAME;
+    file->path = w->sidecar_path;
+    file->content_type = "application/octet-stream";
+    file->size = len;
+    file->is_sidecar = 1;
+    return SHARDY_OK;
+}
+
 shardy_status shardy__shard_file_finish(
     shard_file_writer *w, shardy_engine_files *files_out, shardy_error *err)
 {
@@ -56,15 +104,15 @@ shardy_status shardy__shard_file_finish(
     if (st < 0) {
         return shardy__error_prefix(err, st, "\"%.300s\"", w->path);
     }
-    w->file.name = SHARD_FILE_NAME;
-    w->file.path = w->path;
-    w->file.content_type = SHARD_FILE_CONTENT_TYPE;
-    w->file.size = w->stats.size;
-    w->file.sums = (const uint8_t *)w->stats.sums;
-    w->file.sum_count = w->stats.sum_count;
-    files_out->files = &w->file;
+    w->files[0].name = SHARD_FILE_NAME;
+    w->files[0].path = w->path;
+    w->files[0].content_type = SHARD_FILE_CONTENT_TYPE;
+    w->files[0].size = w->stats.size;
+    w->files[0].sums = (const uint8_t *)w->stats.sums;
+    w->files[0].sum_count = w->stats.sum_count;
+    files_out->files = w->files;
     files_out->count = 1;
-    return SHARDY_OK;
+    return w->sidecar ? add_sidecar(w, files_out, err) : SHARDY_OK;
 }
 
 void shardy__shard_file_close_writer(shard_file_writer *w)
@@ -73,10 +121,18 @@ void shardy__shard_file_close_writer(shard_file_writer *w)
     if (w->fd >= 0) {
         shardy__file_close(w->fd);
     }
+    shardy__file_close(w->sidecar_fd);
+    shardy__free(w->sidecar_path);
     shardy__free(w->path);
     memset(w, 0, sizeof *w);
     w->fd = -1;
+    w->sidecar_fd = -1;
 }
+
+/* Interior pages are asked for when a shard is opened, if they take no more than four requests:
+ * then a look-up goes from the root to its leaf in two round trips, however many levels there
+ * are. */
+#define INTERIORS_MAX (4u << 20)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
@@ -100,13 +156,17 @@ static shardy_status find_kv(shard_file *f, shardy_error *err)
     return SHARDY_OK;
 }
 
-shardy_status shardy__shard_file_open_take(shard_file *f, page_source *source, shardy_error *err)
+shardy_status shardy__shard_file_open_take(
+    shard_file *f, page_source *source, const page_limits *limits, shardy_error *err)
 {
     memset(f, 0, sizeof *f);
-    shardy_status st = shardy__btree_open_take(source, &f->btree, err);
+    shardy_status st = shardy__btree_open_limited_take(source, limits, &f->btree, err);
     if (st >= 0) {
         f->source = source;
         st = find_kv(f, err);
+    }
+    if (st >= 0 && source->verified) { /* a file of ours */
+        shardy__walk_ask_interiors(&f->kv, INTERIORS_MAX, limits);
     }
     if (st < 0) {
         shardy__shard_file_close(f);
@@ -122,7 +182,8 @@ shardy_status shardy__shard_file_open(
     memset(f, 0, sizeof *f);
     SHARDY_TRY(shardy__shard_object_open(spec, SHARD_FILE_NAME,
         spec->io == SHARDY_IO_PREAD ? PAGE_IO_PREAD : PAGE_IO_AUTO, &source, err));
-    shardy_status st = shardy__shard_file_open_take(f, source, err);
+    const page_limits limits = {spec->deadline_ns, spec->cancel};
+    shardy_status st = shardy__shard_file_open_take(f, source, &limits, err);
     return st < 0 ? shardy__error_prefix(err, st, "%.300s/%s", spec->shard_path, SHARD_FILE_NAME)
                   : SHARDY_OK;
 }
@@ -133,11 +194,16 @@ void shardy__shard_file_close(shard_file *f)
     memset(f, 0, sizeof *f);
 }
 
-shardy_status shardy__shard_file_get(
-    const shard_file *f, shardy_bytes key, shardy_buf *value_out, shardy_error *err)
+shardy_status shardy__shard_file_get(const shard_file *f, shardy_bytes key,
+    const page_limits *limits, shardy_buf *value_out, shardy_error *err)
 {
     btree_key wanted = {RECORD_BLOB, 0, key.data, key.len};
-    return shardy__btree_get(&f->kv, &wanted, f->value_field, value_out, err);
+    if (!limits) {
+        return shardy__btree_get(&f->kv, &wanted, f->value_field, value_out, err);
+    }
+    btree_tree kv = f->kv;
+    kv.limits = limits;
+    return shardy__btree_get(&kv, &wanted, f->value_field, value_out, err);
 }
 
 static void release_hold(shardy_buf *buf)
@@ -149,10 +215,20 @@ shardy_status shardy__shard_file_get_many(
     const shard_file *f, shardy_engine_get *request, shardy_error *err)
 {
     memset(&request->hold, 0, sizeof request->hold);
+    const page_limits limits = shardy__page_limits(&request->limits);
+    int lends = shardy__page_source_lends(f->source);
+    if (request->count == 1 && !lends) {
+        shardy_status st =
+            shardy__shard_file_get(f, request->keys[0], &limits, &request->values_out[0], err);
+        request->statuses_out[0] = st;
+        return st < 0 ? st : SHARDY_OK;
+    }
     const btree_answers answers = {request->values_out, request->statuses_out};
+    btree_tree kv = f->kv;
+    kv.limits = &limits;
     SHARDY_TRY(shardy__btree_get_many(
-        &f->kv, RECORD_BLOB, request->keys, request->count, f->value_field, answers, err));
-    if (shardy__page_source_lends(f->source)) {
+        &kv, RECORD_BLOB, request->keys, request->count, f->value_field, answers, err));
+    if (lends) {
         request->hold.owner = shardy__page_source_hold(f->source, 1);
         request->hold.release = release_hold;
     }

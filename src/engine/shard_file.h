@@ -10,6 +10,7 @@
 
 #define SHARD_FILE_NAME         "shard.db"
 #define SHARD_FILE_CONTENT_TYPE "application/x-sqlite3"
+#define SHARD_SIDECAR_NAME      "shard.sidecar"
 
 /* Schema text of the key-value table, as the reference's files have it (formats.md 5.1). */
 #define SHARD_FILE_KV_SQL "CREATE TABLE kv (k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID"
@@ -19,10 +20,14 @@ typedef struct shard_file_writer {
     char *path;
     int fd;
     int32_t sync;
+    shardy_context *context;
     file_flow flow; /* when `sync` */
     btree_writer *btree;
     btree_file_stats stats;
-    shardy_engine_file file;
+    int32_t sidecar;
+    char *sidecar_path;
+    int sidecar_fd;
+    shardy_engine_file files[2]; /* the database, and its sidecar when there is one */
 } shard_file_writer;
 
 /* Statuses: OK, INVALID, EXISTS, NO_SPACE, IO, NOMEM. Close it in any case. */
@@ -48,13 +53,22 @@ typedef struct shard_file {
  * NOMEM. */
 shardy_status shardy__shard_file_open(
     shard_file *f, const shardy_engine_reader_spec *spec, shardy_error *err);
-/* The same for a source that is open. The source is taken always, also on failure. */
-shardy_status shardy__shard_file_open_take(shard_file *f, page_source *source, shardy_error *err);
+/* The same for a source that is open. The source is taken always, also on failure. NULL limits:
+ * none. */
+shardy_status shardy__shard_file_open_take(
+    shard_file *f, page_source *source, const page_limits *limits, shardy_error *err);
 void shardy__shard_file_close(shard_file *f);
 
-/* The parts of the engine contract that are about kv alone. */
-shardy_status shardy__shard_file_get(
-    const shard_file *f, shardy_bytes key, shardy_buf *value_out, shardy_error *err);
+/* Limits as the layer below takes them; those of NULL are none. */
+static inline page_limits shardy__page_limits(const shardy_engine_limits *limits)
+{
+    page_limits l = {limits ? limits->deadline_ns : 0, limits ? limits->cancel : NULL};
+    return l;
+}
+
+/* The parts of the engine contract that are about kv alone. NULL limits: none. */
+shardy_status shardy__shard_file_get(const shard_file *f, shardy_bytes key,
+    const page_limits *limits, shardy_buf *value_out, shardy_error *err);
 shardy_status shardy__shard_file_get_many(
     const shard_file *f, shardy_engine_get *request, shardy_error *err);
 shardy_status shardy__shard_file_scan(const shard_file *f,

@@ -1,5 +1,7 @@
 #include "shard_object.h"
 
+#include "shard_file.h"
+
 #include <shardyfusion/limits.h>
 
 #include <stdio.h>
@@ -26,6 +28,14 @@ static const shardy_object_digest *find_digest(
     return NULL;
 }
 
+static int name_sidecar(
+    const shardy_engine_reader_spec *spec, char out[SHARDY_OBJECT_KEY_LEN_MAX + 1])
+{
+    int n =
+        snprintf(out, SHARDY_OBJECT_KEY_LEN_MAX + 1, "%s/" SHARD_SIDECAR_NAME, spec->shard_path);
+    return n > 0 && (size_t)n <= SHARDY_OBJECT_KEY_LEN_MAX;
+}
+
 shardy_status shardy__shard_object_open(const shardy_engine_reader_spec *spec, const char *name,
     int32_t io, page_source **source_out, shardy_error *err)
 {
@@ -49,6 +59,20 @@ shardy_status shardy__shard_object_open(const shardy_engine_reader_spec *spec, c
         options.digest = &digest;
         options.size = expected->size;
     }
+    char sidecar[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    sha256 sidecar_digest;
+    if (spec->page_cache && name_sidecar(spec, sidecar)) {
+        const shardy_object_digest *expected = find_digest(spec, sidecar);
+        if (expected) {
+            memcpy(sidecar_digest.bytes, expected->sha256, sizeof sidecar_digest.bytes);
+            options.sidecar_digest = &sidecar_digest;
+            options.sidecar_size = expected->size;
+        }
+        options.sidecar_key = expected || !spec->verified ? sidecar : NULL;
+    }
+    const page_limits limits = {spec->deadline_ns, spec->cancel};
+    options.limits = &limits;
+    options.ranges = spec->page_cache;
     shardy_status st =
         shardy__page_source_open_object(spec->store, path, &options, source_out, err);
     if (st == SHARDY_NOT_FOUND) {

@@ -64,7 +64,10 @@ static shardy_status kv_reader_open(
 static shardy_status kv_get_now(
     void *reader, shardy_bytes key, shardy_buf *value_out, shardy_error *err)
 {
-    return shardy__shard_file_get(reader, key, value_out, err);
+    const shard_file *f = reader;
+    return shardy__page_source_lends(f->source)
+               ? shardy__shard_file_get(f, key, NULL, value_out, err)
+               : SHARDY_PENDING;
 }
 
 /* The only operation is a batch of look-ups, which needs no state of its own: the request is the
@@ -119,7 +122,7 @@ const shardy_engine_ops shardy__engine_sqlite = {
     .abi = SHARDY_ENGINE_ABI,
     .struct_size = sizeof(shardy_engine_ops),
     .name = "sqlite",
-    .caps = SHARDY_ENGINE_CAP_KV,
+    .caps = SHARDY_ENGINE_CAP_KV | SHARDY_ENGINE_CAP_REMOTE,
     .writer_open = kv_writer_open,
     .writer_put = kv_put,
     .writer_finish = kv_finish_writer,

@@ -83,7 +83,9 @@ static shardy_status vec_get_now(
     void *reader, shardy_bytes key, shardy_buf *value_out, shardy_error *err)
 {
     const vec_tables *t = reader;
-    return shardy__shard_file_get(&t->file, key, value_out, err);
+    return shardy__page_source_lends(t->file.source)
+               ? shardy__shard_file_get(&t->file, key, NULL, value_out, err)
+               : SHARDY_PENDING;
 }
 
 /* An operation is a batch of look-ups or a search. */
@@ -150,10 +152,21 @@ static void vec_finish(void *reader, void *op)
     }
 }
 
-static shardy_status vec_payload_of(
-    void *reader, uint64_t row, shardy_buf *payload_out, shardy_error *err)
+static shardy_status vec_payload_of(void *reader, uint64_t row, const shardy_engine_limits *limits,
+    shardy_buf *payload_out, shardy_error *err)
 {
-    return shardy__vec_payload(reader, (int64_t)row, payload_out, err);
+    const page_limits l = shardy__page_limits(limits);
+    return shardy__vec_payload(reader, (int64_t)row, limits ? &l : NULL, payload_out, err);
+}
+
+static void vec_payloads_ahead(
+    void *reader, const uint64_t *rows, size_t count, const shardy_engine_limits *limits)
+{
+    const vec_tables *t = reader;
+    const page_limits l = shardy__page_limits(limits);
+    btree_tree tree = t->payloads;
+    tree.limits = limits ? &l : NULL;
+    (void)shardy__vec_rows_ahead(&tree, rows, count, NULL);
 }
 
 static shardy_status vec_scan(void *reader,
@@ -180,7 +193,7 @@ const shardy_engine_ops shardy__engine_sqlite_vec = {
     .abi = SHARDY_ENGINE_ABI,
     .struct_size = sizeof(shardy_engine_ops),
     .name = "sqlite-vec",
-    .caps = SHARDY_ENGINE_CAP_KV | SHARDY_ENGINE_CAP_VECTOR,
+    .caps = SHARDY_ENGINE_CAP_KV | SHARDY_ENGINE_CAP_VECTOR | SHARDY_ENGINE_CAP_REMOTE,
     .writer_open = vec_writer_new,
     .writer_put = vec_put,
     .writer_add_vectors = vec_add,
@@ -194,6 +207,7 @@ const shardy_engine_ops shardy__engine_sqlite_vec = {
     .fetch = vec_fetch,
     .finish = vec_finish,
     .payload = vec_payload_of,
+    .payloads_ahead = vec_payloads_ahead,
     .scan = vec_scan,
     .vector_count = vec_count,
     .reader_close = vec_reader_close,

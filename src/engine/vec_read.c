@@ -66,7 +66,7 @@ static shardy_status int_field(btree_walk *walk, uint32_t field, int64_t *out, s
         return corrupt(err, "a chunk has a field that is not an integer");
     }
     SHARDY_TRY(shardy__btree_read(
-        walk->tree.file, &walk->cell, column.offset, bytes, (size_t)column.len, err));
+        &walk->tree, &walk->cell, column.offset, bytes, (size_t)column.len, err));
     SHARDY_TRY(shardy__record_value(column.serial, bytes, &value, err));
     if (value.type != RECORD_INT) {
         return corrupt(err, "a chunk has a field that is not an integer");
@@ -100,7 +100,7 @@ static shardy_status read_blob(
     if (shardy__serial_type(column.serial) != RECORD_BLOB || column.len != len) {
         return corrupt(err, "validity or rowids of a chunk do not have the length of its size");
     }
-    return shardy__btree_read(walk->tree.file, &walk->cell, column.offset, dest, len, err);
+    return shardy__btree_read(&walk->tree, &walk->cell, column.offset, dest, len, err);
 }
 
 /* Counts the vectors of a chunk. */
@@ -116,7 +116,8 @@ static shardy_status count_valid(vec_tables *t, btree_walk *walk, uint32_t rows,
 
 /* Takes the overflow pages of an entry off those that the file can have. No page belongs to two
  * chunks; this bounds the work of a search by the size of the file, whatever the file says. */
-static shardy_status spend_pages(const btree_walk *walk, uint64_t *left, shardy_error *err)
+static shardy_status spend_pages(
+    const btree_walk *walk, uint64_t *left, uint32_t *pages_out, shardy_error *err)
 {
     uint32_t per_page = walk->tree.file->usable - 4;
     uint64_t beyond = walk->cell.payload_len - walk->cell.local_len;
@@ -125,6 +126,7 @@ static shardy_status spend_pages(const btree_walk *walk, uint64_t *left, shardy_
         return corrupt(err, "the chunks need more overflow pages than the file has");
     }
     *left -= pages;
+    *pages_out = (uint32_t)pages;
     return SHARDY_OK;
 }
 
@@ -139,6 +141,7 @@ static shardy_status list_chunks(
     shardy_status st;
     while ((st = shardy__btree_walk_run(&walk, err)) == SHARDY_OK) {
         int64_t size;
+        uint32_t pages = 0;
         st = int_field(&walk, size_field, &size, err);
         if (st >= 0 && (size < 8 || size > VEC_CHUNK_ROWS_MAX || size % 8 != 0)) {
             st = corrupt(err, "a chunk has a size that is no multiple of 8 up to 65536");
@@ -147,7 +150,7 @@ static shardy_status list_chunks(
             st = corrupt(err, "the chunks are not in the order of their ids");
         }
         if (st >= 0) {
-            st = spend_pages(&walk, pages_left, err);
+            st = spend_pages(&walk, pages_left, &pages, err);
         }
         if (st >= 0) {
             st = count_valid(t, &walk, (uint32_t)size, err);
@@ -164,6 +167,8 @@ static shardy_status list_chunks(
         chunk->chunks_rowid = walk.cell.rowid;
         chunk->vectors_rowid = INT64_MIN;
         chunk->rows = (uint32_t)size;
+        chunk->rowids_overflow = walk.cell.overflow;
+        chunk->rowids_pages = pages;
         shardy__btree_walk_next(&walk);
     }
     shardy__btree_walk_end(&walk);
@@ -196,7 +201,8 @@ static shardy_status match_vectors(
     shardy_status st;
     while ((st = shardy__btree_walk_run(&walk, err)) == SHARDY_OK) {
         int64_t chunk_id;
-        st = spend_pages(&walk, pages_left, err);
+        uint32_t pages = 0;
+        st = spend_pages(&walk, pages_left, &pages, err);
         if (st >= 0) {
             st = int_field(&walk, chunk_field, &chunk_id, err);
         }
@@ -214,6 +220,8 @@ static shardy_status match_vectors(
             break;
         }
         last = chunk->vectors_rowid = walk.cell.rowid;
+        chunk->vectors_overflow = walk.cell.overflow;
+        chunk->vectors_pages = pages;
         shardy__btree_walk_next(&walk);
     }
     shardy__btree_walk_end(&walk);
@@ -226,7 +234,7 @@ static shardy_status match_vectors(
 }
 
 /* Everything but the file, which is open. */
-static shardy_status load_tables(vec_tables *t, shardy_error *err)
+static shardy_status load_tables(vec_tables *t, const page_limits *limits, shardy_error *err)
 {
     uint64_t pages_left = t->file.btree->page_count;
     uint32_t size_field = 0;
@@ -236,8 +244,13 @@ static shardy_status load_tables(vec_tables *t, shardy_error *err)
             "the vectors have dimension %u, expected 1 to %u", t->dim, SHARDY_DIM_MAX);
     }
     SHARDY_TRY(open_tables(t, &size_field, &chunk_field, err));
-    SHARDY_TRY(list_chunks(t, size_field, &pages_left, err));
-    return match_vectors(t, chunk_field, &pages_left, err);
+    shardy__vec_tables_limit(t, limits);
+    shardy_status st = list_chunks(t, size_field, &pages_left, err);
+    if (st >= 0) {
+        st = match_vectors(t, chunk_field, &pages_left, err);
+    }
+    shardy__vec_tables_limit(t, NULL);
+    return st;
 }
 
 static void set_figures(vec_tables *t, const shardy_engine_reader_spec *spec)
@@ -252,9 +265,10 @@ shardy_status shardy__vec_tables_open_take(
     vec_tables *t, const shardy_engine_reader_spec *spec, page_source *source, shardy_error *err)
 {
     set_figures(t, spec);
-    shardy_status st = shardy__shard_file_open_take(&t->file, source, err);
+    const page_limits limits = {spec->deadline_ns, spec->cancel};
+    shardy_status st = shardy__shard_file_open_take(&t->file, source, &limits, err);
     if (st >= 0) {
-        st = load_tables(t, err);
+        st = load_tables(t, &limits, err);
     }
     if (st < 0) {
         shardy__vec_tables_close(t);
@@ -268,7 +282,8 @@ shardy_status shardy__vec_tables_open(
 {
     set_figures(t, spec);
     SHARDY_TRY(shardy__shard_file_open(&t->file, spec, err));
-    shardy_status st = load_tables(t, err);
+    const page_limits limits = {spec->deadline_ns, spec->cancel};
+    shardy_status st = load_tables(t, &limits, err);
     if (st < 0) {
         shardy__vec_tables_close(t);
         return shardy__error_prefix(err, st, "%.300s", spec->shard_path);
@@ -359,11 +374,12 @@ static shardy_status walk_chain(const vec_view *v, uint32_t *pages, shardy_error
     page_source *source = v->tables->file.source;
     uint32_t next = v->walk.cell.overflow;
     for (uint32_t i = 0; i < v->page_count; i++) {
-        page_want want = {next, {NULL, NULL}};
+        /* Chains of files that were written in one go have their pages one after the other. */
+        page_want want = {next, v->page_count - i - 1, {NULL, NULL}};
         shardy_status st = shardy__page_get(source, next, &want.ref, err);
         if (st == SHARDY_PENDING) {
             page_want *wants[1] = {&want};
-            st = shardy__page_fetch(source, wants, 1, err);
+            st = shardy__page_fetch(source, wants, 1, v->tables->vectors.limits, err);
         }
         if (st < 0) {
             return shardy__error_prefix(err, st, "overflow page of a chunk");
@@ -481,9 +497,48 @@ shardy_status shardy__vec_ids_get(
     return st < 0 ? st : SHARDY_OK;
 }
 
-shardy_status shardy__vec_payload(
-    const vec_tables *t, int64_t rowid, shardy_buf *payload_out, shardy_error *err)
+shardy_status shardy__vec_payload(const vec_tables *t, int64_t rowid, const page_limits *limits,
+    shardy_buf *payload_out, shardy_error *err)
 {
     btree_key key = {RECORD_INT, rowid, NULL, 0};
-    return shardy__btree_get(&t->payloads, &key, t->payload_field, payload_out, err);
+    btree_tree payloads = t->payloads;
+    payloads.limits = limits;
+    return shardy__btree_get(&payloads, &key, t->payload_field, payload_out, err);
+}
+
+/* --- reading ahead ---------------------------------------------------------------------------- */
+
+shardy_status shardy__vec_rows_ahead(
+    const btree_tree *tree, const uint64_t *rows, size_t count, shardy_error *err)
+{
+    if (count < 2 || !shardy__page_source_starts(tree->file->source)) {
+        return SHARDY_OK;
+    }
+    size_t room = count < BTREE_BATCH_FETCHES ? count : BTREE_BATCH_FETCHES;
+    int64_t *rowids = shardy__malloc(room * sizeof *rowids);
+    int32_t *statuses = shardy__malloc(room * sizeof *statuses);
+    shardy_buf *values = shardy__malloc(room * sizeof *values);
+    shardy_status st =
+        rowids && statuses && values ? SHARDY_OK : shardy__error_nomem(err, "engine");
+    for (size_t done = 0; st >= 0 && done < count;) {
+        size_t n = count - done < room ? count - done : room;
+        for (size_t i = 0; i < n; i++) {
+            rowids[i] = (int64_t)rows[done + i];
+        }
+        const btree_answers answers = {values, statuses};
+        st = shardy__btree_touch_rows(tree, rowids, n, answers, err);
+        done += n;
+    }
+    shardy__free(rowids);
+    shardy__free(statuses);
+    shardy__free(values);
+    return st;
+}
+
+void shardy__vec_tables_limit(vec_tables *t, const page_limits *limits)
+{
+    t->chunks.limits = limits;
+    t->vectors.limits = limits;
+    t->id_map.limits = limits;
+    t->payloads.limits = limits;
 }

@@ -89,6 +89,7 @@ void shardy__vec_rows_restart(vec_rows *r)
 {
     give_back(r);
     r->chunk = 0;
+    r->asked = 0;
     r->slot = 0;
     r->view.slots = 0;
 }
@@ -133,10 +134,15 @@ static void take_fetched(vec_rows *r, const uint32_t *places, size_t count)
 static shardy_status fetch_pages(
     vec_rows *r, const uint32_t *places, size_t count, shardy_error *err)
 {
-    shardy_status st = shardy__page_fetch(r->tables->file.source, r->want_list, count, err);
+    shardy_status st = shardy__page_fetch(
+        r->tables->file.source, r->want_list, count, r->tables->vectors.limits, err);
     take_fetched(r, places, count);
     return st;
 }
+
+/* So much of a remote shard is on its way or waits to be compared: requests of 1 MiB that take
+ * 30 ms bring half a gigabyte a second then. The cache keeps what it has room for. */
+#define AHEAD_BYTES (16u << 20)
 
 /* At most so many pages are asked for at once. */
 #define FETCH_MAX 64u
@@ -162,6 +168,7 @@ static shardy_status get_page(vec_rows *r, uint32_t place, fetch_list *list, sha
     }
     page_want *want = &r->wants[list->count];
     want->page = page;
+    want->ahead = 0;
     want->ref.data = NULL;
     want->ref.pin = NULL;
     r->want_list[list->count] = want;
@@ -334,6 +341,40 @@ static shardy_status need_floats(vec_rows *r, shardy_error *err)
     return SHARDY_OK;
 }
 
+/* Asks for the chunks that come next, this one included, so that their pages are on the way while
+ * vectors are compared. */
+static void ask_ahead(vec_rows *r)
+{
+    const vec_tables *t = r->tables;
+    page_source *source = t->file.source;
+    if (!shardy__page_source_starts(source)) {
+        return;
+    }
+    uint32_t pages[PAGE_START_MAX];
+    uint32_t ahead[PAGE_START_MAX];
+    size_t count = 0;
+    uint64_t most = AHEAD_BYTES / t->file.btree->page_size;
+    uint64_t on_way = 0;
+    uint32_t i = r->chunk;
+    for (; i < t->count && on_way < most && count + 2 <= PAGE_START_MAX; i++) {
+        const vec_chunk *chunk = &t->list[i];
+        on_way += chunk->vectors_pages + chunk->rowids_pages;
+        if (i < r->asked) {
+            continue;
+        }
+        if (chunk->rowids_pages > 0) {
+            pages[count] = chunk->rowids_overflow;
+            ahead[count++] = chunk->rowids_pages - 1;
+        }
+        if (chunk->vectors_pages > 0) {
+            pages[count] = chunk->vectors_overflow;
+            ahead[count++] = chunk->vectors_pages - 1;
+        }
+    }
+    r->asked = i > r->asked ? i : r->asked;
+    shardy__page_start(source, pages, ahead, count, t->vectors.limits);
+}
+
 shardy_status shardy__vec_rows_next(vec_rows *r, shardy_error *err)
 {
     give_back(r);
@@ -346,6 +387,7 @@ shardy_status shardy__vec_rows_next(vec_rows *r, shardy_error *err)
             return SHARDY_DONE;
         }
         r->slot = 0;
+        ask_ahead(r);
         SHARDY_TRY(shardy__vec_view_load(&r->view, r->chunk++, err));
     }
     SHARDY_TRY(get_pages(r, err));

@@ -23,7 +23,9 @@
 #define LINE_FLOATS 16u
 
 struct vec_search {
-    const vec_tables *tables;
+    vec_tables own; /* with the limits of the request */
+    page_limits limits;
+    const vec_tables *tables; /* `own` */
     shardy_engine_search *request;
     const simd_kernels *kernels;
     screen_query *queries;
@@ -49,7 +51,10 @@ shardy_status shardy__vec_search_new(const vec_tables *tables, shardy_engine_sea
         return shardy__error_nomem(err, "engine");
     }
     shardy__arena_init(&s->arena);
-    s->tables = tables;
+    s->limits = (page_limits){request->deadline_ns, request->cancel};
+    s->own = *tables;
+    s->tables = &s->own;
+    shardy__vec_tables_limit(&s->own, &s->limits);
     s->request = request;
     s->kernels = shardy__simd_kernels(SIMD_AUTO);
     s->queries = shardy__calloc(request->query_count, sizeof *s->queries);
@@ -204,13 +209,31 @@ static shardy_status keep_text(arena *a, shardy_engine_hit *hit, shardy_error *e
     return hit->id.bytes.data ? SHARDY_OK : shardy__error_nomem(err, "engine");
 }
 
+/* The pages of the ids of all candidates, together. */
+static shardy_status ids_ahead(vec_search *s, const topk *t, shardy_error *err)
+{
+    if (!shardy__page_source_starts(s->tables->file.source)) {
+        return SHARDY_OK;
+    }
+    uint64_t *rows = shardy__malloc((t->count ? t->count : 1) * sizeof *rows);
+    if (!rows) {
+        return shardy__error_nomem(err, "engine");
+    }
+    for (size_t i = 0; i < t->count; i++) {
+        rows[i] = t->entries[i].row;
+    }
+    shardy_status st = shardy__vec_rows_ahead(&s->tables->id_map, rows, t->count, err);
+    shardy__free(rows);
+    return st;
+}
+
 /* Ids of all candidates, then their order. */
 static shardy_status name_hits(
     vec_search *s, const topk *t, shardy_engine_hit *hits, arena *a, shardy_error *err)
 {
     vec_ids ids;
     shardy__vec_ids_init(&ids, s->tables);
-    shardy_status st = SHARDY_OK;
+    shardy_status st = ids_ahead(s, t, err);
     for (size_t i = 0; st >= 0 && i < t->count; i++) {
         hits[i].score = t->entries[i].score;
         hits[i].row = t->entries[i].row;

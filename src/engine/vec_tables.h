@@ -51,6 +51,10 @@ typedef struct vec_chunk {
     int64_t chunks_rowid;  /* of its row in vec_index_chunks */
     int64_t vectors_rowid; /* of its row in vec_index_vector_chunks00 */
     uint32_t rows;
+    uint32_t vectors_overflow; /* first overflow page of that payload, and how many it needs */
+    uint32_t vectors_pages;
+    uint32_t rowids_overflow; /* the same of the row in vec_index_chunks */
+    uint32_t rowids_pages;
     _Atomic(uint32_t *) pages; /* overflow pages of that payload; NULL: not walked yet */
 } vec_chunk;
 
@@ -121,8 +125,15 @@ void shardy__vec_ids_free(vec_ids *ids);
  * itself. Statuses: OK; CORRUPT, CHECKSUM, those of the source, NOMEM. */
 shardy_status shardy__vec_ids_get(
     vec_ids *ids, int64_t rowid, shardy_key *id_out, shardy_error *err);
-/* OK or NOT_FOUND. */
-shardy_status shardy__vec_payload(
-    const vec_tables *t, int64_t rowid, shardy_buf *payload_out, shardy_error *err);
+/* OK or NOT_FOUND. NULL limits: none. */
+shardy_status shardy__vec_payload(const vec_tables *t, int64_t rowid, const page_limits *limits,
+    shardy_buf *payload_out, shardy_error *err);
+/* Brings the pages of rows of a tree into the cache of its source, all of them together, before
+ * they are read one by one; does nothing for sources whose pages are always at hand. Statuses as
+ * shardy__btree_touch_rows(). */
+shardy_status shardy__vec_rows_ahead(
+    const btree_tree *tree, const uint64_t *rows, size_t count, shardy_error *err);
+/* Sets the limits of all that is read through `t`, which is a copy; they are borrowed. */
+void shardy__vec_tables_limit(vec_tables *t, const page_limits *limits);
 
 #endif

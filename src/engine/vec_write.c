@@ -53,6 +53,7 @@ shardy_status shardy__vec_writer_open(
 {
     memset(w, 0, sizeof *w);
     w->file.fd = -1;
+    w->file.sidecar_fd = -1;
     w->dim = spec->dim;
     shardy__bytebuf_init(&w->text, (size_t)SHARDY_KEY_LEN_MAX * 16);
     char index_sql[160];

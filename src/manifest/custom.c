@@ -165,6 +165,25 @@ static void write_vector(json_writer *w, const manifest_custom *custom)
     shardy__json_end_object(w);
 }
 
+static void write_sidecar(json_writer *w, const manifest_custom *custom)
+{
+    shardy__json_name(w, "sqlite_sidecar");
+    shardy__json_begin_object(w);
+    shardy__json_name(w, "codec");
+    shardy__json_string(w, "zstd");
+    shardy__json_name(w, "filename");
+    shardy__json_string(w, "shard.sidecar");
+    shardy__json_name(w, "format_version");
+    shardy__json_int(w, 8);
+    shardy__json_name(w, "page_size");
+    if (custom->sidecar_page_size) {
+        shardy__json_uint(w, custom->sidecar_page_size);
+    } else {
+        shardy__json_string(w, "auto");
+    }
+    shardy__json_end_object(w);
+}
+
 /* The user's members, one by one, among ours: the writer puts them in order. */
 static void write_user(json_writer *w, const shardy_json_value *root)
 {
@@ -194,6 +213,9 @@ shardy_status shardy__custom_render(
     shardy__json_name(&w, "version");
     shardy__json_int(&w, OURS_VERSION);
     shardy__json_end_object(&w);
+    if (custom->has_sidecar) {
+        write_sidecar(&w, custom);
+    }
     if (custom->has_vector) {
         write_vector(&w, custom);
     }

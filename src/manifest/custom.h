@@ -17,6 +17,7 @@ typedef struct manifest_custom {
     char kv_backend[32]; /* "sqlite", "sqlite-vec", "slatedb"; "" when it is not recorded */
     char engine[32];     /* custom["shardyfusion"]["engine"]; "" in snapshots of the reference */
     int32_t has_sidecar; /* custom["sqlite_sidecar"] is there */
+    uint32_t sidecar_page_size; /* only when it is written; 0: "auto" */
 } manifest_custom;
 
 /* Reads the text of `custom`; *canonical_out gets it compact with sorted keys (release it). NULL or
@@ -30,8 +31,8 @@ shardy_status shardy__custom_parse(
  * otherwise. NULL is an empty object. */
 shardy_status shardy__custom_check_user(const char *user, shardy_error *err);
 
-/* The text to write: user fields (may be NULL), `shardyfusion` and, with has_vector, `vector`.
- * Sorted as the reference writes it. */
+/* The text to write: user fields (may be NULL), `shardyfusion` and, with has_vector, `vector`, with
+ * has_sidecar `sqlite_sidecar`. Sorted as the reference writes it. */
 shardy_status shardy__custom_render(
     const char *user, const manifest_custom *custom, bytebuf *out, shardy_error *err);
 

@@ -16,6 +16,10 @@ void shardy_reader_options_init(shardy_reader_options *options, size_t struct_si
     defaults.open_shards_max = 1024;
     defaults.fallback_max = 3;
     defaults.timeout_ms = 30000;
+    defaults.access = SHARDY_ACCESS_AUTO;
+    defaults.auto_shard_bytes = 16u << 20;
+    defaults.auto_total_bytes = (uint64_t)2 << 30;
+    defaults.page_cache_bytes = 64u << 20;
     shardy__options_init(options, struct_size, &defaults, sizeof defaults);
 }
 
@@ -37,6 +41,15 @@ static shardy_status check_options(const shardy_reader_options *o, shardy_error 
     if (o->open_shards_max == 0) {
         return shardy__error(
             err, SHARDY_INVALID, "read", "open_shards_max is 0, expected 1 or more");
+    }
+    if (o->access < SHARDY_ACCESS_AUTO || o->access > SHARDY_ACCESS_RANGE) {
+        return shardy__error(err, SHARDY_INVALID, "read",
+            "access is %d, expected auto, download or range", o->access);
+    }
+    if (o->page_cache_bytes < SHARDY_PAGE_CACHE_BYTES_MIN) {
+        return shardy__error(err, SHARDY_INVALID, "read",
+            "page_cache_bytes is %llu, expected %u or more",
+            (unsigned long long)o->page_cache_bytes, SHARDY_PAGE_CACHE_BYTES_MIN);
     }
     if (o->timeout_ms == 0) {
         return shardy__error(err, SHARDY_INVALID, "read", "timeout_ms is 0, expected 1 or more");
@@ -63,6 +76,9 @@ static shardy_status new_core(shardy_context *context, const char *url,
         catalog_options catalog_opts = {0, 1, 1, options->store, 0};
         st = shardy__catalog_open(core->context, url, &catalog_opts, &core->catalog, err);
     }
+    if (st >= 0) {
+        st = shardy__page_cache_new(options->page_cache_bytes, &core->pages, err);
+    }
     if (st >= 0 && options->engine) {
         const shardy_engine_ops *ops;
         snprintf(core->engine, sizeof core->engine, "%s", options->engine);
@@ -73,6 +89,7 @@ static shardy_status new_core(shardy_context *context, const char *url,
         if (core->catalog.manifests.ops) {
             shardy__catalog_close(&core->catalog);
         }
+        shardy__page_cache_drop(core->pages);
         shardy__context_drop(core->context);
         shardy__free(core);
         return st;

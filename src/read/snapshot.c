@@ -11,6 +11,7 @@ void shardy__read_core_drop(read_core *core)
     if (core && atomic_fetch_sub_explicit(&core->refs, 1, memory_order_acq_rel) == 1) {
         shardy__pin_domain_destroy(&core->pins);
         shardy__catalog_close(&core->catalog);
+        shardy__page_cache_drop(core->pages);
         shardy__context_drop(core->context);
         shardy__free(core);
     }
@@ -35,6 +36,29 @@ static shardy_status set_engine(shardy_snapshot *s, shardy_error *err)
         return shardy__error_as(err, SHARDY_CORRUPT);
     }
     return st;
+}
+
+/* --- access ----------------------------------------------------------------------------------- */
+
+/* Whether shards are read by ranges. By the sizes that the manifest knows: one that is not known
+ * counts as 0, and AUTO without any shard is a download. */
+static int wants_ranges(const shardy_snapshot *s)
+{
+    const shardy_reader_options *o = &s->core->options;
+    if (shardy_store_caps(s->core->catalog.store) & SHARDY_STORE_CAP_OPEN_LOCAL) {
+        return 0;
+    }
+    if (o->access != SHARDY_ACCESS_AUTO) {
+        return o->access == SHARDY_ACCESS_RANGE;
+    }
+    uint64_t total = 0;
+    int large = 0;
+    for (uint32_t i = 0; i < s->manifest->shard_count; i++) {
+        uint64_t bytes = s->manifest->shards[i].db_bytes;
+        large |= bytes >= o->auto_shard_bytes;
+        total = bytes < UINT64_MAX - total ? total + bytes : UINT64_MAX;
+    }
+    return s->manifest->shard_count > 0 && (large || total >= o->auto_total_bytes);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -128,6 +152,7 @@ shardy_status shardy__snapshot_new_take(read_core *core, loaded_manifest *loaded
     if (st >= 0) {
         st = set_engine(s, err);
     }
+    s->ranges = wants_ranges(s);
     if (st < 0) {
         free_snapshot(s);
         return st;
@@ -182,8 +207,8 @@ static void evict(shardy_snapshot *s, uint32_t keep)
     }
 }
 
-static shardy_status open_engine(
-    shardy_snapshot *s, uint32_t slot, open_shard *shard, shardy_error *err)
+static shardy_status open_engine(shardy_snapshot *s, uint32_t slot, const call_limits *limits,
+    open_shard *shard, shardy_error *err)
 {
     char path[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     const manifest_shard *row = &s->manifest->shards[slot];
@@ -200,11 +225,14 @@ static shardy_status open_engine(
     spec.io = s->core->options.io;
     spec.dim = s->manifest->parsed.dim;
     spec.metric = s->manifest->parsed.metric;
+    spec.deadline_ns = limits->deadline_ns;
+    spec.cancel = limits->cancel;
+    spec.page_cache = s->ranges ? s->core->pages : NULL;
     return shardy__engine_reader_open(s->engine, &spec, &shard->engine, err);
 }
 
-static shardy_status open_shard_now(
-    shardy_snapshot *s, uint32_t slot, open_shard **shard_out, shardy_error *err)
+static shardy_status open_shard_now(shardy_snapshot *s, uint32_t slot, const call_limits *limits,
+    open_shard **shard_out, shardy_error *err)
 {
     open_shard *shard = shardy__calloc(1, sizeof *shard);
     if (!shard) {
@@ -212,7 +240,7 @@ static shardy_status open_shard_now(
     }
     shard->core = s->core;
     shard->retired.free = free_open_shard;
-    shardy_status st = open_engine(s, slot, shard, err);
+    shardy_status st = open_engine(s, slot, limits, shard, err);
     if (st < 0) {
         shardy__free(shard);
         return st;
@@ -268,7 +296,7 @@ shardy_status shardy__snapshot_shard(shardy_snapshot *s, uint32_t slot, const ca
     at->opening = 1;
     shardy__mutex_unlock(&s->lock);
 
-    st = open_shard_now(s, slot, &shard, err);
+    st = open_shard_now(s, slot, limits, &shard, err);
 
     shardy__mutex_lock(&s->lock);
     at->opening = 0;

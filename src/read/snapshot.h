@@ -6,6 +6,7 @@
 #include "../catalog/catalog.h"
 #include "../engine/engine.h"
 #include "../route/router.h"
+#include "../sqlitefile/page_cache.h"
 #include "pin.h"
 
 #include <shardyfusion/reader.h>
@@ -19,6 +20,7 @@ typedef struct read_core {
     shardy_reader_options options; /* strings are not kept */
     char engine[32];               /* override; "" for none */
     pin_domain pins;
+    page_cache *pages; /* of all shards that are read by ranges */
 } read_core;
 
 void shardy__read_core_drop(read_core *core);
@@ -52,6 +54,7 @@ struct shardy_snapshot {
     char engine_name[32];
     const shardy_engine_ops *engine; /* NULL: not in this build */
     int32_t has_vectors;
+    int32_t ranges;                /* 1: shards are read by ranges; decided once for all of them */
     shardy_object_digest *digests; /* as the engines take them */
     uint32_t *slot_of;             /* by db_id; UINT32_MAX: the shard is empty */
     shard_slot *slots;             /* one per row of the manifest */

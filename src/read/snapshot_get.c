@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-/* Below this many keys in one call the shards are asked one after the other: handing a task to
- * another thread costs as much as some hundred look-ups. */
+/* Below this many keys in one call the shards are asked one after the other, unless they are far
+ * away: handing a task to another thread costs as much as some hundred look-ups. */
 #define PARALLEL_KEYS_MIN 4096u
 
 static shardy_status route(const shardy_snapshot *s, const shardy_key *key,
@@ -17,6 +17,16 @@ static shardy_status route(const shardy_snapshot *s, const shardy_key *key,
 {
     return shardy__router_route(&s->router, key, options ? options->routing_context : NULL,
         options ? options->routing_context_count : 0, out, err);
+}
+
+/* What is not at hand is fetched, until the deadline of the call. */
+static shardy_status wait_for_key(shardy_snapshot *s, const open_shard *shard,
+    const routed_key *routed, const shardy_read_options *options, shardy_buf *value_out,
+    shardy_error *err)
+{
+    const call_limits limits = shardy__call_limits(s->core, options);
+    const shardy_engine_limits engine_limits = {limits.deadline_ns, limits.cancel};
+    return shardy__engine_get(&shard->engine, routed->stored.bytes, &engine_limits, value_out, err);
 }
 
 shardy_status shardy__snapshot_get(shardy_snapshot *s, const shardy_key *key,
@@ -41,7 +51,10 @@ shardy_status shardy__snapshot_get(shardy_snapshot *s, const shardy_key *key,
         st = shardy__snapshot_shard(s, slot, &limits, &shard, &opened, err);
     }
     if (st >= 0) {
-        st = shardy__engine_get(&shard->engine, routed.stored.bytes, value_out, err);
+        st = shardy__engine_get_now(&shard->engine, routed.stored.bytes, value_out, err);
+    }
+    if (__builtin_expect(st == SHARDY_PENDING, 0)) {
+        st = wait_for_key(s, shard, &routed, options, value_out, err);
     }
     if (options && options->stats) {
         options->stats->shards = 1;
@@ -193,6 +206,7 @@ static void run_group(pool_task *task)
     group->request.count = group->count;
     group->request.values_out = call->found + group->first;
     group->request.statuses_out = call->statuses + group->first;
+    group->request.limits = (shardy_engine_limits){call->limits.deadline_ns, call->limits.cancel};
     shardy_status st = shardy__check_time(
         s->core->context, call->limits.deadline_ns, call->limits.cancel, "read", &group->error);
     if (st >= 0) {
@@ -208,7 +222,8 @@ static void run_group(pool_task *task)
 static void run_groups(multi_get *call)
 {
     shardy_context *context = call->snapshot->core->context;
-    if (call->count < PARALLEL_KEYS_MIN || call->group_count < 2 || context->threads < 2) {
+    int worth = call->count >= PARALLEL_KEYS_MIN || call->snapshot->ranges;
+    if (!worth || call->group_count < 2 || context->threads < 2) {
         for (uint32_t i = 0; i < call->group_count; i++) {
             run_group(&call->groups[i].task);
         }

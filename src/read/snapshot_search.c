@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Multiplications below which shards are searched one after the other: about a millisecond of one
- * core. */
+/* Multiplications below which shards are searched one after the other, unless they are far away:
+ * about a millisecond of one core. */
 #define PARALLEL_WORK_MIN (8u << 20)
 
 void shardy_query_init(shardy_query *query, size_t struct_size)
@@ -188,7 +188,8 @@ static void run_shards(search_call *call)
     shardy_context *context = s->core->context;
     uint64_t rows = shardy__manifest_row_count(s->manifest);
     uint64_t work = rows * s->manifest->parsed.dim * call->query->count;
-    if (call->shard_count < 2 || context->threads < 2 || work < PARALLEL_WORK_MIN) {
+    int worth = work >= PARALLEL_WORK_MIN || s->ranges;
+    if (call->shard_count < 2 || context->threads < 2 || !worth) {
         for (uint32_t i = 0; i < call->shard_count; i++) {
             run_shard(&call->shards[i].task);
         }
@@ -252,9 +253,10 @@ static size_t gather(const search_call *call, size_t query, merge_entry *entries
     return count < call->query->top_k ? count : call->query->top_k;
 }
 
-static shardy_status copy_hit(
-    const merge_entry *entry, hits_owner *owner, shardy_hit *out, shardy_error *err)
+static shardy_status copy_hit(const search_call *call, const merge_entry *entry, hits_owner *owner,
+    shardy_hit *out, shardy_error *err)
 {
+    const shardy_engine_limits limits = {call->limits.deadline_ns, call->limits.cancel};
     out->id = entry->hit->id;
     out->score = entry->hit->score;
     out->db_id = entry->db_id;
@@ -266,8 +268,8 @@ static shardy_status copy_hit(
         }
     }
     shardy_buf *payload = &owner->payloads[owner->payload_count];
-    shardy_status st =
-        shardy__engine_payload(&entry->shard->shard->engine, entry->hit->row, payload, err);
+    shardy_status st = shardy__engine_payload(
+        &entry->shard->shard->engine, entry->hit->row, &limits, payload, err);
     if (st == SHARDY_OK) {
         owner->payload_count++;
         out->has_payload = 1;
@@ -275,6 +277,29 @@ static shardy_status copy_hit(
         out->payload.len = payload->len;
     }
     return st < 0 ? shardy__error_prefix(err, st, "shard %u", entry->db_id) : SHARDY_OK;
+}
+
+/* Payloads of the hits of one query, shard by shard: each shard gets all that it needs at once. */
+static shardy_status payloads_ahead(const search_call *call, arena *scratch,
+    const merge_entry *entries, size_t count, shardy_error *err)
+{
+    const shardy_engine_limits limits = {call->limits.deadline_ns, call->limits.cancel};
+    uint64_t *rows = shardy__arena_calloc(scratch, count, sizeof *rows);
+    if (!rows) {
+        return shardy__error_nomem(err, "search");
+    }
+    for (uint32_t i = 0; i < call->shard_count; i++) {
+        size_t n = 0;
+        for (size_t k = 0; k < count; k++) {
+            if (entries[k].shard == &call->shards[i]) {
+                rows[n++] = entries[k].hit->row;
+            }
+        }
+        if (n > 0) {
+            shardy__engine_payloads_ahead(&call->shards[i].shard->engine, rows, n, &limits);
+        }
+    }
+    return SHARDY_OK;
 }
 
 static size_t most_hits(const search_call *call)
@@ -314,8 +339,11 @@ static shardy_status merge(search_call *call, arena *scratch, shardy_hits *out, 
     out->query_count = queries;
     for (size_t q = 0; q < queries; q++) {
         size_t count = gather(call, q, entries);
+        if (call->snapshot->ranges) {
+            SHARDY_TRY(payloads_ahead(call, scratch, entries, count, err));
+        }
         for (size_t i = 0; i < count; i++) {
-            SHARDY_TRY(copy_hit(&entries[i], owner, &hits[offsets[q] + i], err));
+            SHARDY_TRY(copy_hit(call, &entries[i], owner, &hits[offsets[q] + i], err));
         }
         offsets[q + 1] = offsets[q] + count;
     }

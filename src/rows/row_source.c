@@ -136,12 +136,6 @@ static shardy_status make_fields(shardy_row_source *s, shardy_error *err)
 
 static shardy_status check_file(shardy_row_source *s, const char *path, shardy_error *err)
 {
-#ifndef SHARDY_HAVE_ZSTD
-    if (shardy__rows_is_zst(path)) {
-        return shardy__error(err, SHARDY_UNSUPPORTED, "rows",
-            "this build cannot read \"%.300s\": it has no libzstd", path);
-    }
-#endif
     int fd;
     uint64_t size;
     shardy_status st = shardy__file_open(path, &fd, err);

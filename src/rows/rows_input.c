@@ -7,9 +7,7 @@
 
 #include <string.h>
 
-#ifdef SHARDY_HAVE_ZSTD
 #include <zstd.h>
-#endif
 
 /* Large enough to make system calls rare, small enough to stay in the second-level cache. */
 #define BLOCK_LEN (256u << 10)
@@ -19,8 +17,6 @@ bool shardy__rows_is_zst(const char *path)
     size_t len = strlen(path);
     return len > 4 && strcmp(path + len - 4, ".zst") == 0;
 }
-
-#ifdef SHARDY_HAVE_ZSTD
 
 static shardy_status open_decoder(rows_input *in, shardy_error *err)
 {
@@ -75,31 +71,6 @@ static shardy_status read_packed(
     *read_out = output.pos;
     return SHARDY_OK;
 }
-
-#else
-
-static shardy_status open_decoder(rows_input *in, shardy_error *err)
-{
-    (void)in;
-    return shardy__error(
-        err, SHARDY_UNSUPPORTED, "rows", "this build cannot read .zst files: it has no libzstd");
-}
-
-static void free_decoder(rows_input *in)
-{
-    (void)in;
-}
-
-static shardy_status read_packed(
-    rows_input *in, char *dest, size_t len, size_t *read_out, shardy_error *err)
-{
-    (void)dest;
-    (void)len;
-    *read_out = 0;
-    return open_decoder(in, err);
-}
-
-#endif
 
 shardy_status shardy__rows_input_open(rows_input *in, const char *path, shardy_error *err)
 {

@@ -31,7 +31,7 @@ typedef struct rows_input {
 bool shardy__rows_is_zst(const char *path);
 
 /* Opens the next file ("-": the standard input) and fills the window for the first time. The memory
- * is kept from file to file. INVALID: no such file; IO; UNSUPPORTED; NOMEM. */
+ * is kept from file to file. INVALID: no such file; IO; NOMEM. */
 shardy_status shardy__rows_input_open(rows_input *in, const char *path, shardy_error *err);
 /* Adds bytes behind data[filled): first moves what is left to the front, then grows the window
  * if it is full, up to a row of SHARDY_INPUT_ROW_LEN_MAX bytes. Pointers into the window become

@@ -53,10 +53,11 @@ static shardy_status read_page_count(btree_file *file, const uint8_t *h, shardy_
     return SHARDY_OK;
 }
 
-static shardy_status read_file_header(btree_file *file, shardy_error *err)
+static shardy_status read_file_header(
+    btree_file *file, const page_limits *limits, shardy_error *err)
 {
     uint8_t h[FILE_HEADER];
-    SHARDY_TRY(shardy__page_source_head(file->source, h, sizeof h, err));
+    SHARDY_TRY(shardy__page_source_head(file->source, h, sizeof h, limits, err));
     if (memcmp(h, FILE_MAGIC, sizeof FILE_MAGIC) != 0) {
         return shardy__error(err, SHARDY_CORRUPT, "sqlite",
             "file does not begin with \"" FILE_MAGIC "\": not a SQLite file");
@@ -238,13 +239,13 @@ static shardy_status finish_objects(schema_load *load, shardy_error *err)
     return SHARDY_OK;
 }
 
-static shardy_status read_schema(btree_file *file, shardy_error *err)
+static shardy_status read_schema(btree_file *file, const page_limits *limits, shardy_error *err)
 {
     schema_load load;
     memset(&load, 0, sizeof load);
     load.file = file;
     shardy__bytebuf_init(&load.text, SCHEMA_TEXT_LEN_MAX);
-    btree_tree tree = {file, 1, BTREE_TABLE, 0, 0, RECORD_NULL, 0};
+    btree_tree tree = {file, 1, BTREE_TABLE, 0, 0, RECORD_NULL, 0, limits};
     btree_walk walk;
     shardy__btree_walk_init(&walk, &tree);
     shardy__btree_walk_first(&walk);
@@ -270,6 +271,12 @@ static shardy_status read_schema(btree_file *file, shardy_error *err)
 
 shardy_status shardy__btree_open_take(page_source *source, btree_file **file_out, shardy_error *err)
 {
+    return shardy__btree_open_limited_take(source, NULL, file_out, err);
+}
+
+shardy_status shardy__btree_open_limited_take(
+    page_source *source, const page_limits *limits, btree_file **file_out, shardy_error *err)
+{
     *file_out = NULL;
     btree_file *file = shardy__calloc(1, sizeof *file);
     if (!file) {
@@ -281,10 +288,10 @@ shardy_status shardy__btree_open_take(page_source *source, btree_file **file_out
     file->hints = shardy__calloc(BTREE_HINTS, sizeof *file->hints);
     shardy_status st = file->hints ? SHARDY_OK : shardy__error_nomem(err, "sqlite");
     if (st >= 0) {
-        st = read_file_header(file, err);
+        st = read_file_header(file, limits, err);
     }
     if (st >= 0) {
-        st = read_schema(file, err);
+        st = read_schema(file, limits, err);
     }
     if (st < 0) {
         shardy__btree_close(file);

@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <string.h>
 
+/* Overflow pages of an entry that are asked for when it is touched. */
+#define TOUCH_AHEAD 15u
+
 /* A value that cannot be lent while it is put together from the pieces of its payload. */
 typedef struct value_copy {
     btree_payload payload;
@@ -23,6 +26,7 @@ typedef struct lookup_spec {
     page_source *source;
     uint32_t field;
     int32_t lends;
+    int32_t touch; /* 1: the pages are wanted, not the values */
 } lookup_spec;
 
 static void end_copy(value_copy *copy)
@@ -57,6 +61,7 @@ static WALK_INLINE shardy_status take_value(btree_walk *w, value_copy *copy,
     }
     SHARDY_TRY(shardy__btree_payload_start(
         &copy->payload, w->tree.file, &w->cell, column.offset, column.len, err));
+    copy->payload.limits = w->tree.limits;
     copy->bytes = shardy__malloc((size_t)column.len);
     copy->len = 0;
     copy->active = 1;
@@ -108,7 +113,7 @@ static shardy_status run_lookup(btree_walk *w, value_copy *copy, const lookup_sp
         }
         if (st == SHARDY_PENDING) {
             page_want *const wants[1] = {want_of(w, copy)};
-            SHARDY_TRY(shardy__page_fetch(spec->source, wants, 1, err));
+            SHARDY_TRY(shardy__page_fetch(spec->source, wants, 1, w->tree.limits, err));
         } else if (st != WALK_MORE) {
             return st;
         }
@@ -154,7 +159,7 @@ shardy_status shardy__btree_get(const btree_tree *tree, const btree_key *key, ui
     }
     shardy_status st = (shardy_status)status;
     if (status == LEAF_UNKNOWN) {
-        const lookup_spec spec = {source, field, shardy__page_source_lends(source)};
+        const lookup_spec spec = {source, field, shardy__page_source_lends(source), 0};
         st = get_by_walk(tree, key, &spec, value_out, err);
     }
     if (st == SHARDY_OK && !value_out->release) {
@@ -230,6 +235,14 @@ static int finish_key(batch *b, size_t i, shardy_status st)
     return 0;
 }
 
+/* The walk stands on an entry whose value somebody will want: asks for the rest of it. */
+static void touch_entry(const btree_walk *w)
+{
+    const uint32_t pages[1] = {w->cell.overflow};
+    const uint32_t ahead[1] = {TOUCH_AHEAD};
+    shardy__page_start(w->source, pages, ahead, w->cell.overflow != 0, w->tree.limits);
+}
+
 /* What walk i has come to. WALK_MORE, PENDING, or the end of its key. */
 static WALK_INLINE shardy_status settle(batch *b, size_t i, shardy_error *err)
 {
@@ -239,6 +252,10 @@ static WALK_INLINE shardy_status settle(batch *b, size_t i, shardy_error *err)
     }
     if (b->statuses[i] != SHARDY_OK) {
         return b->statuses[i];
+    }
+    if (b->spec.touch) {
+        touch_entry(&b->walks[i]);
+        return SHARDY_OK;
     }
     shardy_status st = take_value(&b->walks[i], &b->copies[i], &b->spec, value, err);
     if (st == SHARDY_OK) {
@@ -283,7 +300,7 @@ static shardy_status fetch_all(batch *b, shardy_error *err)
         b->wants[i] = want_of(&b->walks[i], &b->copies[i]);
         b->statuses[i] = b->copies[i].active ? SHARDY_OK : WALK_MORE;
     }
-    return shardy__page_fetch(b->spec.source, b->wants, b->active, err);
+    return shardy__page_fetch(b->spec.source, b->wants, b->active, b->tree->limits, err);
 }
 
 static shardy_status make_walks(batch *b, size_t walks, shardy_error *err)
@@ -370,6 +387,14 @@ shardy_status shardy__btree_get_rows(const btree_tree *tree, const int64_t *rowi
 {
     batch b = {.key_type = RECORD_INT, .rowids = rowids, .count = count, .answers = answers};
     return run_batch(&b, tree, field, err);
+}
+
+shardy_status shardy__btree_touch_rows(const btree_tree *tree, const int64_t *rowids, size_t count,
+    btree_answers answers, shardy_error *err)
+{
+    batch b = {.key_type = RECORD_INT, .rowids = rowids, .count = count, .answers = answers};
+    b.spec.touch = 1;
+    return run_batch(&b, tree, 0, err);
 }
 
 void shardy__btree_values_clear(shardy_buf *values, size_t count)

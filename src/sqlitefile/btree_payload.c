@@ -6,6 +6,10 @@
 
 #include <string.h>
 
+/* Pages of a chain that are asked for beyond the next one: enough for a value of 4 MiB in pages of
+ * 4 KiB to come in one round trip. */
+#define PAYLOAD_AHEAD_MAX 1024u
+
 /* --- pieces ----------------------------------------------------------------------------------- */
 
 shardy_status shardy__btree_payload_start(btree_payload *payload, const btree_file *file,
@@ -61,7 +65,12 @@ static shardy_status take_overflow(btree_payload *p, shardy_error *err)
     }
     shardy_status st = shardy__page_get(source, p->overflow, &p->ref, err);
     if (st == SHARDY_PENDING) {
+        /* Chains of files that were written in one go have their pages one after the other. */
+        uint64_t room = p->file->usable - 4;
+        uint64_t need = p->skip + p->left < p->chain_left ? p->skip + p->left : p->chain_left;
+        uint64_t ahead = need > room ? (need - 1) / room : 0;
         p->want.page = p->overflow;
+        p->want.ahead = ahead < PAYLOAD_AHEAD_MAX ? (uint32_t)ahead : PAYLOAD_AHEAD_MAX;
     }
     return st;
 }
@@ -110,7 +119,7 @@ shardy_status shardy__btree_payload_run(
             return st;
         }
         page_want *const wants[1] = {&payload->want};
-        SHARDY_TRY(shardy__page_fetch(payload->file->source, wants, 1, err));
+        SHARDY_TRY(shardy__page_fetch(payload->file->source, wants, 1, payload->limits, err));
     }
 }
 
@@ -125,7 +134,7 @@ void shardy__btree_payload_end(btree_payload *payload)
     payload->left = 0;
 }
 
-shardy_status shardy__btree_read(const btree_file *file, const btree_cell *cell, uint64_t offset,
+shardy_status shardy__btree_read(const btree_tree *tree, const btree_cell *cell, uint64_t offset,
     void *dest, size_t len, shardy_error *err)
 {
     if (offset > cell->payload_len || len > cell->payload_len - offset) {
@@ -134,7 +143,8 @@ shardy_status shardy__btree_read(const btree_file *file, const btree_cell *cell,
             (unsigned long long)cell->payload_len);
     }
     btree_payload p;
-    shardy_status st = shardy__btree_payload_start(&p, file, cell, offset, len, err);
+    shardy_status st = shardy__btree_payload_start(&p, tree->file, cell, offset, len, err);
+    p.limits = tree->limits;
     uint8_t *to = dest;
     while (st == SHARDY_OK) {
         const uint8_t *piece = NULL;
@@ -179,7 +189,7 @@ shardy_status shardy__btree_walk_payload(
         if (!loaded) {
             return shardy__error_nomem(err, "sqlite");
         }
-        shardy_status st = shardy__btree_read(file, cell, 0, loaded, len, err);
+        shardy_status st = shardy__btree_read(&walk->tree, cell, 0, loaded, len, err);
         if (st < 0) {
             shardy__free(loaded);
             return st;

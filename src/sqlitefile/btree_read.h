@@ -26,8 +26,10 @@
 /* Walks in flight of a batch over pages that are at hand: more than the misses a core can have open
  * at once. */
 #define BTREE_BATCH_WALKS 24u
-/* Walks in flight when pages have to be fetched: bounds the pages that are wanted at once. */
-#define BTREE_BATCH_FETCHES 256u
+/* Walks in flight when pages have to be fetched: bounds the pages that are wanted at once. They go
+ * level by level, so as many keys as this take one round trip for each level. At most 64 MiB are
+ * held for them, if each wants another chunk. */
+#define BTREE_BATCH_FETCHES 1024u
 
 /* What look-ups have found out about a tree, for speed alone: wrong or missing hints do no harm. A
  * tree has the place root % BTREE_HINTS; trees with the same place take it from each other. */
@@ -77,6 +79,8 @@ typedef struct btree_tree {
     uint64_t high_window;
     int32_t window_type; /* RECORD_BLOB, RECORD_TEXT, RECORD_INT (rowids); RECORD_NULL: not known */
     int32_t reserved;
+    /* of whatever waits for pages of it; NULL, as it is made: none. Borrowed */
+    const page_limits *limits;
 } btree_tree;
 
 /* Opens a file: checks its header (magic, page size, UTF-8, rollback journal, length = pages x
@@ -86,6 +90,9 @@ typedef struct btree_tree {
  * Ownership: yours, shardy__btree_close(). */
 shardy_status shardy__btree_open_take(
     page_source *source, btree_file **file_out, shardy_error *err);
+/* The same, but waits no longer than that: also TIMEOUT, CANCELLED. */
+shardy_status shardy__btree_open_limited_take(
+    page_source *source, const page_limits *limits, btree_file **file_out, shardy_error *err);
 /* Closes the source too. NULL is fine. */
 void shardy__btree_close(btree_file *file);
 
@@ -195,7 +202,8 @@ void shardy__btree_walk_next(btree_walk *walk);
  * DONE (no more entries);
  * PENDING: fetch walk->want (shardy__page_fetch) and call again; CORRUPT, CHECKSUM. */
 shardy_status shardy__btree_walk_step(btree_walk *walk, shardy_error *err);
-/* The same but fetches what is wanted and waits; never PENDING. */
+/* The same but fetches what is wanted and waits; never PENDING. A scan asks for the next leaves
+ * together with the one it needs, when the source can do that. */
 shardy_status shardy__btree_walk_run(btree_walk *walk, shardy_error *err);
 
 /* --- payloads --------------------------------------------------------------------------------- */
@@ -205,12 +213,11 @@ typedef struct btree_payload {
     const btree_file *file;
     const uint8_t *local;
     uint32_t local_left;
-    uint32_t overflow;   /* next overflow page */
-    uint64_t chain_left; /* payload bytes in overflow pages not yet passed */
-    uint64_t skip;       /* bytes before the range that is wanted */
-    uint64_t left;       /* bytes of the range still to come */
-    uint32_t pages_left; /* pages the chain may still have */
-    uint32_t reserved;
+    uint32_t overflow;         /* next overflow page */
+    uint64_t chain_left;       /* payload bytes in overflow pages not yet passed */
+    uint64_t skip;             /* bytes before the range that is wanted */
+    uint64_t left;             /* bytes of the range still to come */
+    const page_limits *limits; /* of run(); NULL, as it is started: none. Borrowed */
     page_want want;
     page_ref ref;
 } btree_payload;
@@ -229,8 +236,8 @@ shardy_status shardy__btree_payload_run(
     btree_payload *payload, const uint8_t **data_out, size_t *len_out, shardy_error *err);
 void shardy__btree_payload_end(btree_payload *payload);
 
-/* Copies a part of the payload of a cell; waits. The part must lie within it. */
-shardy_status shardy__btree_read(const btree_file *file, const btree_cell *cell, uint64_t offset,
+/* Copies a part of the payload of a cell of that tree; waits. The part must lie within it. */
+shardy_status shardy__btree_read(const btree_tree *tree, const btree_cell *cell, uint64_t offset,
     void *dest, size_t len, shardy_error *err);
 
 /* The whole payload of the entry in one piece: on its page, or copied into memory of the walk that
@@ -276,6 +283,9 @@ shardy_status shardy__btree_get_many(const btree_tree *tree, int32_t key_type,
 /* The same by rowid. */
 shardy_status shardy__btree_get_rows(const btree_tree *tree, const int64_t *rowids, size_t count,
     uint32_t field, btree_answers answers, shardy_error *err);
+/* Brings the pages of these rows into the cache of the source, but makes no values. */
+shardy_status shardy__btree_touch_rows(const btree_tree *tree, const int64_t *rowids, size_t count,
+    btree_answers answers, shardy_error *err);
 /* Releases `count` values. */
 void shardy__btree_values_clear(shardy_buf *values, size_t count);
 

@@ -72,6 +72,12 @@ typedef struct walk_separator {
 int shardy__walk_separator(
     const btree_tree *tree, const walk_page *page, uint32_t i, walk_separator *separator_out);
 
+/* Asks for all interior pages, if the source can do so without waiting, the root is at hand, and
+ * they are where btree_write puts them: together at the end of the file, from the first child of
+ * the root on. Not if they take more than `bytes_max`. */
+void shardy__walk_ask_interiors(
+    const btree_tree *tree, uint64_t bytes_max, const page_limits *limits);
+
 /* Sets the windows of a tree from its root, when that is at hand. */
 void shardy__walk_learn(btree_tree *tree);
 

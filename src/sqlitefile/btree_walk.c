@@ -38,6 +38,7 @@ static WALK_INLINE shardy_status take_page(btree_walk *w, shardy_error *err)
         w->page = w->ref.data;
     } else if (st == SHARDY_PENDING) {
         w->want.page = w->page_no;
+        w->want.ahead = 0;
     }
     return st;
 }
@@ -716,6 +717,35 @@ shardy_status shardy__btree_walk_step(btree_walk *walk, shardy_error *err)
     return st;
 }
 
+/* A scan has come to a page that is not at hand: asks for its next siblings too, which the page
+ * above names. */
+static void ask_for_siblings(const btree_walk *w)
+{
+    if (w->goal != WALK_FIRST || w->stage != WALK_PAGE || w->depth < 2 ||
+        !shardy__page_source_starts(w->source)) {
+        return;
+    }
+    const btree_level *above = &w->levels[w->depth - 2];
+    page_ref ref;
+    if (shardy__page_get(w->source, above->page, &ref, NULL) != SHARDY_OK) {
+        return;
+    }
+    uint32_t pages[PAGE_START_MAX];
+    size_t count = 0;
+    uint32_t base = above->page == 1 ? FILE_HEADER : 0;
+    uint32_t header = base + PAGE_INTERIOR_HEADER;
+    uint32_t cells = shardy__get_be16(ref.data + base + 3);
+    int sound = header + 2 * cells <= w->usable;
+    for (uint32_t i = above->cell; sound && i <= cells && count < PAGE_START_MAX; i++) {
+        uint32_t at = i < cells ? shardy__get_be16(ref.data + header + 2 * i) : header - 4;
+        if (at + 4 <= w->usable) {
+            pages[count++] = shardy__get_be32(ref.data + at);
+        }
+    }
+    shardy__page_unpin(w->source, &ref);
+    shardy__page_start(w->source, pages, NULL, count, w->tree.limits);
+}
+
 shardy_status shardy__btree_walk_run(btree_walk *walk, shardy_error *err)
 {
     for (;;) {
@@ -723,8 +753,9 @@ shardy_status shardy__btree_walk_run(btree_walk *walk, shardy_error *err)
         if (st != SHARDY_PENDING) {
             return st;
         }
+        ask_for_siblings(walk);
         page_want *const wants[1] = {&walk->want};
-        SHARDY_TRY(shardy__page_fetch(walk->source, wants, 1, err));
+        SHARDY_TRY(shardy__page_fetch(walk->source, wants, 1, walk->tree.limits, err));
     }
 }
 
@@ -780,6 +811,31 @@ void shardy__walk_learn(btree_tree *tree)
         int32_t low = cell_window(&w, 0, &tree->low_window);
         int32_t high = cell_window(&w, w.cells - 1, &tree->high_window);
         tree->window_type = low == high ? low : RECORD_NULL;
+    }
+    w.want.page = 0;
+    shardy__btree_walk_end(&w);
+}
+
+void shardy__walk_ask_interiors(
+    const btree_tree *tree, uint64_t bytes_max, const page_limits *limits)
+{
+    page_source *source = tree->file->source;
+    if (!shardy__page_source_starts(source)) {
+        return;
+    }
+    btree_walk w;
+    shardy__btree_walk_init(&w, tree);
+    w.page_no = tree->root;
+    w.depth = 1;
+    if (take_page(&w, NULL) == SHARDY_OK && read_header(&w, NULL) == SHARDY_OK && !w.leaf &&
+        w.cells > 0 && cell_in_page(&w, cell_pointer(&w, 0))) {
+        const uint32_t first[1] = {shardy__get_be32(w.page + cell_pointer(&w, 0))};
+        const uint32_t pages = tree->file->page_count;
+        if (first[0] > pages / 2 && first[0] <= pages &&
+            (uint64_t)(pages - first[0] + 1) * tree->file->page_size <= bytes_max) {
+            const uint32_t ahead[1] = {pages - first[0]};
+            shardy__page_start(source, first, ahead, 1, limits);
+        }
     }
     w.want.page = 0;
     shardy__btree_walk_end(&w);

@@ -4,6 +4,7 @@
 #include "btree_page.h"
 #include "page_out.h"
 #include "schema.h"
+#include "sidecar_write.h"
 
 #include <shardyfusion/limits.h>
 
@@ -88,6 +89,8 @@ struct btree_writer {
     uint8_t *scratch; /* records that overflow or have to be compared */
     size_t scratch_room;
     uint8_t *popped; /* a cell that was taken back off a page */
+    int32_t sidecar;
+    sidecar_list listed; /* pages of sqlite_schema and overflow chains, with `sidecar` */
     shardy_status failed;
     int32_t finished;
 };
@@ -223,6 +226,9 @@ static shardy_status close_leaf(btree_writer *w, tree *t, uint32_t *number_out, 
     SHARDY_TRY(shardy__page_out_next(&w->out, number_out, &bytes, err));
     memcpy(bytes, lv->page, w->page_size);
     clear_page(lv, w->page_size);
+    if (w->sidecar && t->root == 1) {
+        shardy__sidecar_list_copy(&w->listed, *number_out, bytes);
+    }
     return SHARDY_OK;
 }
 
@@ -321,11 +327,22 @@ static inline shardy_status reserve(
     return reserve_slow(w, t, len, cell_out, err);
 }
 
+/* An overflow page of sqlite_schema: in sidecars like its other pages, unless the number of the
+ * next page makes it look like a page of a tree. */
+static void list_overflow(btree_writer *w, uint32_t number, const uint8_t *bytes)
+{
+    if (bytes[0] != 0 && w->listed.status >= 0) {
+        w->listed.status = SHARDY_UNSUPPORTED;
+    }
+    shardy__sidecar_list_copy(&w->listed, number, bytes);
+}
+
 /* Writes what is left of a payload into overflow pages, one after the other. */
-static shardy_status write_chain(
-    btree_writer *w, pieces *from, uint64_t left, uint32_t *first_out, shardy_error *err)
+static shardy_status write_chain(btree_writer *w, const tree *t, pieces *from, uint64_t left,
+    uint32_t *first_out, shardy_error *err)
 {
     uint32_t state = 0;
+    uint32_t count = 0;
     *first_out = shardy__page_out_peek(&w->out, &state);
     while (left > 0) {
         uint32_t number = 0;
@@ -338,6 +355,13 @@ static shardy_status write_chain(
         shardy__put_be32(bytes, left ? shardy__page_out_peek(&w->out, &state) : 0);
         fill_from(from, bytes + 4, n);
         memset(bytes + 4 + n, 0, room - n);
+        count++;
+        if (w->sidecar && t->root == 1) {
+            list_overflow(w, number, bytes);
+        }
+    }
+    if (w->sidecar) {
+        shardy__sidecar_list_chain(&w->listed, *first_out, count);
     }
     return SHARDY_OK;
 }
@@ -365,7 +389,7 @@ static shardy_status put_pieces(
             rest.part++;
         }
         rest.at = skip;
-        SHARDY_TRY(write_chain(w, &rest, payload - local, &first, err));
+        SHARDY_TRY(write_chain(w, t, &rest, payload - local, &first, err));
     }
     uint8_t *cell = NULL;
     SHARDY_TRY(reserve(w, t, (uint32_t)head_len + local + chain, &cell, err));
@@ -862,6 +886,24 @@ shardy_status shardy__btree_writer_finish(
     return st;
 }
 
+shardy_status shardy__btree_writer_sidecar(
+    btree_writer *writer, const btree_sink *sink, uint64_t *len_out, shardy_error *err)
+{
+    *len_out = 0;
+    if (!writer->sidecar || !writer->finished || writer->failed < 0) {
+        return shardy__error(
+            err, SHARDY_MISUSE, "sqlite", "writer is not finished, or was not told of a sidecar");
+    }
+    shardy__sidecar_list_page(&writer->listed, 1, shardy__page_out_root(&writer->out, 1));
+    for (uint32_t i = 0; i < writer->interior_count; i++) {
+        const interior *in = &writer->interiors[i];
+        if (in->number != 1) {
+            shardy__sidecar_list_page(&writer->listed, in->number, in->image);
+        }
+    }
+    return shardy__sidecar_write(&writer->listed, sink, len_out, err);
+}
+
 /* --- making and closing ----------------------------------------------------------------------- */
 
 void shardy__btree_writer_options_init(btree_writer_options *options)
@@ -910,6 +952,8 @@ static shardy_status init_writer(
     btree_writer *w, const btree_writer_options *options, shardy_error *err)
 {
     w->page_size = options->page_size;
+    w->sidecar = options->sidecar;
+    shardy__sidecar_list_init(&w->listed, w->page_size);
     w->index_local_max = shardy__page_index_local_max(w->page_size);
     w->table_local_max = shardy__page_table_local_max(w->page_size);
     w->popped = shardy__malloc(w->page_size);
@@ -985,6 +1029,7 @@ void shardy__btree_writer_close(btree_writer *writer)
     shardy__free(writer->trees);
     shardy__free(writer->scratch);
     shardy__free(writer->popped);
+    shardy__sidecar_list_free(&writer->listed);
     shardy__page_out_free(&writer->out);
     shardy__free(writer);
 }

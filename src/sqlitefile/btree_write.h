@@ -44,6 +44,7 @@ typedef struct btree_object {
 typedef struct btree_writer_options {
     uint32_t page_size; /* a power of two, 512 to 65536; default 4096 */
     int32_t digests;    /* default 1: compute the chunk digests */
+    int32_t sidecar;    /* default 0; 1: keep what shardy__btree_writer_sidecar() needs */
     btree_sink sink;
     const btree_object *objects; /* in the order of sqlite_schema; borrowed until open returns */
     size_t object_count;
@@ -88,6 +89,13 @@ typedef struct btree_file_stats {
  * the sink. */
 shardy_status shardy__btree_writer_finish(
     btree_writer *writer, btree_file_stats *stats_out, shardy_error *err);
+
+/* Writes the sidecar of the finished file (sidecar_write.h) from offset 0 of another sink on. Only
+ * with the option `sidecar`.
+ * Statuses: OK; UNSUPPORTED: the file is too large for one, so it has none; NOMEM; those of the
+ * sink. */
+shardy_status shardy__btree_writer_sidecar(
+    btree_writer *writer, const btree_sink *sink, uint64_t *len_out, shardy_error *err);
 
 /* Gives everything back; finished or not. NULL is fine; cannot fail. */
 void shardy__btree_writer_close(btree_writer *writer);

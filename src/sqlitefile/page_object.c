@@ -1,16 +1,17 @@
 /* page_object.c: a page source over an object of a store, with its digests. */
-#include "page_source.h"
+#include "page_object.h"
 
-#include "../base/alloc.h"
 #include "../base/bytebuf.h"
+#include "../base/error.h"
 #include "../base/fs.h"
+#include "page_remote.h"
 
 #include <shardyfusion/limits.h>
 
 #include <stdio.h>
 #include <string.h>
 
-static shardy_status check_size(
+shardy_status shardy__object_check_size(
     const char *key, uint64_t size, const page_source_options *options, shardy_error *err)
 {
     if (options->size != UINT64_MAX && size != options->size) {
@@ -26,59 +27,112 @@ static shardy_status check_size(
     return SHARDY_OK;
 }
 
+/* --- digests ---------------------------------------------------------------------------------- */
+
+int shardy__sums_name(const char *key, sums_name *name_out)
+{
+    int n = snprintf(name_out->text, sizeof name_out->text, "%s.sums", key);
+    return n > 0 && (size_t)n <= SHARDY_OBJECT_KEY_LEN_MAX;
+}
+
+shardy_status shardy__sums_check(const sums_name *name, shardy_bytes list, uint64_t size,
+    const sha256 *expected, shardy_error *err)
+{
+    sha256 digest;
+    SHARDY_TRY(shardy__sha256(list.data, list.len, &digest, err));
+    if (list.len != shardy__chunk_count(size) * SHARDY_SHA256_LEN ||
+        memcmp(digest.bytes, expected->bytes, SHARDY_SHA256_LEN) != 0) {
+        return shardy__error(err, SHARDY_CHECKSUM, "read",
+            "\"%.300s\" differs from the digest that was published", name->text);
+    }
+    return SHARDY_OK;
+}
+
+static void limit_read(shardy_store_read *read, const page_source_options *options)
+{
+    if (options->limits) {
+        read->deadline_ns = options->limits->deadline_ns;
+        read->cancel = options->limits->cancel;
+    }
+}
+
+static void plan_read(shardy_store_read *read, const char *key, uint64_t offset, uint64_t len,
+    const page_source_options *options)
+{
+    memset(read, 0, sizeof *read);
+    read->key = shardy__bytes(key, strlen(key));
+    read->offset = offset;
+    read->len = len;
+    limit_read(read, options);
+}
+
+static shardy_status read_status(const shardy_store_read *read, shardy_error *err)
+{
+    if (read->status < 0 && err) {
+        *err = read->error;
+    }
+    return (shardy_status)read->status;
+}
+
 /* The list of chunk digests that lies beside the object. NOT_FOUND when there is none; CHECKSUM
  * when it is not the promised one. */
 static shardy_status load_sums(shardy_store *store, const char *key, uint64_t size,
-    const sha256 *expected, shardy_buf *sums_out, shardy_error *err)
+    const page_source_options *options, shardy_buf *sums_out, shardy_error *err)
 {
-    char name[SHARDY_OBJECT_KEY_LEN_MAX + 8];
-    uint64_t len = shardy__chunk_count(size) * SHARDY_SHA256_LEN;
-    int n = snprintf(name, sizeof name, "%s.sums", key);
-    if (n < 0 || (size_t)n > SHARDY_OBJECT_KEY_LEN_MAX) {
+    sums_name name;
+    if (!shardy__sums_name(key, &name)) {
         return SHARDY_NOT_FOUND;
     }
-    shardy_status st = shardy_store_get(store, name, 0, len + 1, sums_out, NULL, err);
-    if (st != SHARDY_OK) {
-        return st;
-    }
-    sha256 digest;
-    st = shardy__sha256(sums_out->data, sums_out->len, &digest, err);
-    if (st >= 0 &&
-        (sums_out->len != len || memcmp(digest.bytes, expected->bytes, SHARDY_SHA256_LEN) != 0)) {
-        st = shardy__error(err, SHARDY_CHECKSUM, "read",
-            "\"%.300s\" differs from the digest that was published", name);
-    }
-    return st;
+    shardy_store_read read;
+    plan_read(&read, name.text, 0, shardy__chunk_count(size) * SHARDY_SHA256_LEN + 1, options);
+    shardy_store_read_all(store, &read, 1);
+    *sums_out = read.body;
+    shardy_status st = read_status(&read, err);
+    return st != SHARDY_OK ? st
+                           : shardy__sums_check(&name, shardy__bytes(read.body.data, read.body.len),
+                                 size, options->digest, err);
 }
 
-/* Hashes the whole object once, piece by piece. */
-static shardy_status hash_whole(shardy_store *store, const char *key, uint64_t size,
-    const sha256 *expected, chunk_digest *digests, shardy_error *err)
+static shardy_status finish_digest(
+    const char *key, const sha256 *expected, chunk_digest *digests, shardy_error *err)
+{
+    sha256 digest;
+    SHARDY_TRY(shardy__chunk_digest_finish(digests, &digest, err));
+    if (memcmp(digest.bytes, expected->bytes, SHARDY_SHA256_LEN) != 0) {
+        return shardy__error(err, SHARDY_CHECKSUM, "read",
+            "\"%.300s\" differs from the digest it was published with", key);
+    }
+    return SHARDY_OK;
+}
+
+shardy_status shardy__object_hash_bytes(const char *key, shardy_bytes bytes, const sha256 *expected,
+    chunk_digest *digests, shardy_error *err)
+{
+    SHARDY_TRY(shardy__chunk_digest_add(digests, bytes.data, bytes.len, err));
+    return finish_digest(key, expected, digests, err);
+}
+
+shardy_status shardy__object_hash_whole(shardy_store *store, const char *key, uint64_t size,
+    const page_source_options *options, chunk_digest *digests, shardy_error *err)
 {
     uint64_t step = 16u * SHARDY_CHUNK_LEN;
     shardy_status st = SHARDY_OK;
     for (uint64_t at = 0; st >= 0 && at < size; at += step) {
-        shardy_buf part = {0};
-        st = shardy_store_get(store, key, at, step, &part, NULL, err);
+        shardy_store_read read;
+        plan_read(&read, key, at, step, options);
+        shardy_store_read_all(store, &read, 1);
+        st = read_status(&read, err);
         if (st == SHARDY_NOT_FOUND ||
-            (st >= 0 && part.len != (size - at < step ? size - at : step))) {
+            (st >= 0 && read.body.len != (size - at < step ? size - at : step))) {
             st = shardy__error(
                 err, SHARDY_CHECKSUM, "read", "\"%.300s\" changed while it was read", key);
         }
         if (st >= 0) {
-            st = shardy__chunk_digest_add(digests, part.data, part.len, err);
+            st = shardy__chunk_digest_add(digests, read.body.data, read.body.len, err);
         }
-        shardy_buf_release(&part);
+        shardy_buf_release(&read.body);
     }
-    sha256 digest;
-    if (st >= 0) {
-        st = shardy__chunk_digest_finish(digests, &digest, err);
-    }
-    if (st >= 0 && memcmp(digest.bytes, expected->bytes, SHARDY_SHA256_LEN) != 0) {
-        st = shardy__error(err, SHARDY_CHECKSUM, "read",
-            "\"%.300s\" differs from the digest it was published with", key);
-    }
-    return st;
+    return st < 0 ? st : finish_digest(key, options->digest, digests, err);
 }
 
 /* Chunk digests of the object, all of them bound to the one that was promised. */
@@ -94,26 +148,38 @@ static void free_sums(object_sums *sums)
     shardy__chunk_digest_free(&sums->computed);
 }
 
+static void use_list(object_sums *sums)
+{
+    sums->digests.sums = sums->list.data;
+    sums->digests.count = sums->list.len / SHARDY_SHA256_LEN;
+}
+
+static void use_computed(object_sums *sums)
+{
+    sums->digests.sums = sums->computed.sums;
+    sums->digests.count = sums->computed.count;
+}
+
 static shardy_status find_sums(shardy_store *store, const char *key, uint64_t size,
-    const sha256 *expected, object_sums *sums, shardy_error *err)
+    const page_source_options *options, object_sums *sums, shardy_error *err)
 {
     sums->digests.size = size;
     if (shardy__chunk_count(size) > 1) {
-        shardy_status st = load_sums(store, key, size, expected, &sums->list, err);
+        shardy_status st = load_sums(store, key, size, options, &sums->list, err);
         if (st < 0) {
             return st;
         }
         if (st == SHARDY_OK) {
-            sums->digests.sums = sums->list.data;
-            sums->digests.count = sums->list.len / SHARDY_SHA256_LEN;
+            use_list(sums);
             return SHARDY_OK;
         }
     }
-    SHARDY_TRY(hash_whole(store, key, size, expected, &sums->computed, err));
-    sums->digests.sums = sums->computed.sums;
-    sums->digests.count = sums->computed.count;
+    SHARDY_TRY(shardy__object_hash_whole(store, key, size, options, &sums->computed, err));
+    use_computed(sums);
     return SHARDY_OK;
 }
+
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static shardy_status open_local(shardy_store *store, const char *key,
     const page_source_options *options, page_source **source_out, shardy_error *err)
@@ -125,9 +191,9 @@ static shardy_status open_local(shardy_store *store, const char *key,
     }
     object_sums sums;
     memset(&sums, 0, sizeof sums);
-    st = check_size(key, file.size, options, err);
+    st = shardy__object_check_size(key, file.size, options, err);
     if (st >= 0 && options->digest) {
-        st = find_sums(store, key, file.size, options->digest, &sums, err);
+        st = find_sums(store, key, file.size, options, &sums, err);
     }
     if (st < 0) {
         shardy__file_close(file.fd);
@@ -142,29 +208,65 @@ static shardy_status open_local(shardy_store *store, const char *key,
     return st;
 }
 
+/* The digests of a body that was read: from the list that came with it, or from its bytes. */
+static shardy_status sums_of_body(const char *key, const sums_name *name, shardy_store_read *reads,
+    const page_source_options *options, object_sums *sums, shardy_error *err)
+{
+    const shardy_buf *body = &reads[0].body;
+    sums->digests.size = body->len;
+    if (reads[1].body.data) {
+        sums->list = reads[1].body;
+        memset(&reads[1].body, 0, sizeof reads[1].body);
+        SHARDY_TRY(shardy__sums_check(
+            name, shardy__bytes(sums->list.data, sums->list.len), body->len, options->digest, err));
+        use_list(sums);
+        return SHARDY_OK;
+    }
+    SHARDY_TRY(shardy__object_hash_bytes(
+        key, shardy__bytes(body->data, body->len), options->digest, &sums->computed, err));
+    use_computed(sums);
+    return SHARDY_OK;
+}
+
+/* The whole object in one round trip. A cache of local files would take its place here: of an
+ * object with a digest, all that is wanted is its bytes, wherever they are. */
 static shardy_status open_memory(shardy_store *store, const char *key,
     const page_source_options *options, page_source **source_out, shardy_error *err)
 {
-    shardy_object_meta meta;
-    shardy_status st = shardy_store_head(store, key, &meta, err);
-    if (st != SHARDY_OK) {
-        return st;
+    shardy_store_read reads[2];
+    sums_name name;
+    uint64_t size = options->size;
+    size_t count = 1;
+    memset(&reads[1], 0, sizeof reads[1]);
+    /* Neither more than was promised nor more than is allowed is read into memory. */
+    uint64_t most = size < options->size_max ? size : options->size_max;
+    plan_read(&reads[0], key, 0, most ? most : 1, options);
+    if (options->digest && size != UINT64_MAX && shardy__chunk_count(size) > 1 &&
+        shardy__sums_name(key, &name)) {
+        plan_read(
+            &reads[1], name.text, 0, shardy__chunk_count(size) * SHARDY_SHA256_LEN + 1, options);
+        count = 2;
     }
-    SHARDY_TRY(check_size(key, meta.size, options, err));
+    shardy_store_read_all(store, reads, count);
+    shardy_status st = read_status(&reads[0], err);
+    if (st == SHARDY_OK) {
+        st = shardy__object_check_size(key, reads[0].meta.size, options, err);
+    }
+    if (st == SHARDY_OK && count == 2 && reads[1].status != SHARDY_NOT_FOUND) {
+        st = read_status(&reads[1], err);
+    }
     object_sums sums;
     memset(&sums, 0, sizeof sums);
-    shardy_buf body = {0};
-    if (options->digest) {
-        st = find_sums(store, key, meta.size, options->digest, &sums, err);
-    }
-    if (st >= 0) {
-        st = shardy_store_get(store, key, 0, SHARDY_READ_TO_END, &body, NULL, err);
+    if (st == SHARDY_OK && options->digest) {
+        st = sums_of_body(key, &name, reads, options, &sums, err);
     }
     if (st == SHARDY_OK) {
         st = shardy__page_source_memory_take(
-            &body, options->digest ? &sums.digests : NULL, source_out, err);
+            &reads[0].body, options->digest ? &sums.digests : NULL, source_out, err);
     }
     free_sums(&sums);
+    shardy_buf_release(&reads[0].body);
+    shardy_buf_release(&reads[1].body);
     return st;
 }
 
@@ -172,8 +274,12 @@ shardy_status shardy__page_source_open_object(shardy_store *store, const char *k
     const page_source_options *options, page_source **source_out, shardy_error *err)
 {
     *source_out = NULL;
-    int local = options->io != PAGE_IO_MEMORY &&
-                (shardy_store_caps(store) & SHARDY_STORE_CAP_OPEN_LOCAL) != 0;
-    return local ? open_local(store, key, options, source_out, err)
-                 : open_memory(store, key, options, source_out, err);
+    if (options->io == PAGE_IO_MEMORY) {
+        return open_memory(store, key, options, source_out, err);
+    }
+    if (shardy_store_caps(store) & SHARDY_STORE_CAP_OPEN_LOCAL) {
+        return open_local(store, key, options, source_out, err);
+    }
+    return options->ranges ? shardy__page_remote_open(store, key, options, source_out, err)
+                           : open_memory(store, key, options, source_out, err);
 }

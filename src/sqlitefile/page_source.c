@@ -255,10 +255,7 @@ shardy_status shardy__page_source_pread_take(const shardy_local_file *file,
         shardy__file_close(file->fd);
         return st;
     }
-    void *cache = NULL;
-    SHARDY_TRY(shardy__page_cache_new_take(file->fd, file->size, sums, cache_bytes, &cache, err));
-    return shardy__page_source_custom_take(
-        &shardy__page_cache_ops, cache, file->size, digests != NULL, source_out, err);
+    return shardy__page_pread_new_take(file->fd, file->size, sums, cache_bytes, source_out, err);
 }
 
 shardy_status shardy__page_source_custom_take(const page_source_ops *ops, void *state,
@@ -344,8 +341,8 @@ void shardy__page_unpin_slow(page_source *source, page_ref *ref)
     source->ops->unpin(source->state, ref);
 }
 
-shardy_status shardy__page_fetch(
-    page_source *source, page_want *const *wants, size_t count, shardy_error *err)
+shardy_status shardy__page_fetch(page_source *source, page_want *const *wants, size_t count,
+    const page_limits *limits, shardy_error *err)
 {
     for (size_t i = 0; i < count; i++) {
         wants[i]->ref.data = NULL;
@@ -354,12 +351,30 @@ shardy_status shardy__page_fetch(
     }
     if (!source->base) {
         return source->ops->fetch(
-            source->state, (size_t)1 << source->page_shift, wants, count, err);
+            source->state, (size_t)1 << source->page_shift, wants, count, limits, err);
     }
     for (size_t i = 0; i < count; i++) {
         SHARDY_TRY(shardy__page_get_slow(source, wants[i]->page, &wants[i]->ref, err));
     }
     return SHARDY_OK;
+}
+
+void shardy__page_start(page_source *source, const uint32_t *pages, const uint32_t *ahead,
+    size_t count, const page_limits *limits)
+{
+    page_want wants[PAGE_START_MAX];
+    page_want *list[PAGE_START_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < count && n < PAGE_START_MAX; i++) {
+        if (pages[i] - 1 < source->page_count) {
+            wants[n] = (page_want){pages[i], ahead ? ahead[i] : 0, {NULL, NULL}};
+            list[n] = &wants[n];
+            n++;
+        }
+    }
+    if (n > 0 && shardy__page_source_starts(source)) {
+        source->ops->start(source->state, (size_t)1 << source->page_shift, list, n, limits);
+    }
 }
 
 shardy_status shardy__page_source_set_pages(
@@ -377,7 +392,7 @@ shardy_status shardy__page_source_set_pages(
 }
 
 shardy_status shardy__page_source_head(
-    page_source *source, void *dest, size_t len, shardy_error *err)
+    page_source *source, void *dest, size_t len, const page_limits *limits, shardy_error *err)
 {
     /* As the first page of a file of the smallest pages there are. */
     if (len > 512 || source->size < 512) {
@@ -385,9 +400,9 @@ shardy_status shardy__page_source_head(
             "file has %llu bytes, expected at least 512", (unsigned long long)source->size);
     }
     SHARDY_TRY(shardy__page_source_set_pages(source, 512, 1, err));
-    page_want want = {1, {NULL, NULL}};
+    page_want want = {1, 0, {NULL, NULL}};
     page_want *const wants[1] = {&want};
-    shardy_status st = shardy__page_fetch(source, wants, 1, err);
+    shardy_status st = shardy__page_fetch(source, wants, 1, limits, err);
     if (st >= 0) {
         memcpy(dest, want.ref.data, len);
         shardy__page_unpin(source, &want.ref);

@@ -6,7 +6,9 @@
  *   memory  bytes that are borrowed or owned; likewise;
  *   pread   a descriptor and a bounded cache of 64 KiB chunks, for files that others can truncate;
  *           a page is at hand while its chunk is in the cache;
- *   custom  a table of functions (page_source_ops): remote objects, tests.
+ *   remote  an object of a store, in the cache that a reader has for all its shards
+ *           (page_remote.h); a page is at hand while it is in the cache;
+ *   custom  a table of functions (page_source_ops): tests, and the two before.
  * Mapped and memory sources have `base` set and take no indirect call; all others go through the
  * table.
  *
@@ -38,9 +40,16 @@ typedef struct page_ref {
 
 /* A page that somebody waits for. fetch() fills `ref`, which belongs to the waiter from then on. */
 typedef struct page_want {
-    uint32_t page; /* from 1; 0: nothing is wanted */
+    uint32_t page;  /* from 1; 0: nothing is wanted */
+    uint32_t ahead; /* so many pages after it are likely to be wanted next: a hint */
     page_ref ref;
 } page_want;
+
+/* How long a caller waits. NULL: for ever. */
+typedef struct page_limits {
+    int64_t deadline_ns; /* monotonic clock of the context; 0: none */
+    const shardy_cancel *cancel;
+} page_limits;
 
 /* Digests of a file: size and one SHA-256 for each 64 KiB chunk of it. */
 typedef struct page_digests {
@@ -58,10 +67,14 @@ typedef struct page_source_ops {
         void *state, uint64_t offset, size_t len, page_ref *ref_out, shardy_error *err);
     /* Sets wants[i].ref of all; on a failure those that were set stay the caller's. `page_size`
      * tells where a page is: (page - 1) * page_size. */
-    shardy_status (*fetch)(
-        void *state, size_t page_size, page_want *const *wants, size_t count, shardy_error *err);
+    shardy_status (*fetch)(void *state, size_t page_size, page_want *const *wants, size_t count,
+        const page_limits *limits, shardy_error *err);
     void (*unpin)(void *state, page_ref *ref);
     void (*close)(void *state);
+    /* MAY. Asks for pages without waiting for them: a fetch that comes later finds them on their
+     * way. Nothing is pinned, failures are forgotten. */
+    void (*start)(void *state, size_t page_size, page_want *const *wants, size_t count,
+        const page_limits *limits);
 } page_source_ops;
 
 /* One cell of the sharded count of holders, on a cache line of its own. */
@@ -126,6 +139,15 @@ typedef struct page_source_options {
     uint64_t size_max;    /* refuse larger ones before reading (CORRUPT); UINT64_MAX: any size */
     int32_t io;           /* page_io */
     size_t cache_bytes;   /* for PAGE_IO_PREAD */
+    /* not NULL: an object that is no local file is read by ranges into this cache (borrowed), not
+     * whole; not with PAGE_IO_MEMORY */
+    struct page_cache *ranges;
+    const page_limits *limits; /* of opening */
+    /* with `ranges`: the sidecar of the object (sidecar.h), which need not be there; NULL: there is
+     * none. With `digest` it must have a digest as well */
+    const char *sidecar_key;
+    const sha256 *sidecar_digest;
+    uint64_t sidecar_size;
 } page_source_options;
 
 /* Defaults: no digest, any size, PAGE_IO_AUTO, 8 MiB. */
@@ -146,7 +168,7 @@ void shardy__page_source_close(page_source *source);
 /* Reads bytes from the start, for the header of a file, before pages are known; checks digests;
  * waits. CORRUPT when the source is shorter. */
 shardy_status shardy__page_source_head(
-    page_source *source, void *dest, size_t len, shardy_error *err);
+    page_source *source, void *dest, size_t len, const page_limits *limits, shardy_error *err);
 
 /* Sets the size (a power of two, 512 to 65536) and number of pages. INVALID when they exceed the
  * source. */
@@ -203,9 +225,21 @@ static inline const uint8_t *shardy__page_hint(const page_source *source, uint32
     return source->base + ((size_t)(page - 1) << source->page_shift);
 }
 
-/* Gets all wanted pages and waits for them; each want's `ref` is set and is the caller's. */
-shardy_status shardy__page_fetch(
-    page_source *source, page_want *const *wants, size_t count, shardy_error *err);
+/* Gets all wanted pages and waits for them; each want's `ref` is set and is the caller's. TIMEOUT
+ * and CANCELLED as the limits say. */
+shardy_status shardy__page_fetch(page_source *source, page_want *const *wants, size_t count,
+    const page_limits *limits, shardy_error *err);
+
+/* Asks for pages that are likely to be wanted, if the source can do so without waiting. Pages that
+ * the file does not have are passed over. At most PAGE_START_MAX of them. */
+#define PAGE_START_MAX 256u
+void shardy__page_start(page_source *source, const uint32_t *pages, const uint32_t *ahead,
+    size_t count, const page_limits *limits);
+/* 1 when that does something. */
+static inline int shardy__page_source_starts(const page_source *source)
+{
+    return source->ops && source->ops->start;
+}
 
 /* --- values that outlive the source ----------------------------------------------------------- */
 

@@ -164,7 +164,7 @@ static void test_engine__every_key_is_found_and_no_other(void **state)
         assert_ok(open_rows(&s, i % 2 ? SHARDY_IO_PREAD : SHARDY_IO_MMAP));
         for (size_t k = 0; k < r.count; k++) {
             shardy_buf value;
-            assert_ok(shardy__engine_get(&s.reader, r.keys[k], &value, &err));
+            assert_ok(shardy__engine_get(&s.reader, r.keys[k], NULL, &value, &err));
             check_value(&value, r.values[k]);
             shardy_buf_release(&value);
             char other[50];
@@ -173,7 +173,7 @@ static void test_engine__every_key_is_found_and_no_other(void **state)
             shardy_bytes absent = {other, r.keys[k].len + 1};
             if (!bsearch(&absent, r.keys, r.count, sizeof absent, compare_keys)) {
                 assert_status(
-                    SHARDY_NOT_FOUND, shardy__engine_get(&s.reader, absent, &value, &err));
+                    SHARDY_NOT_FOUND, shardy__engine_get(&s.reader, absent, NULL, &value, &err));
             }
         }
         assert_int_equal(shardy__engine_vector_count(&s.reader), 0);
@@ -240,7 +240,7 @@ static void test_engine__a_value_outlives_its_reader(void **state)
     assert_ok(open_rows(&s, SHARDY_IO_MMAP));
     shardy_buf values[200];
     for (size_t k = 0; k < r.count; k++) {
-        assert_ok(shardy__engine_get(&s.reader, r.keys[k], &values[k], &err));
+        assert_ok(shardy__engine_get(&s.reader, r.keys[k], NULL, &values[k], &err));
     }
     remove_shard(&s);
     for (size_t k = 0; k < r.count; k++) {
@@ -378,7 +378,7 @@ static void test_engine__without_digests_any_bytes_are_read_or_refused(void **st
         assert_true(st == SHARDY_OK || st == SHARDY_CORRUPT || st == SHARDY_UNSUPPORTED);
         for (size_t k = 0; st >= 0 && k < r.count; k++) {
             shardy_buf value;
-            shardy_status found = shardy__engine_get(&s.reader, r.keys[k], &value, &err);
+            shardy_status found = shardy__engine_get(&s.reader, r.keys[k], NULL, &value, &err);
             assert_true(found >= 0 || found == SHARDY_CORRUPT);
             shardy_buf_release(&value);
         }
@@ -410,7 +410,7 @@ static void compare_search(const engine_reader *r, const vectors *v, size_t quer
             assert_true(hit->score == all[i].score);
             assert_int_equal(shardy_key_compare(&hit->id, all[i].id), 0);
             shardy_buf payload;
-            shardy_status st = shardy__engine_payload(r, hit->row, &payload, &err);
+            shardy_status st = shardy__engine_payload(r, hit->row, NULL, &payload, &err);
             const shardy_bytes *stored = &v->payloads[all[i].index];
             assert_int_equal(st, stored->data ? SHARDY_OK : SHARDY_NOT_FOUND);
             if (st == SHARDY_OK) {

@@ -35,6 +35,7 @@ typedef struct trial_shape {
     uint32_t open_shards_max;
     int32_t io;
     int32_t sync;
+    int32_t sidecar;
 } trial_shape;
 
 typedef struct trial {
@@ -132,6 +133,7 @@ static shardy_status build(trial *t, const char *stamp, shardy_error *err)
     options.threads = t->shape->threads ? t->shape->threads : 1;
     options.max_keys_per_shard = t->shape->max_keys_per_shard;
     options.sync = t->shape->sync;
+    options.sidecar = t->shape->sidecar;
     return dataset_build(t->context, t->url, stamp, &options, err);
 }
 
@@ -220,6 +222,33 @@ static void test_build__survives_faults_of_the_machine(void **state)
     c.kinds = c.absorbs = SWEEP_BIT(SWEEP_WRITE);
     c.quick = QUICK;
     c.param = &synced;
+    sweep_run(&c);
+}
+
+static void test_build__survives_faults_with_sidecars(void **state)
+{
+    (void)state;
+    static const trial_shape shape = {.changes = 1, .sync = 1, .sidecar = SHARDY_SIDECAR_ALWAYS};
+    static const trial_shape by_store = {
+        .changes = 1, .by_store = 1, .sidecar = SHARDY_SIDECAR_ALWAYS};
+    sweep_case c = {
+        .name = "build (sidecars)",
+        .kinds = KINDS_LOCAL | SWEEP_BIT(SWEEP_WRITE),
+        .absorbs = KINDS_LOCAL | SWEEP_BIT(SWEEP_WRITE),
+        .setup = trial_new,
+        .operation = op_build,
+        .check = check_build,
+        .teardown = trial_free,
+        .param = &shape,
+        .quick = 3 * QUICK,
+    };
+    sweep_run(&c);
+    c.name = "build (sidecars, store)";
+    c.kinds = KINDS_STORE | KINDS_SHORT;
+    c.absorbs = KINDS_STORE;
+    c.fault_store = trial_faults;
+    c.quick = 2 * QUICK;
+    c.param = &by_store;
     sweep_run(&c);
 }
 
@@ -616,6 +645,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_build__survives_faults_of_the_machine),
+        cmocka_unit_test(test_build__survives_faults_with_sidecars),
         cmocka_unit_test(test_build__survives_faults_in_an_empty_directory),
         cmocka_unit_test(test_build__needs_no_threads),
         cmocka_unit_test(test_build__survives_faults_of_the_store),

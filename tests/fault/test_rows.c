@@ -11,9 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef SHARDY_HAVE_ZSTD
 #include <zstd.h>
-#endif
 
 /* --- row sources ------------------------------------------------------------------------------ */
 
@@ -50,13 +48,11 @@ static void *rows_setup(const void *param)
     s->dir = support_make_dir();
     const char *text = s->input->text;
     size_t len = strlen(text);
-#ifdef SHARDY_HAVE_ZSTD
     char packed[4096];
     if (s->input->packed) {
         len = ZSTD_compress(packed, sizeof packed, text, len, 1);
         text = packed;
     }
-#endif
     s->path = write_new(s->dir, s->input->name, text, len);
     if (s->input->vectors) {
         shardy_error err = {0};
@@ -180,7 +176,6 @@ static void test_rows__csv_survives_faults(void **state)
     sweep_rows(&used);
 }
 
-#ifdef SHARDY_HAVE_ZSTD
 static void test_rows__compressed_files_survive_faults(void **state)
 {
     (void)state;
@@ -192,7 +187,6 @@ static void test_rows__compressed_files_survive_faults(void **state)
     };
     sweep_rows(&packed);
 }
-#endif
 
 /* --- parsers ---------------------------------------------------------------------------------- */
 
@@ -285,9 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows__json_lines_survive_faults),
         cmocka_unit_test(test_rows__csv_survives_faults),
-#ifdef SHARDY_HAVE_ZSTD
         cmocka_unit_test(test_rows__compressed_files_survive_faults),
-#endif
         cmocka_unit_test(test_parsers__survive_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

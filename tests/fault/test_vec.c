@@ -53,7 +53,7 @@ static shardy_status search_operation(void *state, shardy_error *err)
     }
     for (size_t i = 0; st >= 0 && i < request.offsets[2]; i++) {
         shardy_buf payload;
-        st = shardy__engine_payload(&reader, request.hits[i].row, &payload, err);
+        st = shardy__engine_payload(&reader, request.hits[i].row, NULL, &payload, err);
         shardy_buf_release(&payload);
     }
     shardy__engine_search_finish(&reader, op);

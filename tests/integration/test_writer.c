@@ -243,7 +243,8 @@ static void test_writer__repeats_a_shard_with_growing_pauses_and_removes_the_los
     assert_int_equal(result.attempts, NUM_DBS + 2);
     assert_int_equal(f->clock.slept_us, 1000000 + 2000000);
     assert_int_equal(count_keys(f->watched.inner, "db=00001/attempt=02/shard.db"), 1);
-    assert_int_equal(count_keys(f->watched.inner, "db=00001/"), 1);
+    assert_int_equal(count_keys(f->watched.inner, "db=00001/attempt=02/shard.sidecar"), 1);
+    assert_int_equal(count_keys(f->watched.inner, "db=00001/"), 2);
     assert_int_equal(shardy_context_metric(f->context, SHARDY_METRIC_SHARD_RETRIES), 2);
     shardy_build_result_dispose(&result);
     check_snapshot(f, "retry");

@@ -110,6 +110,7 @@ shardy_status dataset_build(shardy_context *context, const char *url, const char
     o.max_retries = 0;
     o.retry_backoff_ms = 0;
     o.sync = options->sync;
+    o.sidecar = options->sidecar;
     o.store = options->store;
     o.scratch_dir = options->scratch_dir;
     o.progress = options->progress;

@@ -24,6 +24,7 @@ typedef struct dataset_options {
     uint32_t value_len;          /* values are at least that long */
     uint64_t max_keys_per_shard; /* not 0: instead of num_dbs */
     int32_t sync;
+    int32_t sidecar; /* shardy_sidecar_mode */
     shardy_progress_fn progress;
     void *progress_user;
 } dataset_options;

@@ -189,9 +189,10 @@ static MAYBE_UNUSED shardy_status shy_get(
     return SHARDY_PENDING;
 }
 
-static MAYBE_UNUSED shardy_status shy_fetch(
-    void *state, size_t page_size, page_want *const *wants, size_t count, shardy_error *err)
+static MAYBE_UNUSED shardy_status shy_fetch(void *state, size_t page_size, page_want *const *wants,
+    size_t count, const page_limits *limits, shardy_error *err)
 {
+    (void)limits;
     (void)err;
     shy_source *s = state;
     s->fetches++;
@@ -219,7 +220,8 @@ static MAYBE_UNUSED void shy_close(void *state)
     (void)state;
 }
 
-static const page_source_ops SHY_OPS MAYBE_UNUSED = {shy_get, shy_fetch, shy_unpin, shy_close};
+static const page_source_ops SHY_OPS MAYBE_UNUSED = {
+    shy_get, shy_fetch, shy_unpin, shy_close, NULL};
 
 static MAYBE_UNUSED btree_file *open_shy(shy_source *shy, const image *img)
 {

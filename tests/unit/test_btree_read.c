@@ -717,7 +717,7 @@ static void test_walk__asks_for_one_page_of_each_level(void **state)
         assert_int_equal(shardy__btree_walk_step(&walk, &err), SHARDY_PENDING);
         assert_int_equal(walk.want.page, asked[steps - 1]);
         page_want *const wants[1] = {&walk.want};
-        assert_ok(shardy__page_fetch(file->source, wants, 1, &err));
+        assert_ok(shardy__page_fetch(file->source, wants, 1, NULL, &err));
     }
     assert_int_equal(st, SHARDY_OK);
     assert_int_equal(asked[0], tree.root);
@@ -731,7 +731,7 @@ static void test_walk__asks_for_one_page_of_each_level(void **state)
         assert_int_equal(shardy__btree_walk_step(&walk, &err), SHARDY_PENDING);
         if (fetched) {
             page_want *const wants[1] = {&walk.want};
-            assert_ok(shardy__page_fetch(file->source, wants, 1, &err));
+            assert_ok(shardy__page_fetch(file->source, wants, 1, NULL, &err));
         }
         shardy__btree_walk_end(&walk);
         assert_int_equal(shy.held, 0);

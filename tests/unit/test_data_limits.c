@@ -9,6 +9,7 @@
 #include "catalog/fate.h"
 #include "manifest/manifest.h"
 #include "sqlitefile/schema.h"
+#include "sqlitefile/sidecar_write.h"
 #include "support/support.h"
 
 #include <shardyfusion/rows.h>
@@ -217,6 +218,50 @@ static void test_manifest__of_its_greatest_length_is_read(void **state)
     assert_names(most);
     munmap(image, most + page);
     free(file);
+}
+
+static shardy_status count_bytes(
+    void *user, uint64_t offset, const void *data, size_t len, shardy_error *e)
+{
+    (void)data;
+    (void)e;
+    *(uint64_t *)user = offset + len;
+    return SHARDY_OK;
+}
+
+/* Pages that have no gap, so that all memory is that of the body; when it is written, as much again
+ * is kept for readers that have to make pages whole. */
+static void test_sidecar__takes_256_mebibytes_and_no_more(void **state)
+{
+    (void)state;
+    static const uint8_t page[65536];
+    for (uint32_t n = 2047; n <= 2048; n++) {
+        sidecar_list list;
+        uint64_t end = 0;
+        uint64_t len;
+        const btree_sink sink = {count_bytes, &end};
+        shardy__sidecar_list_init(&list, sizeof page);
+        for (uint32_t i = 1; i <= n; i++) {
+            shardy__sidecar_list_page(&list, i, page);
+        }
+        assert_status(n == 2047 ? SHARDY_OK : SHARDY_UNSUPPORTED,
+            shardy__sidecar_write(&list, &sink, &len, &err));
+        assert_int_equal(len, end);
+        shardy__sidecar_list_free(&list);
+    }
+    assert_names(SHARDY_SIDECAR_LEN_MAX);
+    for (uint64_t len = SHARDY_SIDECAR_LEN_MAX; len <= SHARDY_SIDECAR_LEN_MAX + 1; len++) {
+        uint8_t bytes[64] = SIDECAR_MAGIC "\10";
+        sidecar *s;
+        sidecar_expect expect = {.file_size = 4ull * SHARDY_SIDECAR_LEN_MAX, .bound = 1};
+        shardy__put_le64(bytes + 5, len);
+        shardy__put_le32(bytes + 13, 4096);
+        shardy_testing_fault_set(SHARDY_FAULT_ALLOC, 0, 0);
+        assert_status(len == SHARDY_SIDECAR_LEN_MAX ? SHARDY_CORRUPT : SHARDY_UNSUPPORTED,
+            shardy__sidecar_parse(shardy__bytes(bytes, sizeof bytes), &expect, &s, &err));
+        assert_few_allocations(1);
+    }
+    assert_names(SHARDY_SIDECAR_LEN_MAX);
 }
 
 static void test_key__of_1024_bytes_is_a_key(void **state)
@@ -431,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_fate__of_its_greatest_length_is_read),
         cmocka_unit_test(test_fate__has_64_pins_and_no_more),
         cmocka_unit_test(test_manifest__of_its_greatest_length_is_read),
+        cmocka_unit_test(test_sidecar__takes_256_mebibytes_and_no_more),
         cmocka_unit_test(test_key__of_1024_bytes_is_a_key),
         cmocka_unit_test(test_url__of_2048_bytes_is_a_url),
         cmocka_unit_test(test_list__a_page_has_ten_thousand_entries),

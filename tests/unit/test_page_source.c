@@ -90,9 +90,9 @@ static shardy_status get_waiting(
     if (st != SHARDY_PENDING) {
         return st;
     }
-    page_want want = {page, {NULL, NULL}};
+    page_want want = {page, 0, {NULL, NULL}};
     page_want *const wants[1] = {&want};
-    st = shardy__page_fetch(source, wants, 1, err);
+    st = shardy__page_fetch(source, wants, 1, NULL, err);
     *ref = want.ref;
     return st;
 }
@@ -107,7 +107,7 @@ static void test_source__every_kind_gives_the_bytes_of_the_file(void **state)
                 page_source *source = open_kind(f, (kind)k, checked ? &f->digests : NULL);
                 assert_int_equal(source->verified, checked);
                 uint8_t head[100];
-                assert_ok(shardy__page_source_head(source, head, sizeof head, &err));
+                assert_ok(shardy__page_source_head(source, head, sizeof head, NULL, &err));
                 assert_memory_equal(head, f->data, sizeof head);
                 assert_ok(shardy__page_source_set_pages(source, size, FILE_LEN / size, &err));
                 for (uint32_t page = 1; page <= FILE_LEN / size; page++) {
@@ -199,10 +199,10 @@ static void test_source__pages_beyond_the_file_cannot_be_set(void **state)
     shardy__page_source_close(source);
     assert_ok(shardy__page_source_memory(f->data, 511, NULL, &source, &err));
     uint8_t head[100];
-    assert_status(SHARDY_CORRUPT, shardy__page_source_head(source, head, 100, &err));
+    assert_status(SHARDY_CORRUPT, shardy__page_source_head(source, head, 100, NULL, &err));
     shardy__page_source_close(source);
     assert_ok(shardy__page_source_memory(NULL, 0, NULL, &source, &err));
-    assert_status(SHARDY_CORRUPT, shardy__page_source_head(source, head, 100, &err));
+    assert_status(SHARDY_CORRUPT, shardy__page_source_head(source, head, 100, NULL, &err));
     shardy__page_source_close(source);
 }
 

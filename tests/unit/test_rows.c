@@ -12,9 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifdef SHARDY_HAVE_ZSTD
 #include <zstd.h>
-#endif
 
 /* --- rows as text ----------------------------------------------------------------------------- */
 
@@ -979,7 +977,6 @@ static void test_source__a_row_struct_of_an_older_caller_is_filled_as_far_as_it_
     shardy_row_source_close(source);
 }
 
-#ifdef SHARDY_HAVE_ZSTD
 static void test_zst__is_decompressed(void **state)
 {
     fixture *f = *state;
@@ -1034,7 +1031,6 @@ static void test_zst__csv_is_known_by_the_name_below(void **state)
     assert_status(SHARDY_DONE, st);
     assert_string_equal("tx {}\ni1 {}\n", f->out.data);
 }
-#endif
 
 static void test_source__rows_of_the_same_kind_need_no_memory(void **state)
 {
@@ -1142,11 +1138,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_source__rows_of_the_same_kind_need_no_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_source__the_format_can_be_given, set_up, tear_down),
-#ifdef SHARDY_HAVE_ZSTD
         cmocka_unit_test_setup_teardown(test_zst__is_decompressed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_zst__csv_is_known_by_the_name_below, set_up, tear_down),
-#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,7 +32,7 @@ static void check_hits(
 static void check_payload(const engine_reader *r, const vectors *v, uint64_t row)
 {
     shardy_buf payload;
-    shardy_status st = shardy__engine_payload(r, row, &payload, &err);
+    shardy_status st = shardy__engine_payload(r, row, NULL, &payload, &err);
     assert_int_equal(st, v->payloads[row].data ? SHARDY_OK : SHARDY_NOT_FOUND);
     if (st == SHARDY_OK) {
         assert_int_equal(payload.len, v->payloads[row].len);
@@ -382,18 +382,18 @@ typedef struct counting_source {
     size_t held_max;
 } counting_source;
 
-static shardy_status counting_fetch(
-    void *state, size_t page_size, page_want *const *wants, size_t count, shardy_error *error)
+static shardy_status counting_fetch(void *state, size_t page_size, page_want *const *wants,
+    size_t count, const page_limits *limits, shardy_error *error)
 {
     counting_source *c = state;
-    SHARDY_TRY(shy_fetch(state, page_size, wants, count, error));
+    SHARDY_TRY(shy_fetch(state, page_size, wants, count, limits, error));
     c->held_max = c->shy.held > c->held_max ? c->shy.held : c->held_max;
     return SHARDY_OK;
 }
 
 static void check_pins(uint32_t dim, uint32_t page_size, support_rand *rand)
 {
-    static const page_source_ops ops = {shy_get, counting_fetch, shy_unpin, shy_close};
+    static const page_source_ops ops = {shy_get, counting_fetch, shy_unpin, shy_close, NULL};
     vectors v = make_vectors(dim, SHARDY_VECTOR_METRIC_COSINE, 1100, rand);
     char *dir = write_shard(&shardy__engine_sqlite_vec, &v, page_size);
     image img = read_shard(dir);

@@ -54,6 +54,8 @@ typedef struct shardy_engine_writer_spec {
     uint64_t value_len_p95; /* with page_size 0: nearest rank, over the rows that will be put */
     uint64_t key_len_max;   /* with page_size 0 */
     const shardy_cancel *cancel;
+    /* 1: add the index of the shard as a small object, when the engine has such (formats.md 11) */
+    int32_t sidecar;
 } shardy_engine_writer_spec;
 
 /* Rows in strictly ascending order of their stored keys, within a batch and from batch to batch. */
@@ -82,6 +84,9 @@ typedef struct shardy_engine_file {
     /* SHA-256 of each 64 KiB chunk, 32 bytes each; NULL: the caller computes them */
     const uint8_t *sums;
     size_t sum_count;
+    /* 1: the page-cache sidecar of the file before it, without a tag: the caller writes the version
+     * of that file into it, and computes the sums afterwards */
+    int32_t is_sidecar;
 } shardy_engine_file;
 
 typedef struct shardy_engine_files {
@@ -103,7 +108,19 @@ typedef struct shardy_engine_reader_spec {
     int32_t io;   /* shardy_io_mode */
     uint32_t dim; /* what the manifest says; 0: no vectors */
     int32_t metric;
+    /* of opening */
+    int64_t deadline_ns; /* monotonic clock of the context; 0: none */
+    const shardy_cancel *cancel;
+    /* NULL: objects that are not local files are read whole; else by ranges, into this cache of the
+     * reader's. For the engines of this library */
+    void *page_cache;
 } shardy_engine_reader_spec;
+
+/* How long a call may take. */
+typedef struct shardy_engine_limits {
+    int64_t deadline_ns; /* monotonic clock of the context; 0: none */
+    const shardy_cancel *cancel;
+} shardy_engine_limits;
 
 /* Look-up of one or many keys. */
 typedef struct shardy_engine_get {
@@ -113,6 +130,7 @@ typedef struct shardy_engine_get {
     int32_t *statuses_out;  /* OK, NOT_FOUND */
     shardy_buf hold;        /* set by the engine, the caller's to release: keeps all values alive
                                that have no `release` of their own */
+    shardy_engine_limits limits;
 } shardy_engine_get;
 
 /* One candidate of a search. */
@@ -186,9 +204,9 @@ typedef struct shardy_engine_ops {
     void (*finish)(void *reader, void *op);
 
     /* MUST (CAP_VECTOR). Payload of a hit by its row number; NOT_FOUND when it has none. May
-     * block. */
-    shardy_status (*payload)(
-        void *reader, uint64_t row, shardy_buf *payload_out, shardy_error *err);
+     * block. NULL limits: none. */
+    shardy_status (*payload)(void *reader, uint64_t row, const shardy_engine_limits *limits,
+        shardy_buf *payload_out, shardy_error *err);
 
     /* MUST (CAP_KV). All rows in ascending order of their stored keys: calls next(user, row) until
      * it answers something else than OK, which is returned. May block. For verification. */
@@ -201,6 +219,11 @@ typedef struct shardy_engine_ops {
     /* MUST. Once, after the last operation was finished. Values handed out stay valid. Cannot
      * fail. */
     void (*reader_close)(void *reader);
+
+    /* MAY (CAP_VECTOR). Gets what the payloads of all these rows need at once, so that payload()
+     * does not wait for each. Failures are left to payload(). May block. */
+    void (*payloads_ahead)(
+        void *reader, const uint64_t *rows, size_t count, const shardy_engine_limits *limits);
 } shardy_engine_ops;
 
 /* The engines of this build; *count_out gets their number. The array is static. */
