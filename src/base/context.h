@@ -22,6 +22,7 @@ struct shardy_context {
     uint64_t process; /* generation in which it was made */
     pool *pool;
     timer *timer;
+    timer *read_timer; /* passes on reads that stores hold back: its tasks wait for nothing */
     _Atomic uint64_t metrics[SHARDY_METRIC_COUNT_];
 };
 
