@@ -113,7 +113,7 @@ static read_slot *take_due(read_queue *q, const read_batch *batch, int64_t *look
         }
         int64_t look = look_ns(*at, now);
         int ready = (*at)->due_ns <= now || shardy_cancel_requested((*at)->read->cancel);
-        if (ready && (!due || (*at)->due_ns < (*due)->due_ns)) {
+        if (ready && (!due || (*at)->due_ns <= (*due)->due_ns)) { /* the older of two */
             due = at;
         }
         *look_out = look < *look_out ? look : *look_out;

@@ -44,6 +44,10 @@ shardy_status shardy__store_new_wrapper_take(shardy_context *context, const shar
 shardy_status shardy__store_wrap_retry_take(shardy_context *context, shardy_store *inner,
     const shardy_retry_options *options, shardy_store **store_out, shardy_error *err);
 
+/* shardy_store_wrap_limit() in the same way. */
+shardy_status shardy__store_wrap_limit_take(shardy_context *context, shardy_store *inner,
+    const shardy_limit_options *options, shardy_store **store_out, shardy_error *err);
+
 /* What tests pretend about the file system of a directory. */
 typedef struct store_fs_quirks {
     int32_t portable; /* 1: without the calls that only Linux has */

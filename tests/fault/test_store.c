@@ -464,6 +464,24 @@ static shardy_status op_retry_read(void *state, shardy_error *err)
     return st;
 }
 
+static shardy_status op_limited(void *state, shardy_error *err)
+{
+    trial *t = state;
+    shardy_store *store;
+    shardy_limit_options options;
+    shardy_limit_options_init(&options, sizeof options);
+    options.requests_per_second = 1000;
+    SHARDY_TRY(SWEEP_CALL(shardy_store_wrap_limit, NULL, t->faults, &options, &store, err));
+    shardy_store_put put = put_of("n/new", SHARDY_PUT_IF_ABSENT, new_text);
+    shardy_status st = SWEEP_CALL(shardy_store_put_object, store, &put, NULL, err);
+    if (st >= 0) {
+        st = SWEEP_CALL(
+            shardy_store_get, store, "d/old", 0, SHARDY_READ_TO_END, &t->body, NULL, err);
+    }
+    shardy_store_close(store);
+    return st;
+}
+
 /* What happens once is repaired. */
 static void check_retried(shardy_status status, const shardy_error *err)
 {
@@ -635,6 +653,11 @@ static void sweep_wrapped(where kind)
             .absorbs = REPEATED,
             .operation = op_retry_read,
             .check = check_retry_read},
+        {.name = "limited calls",
+            .kinds = MEMORY | CALLS | THREADS,
+            .absorbs = THREADS,
+            .operation = op_limited,
+            .check = check_read},
     };
     run_cases(kind, cases, sizeof cases / sizeof cases[0]);
 }

@@ -297,6 +297,27 @@ SHARDY_API shardy_status shardy_store_wrap_retry(shardy_context *context, shardy
     const shardy_retry_options *options, shardy_store **store_out,
     shardy_error *err) SHARDY_MUST_USE;
 
+typedef struct shardy_limit_options {
+    size_t struct_size;
+    /* default 0: no limit; each read of a vectored read is a request, a removal of many keys one */
+    double requests_per_second;
+    double bytes_per_second; /* default 0: no limit; of bodies read and put */
+} shardy_limit_options;
+
+/* Writes the defaults into every field. */
+SHARDY_API void shardy_limit_options_init(shardy_limit_options *options, size_t struct_size);
+
+/* A store that passes everything on to `inner` (borrowed) in the order in which it was asked, no
+ * faster than the limits, which all threads share. A second's worth may pass at once, and what is
+ * larger passes as well: those after it wait the longer. A call whose turn would come after its
+ * deadline answers TIMEOUT at once. Cancelling ends a wait. With a clock of the caller's, reads
+ * that have to wait do so in the thread that reads.
+ * Statuses: OK, INVALID, UNSUPPORTED (options), NOMEM. Ownership: yours, close it before
+ * `inner`. */
+SHARDY_API shardy_status shardy_store_wrap_limit(shardy_context *context, shardy_store *inner,
+    const shardy_limit_options *options, shardy_store **store_out,
+    shardy_error *err) SHARDY_MUST_USE;
+
 /* Reads one object, or a part of it, and waits. Statuses: OK, NOT_FOUND, NOT_MODIFIED, CONFLICT,
  * CANCELLED, TIMEOUT and failures.
  * Ownership: release *body_out. */
