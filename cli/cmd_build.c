@@ -184,6 +184,8 @@ static int fill_writer(build *b, const shardy_row_source_options *source, shardy
     if (v[OPT_MEMORY].count) {
         o->memory_budget = v[OPT_MEMORY].number;
     }
+    o->max_rows_per_second = (double)v[OPT_MAX_ROWS].number;
+    o->max_row_bytes_per_second = (double)v[OPT_MAX_ROW_BYTES].number;
     o->scratch_dir = v[OPT_SCRATCH_DIR].text;
     o->allow_network_fs = v[OPT_NETWORK_FS].count > 0;
     o->progress = on_progress;

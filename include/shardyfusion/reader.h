@@ -42,6 +42,9 @@ typedef struct shardy_reader_options {
     /* default NULL: from the URL; else read from this one (sys/store.h); borrowed until the reader
      * and all it handed out are closed */
     struct shardy_store *store;
+    /* default 0: no limit. Keys and queries that the reader and its snapshots look up: a call waits
+     * for its turn; TIMEOUT at once when that would come after its deadline. */
+    double max_reads_per_second;
 } shardy_reader_options;
 
 /* Writes the defaults into every field. */

@@ -70,6 +70,10 @@ typedef struct shardy_writer_options {
     const shardy_cancel *cancel; /* default NULL */
     /* default NULL: from the URL; else write to this one (sys/store.h) */
     struct shardy_store *store;
+    /* default 0: no limit. Rows that a writer takes, and the bytes of their keys, values and
+     * vectors: a put waits for its turn. Attempts that are built one by one are not limited. */
+    double max_rows_per_second;
+    double max_row_bytes_per_second;
 } shardy_writer_options;
 
 /* Writes the defaults into every field. */
