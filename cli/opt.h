@@ -80,6 +80,8 @@ typedef enum opt_id {
     OPT_SCRATCH_DIR,
     OPT_THREADS,
     OPT_MEMORY,
+    OPT_MAX_ROWS,
+    OPT_MAX_ROW_BYTES,
     OPT_NETWORK_FS,
     OPT_QUIET,
     OPT_ON_CONFLICT,

@@ -42,6 +42,11 @@ typedef void (*shardy_log_fn)(void *user, const shardy_log_record *record);
     X(STORE_LISTS, "requests", "pages of object listings")                                         \
     X(STORE_DELETES, "objects", "objects asked to be deleted")                                     \
     X(STORE_OPENS, "requests", "objects opened as local files")                                    \
+    X(STORE_RETRIES, "requests",                                                                   \
+        "requests sent again after a failure, and those to learn its end")                         \
+    X(STORE_RETRIES_REFUSED, "requests", "retries that did not happen: the budget was used up")    \
+    X(LIMIT_WAITS, "calls", "calls that had to wait for a rate limit")                             \
+    X(LIMIT_WAIT_US, "microseconds", "how long they had to wait, in all")                          \
     X(SHARD_OPENS, "shards", "shards opened by readers")                                           \
     X(SHARD_EVICTIONS, "shards", "open shards closed to stay within their bound")                  \
     X(REFRESHES, "calls", "refreshes that installed another snapshot")                             \

@@ -60,6 +60,9 @@ typedef struct shardy_reader_options {
     /* default 64 MiB: parts of shards that are read by ranges are kept, up to so many bytes for all
      * shards of the reader; at least SHARDY_PAGE_CACHE_BYTES_MIN */
     uint64_t page_cache_bytes;
+    /* default 0: no limit. Keys and queries that the reader and its snapshots look up: a call waits
+     * for its turn; TIMEOUT at once when that would come after its deadline. */
+    double max_reads_per_second;
 } shardy_reader_options;
 
 /* Writes the defaults into every field. */

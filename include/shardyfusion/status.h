@@ -66,7 +66,9 @@ typedef struct shardy_error {
     int32_t retriable; /* 1: the same call may succeed later, unchanged */
     int64_t native;    /* errno, HTTP status and the like; 0 if there is none */
     char domain[16];   /* where: "store", "manifest", "sqlite", "publish", ... */
-    char message[992]; /* one line of UTF-8 without a newline; never empty after a failure */
+    /* how long a service asks to be left alone before the next try; 0 when it does not say */
+    uint32_t retry_after_ms;
+    char message[988]; /* one line of UTF-8 without a newline; never empty after a failure */
 } shardy_error;
 
 typedef struct shardy_status_info {

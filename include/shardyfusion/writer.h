@@ -92,6 +92,10 @@ typedef struct shardy_writer_options {
      * and nobody else may publish, roll back or clean up there while this goes on */
     int32_t unsafe_single_writer;
     int32_t sidecar; /* default auto: shardy_sidecar_mode */
+    /* default 0: no limit. Rows that a writer takes, and the bytes of their keys, values and
+     * vectors: a put waits for its turn. Attempts that are built one by one are not limited. */
+    double max_rows_per_second;
+    double max_row_bytes_per_second;
 } shardy_writer_options;
 
 /* Writes the defaults into every field. */

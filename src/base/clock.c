@@ -6,6 +6,9 @@
 #include <string.h>
 #include <time.h>
 
+/* How often a sleeper looks at its token. */
+#define CANCEL_LOOK_NS 20000000
+
 int64_t shardy__wall_us(const shardy_context *context)
 {
     const shardy_clock *clock = &context->options.clock;
@@ -39,6 +42,21 @@ void shardy__sleep_us(const shardy_context *context, int64_t us)
     while (nanosleep(&wait, &wait) != 0) {
         /* interrupted by a signal: wait for the rest */
     }
+}
+
+shardy_status shardy__sleep_until(const shardy_context *context, int64_t until_ns,
+    const shardy_cancel *cancel, const char *domain, shardy_error *err)
+{
+    shardy_status st = shardy__check_time(context, 0, cancel, domain, err);
+    int64_t left = until_ns - shardy__monotonic_ns(context);
+    while (st >= 0 && left > 0) {
+        /* a token has nothing that could wake a sleeper */
+        int64_t us = cancel && left > CANCEL_LOOK_NS ? CANCEL_LOOK_NS / 1000 : (left + 999) / 1000;
+        shardy__sleep_us(context, us);
+        left = until_ns - shardy__monotonic_ns(context);
+        st = shardy__check_time(context, 0, cancel, domain, err);
+    }
+    return st;
 }
 
 int64_t shardy__deadline_ns(const shardy_context *context, uint32_t timeout_ms)

@@ -12,6 +12,11 @@ int64_t shardy__wall_us(const shardy_context *context);
 int64_t shardy__monotonic_ns(const shardy_context *context);
 void shardy__sleep_us(const shardy_context *context, int64_t us);
 
+/* Sleeps until that time of the monotonic clock. CANCELLED soon after the token (may be NULL) says
+ * so. */
+shardy_status shardy__sleep_until(const shardy_context *context, int64_t until_ns,
+    const shardy_cancel *cancel, const char *domain, shardy_error *err);
+
 /* A deadline on the monotonic clock, `timeout_ms` from now. */
 int64_t shardy__deadline_ns(const shardy_context *context, uint32_t timeout_ms);
 /* OK, TIMEOUT when the deadline (0: none) has passed, CANCELLED when the token (may be NULL) says

@@ -64,7 +64,11 @@ shardy_status shardy_context_new(
     if (st >= 0) {
         st = shardy__timer_new(context, &context->timer, err);
     }
+    if (st >= 0) {
+        st = shardy__timer_new(context, &context->read_timer, err);
+    }
     if (st < 0) {
+        shardy__timer_free(context->timer);
         shardy__pool_free(context->pool);
         shardy__free(context);
         return st;
@@ -103,6 +107,7 @@ void shardy__context_drop(shardy_context *context)
             context->transfers->end(context->transfers);
         }
         shardy__mutex_destroy(&context->part_lock);
+        shardy__timer_free(context->read_timer);
         shardy__timer_free(context->timer);
         shardy__pool_free(context->pool);
         shardy__free(context);

@@ -30,6 +30,7 @@ struct shardy_context {
     timer *timer;
     pthread_mutex_t part_lock; /* rank: above all others, held while the part is made */
     context_part *transfers;
+    timer *read_timer; /* passes on reads that stores hold back: its tasks wait for nothing */
     _Atomic uint64_t metrics[SHARDY_METRIC_COUNT_];
 };
 

@@ -57,6 +57,14 @@ void shardy__error_clear(shardy_error *err)
     }
 }
 
+shardy_status shardy__error_retry_after(shardy_error *err, shardy_status status, uint32_t ms)
+{
+    if (err) {
+        err->retry_after_ms = ms;
+    }
+    return status;
+}
+
 shardy_status shardy__error_as(shardy_error *err, shardy_status status)
 {
     if (err) {
@@ -98,6 +106,7 @@ static shardy_status set_error(shardy_error *err, shardy_status status, int retr
     err->status = status;
     err->retriable = retriable;
     err->native = native;
+    err->retry_after_ms = 0;
     snprintf(err->domain, sizeof err->domain, "%s", domain);
     clean_message(err, vsnprintf(err->message, sizeof err->message, format, args));
     return status;

@@ -20,6 +20,10 @@ shardy_status shardy__error(shardy_error *err, shardy_status status, const char 
 shardy_status shardy__error_native(shardy_error *err, shardy_status status, int retriable,
     int64_t native, const char *domain, const char *format, ...) SHARDY_PRINTF(6, 7);
 
+/* Adds to an error that was set how long the service asks to be left alone (a Retry-After header).
+ * Returns `status`. */
+shardy_status shardy__error_retry_after(shardy_error *err, shardy_status status, uint32_t ms);
+
 /* From an errno: the status is chosen by its meaning and its text is appended. */
 shardy_status shardy__error_errno(shardy_error *err, int error_number, const char *domain,
     const char *format, ...) SHARDY_PRINTF(4, 5);

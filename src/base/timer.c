@@ -54,11 +54,15 @@ static timer_task *find_due(timer *t, int64_t *wait_out)
 static void run_task(timer *t, timer_task *task)
 {
     task->running = 1;
+    task->woken_ns = INT64_MAX;
     shardy__mutex_unlock(&t->lock);
     task->run(task);
     shardy__mutex_lock(&t->lock);
     task->running = 0;
     task->due_ns = shardy__monotonic_ns(t->context) + task->period_ns;
+    if (task->woken_ns < task->due_ns) {
+        task->due_ns = task->woken_ns;
+    }
     shardy__condition_broadcast(&t->changed);
 }
 
@@ -128,6 +132,26 @@ void shardy__timer_remove(timer *t, timer_task *task)
         }
     }
     shardy__mutex_unlock(&t->lock);
+}
+
+void shardy__timer_wake(timer *t, timer_task *task, int64_t due_ns)
+{
+    shardy__mutex_lock(&t->lock);
+    if (task->running) {
+        task->woken_ns = due_ns < task->woken_ns ? due_ns : task->woken_ns;
+    } else if (due_ns < task->due_ns) {
+        task->due_ns = due_ns;
+        shardy__condition_broadcast(&t->changed);
+    }
+    shardy__mutex_unlock(&t->lock);
+}
+
+int shardy__timer_has_thread(timer *t)
+{
+    shardy__mutex_lock(&t->lock);
+    int has = t->has_thread;
+    shardy__mutex_unlock(&t->lock);
+    return has;
 }
 
 void shardy__timer_poll(timer *t)

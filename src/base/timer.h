@@ -22,6 +22,7 @@ typedef struct timer_task {
     /* the timer's: */
     struct timer_task *next;
     int64_t due_ns;
+    int64_t woken_ns; /* the earliest time asked for while it ran */
     int running;
 } timer_task;
 
@@ -35,6 +36,10 @@ void shardy__timer_add(timer *t, timer_task *task);
 /* The task does not run any more once this returns; waits for a run to end. A task that was not
  * added is fine. */
 void shardy__timer_remove(timer *t, timer_task *task);
+/* The task runs at that time, or before. Also from within a run: then it is about the next one. */
+void shardy__timer_wake(timer *t, timer_task *task, int64_t due_ns);
+/* 1 when tasks run by themselves: the timer has a thread. */
+int shardy__timer_has_thread(timer *t);
 /* Runs what is due on the calling thread, unless the timer has a thread. */
 void shardy__timer_poll(timer *t);
 

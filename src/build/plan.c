@@ -3,6 +3,7 @@
 #include "../base/alloc.h"
 #include "../base/bytebuf.h"
 #include "../base/fs.h"
+#include "../base/rate.h"
 #include "../base/uri.h"
 #include "../store/store.h"
 
@@ -198,7 +199,8 @@ static shardy_status check_numbers(const shardy_writer_options *o, int whole, sh
             "max_retries is %u and retry_multiplier %g, expected less than %u and at least 1",
             o->max_retries, o->retry_multiplier, SHARDY_ATTEMPTS_MAX);
     }
-    return SHARDY_OK;
+    SHARDY_TRY(shardy__rate_check(o->max_rows_per_second, "max_rows_per_second", err));
+    return shardy__rate_check(o->max_row_bytes_per_second, "max_row_bytes_per_second", err);
 }
 
 static shardy_status check_choices(const shardy_writer_options *o, shardy_error *err)

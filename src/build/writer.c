@@ -1,4 +1,5 @@
 #include "../base/alloc.h"
+#include "../base/rate.h"
 #include "../base/thread.h"
 #include "../sort/rowlog.h"
 #include "attempt.h"
@@ -28,6 +29,8 @@ struct shardy_writer {
     uint32_t threads;
     int32_t state;
     int32_t engine_given;
+    int32_t is_limited; /* 1: rows wait for `rate` */
+    rate_limit rate;    /* of rows, and their bytes */
     shardy_error why;   /* the last failure; status 0: none */
     uint64_t why_after; /* rows taken before it */
     uint64_t rows;
@@ -117,6 +120,9 @@ shardy_status shardy_writer_open(shardy_context *context, const char *url,
     w->engine_given = o.engine != NULL || o.dim > 0;
     w->threads = o.threads ? o.threads : w->plan->context->threads;
     w->began_ns = shardy__monotonic_ns(w->plan->context);
+    w->is_limited = o.max_rows_per_second > 0 || o.max_row_bytes_per_second > 0;
+    shardy__rate_init(
+        &w->rate, w->plan->context, o.max_rows_per_second, o.max_row_bytes_per_second);
     st = shardy__pool_new(w->threads - 1, &w->pool, err);
     if (st >= 0 && o.max_keys_per_shard > 0) {
         st = shardy__rowlog_new(w->plan->scratch, &w->log, err);
@@ -142,6 +148,7 @@ void shardy_writer_close(shardy_writer *w)
     shardy__spool_free(w->spool);
     shardy__rowlog_free(w->log);
     shardy__pool_free(w->pool);
+    shardy__rate_free(&w->rate);
     if (w->state != WRITER_DONE) {
         if (w->why.status >= 0 || w->why_after != w->rows) {
             shardy__error(&w->why, SHARDY_CANCELLED, "build", "the build was abandoned");
@@ -251,9 +258,19 @@ static shardy_status fail(shardy_writer *w, shardy_status st)
     return st;
 }
 
+static uint64_t row_bytes(const shardy_row *row)
+{
+    return row->key.bytes.len + row->value.len + (uint64_t)row->dim * sizeof(float);
+}
+
 static shardy_status take_row(shardy_writer *w, const shardy_row *row, shardy_error *err)
 {
     SHARDY_TRY(check_row(w, row, err));
+    if (w->is_limited) {
+        const shardy_writer_options *o = &w->plan->options;
+        rate_units units = {{1, row_bytes(row)}};
+        SHARDY_TRY(shardy__rate_take(&w->rate, units, 0, o->cancel, err));
+    }
     if (!w->spool && !w->log) {
         shardy_status opened = open_spool(w, err);
         if (opened < 0) {
@@ -265,7 +282,7 @@ static shardy_status take_row(shardy_writer *w, const shardy_row *row, shardy_er
         return st == SHARDY_INVALID ? st : fail(w, st);
     }
     w->rows++;
-    w->bytes += row->key.bytes.len + row->value.len + (uint64_t)row->dim * sizeof(float);
+    w->bytes += row_bytes(row);
     if (++w->ticks >= TICK_ROWS || row->value.len > 65536) {
         w->ticks = 0;
         st = tick(w, err);

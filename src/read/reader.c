@@ -54,7 +54,7 @@ static shardy_status check_options(const shardy_reader_options *o, shardy_error 
     if (o->timeout_ms == 0) {
         return shardy__error(err, SHARDY_INVALID, "read", "timeout_ms is 0, expected 1 or more");
     }
-    return SHARDY_OK;
+    return shardy__rate_check(o->max_reads_per_second, "max_reads_per_second", err);
 }
 
 static shardy_status new_core(shardy_context *context, const char *url,
@@ -96,6 +96,8 @@ static shardy_status new_core(shardy_context *context, const char *url,
     }
     core->options.ref = NULL;
     core->options.engine = NULL;
+    core->is_limited = options->max_reads_per_second > 0;
+    shardy__rate_init(&core->rate, core->context, options->max_reads_per_second, 0);
     *core_out = core;
     return SHARDY_OK;
 }
@@ -305,6 +307,32 @@ void shardy_reader_close(shardy_reader *reader)
 
 /* --- calls ------------------------------------------------------------------------------------ */
 
+/* Waits for the turn of so many look-ups, before anything is pinned. What is left of the time of
+ * the call is in *left, which takes the place of its options. */
+static shardy_status wait_for_turn(read_core *core, size_t units,
+    const shardy_read_options **options, shardy_read_options *left, shardy_error *err)
+{
+    SHARDY_TRY(shardy__check_process(core->process, err));
+    shardy_read_options_init(left, sizeof *left);
+    SHARDY_TRY(SHARDY__OPTIONS_COPY(left, *options, err));
+    call_limits limits = shardy__call_limits(core, left);
+    SHARDY_TRY(shardy__rate_take(
+        &core->rate, (rate_units){{units, 0}}, limits.deadline_ns, limits.cancel, err));
+    int64_t ms = (limits.deadline_ns - shardy__monotonic_ns(core->context) + 999999) / 1000000;
+    left->timeout_ms = ms > 0 ? (uint32_t)ms : 1;
+    *options = left;
+    return SHARDY_OK;
+}
+
+/* The same, where there is a limit. For functions with `options` and `err`. */
+#define WAIT_FOR_TURN(core, units)                                                                 \
+    shardy_read_options left_;                                                                     \
+    do {                                                                                           \
+        if (__builtin_expect((core)->is_limited, 0)) {                                             \
+            SHARDY_TRY(wait_for_turn((core), (units), &options, &left_, err));                     \
+        }                                                                                          \
+    } while (0)
+
 /* Every call on a reader works on the snapshot that is current when it begins, between pin and
  * unpin. */
 static shardy_status begin(
@@ -325,6 +353,7 @@ shardy_status shardy_reader_get(const shardy_reader *reader, const shardy_key *k
 {
     SHARDY_CHECK_ARG(reader && key && value_out);
     memset(value_out, 0, sizeof *value_out);
+    WAIT_FOR_TURN(reader->core, 1);
     pin p;
     shardy_snapshot *s;
     SHARDY_TRY(begin(reader, &p, &s, err));
@@ -339,6 +368,7 @@ shardy_status shardy_reader_multi_get(const shardy_reader *reader, const shardy_
 {
     SHARDY_CHECK_ARG(reader && (keys || key_count == 0) && values_out);
     memset(values_out, 0, sizeof *values_out);
+    WAIT_FOR_TURN(reader->core, key_count);
     pin p;
     shardy_snapshot *s;
     SHARDY_TRY(begin(reader, &p, &s, err));
@@ -352,6 +382,7 @@ shardy_status shardy_reader_search(const shardy_reader *reader, const shardy_que
 {
     SHARDY_CHECK_ARG(reader && query && hits_out);
     memset(hits_out, 0, sizeof *hits_out);
+    WAIT_FOR_TURN(reader->core, query->count);
     pin p;
     shardy_snapshot *s;
     SHARDY_TRY(begin(reader, &p, &s, err));
@@ -402,6 +433,7 @@ shardy_status shardy_snapshot_get(const shardy_snapshot *snapshot, const shardy_
 {
     SHARDY_CHECK_ARG(snapshot && key && value_out);
     memset(value_out, 0, sizeof *value_out);
+    WAIT_FOR_TURN(snapshot->core, 1);
     pin p;
     SHARDY_TRY(begin_held(snapshot, &p, err));
     shardy_status st = shardy__snapshot_get(unconst(snapshot), key, options, value_out, err);
@@ -415,6 +447,7 @@ shardy_status shardy_snapshot_multi_get(const shardy_snapshot *snapshot, const s
 {
     SHARDY_CHECK_ARG(snapshot && (keys || key_count == 0) && values_out);
     memset(values_out, 0, sizeof *values_out);
+    WAIT_FOR_TURN(snapshot->core, key_count);
     pin p;
     SHARDY_TRY(begin_held(snapshot, &p, err));
     shardy_status st =
@@ -428,6 +461,7 @@ shardy_status shardy_snapshot_search(const shardy_snapshot *snapshot, const shar
 {
     SHARDY_CHECK_ARG(snapshot && query && hits_out);
     memset(hits_out, 0, sizeof *hits_out);
+    WAIT_FOR_TURN(snapshot->core, query->count);
     pin p;
     SHARDY_TRY(begin_held(snapshot, &p, err));
     shardy_status st = shardy__snapshot_search(unconst(snapshot), query, options, hits_out, err);

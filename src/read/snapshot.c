@@ -10,6 +10,7 @@ void shardy__read_core_drop(read_core *core)
 {
     if (core && atomic_fetch_sub_explicit(&core->refs, 1, memory_order_acq_rel) == 1) {
         shardy__pin_domain_destroy(&core->pins);
+        shardy__rate_free(&core->rate);
         shardy__catalog_close(&core->catalog);
         shardy__page_cache_drop(core->pages);
         shardy__context_drop(core->context);

@@ -3,6 +3,7 @@
 #define SHARDY_READ_SNAPSHOT_H
 
 #include "../base/context.h"
+#include "../base/rate.h"
 #include "../catalog/catalog.h"
 #include "../engine/engine.h"
 #include "../route/router.h"
@@ -21,6 +22,8 @@ typedef struct read_core {
     char engine[32];               /* override; "" for none */
     pin_domain pins;
     page_cache *pages; /* of all shards that are read by ranges */
+    int32_t is_limited; /* 1: look-ups wait for `rate` */
+    rate_limit rate;
 } read_core;
 
 void shardy__read_core_drop(read_core *core);

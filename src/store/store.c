@@ -151,6 +151,13 @@ shardy_status shardy__store_check_key(shardy_bytes key, shardy_error *err)
         SHARDY_BYTES_FMT(key), key.len, problem, SHARDY_OBJECT_KEY_LEN_MAX);
 }
 
+const char *shardy__store_key_text(shardy_bytes key, char text_out[SHARDY_OBJECT_KEY_LEN_MAX + 1])
+{
+    memcpy(text_out, key.data, key.len);
+    text_out[key.len] = '\0';
+    return text_out;
+}
+
 static shardy_bytes text_key(const char *key)
 {
     shardy_bytes bytes = {key, key ? strlen(key) : 0};
@@ -193,6 +200,9 @@ static shardy_status check_answer(
 static void begin_call(shardy_error *own)
 {
     own->status = 0;
+    own->retriable = 0;
+    own->native = 0;
+    own->retry_after_ms = 0;
     own->message[0] = '\0';
 }
 

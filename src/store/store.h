@@ -5,6 +5,7 @@
 #include "../base/context.h"
 #include "../base/error.h"
 
+#include <shardyfusion/limits.h>
 #include <shardyfusion/sys/store.h>
 
 struct shardy_store {
@@ -31,9 +32,22 @@ shardy_status shardy__store_open_url(shardy_context *context, const char *url,
 /* INVALID naming the key when it breaks a rule of sys/store.h. */
 shardy_status shardy__store_check_key(shardy_bytes key, shardy_error *err);
 
+/* Slots have keys as bytes, the calls of the library as text: a key that reached a slot, which was
+ * checked, as text. Returns text_out. */
+const char *shardy__store_key_text(shardy_bytes key, char text_out[SHARDY_OBJECT_KEY_LEN_MAX + 1]);
+
 /* shardy_store_new_take() for a store that passes calls on to another. */
 shardy_status shardy__store_new_wrapper_take(shardy_context *context, const shardy_store_ops *ops,
     void *state, shardy_store **store_out, shardy_error *err);
+
+/* shardy_store_wrap_retry() of a store that is taken: always, also on failure, and closed with the
+ * wrapper. */
+shardy_status shardy__store_wrap_retry_take(shardy_context *context, shardy_store *inner,
+    const shardy_retry_options *options, shardy_store **store_out, shardy_error *err);
+
+/* shardy_store_wrap_limit() in the same way. */
+shardy_status shardy__store_wrap_limit_take(shardy_context *context, shardy_store *inner,
+    const shardy_limit_options *options, shardy_store **store_out, shardy_error *err);
 
 /* What tests pretend about the file system of a directory. */
 typedef struct store_fs_quirks {

@@ -139,14 +139,6 @@ static void fault_read(
 
 /* --- the other calls ---------------------------------------------------------------------- */
 
-/* Keys that reached a slot were checked: no zero, not too long. */
-static const char *key_text(shardy_bytes key, char text_out[SHARDY_OBJECT_KEY_LEN_MAX + 1])
-{
-    memcpy(text_out, key.data, key.len);
-    text_out[key.len] = '\0';
-    return text_out;
-}
-
 static shardy_status fault_head(
     void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
 {
@@ -156,7 +148,8 @@ static shardy_status fault_head(
     if (fault == SHARDY_FAULT_BEFORE) {
         return fault_error(s, "head", err);
     }
-    shardy_status st = shardy_store_head(s->inner, key_text(key, text), meta_out, err);
+    shardy_status st =
+        shardy_store_head(s->inner, shardy__store_key_text(key, text), meta_out, err);
     return fault ? fault_error(s, "head", err) : st;
 }
 
@@ -216,7 +209,8 @@ static shardy_status fault_open_local(
     if (fault == SHARDY_FAULT_BEFORE) {
         return fault_error(s, "open_local", err);
     }
-    shardy_status st = shardy_store_open_local(s->inner, key_text(key, text), file_out, err);
+    shardy_status st =
+        shardy_store_open_local(s->inner, shardy__store_key_text(key, text), file_out, err);
     if (!fault) {
         return st;
     }

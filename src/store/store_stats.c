@@ -69,22 +69,13 @@ static void stats_read(
     shardy_store_read_start(s->inner, reads, n, finish_read, call);
 }
 
-/* Slots have keys as bytes, the calls of the library as text. A key that reached a slot was
- * checked, so it has no zero in it and is short enough. */
-static const char *key_text(shardy_bytes key, char text_out[SHARDY_OBJECT_KEY_LEN_MAX + 1])
-{
-    memcpy(text_out, key.data, key.len);
-    text_out[key.len] = '\0';
-    return text_out;
-}
-
 static shardy_status stats_head(
     void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
 {
     stats_store *s = store;
     char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     add(&s->heads, 1);
-    return shardy_store_head(s->inner, key_text(key, text), meta_out, err);
+    return shardy_store_head(s->inner, shardy__store_key_text(key, text), meta_out, err);
 }
 
 static shardy_status stats_put(
@@ -121,7 +112,7 @@ static shardy_status stats_open_local(
     stats_store *s = store;
     char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     add(&s->opens, 1);
-    return shardy_store_open_local(s->inner, key_text(key, text), file_out, err);
+    return shardy_store_open_local(s->inner, shardy__store_key_text(key, text), file_out, err);
 }
 
 static shardy_status stats_scratch(void *store, const char **path_out, shardy_error *err)

@@ -420,6 +420,94 @@ static shardy_status op_create_root(void *state, shardy_error *err)
     return st;
 }
 
+/* Retries begin at once. */
+static shardy_status wrap_retry(trial *t, shardy_store **store_out, shardy_error *err)
+{
+    shardy_retry_options options;
+    shardy_retry_options_init(&options, sizeof options);
+    options.initial_backoff_ms = 0;
+    return SWEEP_CALL(shardy_store_wrap_retry, NULL, t->faults, &options, store_out, err);
+}
+
+static shardy_status op_retry_put(void *state, shardy_error *err)
+{
+    trial *t = state;
+    shardy_store *store;
+    SHARDY_TRY(wrap_retry(t, &store, err));
+    shardy_store_put put = put_of("n/new", SHARDY_PUT_IF_ABSENT, new_text);
+    shardy_status st = SWEEP_CALL(shardy_store_put_object, store, &put, NULL, err);
+    shardy_store_close(store);
+    return st;
+}
+
+static shardy_status op_retry_file(void *state, shardy_error *err)
+{
+    trial *t = state;
+    shardy_store *store;
+    SHARDY_TRY(wrap_retry(t, &store, err));
+    shardy_store_put put = put_of("d/old", SHARDY_PUT_IF_MATCH, "");
+    put.etag = t->etag;
+    put.file_path = t->file;
+    shardy_status st = SWEEP_CALL(shardy_store_put_object, store, &put, NULL, err);
+    shardy_store_close(store);
+    return st;
+}
+
+static shardy_status op_retry_read(void *state, shardy_error *err)
+{
+    trial *t = state;
+    shardy_store *store;
+    SHARDY_TRY(wrap_retry(t, &store, err));
+    shardy_status st =
+        SWEEP_CALL(shardy_store_get, store, "d/old", 0, SHARDY_READ_TO_END, &t->body, NULL, err);
+    shardy_store_close(store);
+    return st;
+}
+
+static shardy_status op_limited(void *state, shardy_error *err)
+{
+    trial *t = state;
+    shardy_store *store;
+    shardy_limit_options options;
+    shardy_limit_options_init(&options, sizeof options);
+    options.requests_per_second = 1000;
+    SHARDY_TRY(SWEEP_CALL(shardy_store_wrap_limit, NULL, t->faults, &options, &store, err));
+    shardy_store_put put = put_of("n/new", SHARDY_PUT_IF_ABSENT, new_text);
+    shardy_status st = SWEEP_CALL(shardy_store_put_object, store, &put, NULL, err);
+    if (st >= 0) {
+        st = SWEEP_CALL(
+            shardy_store_get, store, "d/old", 0, SHARDY_READ_TO_END, &t->body, NULL, err);
+    }
+    shardy_store_close(store);
+    return st;
+}
+
+/* What happens once is repaired. */
+static void check_retried(shardy_status status, const shardy_error *err)
+{
+    if (status < 0 && err->retriable) {
+        assert_true(sweep_is_persistent());
+    }
+}
+
+static void check_retry_put(void *state, shardy_status status, const shardy_error *err)
+{
+    check_retried(status, err);
+    check_created(state, status, err);
+}
+
+static void check_retry_file(void *state, shardy_status status, const shardy_error *err)
+{
+    check_retried(status, err);
+    check_replaced(state, status, err);
+}
+
+static void check_retry_read(void *state, shardy_status status, const shardy_error *err)
+{
+    check_retried(status, err);
+    check_read(state, status, err);
+}
+
 static size_t closed_stores;
 
 static void count_close(void *state)
@@ -450,6 +538,12 @@ static shardy_status op_take(void *state, shardy_error *err)
 #define READS  (SWEEP_BIT(SWEEP_ALLOC) | SWEEP_BIT(SWEEP_READ))
 #define CALLS  (SWEEP_BIT(SWEEP_STORE_BEFORE) | SWEEP_BIT(SWEEP_STORE_AFTER))
 
+#define CUT     SWEEP_BIT(SWEEP_STORE_SHORT)
+#define THREADS SWEEP_BIT(SWEEP_THREAD)
+
+/* Calls are made again, and reads are repeated by whoever waits when there is no thread. */
+#define REPEATED (CALLS | CUT | THREADS)
+
 /* Looking for the scratch of dead writers, making directories that somebody else may have made, and
  * looking whether a file can be taken instead of copied are done again in another way, or left. */
 #define TRIED_AGAIN (SWEEP_BIT(SWEEP_READ) | SWEEP_BIT(SWEEP_WRITE))
@@ -468,7 +562,7 @@ static void run_cases(where kind, const sweep_case *cases, size_t count)
         c.teardown = trial_free;
         c.fault_store = trial_faults;
         if (kind == ON_MEM) {
-            c.kinds &= MEMORY | CALLS | SWEEP_BIT(SWEEP_STORE_SHORT);
+            c.kinds &= MEMORY | CALLS | CUT | THREADS | (c.setup == file_outside ? READS : 0);
         }
         points += sweep_run(&c);
     }
@@ -540,6 +634,34 @@ static void sweep_reads(where kind)
     run_cases(kind, cases, sizeof cases / sizeof cases[0]);
 }
 
+static void sweep_wrapped(where kind)
+{
+    const sweep_case cases[] = {
+        {.name = "retried put",
+            .kinds = MEMORY | CALLS | THREADS,
+            .absorbs = REPEATED,
+            .operation = op_retry_put,
+            .check = check_retry_put},
+        {.name = "retried put of a file",
+            .kinds = READS | CALLS | THREADS,
+            .absorbs = REPEATED | TRIED_AGAIN,
+            .setup = file_outside,
+            .operation = op_retry_file,
+            .check = check_retry_file},
+        {.name = "retried read",
+            .kinds = MEMORY | CALLS | CUT | THREADS,
+            .absorbs = REPEATED,
+            .operation = op_retry_read,
+            .check = check_retry_read},
+        {.name = "limited calls",
+            .kinds = MEMORY | CALLS | THREADS,
+            .absorbs = THREADS,
+            .operation = op_limited,
+            .check = check_read},
+    };
+    run_cases(kind, cases, sizeof cases / sizeof cases[0]);
+}
+
 static void sweep_files(where kind)
 {
     const sweep_case cases[] = {
@@ -591,6 +713,13 @@ static void test_reads__tell_every_failure_in_memory(void **state)
     sweep_reads(ON_MEM);
 }
 
+static void test_wrapped__calls_are_repeated_or_fail_cleanly(void **state)
+{
+    (void)state;
+    sweep_wrapped(ON_FS);
+    sweep_wrapped(ON_MEM);
+}
+
 static void test_files__are_opened_and_taken_or_left(void **state)
 {
     (void)state;
@@ -614,6 +743,7 @@ int main(void)
         cmocka_unit_test(test_puts__leave_the_old_or_the_new_object_in_memory),
         cmocka_unit_test(test_reads__tell_every_failure_on_files),
         cmocka_unit_test(test_reads__tell_every_failure_in_memory),
+        cmocka_unit_test(test_wrapped__calls_are_repeated_or_fail_cleanly),
         cmocka_unit_test(test_files__are_opened_and_taken_or_left),
         cmocka_unit_test(test_functions__that_can_fail_were_all_made_to),
     };

@@ -140,10 +140,43 @@ static void test_timer__without_a_thread_polls_do_the_work(void **state)
     shardy_context_free(context);
 }
 
+/* Asks for its next run while it runs. */
+typedef struct waking {
+    counted counted; /* first member */
+    timer *timer;
+} waking;
+
+static void run_and_wake(timer_task *task)
+{
+    waking *w = (waking *)(void *)task;
+    count_run(task);
+    shardy__timer_wake(w->timer, task, 0);
+}
+
+static void test_timer__a_task_is_woken_before_its_time(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    shardy_context *context;
+    waking w;
+    assert_ok(shardy_context_new(NULL, &context, &err));
+    counted_init(&w.counted, 3600 * SECOND_NS);
+    w.timer = context->timer;
+    w.counted.task.run = run_and_wake;
+    shardy__timer_add(context->timer, &w.counted.task);
+    assert_true(shardy__timer_has_thread(context->timer));
+    shardy__timer_wake(context->timer, &w.counted.task, 0);
+    wait_for(&w.counted, 3);
+    shardy__timer_remove(context->timer, &w.counted.task);
+    counted_free(&w.counted);
+    shardy_context_free(context);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_timer__runs_what_is_due_on_its_own_thread),
+        cmocka_unit_test(test_timer__a_task_is_woken_before_its_time),
         cmocka_unit_test(test_timer__has_no_thread_under_a_clock_of_the_caller),
         cmocka_unit_test(test_timer__without_a_thread_polls_do_the_work),
     };

@@ -295,6 +295,65 @@ SHARDY_API void shardy_store_fault_set(
 SHARDY_API void shardy_store_fault_counts(
     const shardy_store *fault_store, uint64_t *calls_out, uint64_t *failed_out);
 
+typedef struct shardy_retry_options {
+    size_t struct_size;
+    uint32_t max_attempts;       /* default 6, with the first; at most SHARDY_ATTEMPTS_MAX */
+    uint32_t initial_backoff_ms; /* default 200: bound of the first wait, doubled for each next */
+    uint32_t max_backoff_ms;     /* default 4000 */
+    /* default 30000: no attempt begins later than this after the first failure of a call */
+    uint32_t timeout_ms;
+    /* Each attempt but the first costs a token. A store begins with `budget_tokens` (default 100),
+     * never has more, and gets `budget_percent` (default 20) hundredths of one with each call. */
+    uint32_t budget_tokens;
+    uint32_t budget_percent;
+} shardy_retry_options;
+
+/* Writes the defaults into every field. */
+SHARDY_API void shardy_retry_options_init(shardy_retry_options *options, size_t struct_size);
+
+/* A store that passes everything on to `inner` (borrowed) and repeats calls that fail with a
+ * `retriable` error; never those whose status is an answer (EXISTS, CONFLICT, AUTH, INVALID). It
+ * waits a random time up to the backoff before, and on top of it what the error asks for in
+ * retry_after_ms; not at all when the deadline of the call would pass meanwhile, or the budget of
+ * retries, shared by all threads, is used up: then the failure is the answer. Cancelling ends a
+ * wait.
+ *
+ * The answer of a conditional put that failed may only have been lost, so it is not just repeated:
+ * the object is read first and compared with the body. The same: the put has succeeded. Still the
+ * old version, or none: it is repeated. Else EXISTS or CONFLICT. So the body has to hold something
+ * that no other put has, such as a nonce. A put from `next` is not repeated, nor is one of a file
+ * that the store has taken away.
+ *
+ * Each read of a vectored read is repeated on its own and as a whole, so that its bytes are of one
+ * version. Repeated reads are sent by a thread of the context, so that `done` may be called from
+ * it; with a clock of the caller's by the thread that reads.
+ * Statuses: OK, INVALID, UNSUPPORTED (options), NOMEM. Ownership: yours, close it before
+ * `inner`. */
+SHARDY_API shardy_status shardy_store_wrap_retry(shardy_context *context, shardy_store *inner,
+    const shardy_retry_options *options, shardy_store **store_out,
+    shardy_error *err) SHARDY_MUST_USE;
+
+typedef struct shardy_limit_options {
+    size_t struct_size;
+    /* default 0: no limit; each read of a vectored read is a request, a removal of many keys one */
+    double requests_per_second;
+    double bytes_per_second; /* default 0: no limit; of bodies read and put */
+} shardy_limit_options;
+
+/* Writes the defaults into every field. */
+SHARDY_API void shardy_limit_options_init(shardy_limit_options *options, size_t struct_size);
+
+/* A store that passes everything on to `inner` (borrowed) in the order in which it was asked, no
+ * faster than the limits, which all threads share. A second's worth may pass at once, and what is
+ * larger passes as well: those after it wait the longer. A call whose turn would come after its
+ * deadline answers TIMEOUT at once. Cancelling ends a wait. With a clock of the caller's, reads
+ * that have to wait do so in the thread that reads.
+ * Statuses: OK, INVALID, UNSUPPORTED (options), NOMEM. Ownership: yours, close it before
+ * `inner`. */
+SHARDY_API shardy_status shardy_store_wrap_limit(shardy_context *context, shardy_store *inner,
+    const shardy_limit_options *options, shardy_store **store_out,
+    shardy_error *err) SHARDY_MUST_USE;
+
 /* Reads one object, or a part of it, and waits. Statuses: OK, NOT_FOUND, NOT_MODIFIED, CONFLICT,
  * CANCELLED, TIMEOUT and failures.
  * Ownership: release *body_out. */

@@ -1,0 +1,119 @@
+#include "rate.h"
+
+#include "context.h"
+
+#include <string.h>
+
+#define SECOND_NS 1000000000ll
+/* About three years: where sums of costs are still far from the end of an int64_t. */
+#define COST_NS_MAX 100000000000000000ll
+
+shardy_status shardy__rate_check(double per_second, const char *option, shardy_error *err)
+{
+    if (per_second >= 0 && per_second <= 1e18) {
+        return SHARDY_OK;
+    }
+    return shardy__error(err, SHARDY_INVALID, "options",
+        "%s is %g, expected a number above 0, or 0 for no limit", option, per_second);
+}
+
+void shardy__rate_init(rate_limit *r, const shardy_context *context, double first, double second)
+{
+    memset(r, 0, sizeof *r);
+    r->context = context;
+    r->ns_each[0] = first > 0 ? (double)SECOND_NS / first : 0;
+    r->ns_each[1] = second > 0 ? (double)SECOND_NS / second : 0;
+    shardy__mutex_init(&r->lock);
+}
+
+void shardy__rate_free(rate_limit *r)
+{
+    shardy__mutex_destroy(&r->lock);
+}
+
+static int64_t cost_ns(const rate_limit *r, size_t kind, rate_units units)
+{
+    if (units.of[kind] == 0) {
+        return 0; /* also where each would take for ever */
+    }
+    double cost = (double)units.of[kind] * r->ns_each[kind];
+    return cost < (double)COST_NS_MAX ? (int64_t)cost : COST_NS_MAX;
+}
+
+/* Called with the lock. */
+static void add_cost(rate_limit *r, size_t kind, rate_units units, int64_t begin)
+{
+    int64_t full = r->full_ns[kind] > begin ? r->full_ns[kind] : begin;
+    full += cost_ns(r, kind, units);
+    int64_t most = begin + COST_NS_MAX;
+    r->full_ns[kind] = full < most ? full : most;
+}
+
+/* When there is enough of a kind: all of it, or a second's worth. Called with the lock. */
+static int64_t begin_ns(const rate_limit *r, size_t kind, rate_units units, int64_t now)
+{
+    int64_t cost = cost_ns(r, kind, units);
+    int64_t begin = r->full_ns[kind] - SECOND_NS + (cost < SECOND_NS ? cost : SECOND_NS);
+    return cost > 0 && begin > now ? begin : now;
+}
+
+shardy_status shardy__rate_reserve(
+    rate_limit *r, rate_units units, int64_t deadline_ns, int64_t *due_out, shardy_error *err)
+{
+    int64_t now = shardy__monotonic_ns(r->context);
+    shardy__mutex_lock(&r->lock);
+    int64_t due = r->last_ns > now ? r->last_ns : now;
+    for (size_t kind = 0; kind < RATE_KINDS; kind++) {
+        due = begin_ns(r, kind, units, due);
+    }
+    int in_time = deadline_ns == 0 || due < deadline_ns;
+    if (in_time) {
+        for (size_t kind = 0; kind < RATE_KINDS; kind++) {
+            add_cost(r, kind, units, due);
+        }
+        r->last_ns = due;
+    }
+    shardy__mutex_unlock(&r->lock);
+    *due_out = due;
+    if (!in_time) {
+        return shardy__error(err, SHARDY_TIMEOUT, "limit",
+            "the rate limit lets this begin in %lld ms, after its deadline",
+            (long long)((due - now) / 1000000));
+    }
+    if (due > now) {
+        shardy__count(r->context, SHARDY_METRIC_LIMIT_WAITS, 1);
+        shardy__count(r->context, SHARDY_METRIC_LIMIT_WAIT_US, (uint64_t)(due - now) / 1000);
+    }
+    return SHARDY_OK;
+}
+
+shardy_status shardy__rate_take(rate_limit *r, rate_units units, int64_t deadline_ns,
+    const shardy_cancel *cancel, shardy_error *err)
+{
+    int64_t due;
+    SHARDY_TRY(shardy__rate_reserve(r, units, deadline_ns, &due, err));
+    shardy_status st = shardy__sleep_until(r->context, due, cancel, "limit", err);
+    if (st < 0) {
+        shardy__rate_return(r, units);
+    }
+    return st;
+}
+
+void shardy__rate_return(rate_limit *r, rate_units units)
+{
+    shardy__mutex_lock(&r->lock);
+    for (size_t kind = 0; kind < RATE_KINDS; kind++) {
+        r->full_ns[kind] -= cost_ns(r, kind, units);
+    }
+    shardy__mutex_unlock(&r->lock);
+}
+
+void shardy__rate_charge(rate_limit *r, rate_units units)
+{
+    int64_t now = shardy__monotonic_ns(r->context);
+    shardy__mutex_lock(&r->lock);
+    for (size_t kind = 0; kind < RATE_KINDS; kind++) {
+        add_cost(r, kind, units, now);
+    }
+    shardy__mutex_unlock(&r->lock);
+}

@@ -1,0 +1,435 @@
+/* The store that passes calls on no faster than it was told, and the rate limit below it. Time
+ * passes by hand, so that every wait is exact. */
+#include "base/context.h"
+#include "base/rate.h"
+#include "base/thread.h"
+#include "store/store.h"
+#include "support/hand_clock.h"
+#include "support/script_store.h"
+#include "support/store_fixture.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND_NS 1000000000ll
+#define KIB       1024u
+
+typedef struct stage {
+    hand_clock clock;
+    shardy_context *context;
+    script_store script;
+    shardy_store *store; /* the limited one */
+    int64_t began_ns;
+} stage;
+
+static void stage_open(stage *s, double requests, double bytes)
+{
+    shardy_error err = {0};
+    shardy_limit_options options;
+    shardy_limit_options_init(&options, sizeof options);
+    options.requests_per_second = requests;
+    options.bytes_per_second = bytes;
+    s->context = hand_clock_context(&s->clock);
+    script_store_open(&s->script, s->context);
+    assert_ok(shardy_store_wrap_limit(NULL, s->script.store, &options, &s->store, &err));
+    assert_string_equal(shardy_store_name(s->store), "limit");
+    put_ok(s->script.mem, "k", "0123456789");
+    s->began_ns = s->clock.monotonic_ns;
+}
+
+static void stage_close(stage *s)
+{
+    shardy_store_close(s->store);
+    script_store_close(&s->script);
+    shardy_context_free(s->context);
+}
+
+static int64_t passed_ms(const stage *s)
+{
+    return (s->clock.monotonic_ns - s->began_ns) / 1000000;
+}
+
+static void assert_passed(const stage *s, int64_t ms)
+{
+    int64_t is = passed_ms(s);
+    if (is < ms - 1 || is > ms + 1) {
+        fail_msg("%lld ms have passed, expected %lld", (long long)is, (long long)ms);
+    }
+}
+
+static shardy_store_read read_of(const char *key, uint64_t offset, uint64_t len)
+{
+    shardy_store_read read;
+    memset(&read, 0, sizeof read);
+    read.key = bytes_of(key);
+    read.offset = offset;
+    read.len = len;
+    return read;
+}
+
+static shardy_status read_one(shardy_store *store, const char *key, uint64_t len)
+{
+    shardy_store_read read = read_of(key, 0, len);
+    shardy_store_read_all(store, &read, 1);
+    shardy_buf_release(&read.body);
+    return (shardy_status)read.status;
+}
+
+static void put_len(shardy_store *store, const char *key, size_t len)
+{
+    shardy_error err = {0};
+    char *body = calloc(1, len);
+    shardy_store_put put = put_of(key, SHARDY_PUT_ALWAYS, "");
+    put.body = (shardy_bytes){body, len};
+    assert_ok(shardy_store_put_object(store, &put, NULL, &err));
+    free(body);
+}
+
+/* --- rates ------------------------------------------------------------------------------------ */
+
+static void test_limit__requests_of_every_kind_keep_to_the_rate(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    shardy_object_meta meta;
+    shardy_store_page page;
+    shardy_bytes keys[] = {bytes_of("a"), bytes_of("b")};
+    int32_t results[2];
+    stage s;
+    stage_open(&s, 10, 0);
+    for (int i = 0; i < 25; i++) {
+        assert_int_equal(read_one(s.store, "k", 4), SHARDY_OK);
+        assert_ok(shardy_store_head(s.store, "k", &meta, &err));
+        put_ok(s.store, "a", "1");
+        assert_ok(shardy_store_list(s.store, "", 0, NULL, 10, &page, &err));
+        shardy_store_page_dispose(&page);
+        assert_ok(shardy_store_remove(s.store, keys, 2, results, &err));
+    }
+    /* a second's worth at once, the others one by one */
+    assert_passed(&s, (125 - 10) * 100);
+    assert_int_equal(script_store_calls(&s.script), 125);
+    assert_int_equal(shardy_context_metric(s.context, SHARDY_METRIC_LIMIT_WAITS), 115);
+    assert_int_equal(shardy_context_metric(s.context, SHARDY_METRIC_LIMIT_WAIT_US), 115u * 100000);
+    stage_close(&s);
+}
+
+static void test_limit__bytes_keep_to_the_rate(void **state)
+{
+    (void)state;
+    stage s;
+    stage_open(&s, 0, 100 * KIB);
+    for (int i = 0; i < 30; i++) {
+        put_len(s.store, "p", 10 * KIB);
+        assert_int_equal(read_one(s.store, "p", 10 * KIB), SHARDY_OK);
+    }
+    assert_passed(&s, 5000);
+    stage_close(&s);
+}
+
+/* The reference waits for ever. */
+static void test_limit__what_is_larger_than_a_second_passes(void **state)
+{
+    (void)state;
+    stage s;
+    stage_open(&s, 0, 10 * KIB);
+    put_len(s.store, "p", 50 * KIB); /* at once: the second's worth is there */
+    assert_passed(&s, 0);
+    assert_int_equal(read_one(s.store, "p", 50 * KIB), SHARDY_OK);
+    assert_passed(&s, 5000);
+    assert_int_equal(read_one(s.store, "p", KIB), SHARDY_OK);
+    assert_passed(&s, 9100);
+    stage_close(&s);
+    /* a rate below one request */
+    stage_open(&s, 0.25, 0);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(read_one(s.store, "k", 1), SHARDY_OK);
+    }
+    assert_passed(&s, 16000);
+    stage_close(&s);
+    /* costs that no clock can count */
+    stage_open(&s, 1e-300, 1e-300);
+    assert_int_equal(read_one(s.store, "k", 1), SHARDY_OK);
+    shardy_store_read read = read_of("k", 0, 1);
+    read.deadline_ns = s.clock.monotonic_ns + 3600 * SECOND_NS;
+    shardy_store_read_all(s.store, &read, 1);
+    assert_int_equal(read.status, SHARDY_TIMEOUT);
+    stage_close(&s);
+}
+
+static void test_limit__idle_time_is_saved_up_for_a_second_only(void **state)
+{
+    (void)state;
+    stage s;
+    stage_open(&s, 10, 0);
+    s.clock.monotonic_ns += 3600 * SECOND_NS;
+    s.began_ns = s.clock.monotonic_ns;
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(read_one(s.store, "k", 1), SHARDY_OK);
+    }
+    assert_passed(&s, 1000);
+    stage_close(&s);
+}
+
+static void test_limit__only_bytes_that_came_are_paid_for(void **state)
+{
+    (void)state;
+    stage s;
+    stage_open(&s, 0, 1000);
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(read_one(s.store, "k", 900), SHARDY_OK); /* of 10 bytes */
+        assert_int_equal(read_one(s.store, "none", 1000), SHARDY_NOT_FOUND);
+    }
+    assert_true(passed_ms(&s) < 2000);
+    stage_close(&s);
+    /* to the end: known afterwards */
+    stage_open(&s, 0, 1000);
+    put_len(s.script.mem, "p", 3000);
+    assert_int_equal(read_one(s.store, "p", SHARDY_READ_TO_END), SHARDY_OK);
+    assert_passed(&s, 0);
+    assert_int_equal(read_one(s.store, "k", 10), SHARDY_OK);
+    assert_passed(&s, 2010);
+    stage_close(&s);
+}
+
+static void test_limit__parts_of_a_stream_are_held_back_one_by_one(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    stage s;
+    stage_open(&s, 0, 10);
+    stream parts = {"0123456789", 6, SHARDY_DONE};
+    shardy_store_put put = put_of("s", SHARDY_PUT_ALWAYS, "");
+    put.next = next_part;
+    put.next_user = &parts;
+    assert_ok(shardy_store_put_object(s.store, &put, NULL, &err));
+    assert_passed(&s, 5000);
+    /* a deadline in the middle leaves nothing */
+    parts = (stream){"0123456789", 6, SHARDY_DONE};
+    put.key = bytes_of("t");
+    put.deadline_ns = s.clock.monotonic_ns + 3 * SECOND_NS + SECOND_NS / 2;
+    assert_status(SHARDY_TIMEOUT, shardy_store_put_object(s.store, &put, NULL, &err));
+    assert_true(s.clock.monotonic_ns < put.deadline_ns);
+    assert_no_object(s.script.mem, "t");
+    stage_close(&s);
+}
+
+/* --- ends of a wait --------------------------------------------------------------------------- */
+
+static void test_limit__who_would_be_too_late_is_told_at_once(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    stage s;
+    stage_open(&s, 1, 0);
+    assert_int_equal(read_one(s.store, "k", 1), SHARDY_OK);
+    shardy_store_read read = read_of("k", 0, 1);
+    for (int i = 0; i < 50; i++) {
+        read.deadline_ns = s.clock.monotonic_ns + SECOND_NS / 2;
+        shardy_store_read_all(s.store, &read, 1);
+        assert_int_equal(read.status, SHARDY_TIMEOUT);
+        shardy_store_put put = put_of("p", SHARDY_PUT_ALWAYS, "1");
+        put.deadline_ns = read.deadline_ns;
+        assert_status(SHARDY_TIMEOUT, shardy_store_put_object(s.store, &put, NULL, &err));
+    }
+    assert_passed(&s, 0);
+    /* and has not kept others waiting */
+    assert_int_equal(read_one(s.store, "k", 1), SHARDY_OK);
+    assert_passed(&s, 1000);
+    assert_int_equal(script_store_calls(&s.script), 2);
+    stage_close(&s);
+}
+
+/* A clock whose sleeps cancel. */
+static shardy_cancel *cancelled_by_sleep;
+
+static void sleep_and_cancel(void *user, int64_t us)
+{
+    hand_clock *c = user;
+    c->monotonic_ns += us * 1000;
+    shardy_cancel_request(cancelled_by_sleep);
+}
+
+static void test_limit__cancelling_ends_a_wait_and_gives_its_place_back(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    stage s;
+    stage_open(&s, 0, 10);
+    put_len(s.store, "p", 10);
+    void (*sleep)(void *, int64_t) = s.context->options.clock.sleep_us;
+    for (int i = 0; i < 4; i++) {
+        assert_ok(shardy_cancel_new(&cancelled_by_sleep, &err));
+        s.context->options.clock.sleep_us = sleep_and_cancel;
+        if (i % 2) {
+            shardy_store_read read = read_of("p", 0, 100);
+            read.cancel = cancelled_by_sleep;
+            shardy_store_read_all(s.store, &read, 1);
+            assert_int_equal(read.status, SHARDY_CANCELLED);
+        } else {
+            shardy_store_put put = put_of("q", SHARDY_PUT_ALWAYS, "0123456789");
+            put.cancel = cancelled_by_sleep;
+            assert_status(SHARDY_CANCELLED, shardy_store_put_object(s.store, &put, NULL, &err));
+        }
+        s.context->options.clock.sleep_us = sleep;
+        shardy_cancel_free(cancelled_by_sleep);
+    }
+    assert_true(passed_ms(&s) <= 81);
+    assert_no_object(s.script.mem, "q");
+    put_len(s.store, "p", 10);
+    assert_true(passed_ms(&s) <= 1001);
+    stage_close(&s);
+}
+
+/* --- order ------------------------------------------------------------------------------------ */
+
+typedef struct order {
+    shardy_store_read *first;
+    size_t at;
+    size_t seen[50];
+} order;
+
+static void note_order(void *user, shardy_store_read *read)
+{
+    order *o = user;
+    o->seen[o->at++] = (size_t)(read - o->first);
+    shardy_buf_release(&read->body);
+}
+
+static void test_limit__who_asked_first_is_served_first(void **state)
+{
+    (void)state;
+    stage s;
+    stage_open(&s, 10, 10 * KIB);
+    put_len(s.script.mem, "p", 8 * KIB);
+    shardy_store_read reads[50];
+    order o = {.first = reads};
+    for (size_t i = 0; i < 50; i++) {
+        reads[i] = read_of("p", 0, i % 7 == 0 ? 8 * KIB : 1); /* small ones overtake no large one */
+    }
+    shardy_store_read_start(s.store, reads, 50, note_order, &o);
+    assert_int_equal(o.at, 50);
+    for (size_t i = 0; i < 50; i++) {
+        assert_int_equal(o.seen[i], i);
+        assert_int_equal(reads[i].status, SHARDY_OK);
+    }
+    stage_close(&s);
+}
+
+/* --- threads ---------------------------------------------------------------------------------- */
+
+#define THREADS 8u
+#define EACH    100u
+
+typedef struct worker {
+    shardy_store *store;
+    uint64_t wrong;
+    thread thread;
+} worker;
+
+static void *work(void *arg)
+{
+    worker *w = arg;
+    for (uint32_t i = 0; i < EACH; i++) {
+        shardy_store_read reads[3];
+        for (size_t r = 0; r < 3; r++) {
+            reads[r] = read_of("k", r, 4);
+        }
+        shardy_store_read_all(w->store, reads, 3);
+        for (size_t r = 0; r < 3; r++) {
+            w->wrong += reads[r].status != SHARDY_OK || reads[r].received != 4 ||
+                        memcmp(reads[r].body.data, "0123456789" + r, 4) != 0;
+            shardy_buf_release(&reads[r].body);
+        }
+    }
+    return NULL;
+}
+
+static void test_limit__many_threads_lose_nothing_and_do_not_hang(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    shardy_context *context;
+    script_store script;
+    shardy_store *limited;
+    shardy_store *store;
+    worker workers[THREADS];
+    shardy_limit_options options;
+    shardy_limit_options_init(&options, sizeof options);
+    options.requests_per_second = 2000;
+    options.bytes_per_second = 100000;
+    shardy_retry_options retry;
+    shardy_retry_options_init(&retry, sizeof retry);
+    retry.budget_percent = 1000;
+    retry.max_attempts = 100;
+    retry.initial_backoff_ms = 0;
+    retry.timeout_ms = 600000;
+    assert_ok(shardy_context_new(NULL, &context, &err));
+    script_store_open(&script, context);
+    put_ok(script.mem, "k", "0123456789");
+    atomic_store(&script.fail_percent, 20);
+    /* as an S3 store is wrapped: limit next to it, retry around */
+    assert_ok(shardy_store_wrap_limit(context, script.store, &options, &limited, &err));
+    assert_ok(shardy_store_wrap_retry(context, limited, &retry, &store, &err));
+    for (uint32_t i = 0; i < THREADS; i++) {
+        workers[i] = (worker){.store = store};
+        assert_ok(shardy__thread_start(&workers[i].thread, work, &workers[i], "test", &err));
+    }
+    for (uint32_t i = 0; i < THREADS; i++) {
+        shardy__thread_join(workers[i].thread);
+        assert_int_equal(workers[i].wrong, 0);
+    }
+    assert_true(shardy_context_metric(context, SHARDY_METRIC_LIMIT_WAITS) > 0);
+    shardy_store_close(store);
+    shardy_store_close(limited);
+    script_store_close(&script);
+    shardy_context_free(context);
+}
+
+/* --- making one ------------------------------------------------------------------------------- */
+
+static void test_limit__options_are_checked(void **state)
+{
+    (void)state;
+    static const double wrong[] = {-1, -0.001, NAN, INFINITY, -INFINITY};
+    shardy_error err = {0};
+    script_store script;
+    shardy_store *store;
+    script_store_open(&script, NULL);
+    for (size_t i = 0; i < 2 * sizeof wrong / sizeof wrong[0]; i++) {
+        shardy_limit_options options;
+        shardy_limit_options_init(&options, sizeof options);
+        *(i % 2 ? &options.requests_per_second : &options.bytes_per_second) = wrong[i / 2];
+        assert_status(
+            SHARDY_INVALID, shardy_store_wrap_limit(NULL, script.store, &options, &store, &err));
+        assert_null(store);
+        assert_non_null(
+            strstr(err.message, i % 2 ? "requests_per_second is " : "bytes_per_second is "));
+    }
+    assert_status(SHARDY_INVALID, shardy_store_wrap_limit(NULL, NULL, NULL, &store, &err));
+    assert_ok(shardy__store_wrap_limit_take(NULL, script.store, NULL, &store, &err));
+    for (int i = 0; i < 100; i++) { /* no limit */
+        assert_int_equal(read_one(store, "none", 1), SHARDY_NOT_FOUND);
+    }
+    shardy_store_close(store);
+    script.store = NULL;
+    script_store_close(&script);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_limit__requests_of_every_kind_keep_to_the_rate),
+        cmocka_unit_test(test_limit__bytes_keep_to_the_rate),
+        cmocka_unit_test(test_limit__what_is_larger_than_a_second_passes),
+        cmocka_unit_test(test_limit__idle_time_is_saved_up_for_a_second_only),
+        cmocka_unit_test(test_limit__only_bytes_that_came_are_paid_for),
+        cmocka_unit_test(test_limit__parts_of_a_stream_are_held_back_one_by_one),
+        cmocka_unit_test(test_limit__who_would_be_too_late_is_told_at_once),
+        cmocka_unit_test(test_limit__cancelling_ends_a_wait_and_gives_its_place_back),
+        cmocka_unit_test(test_limit__who_asked_first_is_served_first),
+        cmocka_unit_test(test_limit__many_threads_lose_nothing_and_do_not_hang),
+        cmocka_unit_test(test_limit__options_are_checked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
