@@ -190,7 +190,8 @@ static int fill_writer(build *b, const shardy_row_source_options *source, shardy
     o->max_row_bytes_per_second = (double)v[OPT_MAX_ROW_BYTES].number;
     o->scratch_dir = v[OPT_SCRATCH_DIR].text;
     o->allow_network_fs = v[OPT_NETWORK_FS].count > 0;
-    o->on_conflict = v[OPT_ON_CONFLICT].number ? SHARDY_ON_CONFLICT_REPLACE : SHARDY_ON_CONFLICT_FAIL;
+    o->on_conflict =
+        v[OPT_ON_CONFLICT].number ? SHARDY_ON_CONFLICT_REPLACE : SHARDY_ON_CONFLICT_FAIL;
     o->unsafe_single_writer = v[OPT_SINGLE_WRITER].count > 0;
     o->progress = on_progress;
     o->progress_user = b;

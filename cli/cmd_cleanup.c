@@ -50,8 +50,7 @@ static void add_action(json_out *j, const shardy_cleanup_action *a)
     json_object_end(j);
 }
 
-static void add_actions(
-    json_out *j, const char *name, int32_t kind, const shardy_cleanup_result *r)
+static void add_actions(json_out *j, const char *name, int32_t kind, const shardy_cleanup_result *r)
 {
     json_name(j, name);
     json_array(j);

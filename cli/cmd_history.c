@@ -78,9 +78,8 @@ static void add_text(strbuf *b, const shardy_history *history)
 
 static void add_table(const cli *c, strbuf *b, const shardy_history *history)
 {
-    static const table_column columns[] = {
-        {"#", 3, 1, 0}, {"PUBLISHED_AT", 26, 1, 0}, {"RUN_ID", 6, 0, 0}, {"CURRENT", 7, 0, 0},
-        {"PINS", 4, 0, 0}};
+    static const table_column columns[] = {{"#", 3, 1, 0}, {"PUBLISHED_AT", 26, 1, 0},
+        {"RUN_ID", 6, 0, 0}, {"CURRENT", 7, 0, 0}, {"PINS", 4, 0, 0}};
     out_table table;
     size_t column_count = 4;
     for (size_t i = 0; i < history->count; i++) {

@@ -5,15 +5,14 @@
 #define READS                                                                                      \
     (CMD_BIT(CMD_GET) | CMD_BIT(CMD_MULTIGET) | CMD_BIT(CMD_SEARCH) | CMD_BIT(CMD_INFO) |          \
         CMD_BIT(CMD_SHARDS) | CMD_BIT(CMD_HEALTH) | CMD_BIT(CMD_ROUTE))
-#define KEEPS     (CMD_BIT(CMD_PIN) | CMD_BIT(CMD_UNPIN))
+#define KEEPS (CMD_BIT(CMD_PIN) | CMD_BIT(CMD_UNPIN))
 #define SNAPSHOTS                                                                                  \
     (READS | CMD_BIT(CMD_HISTORY) | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_VERIFY) |                  \
         CMD_BIT(CMD_CLEANUP) | KEEPS)
-#define PINS                                                                                       \
-    (READS | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_VERIFY) | CMD_BIT(CMD_CLEANUP) | KEEPS)
-#define STORES    (SNAPSHOTS | CMD_BIT(CMD_BUILD))
-#define KEYS      (CMD_BIT(CMD_GET) | CMD_BIT(CMD_MULTIGET) | CMD_BIT(CMD_ROUTE))
-#define VALUES    (CMD_BIT(CMD_GET) | CMD_BIT(CMD_MULTIGET))
+#define PINS   (READS | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_VERIFY) | CMD_BIT(CMD_CLEANUP) | KEEPS)
+#define STORES (SNAPSHOTS | CMD_BIT(CMD_BUILD))
+#define KEYS   (CMD_BIT(CMD_GET) | CMD_BIT(CMD_MULTIGET) | CMD_BIT(CMD_ROUTE))
+#define VALUES (CMD_BIT(CMD_GET) | CMD_BIT(CMD_MULTIGET))
 
 const opt_def opt_table[OPT_COUNT] = {
     [OPT_SNAPSHOT] = {.id = OPT_SNAPSHOT,
@@ -411,8 +410,7 @@ const opt_def opt_table[OPT_COUNT] = {
     [OPT_NETWORK_FS] = {.id = OPT_NETWORK_FS,
         .name = "allow-network-fs",
         .kind = OPT_KIND_FLAG,
-        .commands =
-            CMD_BIT(CMD_BUILD) | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_CLEANUP) | KEEPS,
+        .commands = CMD_BIT(CMD_BUILD) | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_CLEANUP) | KEEPS,
         .help = "move the pointer on a network file system, where nobody else may do so meanwhile"},
     [OPT_QUIET] = {.id = OPT_QUIET,
         .letter = 'q',
@@ -542,7 +540,8 @@ const command_def command_table[CMD_COUNT] = {
         "shardy verify -s ./snap --deep"},
     [CMD_CLEANUP] = {CMD_CLEANUP, "cleanup", "", NULL, 0, 0, "remove what nobody can need any more",
         "Removes attempts of the current run (or of that of --ref or --offset) that its manifest "
-        "does not name. With --include-old-runs, --older-than or --keep-last also runs that failed, "
+        "does not name. With --include-old-runs, --older-than or --keep-last also runs that "
+        "failed, "
         "and with the last two published ones; a run goes only if each of those given lets go of "
         "it.\n\n"
         "What is current, pinned, being written, about to become current, or named by a manifest "
@@ -550,7 +549,8 @@ const command_def command_table[CMD_COUNT] = {
         "cannot be read. Exits with 1 when something could not be removed or found out.",
         "shardy cleanup -s ./snap --dry-run --keep-last 3\n"
         "shardy cleanup -s ./snap --keep-last 3 --older-than 7d"},
-    [CMD_PIN] = {CMD_PIN, "pin", "NAME", "NAME", 1, 1, "keep a snapshot, whatever cleanups are told",
+    [CMD_PIN] = {CMD_PIN, "pin", "NAME", "NAME", 1, 1,
+        "keep a snapshot, whatever cleanups are told",
         "Pins the current snapshot, or that of --ref, --run-id or --offset. A pin is kept with the "
         "run; history shows it.",
         "shardy pin -s ./snap audit-2026 --offset 1"},

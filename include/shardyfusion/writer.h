@@ -37,9 +37,10 @@ typedef struct shardy_progress {
 typedef int32_t (*shardy_progress_fn)(void *user, const shardy_progress *progress);
 
 typedef enum shardy_on_conflict {
-    SHARDY_ON_CONFLICT_FAIL = 0, /* CONFLICT: the pointer stays, the snapshot can be rolled back to */
-    /* the pointer is moved all the same when the manifest that it names now has an older name, which
-     * begins with its time; else CONFLICT */
+    /* CONFLICT: the pointer stays, the snapshot can be rolled back to */
+    SHARDY_ON_CONFLICT_FAIL = 0,
+    /* the pointer is moved all the same when the manifest that it names now has an older name,
+     * which begins with its time; else CONFLICT */
     SHARDY_ON_CONFLICT_REPLACE = 1,
     SHARDY_ON_CONFLICT_RESERVED_ = 32767
 } shardy_on_conflict;

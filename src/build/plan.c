@@ -427,8 +427,8 @@ static shardy_status fill_plan(shardy_plan *plan, const char *url,
     SHARDY_TRY(check_choices(options, err));
     SHARDY_TRY(copy_options(plan, options, err));
     SHARDY_TRY(set_engine(plan, err));
-    catalog_options catalog_opts = {1, options->sync, options->allow_network_fs, options->store,
-        options->unsafe_single_writer};
+    catalog_options catalog_opts = {
+        1, options->sync, options->allow_network_fs, options->store, options->unsafe_single_writer};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     set_sidecar(plan);
     SHARDY_TRY(set_prefix(plan, err));
@@ -448,8 +448,8 @@ shardy_status shardy__plan_adopt(shardy_plan *plan, const char *url,
     SHARDY_TRY(check_choices(&checked, err));
     SHARDY_TRY(copy_options(plan, &checked, err));
     SHARDY_TRY(set_engine(plan, err));
-    catalog_options catalog_opts = {0, options->sync, options->allow_network_fs, options->store,
-        options->unsafe_single_writer};
+    catalog_options catalog_opts = {
+        0, options->sync, options->allow_network_fs, options->store, options->unsafe_single_writer};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     set_sidecar(plan);
     char text[SHARDY_URL_LEN_MAX + 1];

@@ -23,7 +23,7 @@ typedef struct catalog_options {
     int32_t create; /* 1: make the directory when it is missing */
     int32_t sync;
     int32_t allow_network_fs;
-    shardy_store *store; /* not NULL: use this one instead of opening the URL */
+    shardy_store *store;   /* not NULL: use this one instead of opening the URL */
     int32_t single_writer; /* 1: publish without asking the store whether it honours conditions */
 } catalog_options;
 

@@ -90,8 +90,8 @@ static shardy_status probe(
     return shardy__error_prefix(err, st, "trying out conditional writes");
 }
 
-/* One probe, on an object that is there anyway: whoever ignores the conditions writes the bytes that
- * it has. */
+/* One probe, on an object that is there anyway: whoever ignores the conditions writes the bytes
+ * that it has. */
 static shardy_status probe_conditions(const catalog *c, const fate *f, shardy_error *err)
 {
     SHARDY_TRY(probe(c, f, SHARDY_PUT_IF_ABSENT, SHARDY_EXISTS, err));

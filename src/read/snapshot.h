@@ -21,7 +21,7 @@ typedef struct read_core {
     shardy_reader_options options; /* strings are not kept */
     char engine[32];               /* override; "" for none */
     pin_domain pins;
-    page_cache *pages; /* of all shards that are read by ranges */
+    page_cache *pages;  /* of all shards that are read by ranges */
     int32_t is_limited; /* 1: look-ups wait for `rate` */
     rate_limit rate;
 } read_core;

@@ -337,9 +337,8 @@ static void test_kill__a_large_build_is_published_whole_or_not_at_all(void **sta
  * anything else is done to it, and the number of points is printed. */
 static int run_once(const char *name, const char *dir)
 {
-    static const kill_case *const cases[] = {
-        &build_case, &steps_case, &abandon_case, &rollback_case, &large_case, &cleanup_case,
-        &pin_case};
+    static const kill_case *const cases[] = {&build_case, &steps_case, &abandon_case,
+        &rollback_case, &large_case, &cleanup_case, &pin_case};
     shardy_error err = {0};
     if (strcmp(name, "origin") == 0) {
         dataset_options options;
