@@ -1,6 +1,8 @@
 /* bucket.c: the store of an s3:// URL, as credentials.toml, --s3-option and the environment say. */
 #include "cli.h"
 
+#include <shardyfusion/limits.h>
+
 #include <string.h>
 
 /* What the library calls differently than the files. */
@@ -20,6 +22,12 @@ static void set_timeout(uint32_t *ms, int64_t seconds)
     }
 }
 
+static void set_attempts(shardy_store_s3_options *o, int64_t attempts)
+{
+    const int64_t most = SHARDY_ATTEMPTS_MAX;
+    o->max_attempts = (uint32_t)(attempts < 1 ? 1 : attempts < most ? attempts : most);
+}
+
 static void set_from_file(shardy_store_s3_options *o, const credentials *found)
 {
     if (!found->path) {
@@ -35,6 +43,7 @@ static void set_from_file(shardy_store_s3_options *o, const credentials *found)
     o->verify_ssl = found->verify_ssl != 0;
     set_timeout(&o->connect_timeout_ms, found->connect_timeout);
     set_timeout(&o->read_timeout_ms, found->read_timeout);
+    set_attempts(o, found->max_attempts);
 }
 
 /* One KEY=VALUE that s3_option_check() has let pass. */
@@ -57,6 +66,8 @@ static void set_from_option(shardy_store_s3_options *o, const char *text)
         set_timeout(&o->connect_timeout_ms, seconds);
     } else if (strncmp(text, "read_timeout", len) == 0) {
         set_timeout(&o->read_timeout_ms, seconds);
+    } else if (strncmp(text, "max_attempts", len) == 0) {
+        set_attempts(o, seconds);
     }
 }
 

@@ -686,6 +686,7 @@ void shardy_store_s3_options_init(shardy_store_s3_options *options, size_t struc
     defaults.read_timeout_ms = 30000;
     defaults.connections_max = 64;
     defaults.part_size = (uint64_t)8 << 20;
+    defaults.max_attempts = 6;
     shardy__options_init(options, struct_size, &defaults, sizeof defaults);
 }
 
@@ -763,5 +764,14 @@ shardy_status shardy_store_open_s3(shardy_context *context, const char *url,
         s3_close(c);
         return st;
     }
-    return shardy_store_new_take(c->context, &s3_ops, c, store_out, err);
+    shardy_store *store;
+    SHARDY_TRY(shardy_store_new_take(c->context, &s3_ops, c, &store, err));
+    if (copy.max_attempts == 1) {
+        *store_out = store;
+        return SHARDY_OK;
+    }
+    shardy_retry_options retry;
+    shardy_retry_options_init(&retry, sizeof retry);
+    retry.max_attempts = copy.max_attempts;
+    return shardy__store_wrap_retry_take(c->context, store, &retry, store_out, err);
 }

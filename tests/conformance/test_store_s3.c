@@ -33,6 +33,7 @@ static int stop_s3(void **state)
 static void fill_options(shardy_store_s3_options *options)
 {
     shardy_store_s3_options_init(options, sizeof *options);
+    options->max_attempts = 1;
     options->endpoint_url = server_url(s3);
     options->region = SERVER_REGION;
     options->access_key_id = SERVER_ACCESS_KEY;
@@ -641,6 +642,7 @@ static void test_open__the_environment_is_the_default(void **state)
     shardy_store *store;
     shardy_store_s3_options options;
     shardy_store_s3_options_init(&options, sizeof options);
+    options.max_attempts = 1;
     assert_status(SHARDY_CONFIG, shardy_store_open_s3(NULL, URL, NULL, &store, &err));
     assert_non_null(strstr(err.message, "no credentials"));
     setenv("AWS_ENDPOINT_URL", server_url(s3), 1);

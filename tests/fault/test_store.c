@@ -765,6 +765,7 @@ typedef struct bucket {
 static void fill_s3_options(shardy_store_s3_options *options)
 {
     shardy_store_s3_options_init(options, sizeof *options);
+    options->max_attempts = 1;
     options->endpoint_url = server_url(s3);
     options->region = SERVER_REGION;
     options->access_key_id = SERVER_ACCESS_KEY;

@@ -241,6 +241,9 @@ typedef struct shardy_store_s3_options {
     /* default 8 MiB, 5 MiB to 1 GiB: objects of more than two parts are uploaded in parts; those of
      * more than 1000 parts in larger ones */
     uint64_t part_size;
+    /* default 6, with the first: calls that failed in passing are repeated as
+     * shardy_store_wrap_retry() does it; 1: never */
+    uint32_t max_attempts;
 } shardy_store_s3_options;
 
 /* Writes the defaults into every field. */
@@ -250,9 +253,7 @@ SHARDY_API void shardy_store_s3_options_init(shardy_store_s3_options *options, s
  * Nothing is asked of the server yet. Versions are ETags. Redirects are not followed. A reply is
  * believed when it fits the request: code, range, length, checksums. Uploads carry SHA-256
  * checksums; large ones go in parts, several at once, and leave nothing when they fail. Objects
- * whose keys break the rules above are neither listed nor reached. Calls that failed are not
- * repeated; whether that can help, the error says. A failed put of which it is not known whether it
- * was done is retriable.
+ * whose keys break the rules above are neither listed nor reached.
  * Statuses: OK; INVALID (URL, bounds); CONFIG (endpoint, region, no credentials); NOMEM,
  * EXHAUSTED. */
 SHARDY_API shardy_status shardy_store_open_s3(shardy_context *context, const char *url,
