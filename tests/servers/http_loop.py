@@ -122,13 +122,19 @@ class Connection:
         self.after = None       # what to do when all output was sent
         self.mask = READABLE
         self.keep = True
+        self.unread = False     # the client may still be sending what nobody wants
+        self.draining = False
         self.closed = False
 
     # --- reading ---
 
     def readable(self):
         try:
-            if self.body is not None:
+            if self.draining:
+                got = len(self.sock.recv(RECEIVE))
+                if got:
+                    return
+            elif self.body is not None:
                 got = self.sock.recv_into(self.body_view[self.body_have:])
                 self.body_have += got
             else:
@@ -198,7 +204,7 @@ class Connection:
         """Answers and closes: what follows in the stream cannot be understood."""
         self.keep = False
         self.body = self.body_view = None
-        self.send(Reply(status), self.close_quietly)
+        self.send(Reply(status), self.drain)
 
     # --- writing ---
 
@@ -250,11 +256,23 @@ class Connection:
         """The reply is out: on to what the client sent meanwhile, or will send."""
         self.request = None
         self.begin = None
-        if not self.keep:
+        if self.unread:
+            self.drain()
+        elif not self.keep:
             self.close_quietly()
         elif self.input:
             self.begin = time.monotonic()
             self.advance()
+
+    def drain(self):
+        """Says that nothing more comes, and reads until the client closes: closing while it still
+        sends would reset the connection and could destroy the reply."""
+        self.request = None
+        self.draining = True
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close_quietly()
 
     def close_quietly(self):
         self.server.forget(self)
@@ -404,6 +422,7 @@ class Server:
         if request.fault is None or not request.fault.at_head:
             return False
         connection.keep = False
+        connection.unread = True
         faults.answer_at_head(self, connection, request)
         return True
 
