@@ -5,8 +5,10 @@ import base64
 import concurrent.futures as futures
 import datetime
 import hashlib
+import http.client
 import random
 import socket
+import ssl
 import tempfile
 import unittest
 import zlib
@@ -17,7 +19,7 @@ from botocore.exceptions import ClientError
 
 import s3_auth
 import s3_objects
-from support import BUCKET, Reply, ServerTest, ask, client, receive, send, signed
+from support import BUCKET, Reply, Running, ServerTest, ask, client, receive, send, signed
 
 
 def code_of(reply):
@@ -472,6 +474,53 @@ class SignatureTest(ServerTest):
         request.query = "max-keys=3&prefix=J"
         with self.assertRaises(s3_auth.Refusal):
             verifier.verify(request)
+
+
+class TlsTest(unittest.TestCase):
+    """Python's own TLS as the client: wrong certificates have to be told from right ones."""
+
+    @staticmethod
+    def get(kind, check=True):
+        server = Running("s3_server.py", "--auth", "off", "--tls", kind)
+        try:
+            port, trusted = int(server.words[0]), server.words[1]
+            context = ssl.create_default_context(cafile=trusted)
+            if not check:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            body = b"b" * 3000000
+            connection = http.client.HTTPSConnection("127.0.0.1", port, context=context)
+            try:
+                connection.request("PUT", f"/{BUCKET}/k", body)
+                connection.getresponse().read()
+                connection.request("GET", f"/{BUCKET}/k")
+                return connection.getresponse().read() == body
+            finally:
+                connection.close()
+        finally:
+            server.stop()
+
+    def test_a_good_certificate(self):
+        self.assertTrue(self.get("good"))
+
+    def test_wrong_certificates(self):
+        for kind in ("expired", "other-host", "self-signed"):
+            with self.subTest(kind=kind):
+                with self.assertRaises(ssl.SSLCertVerificationError):
+                    self.get(kind)
+                self.assertTrue(self.get(kind, check=False))
+
+    def test_tls_that_is_too_old(self):
+        with self.assertRaises((ssl.SSLError, ConnectionResetError)):
+            self.get("old-tls")
+
+    def test_a_server_that_is_ended_leaves_no_certificates(self):
+        for end in (lambda s: s.process.terminate(), lambda s: None):
+            server = Running("s3_server.py", "--tls", "good")
+            self.assertTrue(Path(server.words[1]).exists())
+            end(server)
+            self.assertEqual(0, server.stop())
+            self.assertFalse(Path(server.words[1]).exists())
 
 
 class PreloadTest(unittest.TestCase):
