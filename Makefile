@@ -41,7 +41,7 @@ demo: ## set up, build, and show a snapshot being built, read and searched
 	@$(MAKE) --no-print-directory all
 	@SHARDY=$(CURDIR)/$(RELEASE)/cli/shardy scripts/demo
 
-demo-s3: ## the same in a bucket of an S3 server, and with Postgres, both started for it
+demo-s3: ## the same in a bucket of an S3 server that it starts
 	@scripts/setup build test
 	@$(MAKE) --no-print-directory all
 	@SHARDY=$(CURDIR)/$(RELEASE)/cli/shardy scripts/demo-s3

@@ -9,6 +9,7 @@
 #include "value.h"
 
 #include <shardyfusion/shardyfusion.h>
+#include <shardyfusion/sys/store.h>
 
 typedef enum out_format {
     OUT_JSON = 0,
@@ -25,7 +26,9 @@ typedef struct cli {
     int colour_out;
     int colour_err;
     int verbose;
+    credentials found; /* of credentials.toml, once target_check() read it */
     shardy_context *context;
+    shardy_store *store;   /* of an s3:// URL; NULL: the library finds it by the path */
     shardy_cancel *cancel; /* requested by the first SIGINT or SIGTERM */
     progress bar;          /* also takes the messages of the library */
     int32_t key_encoding;  /* of the snapshot; 0: not asked for yet */
@@ -78,11 +81,17 @@ char *out_time(const char *iso);
  * `threads` 0: as configured. EXIT_OK, or the exit code after a message. */
 int context_open(cli *c, uint32_t threads);
 
+/* --- object storage (bucket.c) ---------------------------------------------------------------- */
+
+/* Opens the store of an s3:// URL in c->store; nothing for other URLs. After target_check() and
+ * context_open(). EXIT_OK, or the exit code after a message. */
+int bucket_open(cli *c, const char *url);
+
 /* --- what several commands do (target.c) ------------------------------------------------------ */
 
 /* Checks everything that belongs to object storage and other backends. EXIT_OK, or the exit code
  * after a message. `url` is the snapshot or the destination. */
-int target_check(const cli *c, const char *url);
+int target_check(cli *c, const char *url);
 
 /* Finds the snapshot that is meant, in c->snapshot. EXIT_OK, or the exit code after a message. */
 int target_find(cli *c);

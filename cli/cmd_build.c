@@ -166,6 +166,7 @@ static int fill_writer(build *b, const shardy_row_source_options *source, shardy
         SHARDY_VECTOR_METRIC_COSINE, SHARDY_VECTOR_METRIC_L2, SHARDY_VECTOR_METRIC_DOT};
     const opt_value *v = b->c->opts.values;
     shardy_writer_options_init(o, sizeof *o);
+    o->store = b->c->store;
     o->run_id = v[OPT_RUN_ID].text;
     o->engine = v[OPT_ENGINE].text;
     if (!o->engine && has_vectors(b->c)) {
@@ -347,6 +348,7 @@ int cmd_build(cli *c)
     rc = rc == EXIT_OK ? get_page_size(c, &unused) : rc;
     rc = rc == EXIT_OK ? target_check(c, c->opts.args[0]) : rc;
     rc = rc == EXIT_OK ? context_open(c, (uint32_t)c->opts.values[OPT_THREADS].number) : rc;
+    rc = rc == EXIT_OK ? bucket_open(c, c->opts.args[0]) : rc;
     rc = rc == EXIT_OK ? run(&b) : rc;
     shardy_row_source_close(b.source);
     return rc;

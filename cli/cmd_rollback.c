@@ -28,6 +28,7 @@ int cmd_rollback(cli *c)
     }
     int rc = target_find(c);
     rc = rc == EXIT_OK ? context_open(c, 0) : rc;
+    rc = rc == EXIT_OK ? bucket_open(c, c->snapshot) : rc;
     if (rc != EXIT_OK) {
         return rc;
     }
@@ -42,6 +43,7 @@ int cmd_rollback(cli *c)
     shardy_admin_options_init(&options, sizeof options);
     options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
     options.cancel = c->cancel;
+    options.store = c->store;
     options.allow_network_fs = opt_given(v, OPT_NETWORK_FS);
     shardy_error err = {0};
     shardy_buf ref = {0};

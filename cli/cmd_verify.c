@@ -112,6 +112,7 @@ int cmd_verify(cli *c)
     char *ref = NULL;
     int rc = target_find(c);
     rc = rc == EXIT_OK ? context_open(c, threads) : rc;
+    rc = rc == EXIT_OK ? bucket_open(c, c->snapshot) : rc;
     rc = rc == EXIT_OK ? target_ref(c, &ref) : rc;
     if (rc != EXIT_OK) {
         return rc;
@@ -125,6 +126,7 @@ int cmd_verify(cli *c)
     options.threads = threads;
     options.admin.timeout_ms = target_timeout_ms(c, options.admin.timeout_ms);
     options.admin.cancel = c->cancel;
+    options.admin.store = c->store;
     options.progress = on_progress;
     options.progress_user = c;
     progress_begin(&c->bar, !opt_given(v, OPT_QUIET), c->verbose, c->colour_err);

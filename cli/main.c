@@ -128,11 +128,14 @@ int main(int argc, char **argv)
     signals_ignore_pipe();
     progress_init(&c.bar);
     config_init(&c.cfg);
+    credentials_init(&c.found);
     c.format = (out_format)c.cfg.format;
     int rc = run(&c, argc, argv);
     progress_end(&c.bar);
+    shardy_store_close(c.store);
     shardy_cancel_free(c.cancel);
     shardy_context_free(c.context);
+    credentials_free(&c.found);
     config_free(&c.cfg);
     opt_free(&c.opts);
     sys_free(c.snapshot);

@@ -395,7 +395,7 @@ const command_def command_table[CMD_COUNT] = {
         "build a snapshot from files and publish it",
         "Reads rows from JSON lines or CSV files, spreads them over shards by a hash of the key, "
         "writes the shards and a manifest below DEST and moves the pointer _CURRENT to it. DEST "
-        "is a directory (made when it does not exist) or a file:// URL.\n\n"
+        "is a directory (made when it does not exist), a file:// or an s3:// URL.\n\n"
         "Nothing is visible to readers before the pointer has moved; a build that fails or is "
         "interrupted removes what it wrote, but for the record of its run. The last row with a "
         "key wins.",

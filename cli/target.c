@@ -38,22 +38,19 @@ static int check_postgres(const cli *c)
 }
 
 /* The credentials are needed for object storage only; named ones are checked in any case. */
-static int check_credentials(const cli *c, int remote)
+static int check_credentials(cli *c, int remote)
 {
-    credentials found;
     strbuf warning = {0};
     strbuf message = {0};
-    credentials_init(&found);
     const char *profile = c->cfg.credentials_profile;
     int rc = credentials_load(
-        &found, c->opts.values[OPT_CREDENTIALS].text, profile, remote, &warning, &message);
+        &c->found, c->opts.values[OPT_CREDENTIALS].text, profile, remote, &warning, &message);
     if (warning.len) {
         out_warn(c, strbuf_text(&warning));
     }
     if (rc != 0) {
         rc = out_fail_text(c, SHARDY_CONFIG, strbuf_text(&message), NULL);
     }
-    credentials_free(&found);
     strbuf_free(&warning);
     strbuf_free(&message);
     return rc;
@@ -73,7 +70,7 @@ static int check_s3_options(const cli *c)
     return rc;
 }
 
-int target_check(const cli *c, const char *url)
+int target_check(cli *c, const char *url)
 {
     int remote = url && is_scheme(url, "s3");
     int rc = check_s3_options(c);
@@ -81,15 +78,12 @@ int target_check(const cli *c, const char *url)
     if (rc == EXIT_OK && c->cfg.store == CONFIG_POSTGRES) {
         rc = check_postgres(c);
     }
-    if (rc != EXIT_OK || !url || scheme_len(url) == 0 || is_scheme(url, "file")) {
+    if (rc != EXIT_OK || !url || scheme_len(url) == 0 || remote || is_scheme(url, "file")) {
         return rc;
     }
     shardy_error err;
     out_set_error(&err, SHARDY_UNSUPPORTED,
-        remote ? "object storage is not supported by this version: \"%.900s\" (a path or a file:// "
-                 "URL is)"
-               : "unknown scheme in \"%.900s\"; expected a path or a file:// URL",
-        url);
+        "unknown scheme in \"%.900s\"; expected a path, a file:// or an s3:// URL", url);
     return out_fail(c, &err, NULL);
 }
 
@@ -151,6 +145,7 @@ int target_ref(cli *c, char **ref_out)
     shardy_admin_options_init(&options, sizeof options);
     options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
     options.cancel = c->cancel;
+    options.store = c->store;
     if (shardy_history_list(c->context, c->snapshot, offset + 1, &options, &history, &err) < 0) {
         return out_fail(c, &err, NULL);
     }
@@ -189,11 +184,13 @@ int target_open(cli *c, shardy_reader **reader_out)
     int rc = target_find(c);
     rc = rc == EXIT_OK ? check_backend(c) : rc;
     rc = rc == EXIT_OK ? context_open(c, 0) : rc;
+    rc = rc == EXIT_OK ? bucket_open(c, c->snapshot) : rc;
     rc = rc == EXIT_OK ? target_ref(c, &ref) : rc;
     if (rc == EXIT_OK) {
         shardy_reader_options options;
         shardy_reader_options_init(&options, sizeof options);
         options.ref = ref;
+        options.store = c->store;
         options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
         if (c->opts.values[OPT_IO].number == 1) {
             options.io = SHARDY_IO_PREAD;

@@ -37,7 +37,7 @@ if(NOT IS_ABSOLUTE ${CMAKE_INSTALL_LIBDIR} AND NOT IS_ABSOLUTE ${CMAKE_INSTALL_I
     set(SHARDY_PC_LIBDIR "\${prefix}/${CMAKE_INSTALL_LIBDIR}")
     set(SHARDY_PC_INCLUDEDIR "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
 endif()
-set(SHARDY_PC_REQUIRES "libcrypto, libxxhash, yaml-0.1")
+set(SHARDY_PC_REQUIRES "libcrypto, libxxhash, yaml-0.1, libcurl, expat")
 if(ZSTD_FOUND)
     string(APPEND SHARDY_PC_REQUIRES ", libzstd")
 endif()

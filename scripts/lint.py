@@ -81,7 +81,7 @@ BANS = [
         (SRC,), (), "shardy_error for failures, shardy__log for the rest: no output of our own"),
     Ban("exit _exit _Exit quick_exit abort atexit", (SRC,), (), "a status"),
     Ban("assert", (SRC,), (), "a status (INTERNAL or MISUSE), or _Static_assert"),
-    Ban("getenv secure_getenv", (SRC,), (), "an option: the library does not read the environment"),
+    Ban("getenv secure_getenv", (SRC,), ("src/base/environment.c",), "src/base/environment.h"),
     Ban("strerror", (SRC,), (), "shardy__error_errno"),
     Ban("fork vfork execv execve execvp execl execlp", (SRC,), (), "nothing: not in a library"),
     Ban("pthread_create", (SRC,), ("src/base/thread.c",), "src/base/pool.h or thread.h"),

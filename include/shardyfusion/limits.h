@@ -53,6 +53,9 @@
 #define SHARDY_ATTEMPTS_MAX 100u
 /* Worker threads of one context. */
 #define SHARDY_THREADS_MAX 256u
+/* Requests of one store at once, each on a connection of its own: more only wait in each other's
+ * way. */
+#define SHARDY_CONNECTIONS_MAX 256u
 /* Manifests looked at by history and by fallback. */
 #define SHARDY_HISTORY_LIMIT_MAX 100000u
 

@@ -69,6 +69,7 @@ shardy_status shardy_context_new(
         shardy__free(context);
         return st;
     }
+    shardy__mutex_init(&context->part_lock);
     context->process = shardy__process_generation();
     atomic_init(&context->refs, 1);
     atomic_init(
@@ -98,10 +99,27 @@ void shardy__context_drop(shardy_context *context)
         if (context->process != shardy__process_generation()) {
             return; /* in a child: its threads are not there, and its locks may be held for ever */
         }
+        if (context->transfers) {
+            context->transfers->end(context->transfers);
+        }
+        shardy__mutex_destroy(&context->part_lock);
         shardy__timer_free(context->timer);
         shardy__pool_free(context->pool);
         shardy__free(context);
     }
+}
+
+shardy_status shardy__context_transfers(
+    shardy_context *context, context_make_fn make, context_part **part_out, shardy_error *err)
+{
+    shardy_status st = SHARDY_OK;
+    shardy__mutex_lock(&context->part_lock);
+    if (!context->transfers) {
+        st = make(context, &context->transfers, err);
+    }
+    *part_out = context->transfers;
+    shardy__mutex_unlock(&context->part_lock);
+    return st;
 }
 
 void shardy_context_free(shardy_context *context)

@@ -12,7 +12,13 @@
 
 #include <shardyfusion/context.h>
 
+#include <pthread.h>
 #include <stdatomic.h>
+
+/* Something of a higher layer that lasts as long as the context: `end` frees it. */
+typedef struct context_part {
+    void (*end)(struct context_part *part);
+} context_part;
 
 struct shardy_context {
     _Atomic uint32_t refs;
@@ -22,6 +28,8 @@ struct shardy_context {
     uint64_t process; /* generation in which it was made */
     pool *pool;
     timer *timer;
+    pthread_mutex_t part_lock; /* rank: above all others, held while the part is made */
+    context_part *transfers;
     _Atomic uint64_t metrics[SHARDY_METRIC_COUNT_];
 };
 
@@ -30,6 +38,13 @@ struct shardy_context {
 shardy_status shardy__context_hold(
     shardy_context *context, shardy_context **context_out, shardy_error *err);
 void shardy__context_drop(shardy_context *context);
+
+/* The transfer engine of the context, made by `make` when it is first asked for. Borrowed; it ends
+ * with the context, before its timer and pool do. Any thread. */
+typedef shardy_status (*context_make_fn)(
+    const shardy_context *context, context_part **part_out, shardy_error *err);
+shardy_status shardy__context_transfers(
+    shardy_context *context, context_make_fn make, context_part **part_out, shardy_error *err);
 
 static inline void shardy__count(const shardy_context *context, shardy_metric metric, uint64_t n)
 {

@@ -3,6 +3,7 @@
 #include "alloc.h"
 
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <string.h>
 
 shardy_status shardy__sha256(const void *data, size_t len, sha256 *out, shardy_error *err)
@@ -13,6 +14,87 @@ shardy_status shardy__sha256(const void *data, size_t len, sha256 *out, shardy_e
         return shardy__error(err, SHARDY_INTERNAL, "digest", "SHA-256 is not available");
     }
     return SHARDY_OK;
+}
+
+static shardy_status refused(const char *what, shardy_error *err)
+{
+    return shardy__error(err, SHARDY_INTERNAL, "digest", "%s is not available", what);
+}
+
+struct sha256_state {
+    EVP_MD_CTX *md;
+};
+
+shardy_status shardy__sha256_begin(sha256_state **state_out, shardy_error *err)
+{
+    *state_out = NULL;
+    sha256_state *s = shardy__malloc(sizeof *s);
+    EVP_MD_CTX *md = s ? EVP_MD_CTX_new() : NULL;
+    if (!md) {
+        shardy__free(s);
+        return shardy__error_nomem(err, "digest");
+    }
+    s->md = md;
+    *state_out = s;
+    return EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 ? SHARDY_OK : refused("SHA-256", err);
+}
+
+shardy_status shardy__sha256_add(
+    sha256_state *state, const void *data, size_t len, shardy_error *err)
+{
+    return EVP_DigestUpdate(state->md, data, len) == 1 ? SHARDY_OK : refused("SHA-256", err);
+}
+
+shardy_status shardy__sha256_finish(sha256_state *state, sha256 *out, shardy_error *err)
+{
+    unsigned int len = 0;
+    return EVP_DigestFinal_ex(state->md, out->bytes, &len) == 1 && len == SHARDY_SHA256_LEN
+               ? SHARDY_OK
+               : refused("SHA-256", err);
+}
+
+void shardy__sha256_free(sha256_state *state)
+{
+    if (state) {
+        EVP_MD_CTX_free(state->md);
+        shardy__free(state);
+    }
+}
+
+shardy_status shardy__hmac_sha256(
+    shardy_bytes key, shardy_bytes data, sha256 *out, shardy_error *err)
+{
+    unsigned int len = 0;
+    return key.len <= INT32_MAX &&
+                   HMAC(EVP_sha256(), key.data, (int)key.len, data.data, data.len, out->bytes,
+                       &len) &&
+                   len == SHARDY_SHA256_LEN
+               ? SHARDY_OK
+               : refused("HMAC with SHA-256", err);
+}
+
+int shardy__md5(const void *data, size_t len, uint8_t out[SHARDY_MD5_LEN])
+{
+    unsigned int digest_len = 0;
+    return EVP_Digest(data, len, out, &digest_len, EVP_md5(), NULL) == 1 &&
+           digest_len == SHARDY_MD5_LEN;
+}
+
+void shardy__base64(const void *data, size_t len, char *text_out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const uint8_t *p = data;
+    for (; len > 0; p += 3) {
+        size_t n = len < 3 ? len : 3;
+        uint32_t group = (uint32_t)p[0] << 16;
+        group |= n > 1 ? (uint32_t)p[1] << 8 : 0;
+        group |= n > 2 ? p[2] : 0;
+        for (size_t i = 0; i < 4; i++) {
+            *text_out++ = i <= n ? digits[group >> (18 - 6 * i) & 63] : '=';
+        }
+        len -= n;
+    }
+    *text_out = '\0';
 }
 
 void shardy__sha256_hex(const sha256 *digest, char text_out[65])

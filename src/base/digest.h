@@ -8,6 +8,8 @@
 
 #include "error.h"
 
+#include <shardyfusion/base.h>
+
 #include <stdint.h>
 
 #define SHARDY_SHA256_LEN  32u
@@ -18,10 +20,24 @@ typedef struct sha256 {
     uint8_t bytes[SHARDY_SHA256_LEN];
 } sha256;
 
-typedef struct sha256_state sha256_state;
-
 /* INTERNAL when the cryptographic library refuses, NOMEM. */
 shardy_status shardy__sha256(const void *data, size_t len, sha256 *out, shardy_error *err);
+/* SHA-256 of what comes piece by piece. `state` is to be freed, NULL is fine. */
+typedef struct sha256_state sha256_state;
+shardy_status shardy__sha256_begin(sha256_state **state_out, shardy_error *err);
+shardy_status shardy__sha256_add(
+    sha256_state *state, const void *data, size_t len, shardy_error *err);
+shardy_status shardy__sha256_finish(sha256_state *state, sha256 *out, shardy_error *err);
+void shardy__sha256_free(sha256_state *state);
+/* HMAC with SHA-256. INTERNAL when the cryptographic library refuses. */
+shardy_status shardy__hmac_sha256(
+    shardy_bytes key, shardy_bytes data, sha256 *out, shardy_error *err);
+/* MD5, for a protocol that asks for it. 0 when the cryptographic library does not have it. */
+#define SHARDY_MD5_LEN 16u
+int shardy__md5(const void *data, size_t len, uint8_t out[SHARDY_MD5_LEN]);
+/* Base64 with padding, zero-terminated; `text_out` has room for SHARDY_BASE64_SIZE(len). */
+#define SHARDY_BASE64_SIZE(len) (((len) + 2) / 3 * 4 + 1)
+void shardy__base64(const void *data, size_t len, char *text_out);
 void shardy__sha256_hex(const sha256 *digest, char text_out[65]);
 /* False when the text is not 64 hex digits. */
 int shardy__sha256_parse(const char *text, size_t len, sha256 *out);

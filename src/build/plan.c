@@ -281,12 +281,18 @@ static shardy_status directory_prefix(
     return st;
 }
 
-/* The prefix to record: where the snapshot will be served, else where the directory is. */
+/* The prefix to record: where the snapshot will be served, else the bucket or directory that is
+ * written to. */
 static shardy_status set_prefix(shardy_plan *plan, shardy_error *err)
 {
+    uri u;
     char text[SHARDY_URL_LEN_MAX + 1] = "mem://snapshot";
+    SHARDY_TRY(shardy__uri_parse(plan->catalog.url, &u, err));
     if (plan->options.published_as) {
         SHARDY_TRY(shardy__uri_normalize(plan->options.published_as, text, err));
+    } else if (u.kind == URI_S3) {
+        SHARDY_TRY(shardy__uri_check_published(plan->catalog.url, err));
+        SHARDY_TRY(shardy__uri_normalize(plan->catalog.url, text, err));
     } else if (!plan->options.store) {
         SHARDY_TRY(directory_prefix(plan, text, err));
     }

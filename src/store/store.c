@@ -83,6 +83,13 @@ shardy_status shardy__store_new_wrapper_take(shardy_context *context, const shar
     return SHARDY_OK;
 }
 
+/* The store of an s3:// URL, with all that belongs around it. */
+static shardy_status open_bucket(
+    shardy_context *context, const char *url, shardy_store **store_out, shardy_error *err)
+{
+    return shardy_store_open_s3(context, url, NULL, store_out, err);
+}
+
 shardy_status shardy__store_open_url(shardy_context *context, const char *url,
     const store_url_options *options, shardy_store **store_out, shardy_error *err)
 {
@@ -90,13 +97,13 @@ shardy_status shardy__store_open_url(shardy_context *context, const char *url,
     uri u;
     SHARDY_TRY(shardy__uri_parse(url, &u, err));
     if (u.kind == URI_S3) {
-        return shardy__error(err, SHARDY_UNSUPPORTED, "url",
-            "the scheme \"s3\" of \"%.300s\" comes with a later version, expected a directory",
-            url);
+        return open_bucket(context, url, store_out, err);
     }
     if (u.kind == URI_OTHER) {
         return shardy__error(err, SHARDY_INVALID, "url",
-            "the scheme of \"%.300s\" is not known, expected a directory or file:///path", url);
+            "the scheme of \"%.300s\" is not known, expected a directory, file:///path or "
+            "s3://bucket/prefix",
+            url);
     }
     shardy_store_fs_options fs;
     shardy_store_fs_options_init(&fs, sizeof fs);

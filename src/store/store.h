@@ -21,9 +21,10 @@ typedef struct store_url_options {
     int32_t allow_network_fs;
 } store_url_options;
 
-/* The store of a URL: a path or file:// URL of a directory. NULL options: it must exist, sync 1.
- * NOT_FOUND when there is no such directory; UNSUPPORTED for schemes that are known but not built
- * in (s3), naming it; INVALID for anything else, naming what was expected. */
+/* The store of a URL: a path or file:// URL of a directory, or s3://bucket/prefix, for which
+ * everything else is taken from the environment. NULL options: the directory must exist, sync 1.
+ * NOT_FOUND when there is no such directory; what shardy_store_open_s3() answers; INVALID for
+ * anything else, naming what was expected. */
 shardy_status shardy__store_open_url(shardy_context *context, const char *url,
     const store_url_options *options, shardy_store **store_out, shardy_error *err);
 

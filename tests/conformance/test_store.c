@@ -26,7 +26,8 @@ static void test_put__an_object_can_be_read_at_once(void **state)
     assert_int_equal(put.size, 11);
     assert_int_equal(head.size, 11);
     assert_true(head.modified_us > 1500000000000000);
-    assert_int_equal(head.modified_us, put.modified_us);
+    /* S3 does not tell when it took an object */
+    assert_int_equal(put.modified_us, fixture_is_remote(f) ? 0 : head.modified_us);
     assert_true(put.etag.text[0] != '\0');
     assert_string_equal(put.etag.text, head.etag.text);
     /* a directory is not an object */
@@ -365,6 +366,7 @@ static void test_read__conditions_compare_versions(void **state)
 
 typedef struct done_count {
     pthread_mutex_t lock;
+    pthread_cond_t changed;
     size_t calls;
     shardy_store_read *first;
     unsigned seen[8];
@@ -376,6 +378,7 @@ static void count_done(void *user, shardy_store_read *read)
     pthread_mutex_lock(&d->lock);
     d->calls++;
     d->seen[read - d->first]++;
+    pthread_cond_signal(&d->changed);
     pthread_mutex_unlock(&d->lock);
 }
 
@@ -394,11 +397,16 @@ static void test_read__each_of_many_is_answered_once_and_on_its_own(void **state
             reads[i].key = bytes_of(keys[i]);
             reads[i].len = 1 + i % 3;
         }
-        done_count d = {PTHREAD_MUTEX_INITIALIZER, 0, reads, {0}};
+        done_count d = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, reads, {0}};
         if (with_start) {
-            /* these stores answer before the call returns */
             shardy_store_read_start(f->store, reads, 8, count_done, &d);
-            assert_int_equal(d.calls, 8);
+            pthread_mutex_lock(&d.lock);
+            /* other stores answer before the call returns */
+            assert_true(fixture_is_remote(f) || d.calls == 8);
+            while (d.calls < 8) {
+                pthread_cond_wait(&d.changed, &d.lock);
+            }
+            pthread_mutex_unlock(&d.lock);
         } else {
             shardy_store_read_all(f->store, reads, 8);
         }
@@ -666,18 +674,17 @@ static void test_list__wrong_arguments_are_refused(void **state)
 static void test_list__many_keys_come_in_pages(void **state)
 {
     fixture *f = *state;
-    enum {
-        COUNT = 1500
-    };
+    /* a page for each key is a request for each key */
+    size_t count = fixture_is_remote(f) ? 150 : 1500;
     char key[64];
     size_t total = 0;
-    for (int i = 0; i < COUNT; i++) {
+    for (size_t i = 0; i < count; i++) {
         /* an order that is not that of making them */
-        snprintf(key, sizeof key, "p/%04d%s", (i * 7) % COUNT, i % 3 ? "" : "/x");
+        snprintf(key, sizeof key, "p/%04zu%s", (i * 7) % count, i % 3 ? "" : "/x");
         put_ok(f->store, key, "");
         total += strlen(key) + 1;
     }
-    static const size_t limits[] = {1, 7, 100, COUNT - 1, COUNT, 10000};
+    const size_t limits[] = {1, 7, 100, count - 1, count, 10000};
     char *expected = list_text(f->store, "", 0, SHARDY_LIST_LIMIT_MAX);
     assert_int_equal(strlen(expected), total);
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
@@ -908,6 +915,9 @@ static void test_threads__a_reader_sees_whole_objects(void **state)
 {
     fixture *f = *state;
     static worker workers[THREADS];
+    if (f->scenario == S3_MOTO) {
+        skip(); /* moto answers 500 when an object is replaced while it reads it */
+    }
     run_workers(f, workers, write_or_read_whole);
 }
 
@@ -949,6 +959,6 @@ int main(void)
         STORE_TEST(test_threads__directories_that_vanish_do_not_matter),
         STORE_TEST(test_threads__a_reader_sees_whole_objects),
     };
-    static const scenario list[] = {FS, FS_PORTABLE, MEM, STATS_MEM, FAULT_FS};
+    static const scenario list[] = {FS, FS_PORTABLE, MEM, STATS_MEM, FAULT_FS, S3, S3_MOTO};
     return fixture_run(tests, sizeof tests / sizeof tests[0], list, sizeof list / sizeof list[0]);
 }

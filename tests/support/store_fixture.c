@@ -13,14 +13,53 @@
 
 #define LISTING_MAX ((size_t)1 << 20)
 
-static const char *const scenario_names[SCENARIO_COUNT] = {
-    "fs", "fs, segment by segment", "mem", "stats over mem", "fault over fs, without a fault"};
+static const char *const scenario_names[SCENARIO_COUNT] = {"fs", "fs, segment by segment", "mem",
+    "stats over mem", "fault over fs, without a fault", "s3", "s3, the server of moto"};
 
 static scenario current;
+static server *s3_server; /* of the scenario that is on */
 
 int fixture_has_files(const fixture *f)
 {
     return f->scenario == FS || f->scenario == FS_PORTABLE || f->scenario == FAULT_FS;
+}
+
+int fixture_is_remote(const fixture *f)
+{
+    return f->scenario == S3 || f->scenario == S3_MOTO;
+}
+
+shardy_store *fixture_open_s3(const server *s, const char *url)
+{
+    shardy_error err = {0};
+    shardy_store *store = NULL;
+    shardy_store_s3_options options;
+    shardy_store_s3_options_init(&options, sizeof options);
+    options.endpoint_url = server_url(s);
+    options.region = SERVER_REGION;
+    options.access_key_id = SERVER_ACCESS_KEY;
+    options.secret_access_key = SERVER_SECRET_KEY;
+    options.proxy = "";
+    assert_ok(shardy_store_open_s3(NULL, url, &options, &store, &err));
+    return store;
+}
+
+void fixture_empty(shardy_store *store)
+{
+    shardy_error err = {0};
+    shardy_store_page page;
+    int more;
+    do {
+        shardy_bytes keys[1000];
+        int32_t results[1000];
+        assert_ok(shardy_store_list(store, "", 0, NULL, 1000, &page, &err));
+        for (size_t i = 0; i < page.count; i++) {
+            keys[i] = bytes_of(page.entries[i].key);
+        }
+        assert_ok(shardy_store_remove(store, keys, page.count, results, &err));
+        more = page.next_token != NULL;
+        shardy_store_page_dispose(&page);
+    } while (more);
 }
 
 shardy_store *fixture_open_fs(const char *root, int32_t portable)
@@ -44,6 +83,9 @@ int fixture_setup(void **state)
     if (fixture_has_files(f)) {
         f->root = support_make_dir();
         f->inner = fixture_open_fs(f->root, current == FS_PORTABLE);
+    } else if (fixture_is_remote(f)) {
+        f->inner = fixture_open_s3(s3_server, "s3://" SERVER_BUCKET);
+        fixture_empty(f->inner);
     } else {
         assert_ok(shardy_store_open_mem(NULL, &f->inner, &err));
     }
@@ -68,12 +110,30 @@ int fixture_teardown(void **state)
     return 0;
 }
 
+static int start_server(void **state)
+{
+    (void)state;
+    s3_server = current == S3        ? server_start_s3(NULL)
+                : current == S3_MOTO ? server_start_moto()
+                                     : NULL;
+    return 0;
+}
+
+static int stop_server(void **state)
+{
+    (void)state;
+    server_stop(s3_server);
+    s3_server = NULL;
+    return 0;
+}
+
 int fixture_run(const struct CMUnitTest *tests, size_t count, const scenario *list, size_t n)
 {
     int failed = 0;
     for (size_t i = 0; i < n; i++) {
         current = list[i];
-        failed += _cmocka_run_group_tests(scenario_names[current], tests, count, NULL, NULL);
+        failed += _cmocka_run_group_tests(
+            scenario_names[current], tests, count, start_server, stop_server);
     }
     return failed;
 }

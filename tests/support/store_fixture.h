@@ -2,6 +2,7 @@
 #ifndef SHARDY_TESTS_STORE_FIXTURE_H
 #define SHARDY_TESTS_STORE_FIXTURE_H
 
+#include "server.h"
 #include "support.h"
 
 #include <shardyfusion/sys/store.h>
@@ -12,6 +13,8 @@ typedef enum scenario {
     MEM,
     STATS_MEM,
     FAULT_FS,
+    S3,
+    S3_MOTO,
     SCENARIO_COUNT
 } scenario;
 
@@ -32,6 +35,11 @@ int fixture_teardown(void **state);
 int fixture_run(const struct CMUnitTest *tests, size_t count, const scenario *list, size_t n);
 
 int fixture_has_files(const fixture *f);
+/* Each call is a request to a server. */
+int fixture_is_remote(const fixture *f);
+/* A store of a bucket of a test server, and what it holds. */
+shardy_store *fixture_open_s3(const server *s, const char *url);
+void fixture_empty(shardy_store *store);
 /* A directory as a store, without syncing. */
 shardy_store *fixture_open_fs(const char *root, int32_t portable);
 

@@ -31,8 +31,7 @@ enum {
     SHARDY_STORE_CAP_PUT_IF_MATCH = 1 << 1,
     SHARDY_STORE_CAP_OPEN_LOCAL = 1 << 2, /* objects are local files */
     /* a put can move a file from `scratch` instead of copying it */
-    SHARDY_STORE_CAP_TAKE_FILE = 1 << 3,
-    SHARDY_STORE_CAP_MULTIPART = 1 << 4
+    SHARDY_STORE_CAP_TAKE_FILE = 1 << 3
 };
 
 #define SHARDY_ETAG_LEN_MAX 255u
@@ -174,16 +173,6 @@ typedef struct shardy_store_ops {
      * moved into the store. Borrowed until the store is closed. */
     shardy_status (*scratch)(void *store, const char **path_out, shardy_error *err);
 
-    /* MAY (CAP_MULTIPART). Reserved for stores that upload in parts; NULL in the stores of this
-     * version. */
-    shardy_status (*put_begin)(
-        void *store, const shardy_store_put *put, void **upload_out, shardy_error *err);
-    shardy_status (*put_part)(
-        void *store, void *upload, uint32_t number, shardy_bytes body, shardy_error *err);
-    shardy_status (*put_complete)(
-        void *store, void *upload, shardy_object_meta *meta_out, shardy_error *err);
-    void (*put_abort)(void *store, void *upload);
-
     /* MUST. Once, after the last call has returned. Cannot fail. */
     void (*close)(void *store);
 } shardy_store_ops;
@@ -222,6 +211,53 @@ SHARDY_API shardy_status shardy_store_open_fs(shardy_context *context, const cha
 /* A store in memory. It has all capabilities but those that need files. */
 SHARDY_API shardy_status shardy_store_open_mem(
     shardy_context *context, shardy_store **store_out, shardy_error *err) SHARDY_MUST_USE;
+
+enum {
+    /* the bucket is a part of the host where it can be, in the path when there is an endpoint */
+    SHARDY_S3_ADDRESSING_AUTO = 0,
+    SHARDY_S3_ADDRESSING_PATH = 1,   /* https://host/bucket/key */
+    SHARDY_S3_ADDRESSING_VIRTUAL = 2 /* https://bucket.host/key */
+};
+
+/* Texts are copied. NULL, and an empty text but for `proxy`: from the environment. */
+typedef struct shardy_store_s3_options {
+    size_t struct_size;
+    /* default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, SLATEDB_S3_ENDPOINT_URL, or Amazon's */
+    const char *endpoint_url;
+    /* default: S3_REGION, AWS_REGION, AWS_DEFAULT_REGION, or us-east-1 */
+    const char *region;
+    /* the three go together. Default: S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, S3_SESSION_TOKEN,
+     * or the same with AWS_ */
+    const char *access_key_id;
+    const char *secret_access_key;
+    const char *session_token;
+    const char *ca_bundle;       /* file of certificates. Default: AWS_CA_BUNDLE, or the system's */
+    const char *proxy;           /* default: http_proxy, https_proxy and no_proxy; "": none */
+    int32_t addressing;          /* default SHARDY_S3_ADDRESSING_AUTO */
+    int32_t verify_ssl;          /* default 1: the certificate of the server is checked */
+    uint32_t connect_timeout_ms; /* default 10000 */
+    uint32_t read_timeout_ms;    /* default 30000: without any progress, not for the whole call */
+    uint32_t connections_max;    /* default 64 requests at once, at most SHARDY_CONNECTIONS_MAX */
+    /* default 8 MiB, 5 MiB to 1 GiB: objects of more than two parts are uploaded in parts; those of
+     * more than 1000 parts in larger ones */
+    uint64_t part_size;
+} shardy_store_s3_options;
+
+/* Writes the defaults into every field. */
+SHARDY_API void shardy_store_s3_options_init(shardy_store_s3_options *options, size_t struct_size);
+
+/* The objects of s3://bucket/prefix on a server that speaks the S3 protocol, which must exist.
+ * Nothing is asked of the server yet. Versions are ETags. Redirects are not followed. A reply is
+ * believed when it fits the request: code, range, length, checksums. Uploads carry SHA-256
+ * checksums; large ones go in parts, several at once, and leave nothing when they fail. Objects
+ * whose keys break the rules above are neither listed nor reached. Calls that failed are not
+ * repeated; whether that can help, the error says. A failed put of which it is not known whether it
+ * was done is retriable.
+ * Statuses: OK; INVALID (URL, bounds); CONFIG (endpoint, region, no credentials); NOMEM,
+ * EXHAUSTED. */
+SHARDY_API shardy_status shardy_store_open_s3(shardy_context *context, const char *url,
+    const shardy_store_s3_options *options, shardy_store **store_out,
+    shardy_error *err) SHARDY_MUST_USE;
 
 /* Calls and bytes that went through a store. */
 typedef struct shardy_store_counts {

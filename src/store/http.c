@@ -1,0 +1,808 @@
+#include "http.h"
+
+#include "../base/alloc.h"
+#include "../base/fault.h"
+#include "../base/fs.h"
+#include "../base/thread.h"
+
+#include <shardyfusion/limits.h>
+
+#include <curl/curl.h>
+#include <signal.h>
+#include <string.h>
+
+/* How late a deadline or a cancellation may be noticed. */
+#define TICK_MS 100
+#define TICK_NS ((int64_t)TICK_MS * 1000000)
+/* With nothing to do the thread sleeps until it is woken. */
+#define IDLE_MS 60000
+/* Servers and what stands before them close idle connections, some after 20 s, without a word that
+ * is read in time. */
+#define CONNECTION_AGE_S 15L
+#define HEAD_LEN_MAX     (64u << 10)
+/* Error bodies are cut at HTTP_ERROR_BODY_MAX; a server that does not stop is left. */
+#define ERROR_BODY_READ_MAX (1u << 20)
+#define RECEIVE_LEN         (256L << 10)
+#define SEND_LEN            (256L << 10)
+
+typedef struct http_engine http_engine;
+
+struct http_transfer {
+    http_request *request;
+    http_client *client;
+    CURL *easy;
+    struct curl_slist *lines;
+    http_transfer *next;   /* in a queue */
+    http_transfer *before; /* among all that were taken over */
+    http_transfer *after;
+    int active;    /* 1: in the multi handle */
+    uint64_t sent; /* bytes of the body that were read */
+    size_t head_len;
+    uint64_t error_len;
+    int64_t progress_ns; /* when bytes moved last */
+    char text[CURL_ERROR_SIZE];
+};
+
+typedef struct transfer_queue {
+    http_transfer *first;
+    http_transfer *last;
+} transfer_queue;
+
+struct http_client {
+    http_engine *engine;
+    shardy_context *context; /* borrowed: the store has a reference */
+    char *proxy;
+    char *ca_bundle;
+    http_options options;
+    /* Of the engine's thread: */
+    uint32_t active;
+    transfer_queue waiting;
+};
+
+struct http_engine {
+    context_part part;
+    const shardy_context *context;
+    CURLM *multi;
+    mutex lock; /* rank: leaf; guards the next four */
+    transfer_queue submitted;
+    int stopping;
+    int has_thread;
+    thread thread;
+    /* Of the engine's thread: */
+    http_transfer *all;
+    int64_t looked_ns; /* when times were looked at last */
+};
+
+/* --- libcurl, once a process ---------------------------------------------------------------- */
+
+static pthread_once_t global_once = PTHREAD_ONCE_INIT;
+static CURLcode global_result;
+
+static void global_init(void)
+{
+    global_result = curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+/* --- queues --------------------------------------------------------------------------------- */
+
+static void push(transfer_queue *q, http_transfer *t)
+{
+    t->next = NULL;
+    if (q->last) {
+        q->last->next = t;
+    } else {
+        q->first = t;
+    }
+    q->last = t;
+}
+
+static http_transfer *pop(transfer_queue *q)
+{
+    http_transfer *t = q->first;
+    if (t) {
+        q->first = t->next;
+        if (!q->first) {
+            q->last = NULL;
+        }
+    }
+    return t;
+}
+
+static void unqueue(transfer_queue *q, const http_transfer *t)
+{
+    http_transfer *kept = NULL;
+    http_transfer **at = &q->first;
+    while (*at && *at != t) {
+        kept = *at;
+        at = &kept->next;
+    }
+    if (*at) {
+        *at = t->next;
+        if (q->last == t) {
+            q->last = kept;
+        }
+    }
+}
+
+/* --- one transfer --------------------------------------------------------------------------- */
+
+static void free_transfer(http_transfer *t)
+{
+    if (t) {
+        if (t->easy) {
+            curl_easy_cleanup(t->easy);
+        }
+        curl_slist_free_all(t->lines);
+        shardy__free(t);
+    }
+}
+
+/* The URL without its query, which may hold a secret. */
+#define URL_FMT(url) ((int)(strcspn((url), "?") > 300 ? 300 : strcspn((url), "?"))), (url)
+
+static const char *method_name(http_method method)
+{
+    static const char *const names[] = {"GET", "HEAD", "PUT", "POST", "DELETE"};
+    return names[method];
+}
+
+/* Fails a transfer from within a callback of libcurl: the first failure counts. */
+static void fail(http_request *r, shardy_status st, int retriable, const char *what)
+{
+    if (r->status >= 0) {
+        r->status = shardy__error_native(&r->error, st, retriable, 0, "http", "%s \"%.*s\": %s",
+            method_name(r->method), URL_FMT(r->url), what);
+    }
+}
+
+static size_t on_head(char *data, size_t size, size_t count, void *user)
+{
+    http_transfer *t = user;
+    size_t len = size * count;
+    t->head_len += len;
+    t->progress_ns = shardy__monotonic_ns(t->client->context);
+    if (t->head_len > HEAD_LEN_MAX) {
+        fail(t->request, SHARDY_IO, 1, "the head of the reply is too long");
+        return 0;
+    }
+    shardy__http_reply_line(&t->request->reply, data, len);
+    return len;
+}
+
+static int is_success(const http_request *r)
+{
+    return r->reply.code == 200 || r->reply.code == 206;
+}
+
+static size_t keep_error_body(http_transfer *t, const char *data, size_t len)
+{
+    bytebuf *body = &t->request->reply_body;
+    t->error_len += len;
+    if (t->error_len > ERROR_BODY_READ_MAX) {
+        fail(t->request, SHARDY_IO, 1, "the reply tells of an error without end");
+        return 0;
+    }
+    body->len_max = HTTP_ERROR_BODY_MAX;
+    size_t room = HTTP_ERROR_BODY_MAX - body->len;
+    shardy__bytebuf_append(body, data, len < room ? len : room);
+    if (body->status < 0) {
+        t->request->status = shardy__bytebuf_check(body, "http", &t->request->error);
+        return 0;
+    }
+    return len;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *user)
+{
+    http_transfer *t = user;
+    http_request *r = t->request;
+    size_t len = size * count;
+    t->progress_ns = shardy__monotonic_ns(t->client->context);
+    if (!is_success(r)) {
+        return keep_error_body(t, data, len);
+    }
+    size_t max = r->dest ? r->dest_len : r->reply_max;
+    if (len > max || r->received > max - len) {
+        fail(r, SHARDY_IO, 1, "the reply is longer than what was asked for");
+        return 0;
+    }
+    if (r->dest) {
+        memcpy((char *)r->dest + r->received, data, len);
+    } else {
+        shardy__bytebuf_append(&r->reply_body, data, len);
+        if (r->reply_body.status < 0) {
+            r->status = shardy__bytebuf_check(&r->reply_body, "http", &r->error);
+            return 0;
+        }
+    }
+    r->received += len;
+    return len;
+}
+
+static uint64_t body_len(const http_request *r)
+{
+    return r->from_file ? r->body_len : r->body.len;
+}
+
+static size_t on_send(char *dest, size_t size, size_t count, void *user)
+{
+    http_transfer *t = user;
+    http_request *r = t->request;
+    uint64_t left = body_len(r) - t->sent;
+    size_t len = size * count < left ? size * count : (size_t)left;
+    t->progress_ns = shardy__monotonic_ns(t->client->context);
+    if (len == 0) {
+        return 0;
+    }
+    if (r->from_file) {
+        shardy_status st = shardy__file_read_at(r->fd, r->offset + t->sent, dest, len, &r->error);
+        if (st < 0) {
+            r->status = st;
+            return CURL_READFUNC_ABORT;
+        }
+    } else {
+        memcpy(dest, (const char *)r->body.data + t->sent, len);
+    }
+    t->sent += len;
+    return len;
+}
+
+/* From the start again: on a connection that was dead, or when a proxy asks twice. */
+static int on_rewind(void *user, curl_off_t offset, int origin)
+{
+    http_transfer *t = user;
+    if (t->request->once || offset < 0 || origin != SEEK_SET ||
+        (uint64_t)offset > body_len(t->request)) {
+        return CURL_SEEKFUNC_FAIL;
+    }
+    t->sent = (uint64_t)offset;
+    return CURL_SEEKFUNC_OK;
+}
+
+/* --- making one ----------------------------------------------------------------------------- */
+
+static shardy_status check_text(const char *text, const char *what, shardy_error *err)
+{
+    for (const char *p = text; *p; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7F) {
+            return shardy__error(
+                err, SHARDY_INVALID, "http", "%s of a request has a control character", what);
+        }
+    }
+    return SHARDY_OK;
+}
+
+static shardy_status check_request(const http_request *r, shardy_error *err)
+{
+    SHARDY_TRY(check_text(r->url, "the URL", err));
+    if ((strncmp(r->url, "http://", 7) != 0 && strncmp(r->url, "https://", 8) != 0) ||
+        strchr(r->url, ' ')) {
+        return shardy__error(err, SHARDY_INVALID, "http",
+            "\"%.*s\" is no URL of a request, expected http:// or https://", URL_FMT(r->url));
+    }
+    for (size_t i = 0; i < r->line_count; i++) {
+        SHARDY_TRY(check_text(r->lines[i], "a header", err));
+    }
+    return SHARDY_OK;
+}
+
+static int add_line(http_transfer *t, const char *line)
+{
+    struct curl_slist *longer =
+        shardy__fault(SHARDY_FAULT_ALLOC) ? NULL : curl_slist_append(t->lines, line);
+    t->lines = longer ? longer : t->lines;
+    return longer != NULL;
+}
+
+static int add_lines(http_transfer *t)
+{
+    /* Waiting for "100 Continue" costs a round trip; what libcurl adds by itself is not wanted. */
+    int ok = add_line(t, "Expect:") && add_line(t, "Accept:");
+    for (size_t i = 0; ok && i < t->request->line_count; i++) {
+        ok = add_line(t, t->request->lines[i]);
+    }
+    return ok;
+}
+
+/* All options, or the first failure. */
+#define SET(option, value)                                                                         \
+    do {                                                                                           \
+        if (rc == CURLE_OK) {                                                                      \
+            rc = curl_easy_setopt(easy, (option), (value));                                        \
+        }                                                                                          \
+    } while (0)
+
+static CURLcode set_method(CURL *easy, const http_transfer *t)
+{
+    CURLcode rc = CURLE_OK;
+    const http_request *r = t->request;
+    switch (r->method) {
+    case HTTP_HEAD:
+        SET(CURLOPT_NOBODY, 1L);
+        break;
+    case HTTP_DELETE:
+        SET(CURLOPT_CUSTOMREQUEST, "DELETE");
+        break;
+    case HTTP_PUT:
+    case HTTP_POST:
+        SET(CURLOPT_UPLOAD, 1L);
+        SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)body_len(r));
+        SET(CURLOPT_READFUNCTION, on_send);
+        SET(CURLOPT_READDATA, (void *)(uintptr_t)t);
+        SET(CURLOPT_SEEKFUNCTION, on_rewind);
+        SET(CURLOPT_SEEKDATA, (void *)(uintptr_t)t);
+        SET(CURLOPT_UPLOAD_BUFFERSIZE, SEND_LEN);
+        SET(CURLOPT_CUSTOMREQUEST, method_name(r->method));
+        break;
+    default:
+        SET(CURLOPT_HTTPGET, 1L);
+        break;
+    }
+    return rc;
+}
+
+static CURLcode set_connection(CURL *easy, const http_client *c)
+{
+    CURLcode rc = CURLE_OK;
+    long verify = c->options.verify_ssl ? 1L : 0L;
+    SET(CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET(CURLOPT_SSL_VERIFYPEER, verify);
+    SET(CURLOPT_SSL_VERIFYHOST, verify * 2);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)c->options.connect_timeout_ms);
+    SET(CURLOPT_MAXAGE_CONN, CONNECTION_AGE_S);
+    if (c->ca_bundle) {
+        SET(CURLOPT_CAINFO, c->ca_bundle);
+        SET(CURLOPT_PROXY_CAINFO, c->ca_bundle);
+    }
+    if (c->proxy) {
+        SET(CURLOPT_PROXY, c->proxy);
+    }
+    return rc;
+}
+
+static CURLcode set_options(http_transfer *t)
+{
+    CURL *easy = t->easy;
+    CURLcode rc = CURLE_OK;
+    SET(CURLOPT_URL, t->request->url);
+    SET(CURLOPT_PRIVATE, (void *)t);
+    SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_FOLLOWLOCATION, 0L);
+    SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    SET(CURLOPT_PATH_AS_IS, 1L);
+    SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    SET(CURLOPT_FRESH_CONNECT, t->request->once ? 1L : 0L);
+    SET(CURLOPT_USERAGENT, "shardyfusion/" SHARDY_VERSION);
+    SET(CURLOPT_HTTPHEADER, t->lines);
+    SET(CURLOPT_ERRORBUFFER, t->text);
+    SET(CURLOPT_BUFFERSIZE, RECEIVE_LEN);
+    SET(CURLOPT_HEADERFUNCTION, on_head);
+    SET(CURLOPT_HEADERDATA, (void *)t);
+    SET(CURLOPT_WRITEFUNCTION, on_body);
+    SET(CURLOPT_WRITEDATA, (void *)t);
+    if (rc == CURLE_OK) {
+        rc = set_connection(easy, t->client);
+    }
+    return rc == CURLE_OK ? set_method(easy, t) : rc;
+}
+
+static shardy_status make_transfer(
+    http_client *client, http_request *request, http_transfer **transfer_out, shardy_error *err)
+{
+    SHARDY_TRY(check_request(request, err));
+    SHARDY_TRY(
+        shardy__check_time(client->context, request->deadline_ns, request->cancel, "http", err));
+    http_transfer *t = shardy__calloc(1, sizeof *t);
+    if (!t) {
+        return shardy__error_nomem(err, "http");
+    }
+    t->client = client;
+    t->request = request;
+    t->progress_ns = shardy__monotonic_ns(client->context);
+    t->easy = shardy__fault(SHARDY_FAULT_ALLOC) ? NULL : curl_easy_init();
+    CURLcode rc = t->easy && add_lines(t) ? set_options(t) : CURLE_OUT_OF_MEMORY;
+    if (rc != CURLE_OK) {
+        free_transfer(t);
+        return rc == CURLE_OUT_OF_MEMORY
+                   ? shardy__error_nomem(err, "http")
+                   : shardy__error_native(err, SHARDY_CONFIG, 0, (int64_t)rc, "http",
+                         "libcurl does not take the options of a request: %s",
+                         curl_easy_strerror(rc));
+    }
+    *transfer_out = t;
+    return SHARDY_OK;
+}
+
+/* --- the engine's thread -------------------------------------------------------------------- */
+
+/* Ends a transfer and tells who asked for it. */
+static void finish(http_engine *e, http_transfer *t)
+{
+    http_request *r = t->request;
+    http_client *c = t->client;
+    if (t->active) {
+        curl_multi_remove_handle(e->multi, t->easy);
+        c->active--;
+    } else {
+        unqueue(&c->waiting, t);
+    }
+    if (t->before) {
+        t->before->after = t->after;
+    } else {
+        e->all = t->after;
+    }
+    if (t->after) {
+        t->after->before = t->before;
+    }
+    r->transfer = NULL;
+    free_transfer(t);
+    r->done(r);
+}
+
+static shardy_status status_of_code(CURLcode rc, int *retriable_out)
+{
+    *retriable_out = 0;
+    switch (rc) {
+    case CURLE_OUT_OF_MEMORY:
+        return SHARDY_NOMEM;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_ISSUER_ERROR:
+        return SHARDY_AUTH;
+    case CURLE_SSL_CACERT_BADFILE:
+        return SHARDY_CONFIG;
+    case CURLE_URL_MALFORMAT:
+        return SHARDY_INVALID;
+    case CURLE_OPERATION_TIMEDOUT:
+        *retriable_out = 1;
+        return SHARDY_TIMEOUT;
+    default:
+        *retriable_out = 1;
+        return SHARDY_IO;
+    }
+}
+
+static void set_failure(http_transfer *t, CURLcode rc)
+{
+    http_request *r = t->request;
+    if (rc == CURLE_OK || r->status < 0) {
+        return; /* a callback has said what is wrong */
+    }
+    int retriable;
+    shardy_status st = status_of_code(rc, &retriable);
+    r->status = st == SHARDY_NOMEM
+                    ? shardy__error_nomem(&r->error, "http")
+                    : shardy__error_native(&r->error, st, retriable, (int64_t)rc, "http",
+                          "%s \"%.*s\": %.200s", method_name(r->method), URL_FMT(r->url),
+                          t->text[0] ? t->text : curl_easy_strerror(rc));
+}
+
+/* Gives the multi handle as many transfers of a client as it may have. */
+static void start_waiting(http_engine *e, http_client *c)
+{
+    while (c->active < c->options.connections_max && c->waiting.first) {
+        http_transfer *t = pop(&c->waiting);
+        CURLMcode rc = shardy__fault(SHARDY_FAULT_ALLOC) ? CURLM_OUT_OF_MEMORY
+                                                         : curl_multi_add_handle(e->multi, t->easy);
+        t->progress_ns = shardy__monotonic_ns(e->context);
+        if (rc == CURLM_OK) {
+            t->active = 1;
+            c->active++;
+        } else {
+            /* The client may be closed by whoever is told of its last request. */
+            int more = c->waiting.first != NULL;
+            set_failure(t, CURLE_OUT_OF_MEMORY);
+            finish(e, t);
+            if (!more) {
+                break;
+            }
+        }
+    }
+}
+
+static void take_over(http_engine *e, http_transfer *t)
+{
+    t->before = NULL;
+    t->after = e->all;
+    if (e->all) {
+        e->all->before = t;
+    }
+    e->all = t;
+    push(&t->client->waiting, t);
+    start_waiting(e, t->client);
+}
+
+/* 1: stopping. */
+static int take_submitted(http_engine *e)
+{
+    shardy__mutex_lock(&e->lock);
+    http_transfer *list = e->submitted.first;
+    e->submitted.first = e->submitted.last = NULL;
+    int stopping = e->stopping;
+    shardy__mutex_unlock(&e->lock);
+    while (list) {
+        http_transfer *t = list;
+        list = t->next;
+        take_over(e, t);
+    }
+    return stopping;
+}
+
+static void finish_completed(http_engine *e)
+{
+    CURLMsg *message;
+    int left;
+    while ((message = curl_multi_info_read(e->multi, &left)) != NULL) {
+        char *private = NULL;
+        if (message->msg != CURLMSG_DONE) {
+            continue;
+        }
+        CURLcode rc = message->data.result;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
+        http_transfer *t = (http_transfer *)(void *)private;
+        http_client *c = t->client;
+        set_failure(t, rc);
+        /* The client may be closed by whoever is told of its last request. */
+        int more = c->waiting.first != NULL;
+        finish(e, t);
+        if (more) {
+            start_waiting(e, c);
+        }
+    }
+}
+
+/* 1 and the failure when a transfer has to end now. */
+static int is_late(http_transfer *t, int64_t now)
+{
+    http_request *r = t->request;
+    shardy_error why;
+    shardy_status st =
+        shardy__check_time(t->client->context, r->deadline_ns, r->cancel, "http", &why);
+    int64_t patience = (int64_t)t->client->options.read_timeout_ms * 1000000;
+    if (st < 0) {
+        /* What the server has done by then is not known. */
+        r->status = shardy__error_native(&r->error, st, 1, 0, "http", "%s \"%.*s\": %.200s",
+            method_name(r->method), URL_FMT(r->url), why.message);
+    } else if (t->active && now - t->progress_ns > patience) {
+        r->status = shardy__error(&r->error, SHARDY_TIMEOUT, "http",
+            "%s \"%.*s\": no byte came or went for %u ms", method_name(r->method), URL_FMT(r->url),
+            t->client->options.read_timeout_ms);
+    }
+    return r->status < 0;
+}
+
+static void finish_late(http_engine *e)
+{
+    int64_t now = shardy__monotonic_ns(e->context);
+    int again = 1;
+    /* After each that ends the list is looked at anew: whoever was told may have changed it. */
+    while (again) {
+        http_transfer *t = e->all;
+        while (t && !is_late(t, now)) {
+            t = t->after;
+        }
+        again = t != NULL;
+        if (t) {
+            http_client *c = t->client;
+            int more = c->waiting.first != NULL && c->waiting.first != t;
+            finish(e, t);
+            if (more) {
+                start_waiting(e, c);
+            }
+        }
+    }
+}
+
+/* Nobody has requests open when a context ends, unless it broke the rules; he is told. */
+static void finish_all(http_engine *e)
+{
+    while (e->all) {
+        fail(e->all->request, SHARDY_CANCELLED, 0, "the context was closed");
+        finish(e, e->all);
+    }
+}
+
+/* Also when the clock stands still, as that of a test may. */
+static int tick_is_due(http_engine *e)
+{
+    int64_t now = shardy__monotonic_ns(e->context);
+    if (now > e->looked_ns && now - e->looked_ns < TICK_NS / 2) {
+        return 0;
+    }
+    e->looked_ns = now;
+    return 1;
+}
+
+static void *engine_loop(void *arg)
+{
+    http_engine *e = arg;
+    sigset_t signals;
+    sigfillset(&signals);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* they are the program's; SIGPIPE is nobody's */
+    while (!take_submitted(e)) {
+        int running = 0;
+        CURLMcode rc = curl_multi_perform(e->multi, &running);
+        finish_completed(e);
+        if (rc != CURLM_OK || tick_is_due(e)) {
+            finish_late(e);
+        }
+        curl_multi_poll(e->multi, NULL, 0, e->all ? TICK_MS : IDLE_MS, NULL);
+    }
+    finish_all(e);
+    return NULL;
+}
+
+/* --- the engine ----------------------------------------------------------------------------- */
+
+static void end_engine(context_part *part)
+{
+    http_engine *e = (http_engine *)part; /* its first member */
+    shardy__mutex_lock(&e->lock);
+    e->stopping = 1;
+    shardy__mutex_unlock(&e->lock);
+    if (e->has_thread) {
+        curl_multi_wakeup(e->multi);
+        shardy__thread_join(e->thread);
+    }
+    curl_multi_cleanup(e->multi);
+    shardy__mutex_destroy(&e->lock);
+    shardy__free(e);
+}
+
+static shardy_status make_engine(
+    const shardy_context *context, context_part **part_out, shardy_error *err)
+{
+    pthread_once(&global_once, global_init);
+    if (global_result != CURLE_OK) {
+        return shardy__error_native(err, SHARDY_EXHAUSTED, 0, (int64_t)global_result, "http",
+            "libcurl cannot be initialised: %s", curl_easy_strerror(global_result));
+    }
+    http_engine *e = shardy__calloc(1, sizeof *e);
+    CURLM *multi = e && !shardy__fault(SHARDY_FAULT_ALLOC) ? curl_multi_init() : NULL;
+    if (!multi) {
+        shardy__free(e);
+        return shardy__error_nomem(err, "http");
+    }
+    curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)SHARDY_CONNECTIONS_MAX);
+    e->part.end = end_engine;
+    e->context = context;
+    e->multi = multi;
+    shardy__mutex_init(&e->lock);
+    *part_out = &e->part;
+    return SHARDY_OK;
+}
+
+static shardy_status submit(http_engine *e, http_transfer *t, shardy_error *err)
+{
+    shardy_status st = SHARDY_OK;
+    shardy__mutex_lock(&e->lock);
+    if (!e->has_thread) {
+        st = shardy__thread_start(&e->thread, engine_loop, e, "shardy-http", err);
+        e->has_thread = st >= 0;
+    }
+    if (st >= 0) {
+        push(&e->submitted, t);
+    }
+    shardy__mutex_unlock(&e->lock);
+    if (st >= 0) {
+        curl_multi_wakeup(e->multi);
+    }
+    return st;
+}
+
+/* --- clients -------------------------------------------------------------------------------- */
+
+static shardy_status check_options(const http_options *o, shardy_error *err)
+{
+    if (o->connections_max < 1 || o->connections_max > SHARDY_CONNECTIONS_MAX) {
+        return shardy__error(err, SHARDY_INVALID, "http", "connections_max is %u, expected 1 to %u",
+            o->connections_max, SHARDY_CONNECTIONS_MAX);
+    }
+    if (o->connect_timeout_ms < 1 || o->read_timeout_ms < 1 || o->connect_timeout_ms > INT32_MAX) {
+        return shardy__error(err, SHARDY_INVALID, "http",
+            "connect_timeout_ms is %u and read_timeout_ms %u, expected 1 at least",
+            o->connect_timeout_ms, o->read_timeout_ms);
+    }
+    return SHARDY_OK;
+}
+
+shardy_status shardy__http_open(shardy_context *context, const http_options *options,
+    http_client **client_out, shardy_error *err)
+{
+    *client_out = NULL;
+    SHARDY_TRY(check_options(options, err));
+    context_part *part = NULL;
+    SHARDY_TRY(shardy__context_transfers(context, make_engine, &part, err));
+    http_client *c = shardy__calloc(1, sizeof *c);
+    if (c) {
+        c->engine = (http_engine *)part;
+        c->context = context;
+        c->options = *options;
+        c->proxy = options->proxy ? shardy__strdup(options->proxy) : NULL;
+        c->ca_bundle = options->ca_bundle ? shardy__strdup(options->ca_bundle) : NULL;
+    }
+    if (!c || (options->proxy && !c->proxy) || (options->ca_bundle && !c->ca_bundle)) {
+        shardy__http_close(c);
+        return shardy__error_nomem(err, "http");
+    }
+    *client_out = c;
+    return SHARDY_OK;
+}
+
+void shardy__http_close(http_client *client)
+{
+    if (client) {
+        shardy__free(client->proxy);
+        shardy__free(client->ca_bundle);
+        shardy__free(client);
+    }
+}
+
+void shardy__http_start(http_client *client, http_request *request)
+{
+    request->status = SHARDY_OK;
+    request->received = 0;
+    request->transfer = NULL;
+    shardy__error_clear(&request->error);
+    shardy__http_reply_clear(&request->reply);
+    size_t max =
+        request->reply_max > HTTP_ERROR_BODY_MAX ? request->reply_max : HTTP_ERROR_BODY_MAX;
+    shardy__bytebuf_init(&request->reply_body, max);
+    http_transfer *t = NULL;
+    shardy_status st = make_transfer(client, request, &t, &request->error);
+    if (st >= 0) {
+        request->transfer = t;
+        st = submit(client->engine, t, &request->error);
+    }
+    if (st < 0) {
+        free_transfer(t);
+        request->transfer = NULL;
+        request->status = st;
+        request->done(request);
+    }
+}
+
+typedef struct run_wait {
+    mutex lock;
+    condition changed;
+    int finished;
+} run_wait;
+
+static void run_done(http_request *request)
+{
+    run_wait *w = request->user;
+    shardy__mutex_lock(&w->lock);
+    w->finished = 1;
+    shardy__condition_signal(&w->changed);
+    shardy__mutex_unlock(&w->lock);
+}
+
+/* The engine keeps deadlines and cancellations, and writes into the request until it is done. */
+static void start_and_wait(http_client *client, http_request *request, run_wait *w)
+{
+    request->done = run_done;
+    request->user = w;
+    shardy__http_start(client, request);
+    shardy__mutex_lock(&w->lock);
+    while (!w->finished) {
+        shardy__condition_wait(&w->changed, &w->lock);
+    }
+    shardy__mutex_unlock(&w->lock);
+}
+
+shardy_status shardy__http_run(http_client *client, http_request *request, shardy_error *err)
+{
+    run_wait w;
+    shardy__mutex_init(&w.lock);
+    shardy__condition_init(&w.changed);
+    w.finished = 0;
+    start_and_wait(client, request, &w);
+    shardy__condition_destroy(&w.changed);
+    shardy__mutex_destroy(&w.lock);
+    if (request->status < 0 && err) {
+        *err = request->error;
+    }
+    return request->status;
+}

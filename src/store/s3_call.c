@@ -1,0 +1,358 @@
+#include "s3_call.h"
+
+#include "../base/alloc.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A key of which each byte is encoded, the host, a query with a token. */
+#define URL_LEN_MAX (16u << 10)
+/* Those of the caller, and host, date, digest, token. */
+#define SIGNED_MAX (S3_HEADERS_OWN + 4u)
+
+void shardy__s3_call_header(s3_call *call, const char *name, const char *value)
+{
+    call->headers[call->header_count++] = (s3_header){name, value};
+}
+
+void shardy__s3_call_query(s3_call *call, const char *name, const char *value)
+{
+    call->query[call->query_count++] = (s3_parameter){name, value};
+}
+
+/* --- putting it together -------------------------------------------------------------------- */
+
+static shardy_status keep_text(s3_call *call, bytebuf *text, const char **out, shardy_error *err)
+{
+    shardy_status st = shardy__bytebuf_check(text, "s3", err);
+    if (st >= 0) {
+        *out = shardy__arena_strndup(&call->memory, text->data, text->len);
+        st = *out ? SHARDY_OK : shardy__error_nomem(err, "s3");
+    }
+    shardy__bytebuf_free(text);
+    return st;
+}
+
+static shardy_status make_path(s3_call *call, const char **path_out, shardy_error *err)
+{
+    const s3_place *place = &call->client->place;
+    bytebuf path;
+    if (call->key.len + place->prefix_len > SHARDY_OBJECT_KEY_LEN_MAX) {
+        return shardy__error(err, SHARDY_INVALID, "s3",
+            "the key \"%.*s\" and the prefix \"%.200s\" have more than %u bytes together",
+            SHARDY_BYTES_FMT(call->key), place->prefix, SHARDY_OBJECT_KEY_LEN_MAX);
+    }
+    shardy__bytebuf_init(&path, URL_LEN_MAX);
+    shardy__bytebuf_puts(&path, place->base);
+    if (call->key.data) {
+        shardy__bytebuf_putc(&path, '/');
+        shardy__s3_encode(&path, shardy__bytes(place->prefix, place->prefix_len), 0);
+        shardy__s3_encode(&path, call->key, 0);
+    } else if (path.len == 0) {
+        shardy__bytebuf_putc(&path, '/');
+    }
+    return keep_text(call, &path, path_out, err);
+}
+
+static shardy_status make_query(s3_call *call, const char **query_out, shardy_error *err)
+{
+    bytebuf query;
+    shardy__bytebuf_init(&query, URL_LEN_MAX);
+    shardy__bytebuf_puts(&query, "");
+    for (size_t i = 0; i < call->query_count; i++) {
+        const char *value = call->query[i].value;
+        shardy__bytebuf_printf(&query, "%s%s=", i ? "&" : "", call->query[i].name);
+        shardy__s3_encode(&query, shardy__bytes(value, strlen(value)), 1);
+    }
+    return keep_text(call, &query, query_out, err);
+}
+
+static shardy_status add_line(
+    s3_call *call, const char **lines, const char *name, const char *value, shardy_error *err)
+{
+    bytebuf line;
+    shardy__bytebuf_init(&line, URL_LEN_MAX);
+    shardy__bytebuf_printf(&line, "%s: %s", name, value);
+    return keep_text(call, &line, &lines[call->http.line_count++], err);
+}
+
+typedef struct signed_request {
+    s3_header headers[SIGNED_MAX];
+    size_t count;
+    char time[S3_TIME_SIZE];
+    char payload[65];
+} signed_request;
+
+static void collect_headers(s3_call *call, const credentials *c, signed_request *r)
+{
+    const char *token = shardy__credentials_token(c);
+    r->headers[r->count++] = (s3_header){"host", call->client->place.host};
+    r->headers[r->count++] = (s3_header){"x-amz-content-sha256", r->payload};
+    r->headers[r->count++] = (s3_header){"x-amz-date", r->time};
+    if (token) {
+        r->headers[r->count++] = (s3_header){"x-amz-security-token", token};
+    }
+    memcpy(r->headers + r->count, call->headers, call->header_count * sizeof r->headers[0]);
+    r->count += call->header_count;
+}
+
+static shardy_status hash_payload(const s3_call *call, char hex_out[65], shardy_error *err)
+{
+    sha256 empty;
+    if (!call->payload) {
+        SHARDY_TRY(shardy__sha256("", 0, &empty, err));
+    }
+    shardy__sha256_hex(call->payload ? call->payload : &empty, hex_out);
+    return SHARDY_OK;
+}
+
+static shardy_status sign_call(s3_call *call, const s3_signing *from, const credentials *c,
+    const char **lines, shardy_error *err)
+{
+    s3_signing s = *from;
+    signed_request r;
+    memset(&r, 0, sizeof r);
+    shardy__s3_time(shardy__wall_us(call->client->context), r.time);
+    SHARDY_TRY(hash_payload(call, r.payload, err));
+    collect_headers(call, c, &r);
+    s.headers = r.headers;
+    s.header_count = r.count;
+    s.payload_hash = r.payload;
+    s.time = r.time;
+    s.region = call->client->region;
+    s.service = "s3";
+    s.access_key_id = shardy__credentials_key_id(c);
+    s.secret_access_key = shardy__credentials_secret(c);
+    bytebuf value;
+    shardy__bytebuf_init(&value, URL_LEN_MAX);
+    shardy_status st = shardy__s3_sign(&s, &value, err);
+    if (st >= 0) {
+        st = add_line(call, lines, "Authorization", value.data, err);
+    }
+    shardy__bytebuf_free(&value);
+    for (size_t i = 0; st >= 0 && i < r.count; i++) {
+        st = add_line(call, lines, r.headers[i].name, r.headers[i].value, err);
+    }
+    return st < 0 ? st : add_line(call, lines, "Accept-Encoding", "identity", err);
+}
+
+static shardy_status prepare(s3_call *call, const credentials *c, shardy_error *err)
+{
+    static const char *const names[] = {"GET", "HEAD", "PUT", "POST", "DELETE"};
+    const s3_place *place = &call->client->place;
+    s3_signing s;
+    memset(&s, 0, sizeof s);
+    s.method = names[call->method];
+    SHARDY_TRY(make_path(call, &s.path, err));
+    SHARDY_TRY(make_query(call, &s.query, err));
+    bytebuf url;
+    shardy__bytebuf_init(&url, URL_LEN_MAX);
+    shardy__bytebuf_printf(
+        &url, "%s://%s%s%s%s", place->scheme, place->host, s.path, s.query[0] ? "?" : "", s.query);
+    SHARDY_TRY(keep_text(call, &url, &call->http.url, err));
+    const char **lines = shardy__arena_calloc(&call->memory, SIGNED_MAX + 2, sizeof *lines);
+    if (!lines) {
+        return shardy__error_nomem(err, "s3");
+    }
+    call->http.method = call->method;
+    call->http.lines = lines;
+    return sign_call(call, &s, c, lines, err);
+}
+
+/* --- sending -------------------------------------------------------------------------------- */
+
+static shardy_status begin(s3_call *call, shardy_error *err)
+{
+    credentials *c = NULL;
+    SHARDY_TRY(shardy__credentials_get(
+        call->client->credentials, call->http.deadline_ns, call->http.cancel, &c, err));
+    shardy_status st = prepare(call, c, err);
+    shardy__credentials_drop(c);
+    return st;
+}
+
+shardy_status shardy__s3_call_run(s3_call *call, shardy_error *err)
+{
+    SHARDY_TRY(begin(call, err));
+    (void)shardy__http_run(call->client->http, &call->http, NULL);
+    return shardy__s3_call_status(call, err);
+}
+
+static void http_done(http_request *request)
+{
+    s3_call *call = request->user;
+    call->done(call);
+}
+
+void shardy__s3_call_start(s3_call *call)
+{
+    shardy_error *err = &call->http.error;
+    shardy_status st = begin(call, err);
+    if (st < 0) {
+        call->http.status = st;
+        call->done(call);
+        return;
+    }
+    call->http.done = http_done;
+    call->http.user = call;
+    shardy__http_start(call->client->http, &call->http);
+}
+
+void shardy__s3_call_dispose(s3_call *call)
+{
+    shardy__bytebuf_free(&call->http.reply_body);
+    shardy__arena_free(&call->memory);
+}
+
+/* --- answers -------------------------------------------------------------------------------- */
+
+/* What a code of S3 means, whatever the code of HTTP that came with it. */
+typedef struct failure_row {
+    const char *code;
+    shardy_status status;
+    int32_t retriable;
+    const char *text; /* NULL: what the server says */
+} failure_row;
+
+static const char refused_text[] =
+    "access was refused (also the answer for what is not there, without the right to list)";
+
+static const failure_row failure_rows[] = {
+    {"NoSuchBucket", SHARDY_CONFIG, 0, "there is no such bucket"},
+    {"NoSuchUpload", SHARDY_IO, 1, NULL},
+    {"ConditionalRequestConflict", SHARDY_IO, 1,
+        "another write was under way, and which of the two counts is not known"},
+    {"OperationAborted", SHARDY_IO, 1, NULL},
+    {"ExpiredToken", SHARDY_AUTH, 0, "the session token has expired"},
+    {"TokenRefreshRequired", SHARDY_AUTH, 0, "the session token has expired"},
+    {"InvalidToken", SHARDY_AUTH, 0, "the session token is not valid"},
+    {"RequestTimeTooSkewed", SHARDY_AUTH, 0,
+        "the clocks of this machine and of the server differ too much"},
+    {"RequestExpired", SHARDY_AUTH, 0,
+        "the clocks of this machine and of the server differ too much"},
+    {"SignatureDoesNotMatch", SHARDY_AUTH, 0,
+        "the signature was refused: the secret access key is not that of the access key id"},
+    {"InvalidAccessKeyId", SHARDY_AUTH, 0, "the server does not know the access key id"},
+    {"AccessDenied", SHARDY_AUTH, 0, refused_text},
+    {"RequestTimeout", SHARDY_IO, 1, NULL},
+    {"BadDigest", SHARDY_CHECKSUM, 1, "the server got other bytes than were sent"},
+    {"InvalidDigest", SHARDY_CHECKSUM, 1, "the server got other bytes than were sent"},
+    {"XAmzContentSHA256Mismatch", SHARDY_CHECKSUM, 1, "the server got other bytes than were sent"},
+    {"XAmzContentChecksumMismatch", SHARDY_CHECKSUM, 1,
+        "the server got other bytes than were sent"},
+    {"EntityTooLarge", SHARDY_INVALID, 0, "the object is larger than the server takes"},
+    {"NotImplemented", SHARDY_UNSUPPORTED, 0, NULL},
+    {"InternalError", SHARDY_IO, 1, NULL},
+    {"ServiceUnavailable", SHARDY_IO, 1, NULL},
+    {"SlowDown", SHARDY_IO, 1, "the server asks for fewer requests"},
+};
+
+static const failure_row *find_row(const char *code)
+{
+    for (size_t i = 0; i < sizeof failure_rows / sizeof failure_rows[0]; i++) {
+        if (strcmp(failure_rows[i].code, code) == 0) {
+            return &failure_rows[i];
+        }
+    }
+    return NULL;
+}
+
+/* Codes of HTTP alone. */
+static failure_row row_of_http(int32_t code)
+{
+    failure_row row = {"", SHARDY_IO, 0, NULL};
+    if (code == 401 || code == 403) {
+        row.status = SHARDY_AUTH;
+        row.text = refused_text;
+    } else if (code == 501) {
+        row.status = SHARDY_UNSUPPORTED;
+    } else {
+        row.retriable = code >= 500 || code == 409 || code == 429 || code == 408 || code < 300;
+    }
+    return row;
+}
+
+/* Names an object for messages. */
+#define CALL_FMT "%s \"%.*s\" of \"s3://%.100s/%.200s\""
+#define CALL_ARGS(call)                                                                            \
+    (call)->verb, SHARDY_BYTES_FMT((call)->key), (call)->client->place.bucket,                     \
+        (call)->client->place.prefix
+
+/* The answers that are no failures of the service. 0: none of them. */
+static int is_outcome(s3_call *call, shardy_status *st_out, shardy_error *err)
+{
+    int32_t code = call->http.reply.code;
+    int not_there = code == 404 && strcmp(call->failure.code, "NoSuchBucket") != 0 &&
+                    strcmp(call->failure.code, "NoSuchUpload") != 0;
+    if (code == 304) {
+        *st_out = SHARDY_NOT_MODIFIED;
+    } else if (not_there && !call->is_put) {
+        *st_out = SHARDY_NOT_FOUND;
+    } else if (code == 412 && call->condition == S3_IF_ABSENT) {
+        *st_out = shardy__error_native(
+            err, SHARDY_EXISTS, 0, code, "s3", CALL_FMT ": the object exists", CALL_ARGS(call));
+    } else if (code == 412 || (not_there && call->condition == S3_IF_MATCH)) {
+        *st_out =
+            shardy__error_native(err, SHARDY_CONFLICT, 0, code, "s3", CALL_FMT ": the object %s",
+                CALL_ARGS(call), code == 412 ? "has another version" : "is not there any more");
+    } else {
+        return 0;
+    }
+    return 1;
+}
+
+static shardy_status wrong_region(s3_call *call, const char *region, shardy_error *err)
+{
+    return shardy__error_native(err, SHARDY_CONFIG, 0, call->http.reply.code, "s3",
+        CALL_FMT ": the bucket is %s%.60s%s, the requests are for region \"%.60s\"",
+        CALL_ARGS(call), region[0] ? "in region \"" : "elsewhere", region, region[0] ? "\"" : "",
+        call->client->region);
+}
+
+shardy_status shardy__s3_failure_status(s3_call *call, shardy_error *err)
+{
+    shardy_status outcome;
+    if (strcmp(call->failure.code, "PreconditionFailed") == 0) {
+        call->http.reply.code = 412;
+        (void)is_outcome(call, &outcome, err);
+        return outcome;
+    }
+    const s3_failure *f = &call->failure;
+    const http_reply *reply = &call->http.reply;
+    const failure_row *known = find_row(f->code);
+    failure_row row = known ? *known : row_of_http(reply->code);
+    const char *region = f->region[0] ? f->region : reply->region;
+    int redirect = reply->code >= 300 && reply->code < 400;
+    if (redirect || (region[0] && strcmp(region, call->client->region) != 0 &&
+                        (reply->code == 400 || reply->code == 403))) {
+        return wrong_region(call, region, err);
+    }
+    const char *text = row.text ? row.text : f->message;
+    return shardy__error_native(err, row.status, row.retriable, reply->code, "s3",
+        CALL_FMT ": %s%s%d%s%.60s%s%.60s", CALL_ARGS(call), text, text[0] ? ": " : "",
+        (int)reply->code, f->code[0] ? " " : "", f->code, reply->request_id[0] ? ", request " : "",
+        reply->request_id);
+}
+
+shardy_status shardy__s3_call_status(s3_call *call, shardy_error *err)
+{
+    const http_reply *reply = &call->http.reply;
+    if (call->http.status < 0) {
+        if (err) {
+            *err = call->http.error;
+        }
+        return call->http.status;
+    }
+    if (reply->malformed) {
+        return shardy__error_native(err, SHARDY_IO, 1, reply->code, "s3",
+            CALL_FMT ": the reply has a wrong header \"%s\"", CALL_ARGS(call), reply->malformed);
+    }
+    if (reply->code >= 200 && reply->code < 300) {
+        return SHARDY_OK;
+    }
+    shardy_status st = SHARDY_OK;
+    const bytebuf *body = &call->http.reply_body;
+    shardy__s3_parse_failure(shardy__bytes(body->data, body->len), &call->failure);
+    return is_outcome(call, &st, err) ? st : shardy__s3_failure_status(call, err);
+}

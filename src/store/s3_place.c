@@ -1,0 +1,185 @@
+#include "s3_place.h"
+
+#include <shardyfusion/sys/store.h>
+
+#include <stdio.h>
+#include <string.h>
+
+static int is_plain(unsigned char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_' || c == '~';
+}
+
+void shardy__s3_encode(bytebuf *out, shardy_bytes text, int with_slash)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    const unsigned char *p = text.data;
+    for (size_t i = 0; i < text.len; i++) {
+        if (is_plain(p[i]) || (p[i] == '/' && !with_slash)) {
+            shardy__bytebuf_putc(out, (char)p[i]);
+        } else {
+            char code[3] = {'%', digits[p[i] >> 4], digits[p[i] & 15]};
+            shardy__bytebuf_append(out, code, sizeof code);
+        }
+    }
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    if (c >= 'A' && c <= 'F') {
+        return c - 'A' + 10;
+    }
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+size_t shardy__s3_decode(char *text, size_t len)
+{
+    size_t to = 0;
+    for (size_t from = 0; from < len; from++) {
+        int high = text[from] == '%' && from + 2 < len ? hex_value(text[from + 1]) : -1;
+        int low = high >= 0 ? hex_value(text[from + 2]) : -1;
+        if (low >= 0) {
+            text[to++] = (char)(high << 4 | low);
+            from += 2;
+        } else {
+            text[to++] = text[from] == '+' ? ' ' : text[from];
+        }
+    }
+    return to;
+}
+
+/* Whether a bucket can be a label of a host: with a dot no certificate fits it. */
+static int fits_host(const char *bucket)
+{
+    size_t len = strlen(bucket);
+    for (size_t i = 0; i < len; i++) {
+        char c = bucket[i];
+        int inner = c == '-' && i > 0 && i + 1 < len;
+        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && !inner) {
+            return 0;
+        }
+    }
+    return len >= 3 && len <= 63;
+}
+
+static int is_region(const char *region)
+{
+    size_t len = strlen(region);
+    for (size_t i = 0; i < len; i++) {
+        if (!is_plain((unsigned char)region[i])) {
+            return 0;
+        }
+    }
+    return len > 0 && len < 64;
+}
+
+static shardy_status bad_endpoint(const char *url, shardy_error *err)
+{
+    if (strchr(url, '@')) { /* not quoted: what is before the '@' may be a secret */
+        return shardy__error(err, SHARDY_CONFIG, "s3",
+            "the endpoint has credentials in front of its host, which are not accepted");
+    }
+    return shardy__error(err, SHARDY_CONFIG, "s3",
+        "\"%.300s\" is no endpoint, expected http://host or https://host, with a port or a path "
+        "if need be",
+        url);
+}
+
+/* http://host:port/path, also with an address of IPv6 in brackets. */
+static shardy_status split_endpoint(const char *url, s3_place *place, shardy_error *err)
+{
+    size_t scheme = strncmp(url, "http://", 7) == 0 ? 4 : strncmp(url, "https://", 8) == 0 ? 5 : 0;
+    if (!scheme) {
+        return bad_endpoint(url, err);
+    }
+    const char *host = url + scheme + 3;
+    size_t len = strcspn(host, "/");
+    const char *path = host + len;
+    size_t path_len = strlen(path);
+    while (path_len > 0 && path[path_len - 1] == '/') {
+        path_len--;
+    }
+    int wrong = len == 0 || len > 255 || path_len > 255;
+    for (size_t i = 0; !wrong && i < len; i++) {
+        wrong = !is_plain((unsigned char)host[i]) && !strchr(":[]", host[i]);
+    }
+    for (size_t i = 0; !wrong && i < path_len; i++) {
+        wrong = !is_plain((unsigned char)path[i]) && path[i] != '/';
+    }
+    if (wrong) {
+        return bad_endpoint(url, err);
+    }
+    snprintf(place->scheme, sizeof place->scheme, "%.*s", (int)scheme, url);
+    snprintf(place->host, sizeof place->host, "%.*s", (int)len, host);
+    snprintf(place->base, sizeof place->base, "%.*s", (int)path_len, path);
+    return SHARDY_OK;
+}
+
+static void amazon_endpoint(const char *region, s3_place *place)
+{
+    snprintf(place->scheme, sizeof place->scheme, "https");
+    snprintf(place->host, sizeof place->host, "s3.%s.amazonaws.com%s", region,
+        strncmp(region, "cn-", 3) == 0 ? ".cn" : "");
+    place->base[0] = '\0';
+}
+
+/* Puts the bucket in front of the host, or into the path. Both have room for it. */
+static shardy_status place_bucket(
+    const s3_place_options *options, s3_place *place, shardy_error *err)
+{
+    int fits = fits_host(place->bucket);
+    int virtual = options->addressing == SHARDY_S3_ADDRESSING_VIRTUAL ||
+                  (options->addressing == SHARDY_S3_ADDRESSING_AUTO && !options->endpoint_url &&
+                      fits);
+    if (virtual && !fits) {
+        return shardy__error(err, SHARDY_CONFIG, "s3",
+            "the bucket \"%s\" cannot be part of a host name, expected addressing by path",
+            place->bucket);
+    }
+    if (virtual) {
+        char host[256 + 64];
+        snprintf(host, sizeof host, "%.319s", place->host);
+        snprintf(place->host, sizeof place->host, "%s.%s", place->bucket, host);
+    } else {
+        size_t len = strlen(place->base);
+        snprintf(place->base + len, sizeof place->base - len, "/%s", place->bucket);
+    }
+    return SHARDY_OK;
+}
+
+shardy_status shardy__s3_place_find(
+    const char *url, const s3_place_options *options, s3_place *place_out, shardy_error *err)
+{
+    uri u;
+    memset(place_out, 0, sizeof *place_out);
+    SHARDY_TRY(shardy__uri_parse(url, &u, err));
+    if (u.kind != URI_S3) {
+        return shardy__error(
+            err, SHARDY_INVALID, "s3", "\"%.300s\" is not s3://bucket/prefix", url);
+    }
+    if (u.path.len > SHARDY_OBJECT_KEY_LEN_MAX) {
+        return shardy__error(err, SHARDY_INVALID, "s3",
+            "the prefix of \"%.300s\" has more than %u bytes", url, SHARDY_OBJECT_KEY_LEN_MAX);
+    }
+    if (!is_region(options->region)) {
+        return shardy__error(
+            err, SHARDY_CONFIG, "s3", "\"%.80s\" is no name of a region", options->region);
+    }
+    snprintf(place_out->bucket, sizeof place_out->bucket, "%.*s", (int)u.authority.len,
+        (const char *)u.authority.data);
+    if (u.path.len > 0) { /* "/a/b" */
+        snprintf(place_out->prefix, sizeof place_out->prefix, "%.*s/", (int)u.path.len - 1,
+            (const char *)u.path.data + 1);
+    }
+    place_out->prefix_len = strlen(place_out->prefix);
+    if (options->endpoint_url) {
+        SHARDY_TRY(split_endpoint(options->endpoint_url, place_out, err));
+    } else {
+        amazon_endpoint(options->region, place_out);
+    }
+    return place_bucket(options, place_out, err);
+}

@@ -1,0 +1,729 @@
+/* What the s3 store does beyond the contract of all stores: against our S3 server, which checks
+ * every signature and checksum and spoils replies by script. */
+#include "base/context.h"
+#include "support/store_fixture.h"
+
+#include <shardyfusion/limits.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PREFIX    "a prefix/with+signs"
+#define URL       "s3://" SERVER_BUCKET "/" PREFIX
+#define PART_SIZE ((size_t)5 << 20)
+
+static server *s3;
+
+static int start_s3(void **state)
+{
+    (void)state;
+    s3 = server_start_s3(NULL);
+    return 0;
+}
+
+static int stop_s3(void **state)
+{
+    (void)state;
+    server_stop(s3);
+    return 0;
+}
+
+static void fill_options(shardy_store_s3_options *options)
+{
+    shardy_store_s3_options_init(options, sizeof *options);
+    options->endpoint_url = server_url(s3);
+    options->region = SERVER_REGION;
+    options->access_key_id = SERVER_ACCESS_KEY;
+    options->secret_access_key = SERVER_SECRET_KEY;
+    options->proxy = "";
+    options->part_size = PART_SIZE;
+}
+
+static shardy_store *open_with(const shardy_store_s3_options *options)
+{
+    shardy_error err = {0};
+    shardy_store *store = NULL;
+    assert_ok(shardy_store_open_s3(NULL, URL, options, &store, &err));
+    return store;
+}
+
+static int open_store(void **state)
+{
+    shardy_store_s3_options options;
+    fill_options(&options);
+    server_reset(s3);
+    shardy_store *store = open_with(&options);
+    fixture_empty(store);
+    server_reset(s3);
+    *state = store;
+    return 0;
+}
+
+static int close_store(void **state)
+{
+    shardy_store_close(*state);
+    return 0;
+}
+
+static shardy_status get(
+    shardy_store *store, const char *key, uint64_t offset, uint64_t len, shardy_error *err)
+{
+    shardy_buf body;
+    memset(err, 0, sizeof *err);
+    shardy_status st = shardy_store_get(store, key, offset, len, &body, NULL, err);
+    shardy_buf_release(&body);
+    return st;
+}
+
+static char *random_bytes(size_t len)
+{
+    char *data = malloc(len);
+    support_rand rand = {support_seed()};
+    for (size_t i = 0; i < len; i++) {
+        data[i] = (char)support_rand_u64(&rand);
+    }
+    return data;
+}
+
+static void assert_whole(shardy_store *store, const char *key, const char *data, size_t len)
+{
+    shardy_error err = {0};
+    shardy_buf body;
+    shardy_object_meta meta;
+    assert_ok(shardy_store_get(store, key, 0, SHARDY_READ_TO_END, &body, &meta, &err));
+    assert_int_equal(body.len, len);
+    assert_int_equal(meta.size, len);
+    assert_memory_equal(body.data, data, len);
+    shardy_buf_release(&body);
+}
+
+/* --- one request, one answer -------------------------------------------------------------- */
+
+static void test_requests__each_call_is_one(void **state)
+{
+    shardy_store *store = *state;
+    shardy_error err = {0};
+    shardy_object_meta meta;
+    put_ok(store, "k", "0123456789");
+    assert_int_equal(server_count(s3, "requests", NULL), 1);
+    assert_int_equal(get(store, "k", 2, 3, &err), SHARDY_OK);
+    assert_int_equal(get(store, "k", 0, SHARDY_READ_TO_END, &err), SHARDY_OK);
+    assert_ok(shardy_store_head(store, "k", &meta, &err));
+    assert_int_equal(server_count(s3, "requests", NULL), 4);
+    /* beyond the end: the range, then the head */
+    assert_int_equal(get(store, "k", 10, 3, &err), SHARDY_OK);
+    assert_int_equal(server_count(s3, "requests", NULL), 6);
+}
+
+static void test_keys__are_encoded_once_below_the_prefix(void **state)
+{
+    shardy_store *store = *state;
+    static const char *const keys[] = {"a b", "a+b", "a=b", "a%20b", "a%b", "\xc3\xa9/\xe2\x82\xac",
+        "a&b<c>\"d'", "a?b#c", "~-_.!*'()", "@:,;$", "a\\b", "[x]{y}|^`",
+        "\xef\xbf\xbe/\xef\xbf\xbf"};
+    enum {
+        COUNT = sizeof keys / sizeof keys[0]
+    };
+    shardy_error err = {0};
+    for (size_t i = 0; i < COUNT; i++) {
+        char name[200];
+        size_t len;
+        put_ok(store, keys[i], keys[i]);
+        assert_object(store, keys[i], keys[i]);
+        snprintf(name, sizeof name, PREFIX "/%s", keys[i]);
+        char *there = server_get_object(s3, SERVER_BUCKET, name, &len);
+        assert_non_null(there);
+        assert_string_equal(there, keys[i]);
+        free(there);
+    }
+    char *text = list_text(store, "", 0, 1000);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_non_null(strstr(text, keys[i]));
+    }
+    free(text);
+    shardy_bytes bytes[COUNT];
+    int32_t results[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        bytes[i] = bytes_of(keys[i]);
+    }
+    assert_ok(shardy_store_remove(store, bytes, COUNT, results, &err));
+    assert_listing(store, "", 0, "");
+}
+
+static void test_list__goes_on_after_a_thousand_keys(void **state)
+{
+    shardy_store *store = *state;
+    enum {
+        COUNT = 2300
+    };
+    char key[80];
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(key, sizeof key, PREFIX "/d%d/k%04d", i % 3, i);
+        server_put_object(s3, SERVER_BUCKET, key, "x", 1);
+    }
+    server_put_object(s3, SERVER_BUCKET, PREFIX "/folder/", "", 0);
+    server_put_object(s3, SERVER_BUCKET, PREFIX "/a//b", "", 0);
+    server_put_object(s3, SERVER_BUCKET, PREFIX "-beside", "", 0);
+    server_reset(s3);
+    char *text = list_text(store, "", 0, SHARDY_LIST_LIMIT_MAX);
+    assert_int_equal(strlen(text), COUNT * strlen("d0/k0000 "));
+    assert_int_equal(server_count(s3, "operation.list_objects", NULL), 3);
+    free(text);
+    text = list_text(store, "", '/', 1000);
+    assert_string_equal(text, "a/ d0/ d1/ d2/ folder/ ");
+    free(text);
+    fixture_empty(store);
+    assert_true(server_count(s3, "operation.delete_objects", NULL) >= 3);
+    assert_listing(store, "", 0, "");
+}
+
+static void test_remove__each_key_has_its_own_result(void **state)
+{
+    shardy_store *store = *state;
+    shardy_error err = {0};
+    put_ok(store, "a", "1");
+    put_ok(store, "b", "2");
+    put_ok(store, "c", "3");
+    server_faults(
+        s3, "[{\"kind\": \"delete_errors\", \"keys\": \"*/b\", \"code\": \"AccessDenied\"}]");
+    shardy_bytes keys[] = {bytes_of("a"), bytes_of("b"), bytes_of("c"), bytes_of("b")};
+    int32_t results[4];
+    assert_status(SHARDY_AUTH, shardy_store_remove(store, keys, 4, results, &err));
+    assert_non_null(strstr(err.message, "\"b\""));
+    assert_int_equal(results[0], SHARDY_OK);
+    assert_int_equal(results[1], SHARDY_AUTH);
+    assert_int_equal(results[2], SHARDY_OK);
+    assert_int_equal(results[3], SHARDY_AUTH);
+    assert_listing(store, "", 0, "b ");
+}
+
+static void test_remove__a_key_that_the_reply_forgets_is_no_success(void **state)
+{
+    shardy_store *store = *state;
+    shardy_error err = {0};
+    server_faults(s3,
+        "[{\"kind\": \"body\", \"operation\": \"delete_objects\", \"body\": "
+        "\"<DeleteResult><Deleted><Key>" PREFIX "/a</Key></Deleted></DeleteResult>\"}]");
+    shardy_bytes keys[] = {bytes_of("a"), bytes_of("b")};
+    int32_t results[2];
+    assert_status(SHARDY_IO, shardy_store_remove(store, keys, 2, results, &err));
+    assert_int_equal(err.retriable, 1);
+    assert_int_equal(results[0], SHARDY_OK);
+    assert_int_equal(results[1], SHARDY_IO);
+}
+
+/* --- uploads in parts --------------------------------------------------------------------- */
+
+static shardy_status put_large(shardy_store *store, const char *key, shardy_put_condition condition,
+    const char *etag, shardy_bytes body, shardy_object_meta *meta, shardy_error *err)
+{
+    shardy_store_put put = put_of(key, condition, "");
+    put.body = body;
+    put.etag = etag;
+    memset(err, 0, sizeof *err);
+    return shardy_store_put_object(store, &put, meta, err);
+}
+
+static void test_parts__a_large_object_is_whole_however_it_comes(void **state)
+{
+    shardy_store *store = *state;
+    shardy_error err = {0};
+    shardy_object_meta meta;
+    size_t len = 4 * PART_SIZE + 12345;
+    char *data = random_bytes(len);
+    shardy_bytes body = {data, len};
+    assert_int_equal(
+        put_large(store, "memory", SHARDY_PUT_IF_ABSENT, NULL, body, &meta, &err), SHARDY_OK);
+    assert_int_equal(meta.size, len);
+    assert_true(meta.etag.text[0] != '\0');
+    assert_int_equal(server_count(s3, "operation.upload_part", NULL), 5);
+    assert_int_equal(server_count(s3, "operation.complete_upload", NULL), 1);
+    assert_whole(store, "memory", data, len);
+    char *dir = support_make_dir();
+    support_write_file(support_path(dir, "f"), data, len);
+    shardy_store_put put = put_of("file", SHARDY_PUT_ALWAYS, "");
+    put.file_path = support_path(dir, "f");
+    assert_ok(shardy_store_put_object(store, &put, &meta, &err));
+    assert_whole(store, "file", data, len);
+    support_remove_dir(dir);
+    char *text = strndup("0123456789abcdef0123456789abcdef", 32);
+    stream parts = {text, 700000, SHARDY_DONE}; /* 22,400,000 bytes */
+    put = put_of("stream", SHARDY_PUT_ALWAYS, "");
+    put.next = next_part;
+    put.next_user = &parts;
+    assert_ok(shardy_store_put_object(store, &put, &meta, &err));
+    assert_int_equal(meta.size, 22400000);
+    shardy_buf got;
+    assert_ok(shardy_store_get(store, "stream", 0, SHARDY_READ_TO_END, &got, NULL, &err));
+    assert_int_equal(got.len, 22400000);
+    for (size_t i = 0; i < got.len; i += 32) {
+        assert_memory_equal((const char *)got.data + i, text, 32);
+    }
+    shardy_buf_release(&got);
+    free(text);
+    free(data);
+}
+
+static void test_parts__conditions_hold_at_the_end(void **state)
+{
+    shardy_store *store = *state;
+    shardy_error err;
+    shardy_object_meta v1;
+    shardy_object_meta v2;
+    size_t len = 2 * PART_SIZE + 1;
+    char *data = random_bytes(len);
+    shardy_bytes body = {data, len};
+    assert_int_equal(put_large(store, "k", SHARDY_PUT_IF_ABSENT, NULL, body, &v1, &err), SHARDY_OK);
+    assert_int_equal(
+        put_large(store, "k", SHARDY_PUT_IF_ABSENT, NULL, body, NULL, &err), SHARDY_EXISTS);
+    data[0] ^= 1;
+    assert_int_equal(
+        put_large(store, "k", SHARDY_PUT_IF_MATCH, v1.etag.text, body, &v2, &err), SHARDY_OK);
+    assert_int_equal(put_large(store, "k", SHARDY_PUT_IF_MATCH, v1.etag.text, body, NULL, &err),
+        SHARDY_CONFLICT);
+    assert_whole(store, "k", data, len);
+    assert_int_equal(server_count(s3, "operation.abort_upload", NULL), 2);
+    free(data);
+}
+
+static void test_parts__a_failure_aborts_the_upload(void **state)
+{
+    shardy_store *store = *state;
+    static const struct {
+        const char *rules;
+        shardy_status status;
+    } cases[] = {
+        {"[{\"kind\": \"status\", \"operation\": \"upload_part\", \"from\": 3, \"times\": 1}]",
+            SHARDY_IO},
+        {"[{\"kind\": \"drop\", \"operation\": \"upload_part\", \"from\": 2}]", SHARDY_IO},
+        {"[{\"kind\": \"status\", \"operation\": \"complete_upload\", \"status\": 500, "
+         "\"code\": \"InternalError\"}]",
+            SHARDY_IO},
+        {"[{\"kind\": \"error_200\", \"operation\": \"complete_upload\", "
+         "\"code\": \"InternalError\"}]",
+            SHARDY_IO},
+        {"[{\"kind\": \"header\", \"operation\": \"upload_part\", \"set\": "
+         "{\"x-amz-checksum-sha256\": \"n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=\"}}]",
+            SHARDY_CHECKSUM},
+    };
+    size_t len = 3 * PART_SIZE;
+    char *data = random_bytes(len);
+    shardy_bytes body = {data, len};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        shardy_error err;
+        server_reset(s3);
+        server_faults(s3, cases[i].rules);
+        assert_int_equal(
+            put_large(store, "k", SHARDY_PUT_ALWAYS, NULL, body, NULL, &err), cases[i].status);
+        assert_int_equal(err.retriable, 1);
+        assert_int_equal(server_count(s3, "operation.abort_upload", NULL), 1);
+        server_faults(s3, NULL);
+        assert_no_object(store, "k");
+    }
+    stream broken = {"0123456789", 1200000, SHARDY_UNAVAILABLE};
+    shardy_error err = {0};
+    shardy_store_put put = put_of("k", SHARDY_PUT_ALWAYS, "");
+    put.next = next_part;
+    put.next_user = &broken;
+    assert_status(SHARDY_UNAVAILABLE, shardy_store_put_object(store, &put, NULL, &err));
+    assert_no_object(store, "k");
+    assert_int_equal(server_count(s3, "operation.abort_upload", NULL), 2);
+    free(data);
+}
+
+/* --- answers and their statuses ----------------------------------------------------------- */
+
+typedef struct answer {
+    const char *rule; /* members of it */
+    shardy_status status;
+    int32_t retriable;
+    const char *text; /* in the message */
+} answer;
+
+static void set_rule(const char *members)
+{
+    char rules[600];
+    snprintf(rules, sizeof rules, "[{%s}]", members);
+    server_faults(s3, rules);
+}
+
+static void test_answers__of_a_read_are_told_apart(void **state)
+{
+    shardy_store *store = *state;
+    static const answer cases[] = {
+        {"\"kind\": \"status\", \"status\": 503, \"code\": \"SlowDown\"", SHARDY_IO, 1, "SlowDown"},
+        {"\"kind\": \"status\", \"status\": 500", SHARDY_IO, 1, "500"},
+        {"\"kind\": \"status\", \"status\": 502", SHARDY_IO, 1, "502"},
+        {"\"kind\": \"status\", \"status\": 504", SHARDY_IO, 1, "504"},
+        {"\"kind\": \"status\", \"status\": 429", SHARDY_IO, 1, "429"},
+        {"\"kind\": \"status\", \"status\": 404, \"code\": \"NoSuchKey\"", SHARDY_NOT_FOUND, 0, ""},
+        {"\"kind\": \"status\", \"status\": 404, \"code\": \"NoSuchBucket\"", SHARDY_CONFIG, 0,
+            "no such bucket"},
+        {"\"kind\": \"status\", \"status\": 403, \"code\": \"AccessDenied\"", SHARDY_AUTH, 0,
+            "access was refused"},
+        {"\"kind\": \"status\", \"status\": 403, \"code\": \"RequestTimeTooSkewed\"", SHARDY_AUTH,
+            0, "clocks"},
+        {"\"kind\": \"status\", \"status\": 400, \"code\": \"ExpiredToken\"", SHARDY_AUTH, 0,
+            "expired"},
+        {"\"kind\": \"status\", \"status\": 301, \"code\": \"PermanentRedirect\", "
+         "\"region\": \"eu-west-3\", \"location\": \"http://127.0.0.1:1/\"",
+            SHARDY_CONFIG, 0, "eu-west-3"},
+        {"\"kind\": \"drop\"", SHARDY_IO, 1, "GET"},
+        {"\"kind\": \"reset\"", SHARDY_IO, 1, "GET"},
+        {"\"kind\": \"garbage\"", SHARDY_IO, 1, ""},
+        {"\"kind\": \"huge_headers\"", SHARDY_IO, 1, ""},
+        {"\"kind\": \"cut\", \"after\": 2", SHARDY_IO, 1, ""},
+        {"\"kind\": \"short\"", SHARDY_IO, 1, ""},
+        {"\"kind\": \"long\"", SHARDY_IO, 1, ""},
+        {"\"kind\": \"full\"", SHARDY_IO, 1, ""},
+        {"\"kind\": \"range_shift\"", SHARDY_IO, 1, "another range"},
+        {"\"kind\": \"content_range\", \"value\": null", SHARDY_IO, 1, "another range"},
+        {"\"kind\": \"content_range\", \"value\": \"bytes 2-5/*\"", SHARDY_IO, 1, "Content-Range"},
+        {"\"kind\": \"content_range\", \"value\": \"bytes */10\"", SHARDY_IO, 1, "another range"},
+        {"\"kind\": \"multipart\"", SHARDY_IO, 1, ""},
+        {"\"kind\": \"gzip\"", SHARDY_IO, 1, ""},
+    };
+    put_ok(store, "k", "0123456789");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        shardy_error err;
+        char rule[500];
+        snprintf(rule, sizeof rule, "%s, \"operation\": \"get_object\"", cases[i].rule);
+        set_rule(rule);
+        shardy_status st = get(store, "k", 2, 4, &err);
+        if (st != cases[i].status || (st < 0 && err.retriable != cases[i].retriable) ||
+            (st < 0 && !strstr(err.message, cases[i].text))) {
+            fail_msg("%s: %s, retriable %d: %s", cases[i].rule, shardy_status_name(st),
+                err.retriable, err.message);
+        }
+        assert_null(strstr(err.message, SERVER_SECRET_KEY));
+        assert_null(strstr(err.message, "Signature="));
+    }
+    server_faults(s3, NULL);
+    assert_object(store, "k", "0123456789");
+}
+
+static void test_answers__a_whole_object_has_its_checksum(void **state)
+{
+    shardy_store *store = *state;
+    shardy_error err;
+    put_ok(store, "k", "0123456789");
+    set_rule("\"kind\": \"corrupt\", \"at_byte\": 3");
+    assert_int_equal(get(store, "k", 0, SHARDY_READ_TO_END, &err), SHARDY_CHECKSUM);
+    assert_int_equal(err.retriable, 1);
+    set_rule("\"kind\": \"gzip\"");
+    assert_int_equal(get(store, "k", 0, SHARDY_READ_TO_END, &err), SHARDY_IO);
+}
+
+static void test_answers__of_a_put_say_whether_it_was_done(void **state)
+{
+    shardy_store *store = *state;
+    shardy_error err = {0};
+    shardy_object_meta meta;
+    /* refused: nothing is there, and nothing is to be repeated */
+    set_rule("\"kind\": \"status\", \"status\": 501, \"code\": \"NotImplemented\"");
+    assert_status(
+        SHARDY_UNSUPPORTED, put_text(store, "k", SHARDY_PUT_IF_ABSENT, NULL, "x", NULL, &err));
+    assert_int_equal(err.retriable, 0);
+    /* two at once: not decided */
+    set_rule("\"kind\": \"status\", \"status\": 409, \"code\": \"ConditionalRequestConflict\"");
+    assert_status(SHARDY_IO, put_text(store, "k", SHARDY_PUT_IF_ABSENT, NULL, "x", NULL, &err));
+    assert_int_equal(err.retriable, 1);
+    assert_int_equal(err.native, 409);
+    server_faults(s3, NULL);
+    assert_no_object(store, "k");
+    /* done, but the reply was lost: not known, and never sent again by itself */
+    put_ok(store, "warm", "a connection is open");
+    server_reset(s3);
+    set_rule("\"kind\": \"drop\", \"applied\": true, \"times\": 1, \"method\": \"PUT\"");
+    assert_status(SHARDY_IO, put_text(store, "k", SHARDY_PUT_IF_ABSENT, NULL, "mine", &meta, &err));
+    assert_int_equal(err.retriable, 1);
+    assert_int_equal(server_count(s3, "method.PUT", NULL), 1);
+    assert_object(store, "k", "mine");
+    /* wrong bytes on the way */
+    set_rule("\"kind\": \"status\", \"status\": 400, \"code\": \"BadDigest\"");
+    assert_status(
+        SHARDY_CHECKSUM, put_text(store, "k", SHARDY_PUT_ALWAYS, NULL, "other", &meta, &err));
+    assert_int_equal(err.retriable, 1);
+}
+
+static void test_answers__a_listing_that_is_none_is_an_error(void **state)
+{
+    shardy_store *store = *state;
+    static const char *const bodies[] = {"", "no xml", "<Wrong/>", "<ListBucketResult>",
+        "<!DOCTYPE x [<!ENTITY e 'x'>]><ListBucketResult>&e;</ListBucketResult>",
+        "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+        "<ListBucketResult><Contents><Key>elsewhere</Key><Size>1</Size></Contents>"
+        "</ListBucketResult>",
+        "<Error><Code>SlowDown</Code></Error>"};
+    shardy_store_page page;
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        shardy_error err = {0};
+        char rule[400];
+        snprintf(rule, sizeof rule, "\"kind\": \"body\", \"body\": \"%s\"", bodies[i]);
+        set_rule(rule);
+        shardy_status st = shardy_store_list(store, "", 0, NULL, 10, &page, &err);
+        assert_true(st == SHARDY_CORRUPT || st == SHARDY_IO);
+        assert_int_equal(err.retriable, 1);
+        assert_null(page.entries);
+    }
+}
+
+/* --- time --------------------------------------------------------------------------------- */
+
+typedef struct canceller {
+    pthread_t thread;
+    shardy_cancel *cancel;
+} canceller;
+
+static void *cancel_when_held(void *arg)
+{
+    canceller *c = arg;
+    server_wait_held(s3, 1);
+    shardy_cancel_request(c->cancel);
+    return NULL;
+}
+
+static void test_time__a_cancelled_call_ends_while_the_server_hangs(void **state)
+{
+    shardy_store *store = *state;
+    shardy_error err = {0};
+    canceller c;
+    put_ok(store, "k", "x");
+    set_rule("\"kind\": \"hold\"");
+    assert_ok(shardy_cancel_new(&c.cancel, &err));
+    assert_int_equal(pthread_create(&c.thread, NULL, cancel_when_held, &c), 0);
+    shardy_store_read read;
+    memset(&read, 0, sizeof read);
+    read.key = bytes_of("k");
+    read.len = 1;
+    read.cancel = c.cancel;
+    shardy_store_read_all(store, &read, 1);
+    assert_int_equal(read.status, SHARDY_CANCELLED);
+    pthread_join(c.thread, NULL);
+    shardy_cancel_free(c.cancel);
+}
+
+static void test_time__a_deadline_and_a_read_timeout_end_a_call(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    shardy_context *context;
+    shardy_store_s3_options options;
+    shardy_store *store;
+    fill_options(&options);
+    options.read_timeout_ms = 200;
+    assert_ok(shardy_context_new(NULL, &context, &err));
+    assert_ok(shardy_store_open_s3(context, URL, &options, &store, &err));
+    put_ok(store, "k", "x");
+    set_rule("\"kind\": \"hang\"");
+    assert_int_equal(get(store, "k", 0, 1, &err), SHARDY_TIMEOUT);
+    assert_int_equal(err.retriable, 1);
+    assert_non_null(strstr(err.message, "200 ms"));
+    shardy_store_close(store);
+    options.read_timeout_ms = 60000;
+    assert_ok(shardy_store_open_s3(context, URL, &options, &store, &err));
+    shardy_store_read read;
+    memset(&read, 0, sizeof read);
+    read.key = bytes_of("k");
+    read.len = 1;
+    read.deadline_ns = shardy__deadline_ns(context, 150);
+    shardy_store_read_all(store, &read, 1);
+    assert_int_equal(read.status, SHARDY_TIMEOUT);
+    shardy_store_put put = put_of("k", SHARDY_PUT_ALWAYS, "y");
+    put.deadline_ns = shardy__deadline_ns(context, 150);
+    assert_status(SHARDY_TIMEOUT, shardy_store_put_object(store, &put, NULL, &err));
+    assert_int_equal(err.retriable, 1);
+    shardy_store_close(store);
+    shardy_context_free(context);
+}
+
+static void test_requests__more_than_connections_wait_for_each_other(void **state)
+{
+    (void)state;
+    enum {
+        COUNT = 300
+    };
+    shardy_store_s3_options options;
+    fill_options(&options);
+    options.connections_max = 3;
+    shardy_store *store = open_with(&options);
+    put_ok(store, "k", "0123456789");
+    shardy_store_read reads[COUNT];
+    memset(reads, 0, sizeof reads);
+    for (size_t i = 0; i < COUNT; i++) {
+        reads[i].key = bytes_of("k");
+        reads[i].offset = i % 10;
+        reads[i].len = 1;
+    }
+    shardy_store_read_all(store, reads, COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_int_equal(reads[i].status, SHARDY_OK);
+        assert_int_equal(*(const char *)reads[i].body.data, '0' + (int)(i % 10));
+        shardy_buf_release(&reads[i].body);
+    }
+    shardy_store_close(store);
+}
+
+/* --- opening ------------------------------------------------------------------------------ */
+
+static void test_open__wrong_credentials_and_regions_have_their_own_message(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    shardy_store_s3_options options;
+    fill_options(&options);
+    options.secret_access_key = "CANARY-secret";
+    shardy_store *store = open_with(&options);
+    assert_int_equal(get(store, "k", 0, 1, &err), SHARDY_AUTH);
+    assert_non_null(strstr(err.message, "signature"));
+    assert_null(strstr(err.message, "CANARY"));
+    shardy_store_close(store);
+    fill_options(&options);
+    options.session_token = "CANARY-token";
+    store = open_with(&options);
+    assert_int_equal(get(store, "k", 0, 1, &err), SHARDY_AUTH);
+    assert_null(strstr(err.message, "CANARY"));
+    shardy_store_close(store);
+    fill_options(&options);
+    options.region = "eu-central-7";
+    store = open_with(&options);
+    assert_int_equal(get(store, "k", 0, 1, &err), SHARDY_CONFIG);
+    assert_non_null(strstr(err.message, SERVER_REGION));
+    shardy_store_close(store);
+    fill_options(&options);
+    options.endpoint_url = "http://127.0.0.1:1";
+    store = open_with(&options);
+    assert_int_equal(get(store, "k", 0, 1, &err), SHARDY_IO);
+    assert_int_equal(err.retriable, 1);
+    shardy_store_close(store);
+}
+
+static void test_open__options_are_checked(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    shardy_store *store;
+    shardy_store_s3_options options;
+    fill_options(&options);
+    assert_status(SHARDY_INVALID, shardy_store_open_s3(NULL, "/tmp", &options, &store, &err));
+    assert_status(SHARDY_INVALID, shardy_store_open_s3(NULL, "s3://", &options, &store, &err));
+    options.part_size = 1;
+    assert_status(SHARDY_INVALID, shardy_store_open_s3(NULL, URL, &options, &store, &err));
+    fill_options(&options);
+    options.connections_max = SHARDY_CONNECTIONS_MAX + 1;
+    assert_status(SHARDY_INVALID, shardy_store_open_s3(NULL, URL, &options, &store, &err));
+    fill_options(&options);
+    options.addressing = 3;
+    assert_status(SHARDY_INVALID, shardy_store_open_s3(NULL, URL, &options, &store, &err));
+    fill_options(&options);
+    options.secret_access_key = NULL;
+    assert_status(SHARDY_CONFIG, shardy_store_open_s3(NULL, URL, &options, &store, &err));
+    fill_options(&options);
+    options.access_key_id = "a\r\nx: y";
+    assert_status(SHARDY_CONFIG, shardy_store_open_s3(NULL, URL, &options, &store, &err));
+    static const char *const endpoints[] = {"ftp://x", "http://", "http://u:CANARY@host", "x",
+        "http://host/?a", "http://host name", "http://host\r\nX: y"};
+    for (size_t i = 0; i < sizeof endpoints / sizeof endpoints[0]; i++) {
+        fill_options(&options);
+        options.endpoint_url = endpoints[i];
+        assert_status(SHARDY_CONFIG, shardy_store_open_s3(NULL, URL, &options, &store, &err));
+        assert_null(store);
+        assert_null(strstr(err.message, "CANARY"));
+    }
+}
+
+static void test_open__the_environment_is_the_default(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    shardy_store *store;
+    shardy_store_s3_options options;
+    shardy_store_s3_options_init(&options, sizeof options);
+    assert_status(SHARDY_CONFIG, shardy_store_open_s3(NULL, URL, NULL, &store, &err));
+    assert_non_null(strstr(err.message, "no credentials"));
+    setenv("AWS_ENDPOINT_URL", server_url(s3), 1);
+    setenv("AWS_REGION", SERVER_REGION, 1);
+    setenv("AWS_ACCESS_KEY_ID", SERVER_ACCESS_KEY, 1);
+    assert_status(SHARDY_CONFIG, shardy_store_open_s3(NULL, URL, NULL, &store, &err));
+    setenv("AWS_SECRET_ACCESS_KEY", SERVER_SECRET_KEY, 1);
+    store = open_with(NULL);
+    put_ok(store, "k", "x");
+    shardy_store_close(store);
+    /* S3_ goes before AWS_, as a set */
+    setenv("S3_ACCESS_KEY_ID", SERVER_ACCESS_KEY, 1);
+    setenv("S3_SECRET_ACCESS_KEY", "wrong", 1);
+    store = open_with(NULL);
+    assert_int_equal(get(store, "k", 0, 1, &err), SHARDY_AUTH);
+    shardy_store_close(store);
+    static const char *const names[] = {"AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        unsetenv(names[i]);
+    }
+}
+
+static void test_open__the_bucket_may_be_a_part_of_the_host(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    shardy_store_s3_options options;
+    shardy_store *store;
+    char endpoint[100];
+    fill_options(&options);
+    snprintf(endpoint, sizeof endpoint, "http://localhost:%u", server_port(s3));
+    options.endpoint_url = endpoint;
+    options.addressing = SHARDY_S3_ADDRESSING_VIRTUAL;
+    assert_ok(shardy_store_open_s3(NULL, URL, &options, &store, &err));
+    put_ok(store, "k", "in the host");
+    assert_object(store, "k", "in the host");
+    assert_listing(store, "", 0, "k ");
+    shardy_store_close(store);
+    assert_status(
+        SHARDY_CONFIG, shardy_store_open_s3(NULL, "s3://a.bucket_x/p", &options, &store, &err));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_requests__each_call_is_one, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_keys__are_encoded_once_below_the_prefix, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_list__goes_on_after_a_thousand_keys, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_remove__each_key_has_its_own_result, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_remove__a_key_that_the_reply_forgets_is_no_success, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_parts__a_large_object_is_whole_however_it_comes, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_parts__conditions_hold_at_the_end, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_parts__a_failure_aborts_the_upload, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_answers__of_a_read_are_told_apart, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_answers__a_whole_object_has_its_checksum, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_answers__of_a_put_say_whether_it_was_done, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_answers__a_listing_that_is_none_is_an_error, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_time__a_cancelled_call_ends_while_the_server_hangs, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_time__a_deadline_and_a_read_timeout_end_a_call, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_requests__more_than_connections_wait_for_each_other, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_open__wrong_credentials_and_regions_have_their_own_message, open_store,
+            close_store),
+        cmocka_unit_test_setup_teardown(test_open__options_are_checked, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_open__the_environment_is_the_default, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_open__the_bucket_may_be_a_part_of_the_host, open_store, close_store),
+    };
+    return cmocka_run_group_tests_name("s3", tests, start_s3, stop_s3);
+}
