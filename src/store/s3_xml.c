@@ -70,11 +70,12 @@ static void XMLCALL on_start(void *user, const XML_Char *name, const XML_Char **
     xml_reader *r = user;
     size_t len = strlen(name);
     (void)attributes;
+    if (r->status < 0) {
+        return;
+    }
     if (r->depth == 0 && !is_root(r, name)) {
-        if (r->status >= 0) {
-            stop(r, shardy__error_native(r->err, SHARDY_CORRUPT, 1, 0, "s3",
-                        "the reply is a document \"%.60s\", expected \"%s\"", name, r->roots[0]));
-        }
+        stop(r, shardy__error_native(r->err, SHARDY_CORRUPT, 1, 0, "s3",
+                    "the reply is a document \"%.60s\", expected \"%s\"", name, r->roots[0]));
         return;
     }
     if (r->depth == DEPTH_MAX || len + 1 >= PATH_SIZE - r->path_len) {
@@ -102,11 +103,12 @@ static void XMLCALL on_text(void *user, const XML_Char *text, int len)
 static void XMLCALL on_end(void *user, const XML_Char *name)
 {
     xml_reader *r = user;
-    if (r->status >= 0) {
-        shardy_status st = r->visit(r->user, r->path, &r->text, r->err);
-        if (st < 0) {
-            stop(r, st);
-        }
+    if (r->status < 0) {
+        return; /* of an empty element the end is told even after the reader was stopped */
+    }
+    shardy_status st = r->visit(r->user, r->path, &r->text, r->err);
+    if (st < 0) {
+        stop(r, st);
     }
     r->depth--;
     r->path_len -= strlen(name) + 1;

@@ -213,6 +213,15 @@ static shardy_status check_checksum(
         SHARDY_BYTES_FMT(call->key));
 }
 
+/* Memory that ran out after the server had answered: what it did is not known then. */
+static shardy_status mark_unknown(const s3_call *call, shardy_status st, shardy_error *err)
+{
+    if (st == SHARDY_NOMEM && call->http.reply.code && err) {
+        err->retriable = 1;
+    }
+    return st;
+}
+
 static shardy_status put_whole(s3_client *client, const source *s, const piece *p,
     shardy_object_meta *meta_out, shardy_error *err)
 {
@@ -230,6 +239,7 @@ static shardy_status put_whole(s3_client *client, const source *s, const piece *
         meta_out->size = p->len;
         meta_out->etag = call.http.reply.etag;
     }
+    st = mark_unknown(&call, st, err);
     shardy__s3_call_dispose(&call);
     return st;
 }
@@ -460,6 +470,7 @@ static shardy_status complete_with(
         meta_out->size = up->size;
         snprintf(meta_out->etag.text, sizeof meta_out->etag.text, "%s", result.etag);
     }
+    st = mark_unknown(&call, st, err);
     shardy__s3_call_dispose(&call);
     return st;
 }

@@ -598,6 +598,192 @@ static void test_files__are_opened_and_taken_or_left(void **state)
     sweep_files(ON_FS_PORTABLE);
 }
 
+/* --- a bucket ----------------------------------------------------------------------------- */
+
+#define LARGE_LEN ((size_t)11 << 20)
+
+static server *s3;
+static char *large_body; /* of LARGE_LEN bytes */
+static char *large_dir;
+static const char *large_path;
+
+static int start_s3(void **state)
+{
+    (void)state;
+    s3 = server_start_s3(NULL);
+    large_body = calloc(1, LARGE_LEN);
+    memset(large_body, 'x', LARGE_LEN);
+    large_dir = support_make_dir();
+    large_path = strdup(support_path(large_dir, "large"));
+    support_write_file(large_path, large_body, LARGE_LEN);
+    return 0;
+}
+
+static int stop_s3(void **state)
+{
+    (void)state;
+    server_stop(s3);
+    free(large_body);
+    free((char *)(uintptr_t)large_path);
+    support_remove_dir(large_dir);
+    return 0;
+}
+
+typedef struct bucket {
+    shardy_store *store;
+} bucket;
+
+static void fill_s3_options(shardy_store_s3_options *options)
+{
+    shardy_store_s3_options_init(options, sizeof *options);
+    options->endpoint_url = server_url(s3);
+    options->region = SERVER_REGION;
+    options->access_key_id = SERVER_ACCESS_KEY;
+    options->secret_access_key = SERVER_SECRET_KEY;
+    options->session_token = "";
+    options->proxy = "";
+    options->part_size = 5 << 20;
+}
+
+static void *bucket_new(const void *param)
+{
+    shardy_error err = {0};
+    bucket *b = calloc(1, sizeof *b);
+    shardy_store_s3_options options;
+    (void)param;
+    fill_s3_options(&options);
+    assert_ok(shardy_store_open_s3(NULL, "s3://" SERVER_BUCKET "/p", &options, &b->store, &err));
+    put_ok(b->store, "g", "0123456789");
+    (void)remove_key(b->store, "new", &err);
+    return b;
+}
+
+static void bucket_free(void *state)
+{
+    bucket *b = state;
+    shardy_store_close(b->store);
+    free(b);
+}
+
+static shardy_status op_s3_open(void *state, shardy_error *err)
+{
+    (void)state;
+    shardy_store *store = NULL;
+    shardy_store_s3_options options;
+    shardy_buf body = {0};
+    fill_s3_options(&options);
+    shardy_status st =
+        SWEEP_CALL(shardy_store_open_s3, NULL, "s3://" SERVER_BUCKET "/p", &options, &store, err);
+    if (st >= 0) {
+        st = SWEEP_CALL(shardy_store_get, store, "g", 0, SHARDY_READ_TO_END, &body, NULL, err);
+    }
+    shardy_buf_release(&body);
+    shardy_store_close(store);
+    return st;
+}
+
+static shardy_status op_s3_read(void *state, shardy_error *err)
+{
+    bucket *b = state;
+    shardy_store_read reads[3];
+    shardy_object_meta meta;
+    shardy_status st = SWEEP_CALL(shardy_store_head, b->store, "g", &meta, err);
+    memset(reads, 0, sizeof reads);
+    for (size_t i = 0; i < 3; i++) {
+        reads[i].key = bytes_of("g");
+        reads[i].offset = i * 8; /* the last one begins beyond the end */
+        reads[i].len = 3;
+    }
+    shardy_store_read_all(b->store, reads, 3);
+    for (size_t i = 0; i < 3; i++) {
+        if (reads[i].status < 0 && st >= 0) {
+            st = (shardy_status)reads[i].status;
+            *err = reads[i].error;
+        }
+        shardy_buf_release(&reads[i].body);
+    }
+    return st;
+}
+
+static shardy_status op_s3_list_and_remove(void *state, shardy_error *err)
+{
+    bucket *b = state;
+    shardy_store_page page;
+    shardy_bytes keys[3] = {bytes_of("a"), bytes_of("b"), bytes_of("a")};
+    int32_t results[3];
+    shardy_status st = SWEEP_CALL(shardy_store_list, b->store, "", '/', NULL, 10, &page, err);
+    shardy_store_page_dispose(&page);
+    return st < 0 ? st : SWEEP_CALL(shardy_store_remove, b->store, keys, 3, results, err);
+}
+
+static shardy_status op_s3_put(void *state, shardy_error *err)
+{
+    bucket *b = state;
+    shardy_store_put put = put_of("new", SHARDY_PUT_IF_ABSENT, "0123456789");
+    return SWEEP_CALL(shardy_store_put_object, b->store, &put, NULL, err);
+}
+
+static shardy_status op_s3_put_file(void *state, shardy_error *err)
+{
+    bucket *b = state;
+    shardy_store_put put = put_of("new", SHARDY_PUT_IF_ABSENT, "");
+    put.file_path = large_path;
+    return SWEEP_CALL(shardy_store_put_object, b->store, &put, NULL, err);
+}
+
+static shardy_status op_s3_put_stream(void *state, shardy_error *err)
+{
+    bucket *b = state;
+    stream parts = {large_body, 1, SHARDY_DONE};
+    large_body[LARGE_LEN - 1] = '\0';
+    shardy_store_put put = put_of("new", SHARDY_PUT_IF_ABSENT, "");
+    put.next = next_part;
+    put.next_user = &parts;
+    return SWEEP_CALL(shardy_store_put_object, b->store, &put, NULL, err);
+}
+
+/* After a failure there is nothing, or the failure says that this is not known. */
+static void check_s3_put(void *state, shardy_status status, const shardy_error *err)
+{
+    bucket *b = state;
+    shardy_object_meta meta;
+    shardy_error own;
+    shardy_status st = shardy_store_head(b->store, "new", &meta, &own);
+    if (status == SHARDY_OK || (st == SHARDY_OK && !err->retriable)) {
+        assert_int_equal(status, SHARDY_OK);
+        assert_int_equal(st, SHARDY_OK);
+    }
+}
+
+static void test_bucket__every_failure_is_told(void **state)
+{
+    (void)state;
+    static const sweep_case cases[] = {
+        {.name = "s3: open", .kinds = MEMORY | SWEEP_BIT(SWEEP_THREAD), .operation = op_s3_open},
+        {.name = "s3: reads", .kinds = MEMORY, .operation = op_s3_read},
+        {.name = "s3: list and remove", .kinds = MEMORY, .operation = op_s3_list_and_remove},
+        {.name = "s3: put", .kinds = MEMORY, .operation = op_s3_put, .check = check_s3_put},
+        {.name = "s3: put of a large file",
+            .kinds = READS,
+            .operation = op_s3_put_file,
+            .check = check_s3_put,
+            .quick = 6,
+            .most = 60},
+        {.name = "s3: put of a long stream",
+            .kinds = MEMORY,
+            .operation = op_s3_put_stream,
+            .check = check_s3_put,
+            .quick = 6,
+            .most = 60},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        sweep_case c = cases[i];
+        c.setup = bucket_new;
+        c.teardown = bucket_free;
+        sweep_run(&c);
+    }
+}
+
 static void test_functions__that_can_fail_were_all_made_to(void **state)
 {
     (void)state;
@@ -615,7 +801,8 @@ int main(void)
         cmocka_unit_test(test_reads__tell_every_failure_on_files),
         cmocka_unit_test(test_reads__tell_every_failure_in_memory),
         cmocka_unit_test(test_files__are_opened_and_taken_or_left),
+        cmocka_unit_test(test_bucket__every_failure_is_told),
         cmocka_unit_test(test_functions__that_can_fail_were_all_made_to),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, start_s3, stop_s3);
 }

@@ -272,7 +272,8 @@ static http_reply reply_of(const char *head)
     http_reply reply;
     shardy__http_reply_clear(&reply);
     while (*head) {
-        size_t len = strcspn(head, "\n") + 1;
+        size_t len = strcspn(head, "\n");
+        len += head[len] == '\n';
         shardy__http_reply_line(&reply, head, len);
         head += len;
     }
@@ -334,6 +335,9 @@ static void test_reply__what_cannot_be_is_malformed(void **state)
 
 /* --- XML ------------------------------------------------------------------------------------ */
 
+#define NAME_52   "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz"
+#define LONG_NAME NAME_52 NAME_52 NAME_52 NAME_52
+
 static shardy_bytes xml_of(const char *text)
 {
     return (shardy_bytes){text, strlen(text)};
@@ -374,7 +378,7 @@ static void test_xml__what_is_no_listing_is_corrupt(void **state)
 {
     (void)state;
     static const char *const texts[] = {"", " ", "x", "<a/>", "<ListBucketResult>",
-        "<ListBucketResult></x>",
+        "<ListBucketResult><" LONG_NAME "/></ListBucketResult>", "<ListBucketResult></x>",
         "<ListBucketResult><IsTruncated>true</IsTruncated>"
         "</ListBucketResult>",
         "<ListBucketResult><Contents><Size>1</Size></Contents></ListBucketResult>",
