@@ -4,6 +4,7 @@
 #include "support/store_fixture.h"
 
 #include <shardyfusion/limits.h>
+#include <shardyfusion/shardyfusion.h>
 
 #include <pthread.h>
 #include <stdio.h>
@@ -666,6 +667,83 @@ static void test_open__the_environment_is_the_default(void **state)
     }
 }
 
+/* --- a data set in a bucket ---------------------------------------------------------------- */
+
+static void use_environment(void)
+{
+    setenv("AWS_ENDPOINT_URL", server_url(s3), 1);
+    setenv("AWS_ACCESS_KEY_ID", SERVER_ACCESS_KEY, 1);
+    setenv("AWS_SECRET_ACCESS_KEY", SERVER_SECRET_KEY, 1);
+    setenv("no_proxy", "127.0.0.1", 1);
+}
+
+static void build_one(const char *url, const char *run_id, const char *value, const char *prefix)
+{
+    shardy_error err = {0};
+    shardy_writer *writer;
+    shardy_build_result result;
+    shardy_writer_options options;
+    shardy_writer_options_init(&options, sizeof options);
+    options.run_id = run_id;
+    assert_ok(shardy_writer_open(NULL, url, &options, &writer, &err));
+    shardy_row row;
+    shardy_row_init(&row, sizeof row);
+    row.key = shardy_key_cstr("key");
+    row.value = bytes_of(value);
+    assert_ok(shardy_writer_put(writer, &row, &err));
+    assert_ok(shardy_writer_finish(writer, &result, &err));
+    assert_memory_equal(result.manifest_ref, prefix, strlen(prefix));
+    shardy_build_result_dispose(&result);
+    shardy_writer_close(writer);
+}
+
+static void assert_value(const char *url, const char *expected)
+{
+    shardy_error err = {0};
+    shardy_reader *reader;
+    shardy_buf value;
+    shardy_key key = shardy_key_cstr("key");
+    assert_ok(shardy_reader_open(NULL, url, NULL, &reader, &err));
+    assert_ok(shardy_reader_get(reader, &key, NULL, &value, &err));
+    assert_int_equal(value.len, strlen(expected));
+    assert_memory_equal(value.data, expected, value.len);
+    shardy_buf_release(&value);
+    shardy_reader_close(reader);
+}
+
+static void test_data_set__is_built_read_rolled_back_and_verified_by_its_url(void **state)
+{
+    (void)state;
+    static const char url[] = "s3://" SERVER_BUCKET "/sets/one";
+    shardy_error err = {0};
+    shardy_rollback_target target;
+    shardy_verify_result verified;
+    shardy_history history;
+    shardy_buf ref;
+    use_environment();
+    build_one(url, "first", "1", "s3://" SERVER_BUCKET "/sets/one/manifests/");
+    assert_value(url, "1");
+    build_one("S3://" SERVER_BUCKET "/sets/one/", "second", "2",
+        "s3://" SERVER_BUCKET "/sets/one/manifests/");
+    assert_value("s3://" SERVER_BUCKET "/sets/one/_CURRENT", "2");
+    assert_ok(shardy_history_list(NULL, url, 10, NULL, &history, &err));
+    assert_int_equal(history.count, 2);
+    shardy_history_dispose(&history);
+    shardy_rollback_target_init(&target, sizeof target);
+    target.run_id = "first";
+    assert_ok(shardy_rollback(NULL, url, &target, NULL, &ref, &err));
+    shardy_buf_release(&ref);
+    assert_value(url, "1");
+    assert_ok(shardy_verify(NULL, url, NULL, &verified, &err));
+    assert_int_equal(verified.damaged_count, 0);
+    shardy_verify_result_dispose(&verified);
+    shardy_plan *plan;
+    assert_status(SHARDY_INVALID, shardy_plan_new(NULL, "s3://" SERVER_BUCKET, NULL, &plan, &err));
+    unsetenv("AWS_ENDPOINT_URL");
+    unsetenv("AWS_ACCESS_KEY_ID");
+    unsetenv("AWS_SECRET_ACCESS_KEY");
+}
+
 static void test_open__the_bucket_may_be_a_part_of_the_host(void **state)
 {
     (void)state;
@@ -724,6 +802,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_open__options_are_checked, open_store, close_store),
         cmocka_unit_test_setup_teardown(
             test_open__the_environment_is_the_default, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_data_set__is_built_read_rolled_back_and_verified_by_its_url, open_store,
+            close_store),
         cmocka_unit_test_setup_teardown(
             test_open__the_bucket_may_be_a_part_of_the_host, open_store, close_store),
     };

@@ -21,11 +21,13 @@ import os
 import select
 import signal
 import socket
+import ssl
 import struct
 import sys
 import time
 from email.utils import formatdate
 
+import certificates
 import control
 import faults
 
@@ -35,6 +37,7 @@ RECEIVE = 256 * 1024
 JOIN_MAX = 64 * 1024
 READABLE, WRITABLE = select.EPOLLIN, select.EPOLLOUT
 GONE = select.EPOLLERR | select.EPOLLHUP
+LATER = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 REASONS = {
     100: "Continue", 200: "OK", 201: "Created", 204: "No Content", 206: "Partial Content",
@@ -108,8 +111,9 @@ def parse_head(head):
 class Connection:
     """One socket: reads a request, waits for its reply, sends it, reads the next one."""
 
-    def __init__(self, server, sock, number):
+    def __init__(self, server, sock, number, is_tls):
         self.server = server
+        self.is_tls = is_tls
         self.sock = sock
         self.number = number
         self.input = bytearray()
@@ -122,13 +126,19 @@ class Connection:
         self.after = None       # what to do when all output was sent
         self.mask = READABLE
         self.keep = True
+        self.unread = False     # the client may still be sending what nobody wants
+        self.draining = False
         self.closed = False
 
     # --- reading ---
 
     def readable(self):
         try:
-            if self.body is not None:
+            if self.draining:
+                got = len(self.sock.recv(RECEIVE))
+                if got:
+                    return
+            elif self.body is not None:
                 got = self.sock.recv_into(self.body_view[self.body_have:])
                 self.body_have += got
             else:
@@ -137,7 +147,7 @@ class Connection:
                 if got and self.begin is None:
                     self.begin = time.monotonic()
                 self.input += data
-        except (BlockingIOError, InterruptedError):
+        except LATER:
             return
         except OSError:
             got = 0
@@ -198,7 +208,7 @@ class Connection:
         """Answers and closes: what follows in the stream cannot be understood."""
         self.keep = False
         self.body = self.body_view = None
-        self.send(Reply(status), self.close_quietly)
+        self.send(Reply(status), self.drain)
 
     # --- writing ---
 
@@ -230,7 +240,7 @@ class Connection:
                     output.popleft()
                 else:
                     output[0] = output[0][sent:]
-        except (BlockingIOError, InterruptedError):
+        except LATER:
             self.watch(READABLE | WRITABLE if self.body is not None else WRITABLE)
             return
         except OSError:
@@ -250,11 +260,23 @@ class Connection:
         """The reply is out: on to what the client sent meanwhile, or will send."""
         self.request = None
         self.begin = None
-        if not self.keep:
+        if self.unread:
+            self.drain()
+        elif not self.keep:
             self.close_quietly()
         elif self.input:
             self.begin = time.monotonic()
             self.advance()
+
+    def drain(self):
+        """Says that nothing more comes, and reads until the client closes: closing while it still
+        sends would reset the connection and could destroy the reply."""
+        self.request = None
+        self.draining = True
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close_quietly()
 
     def close_quietly(self):
         self.server.forget(self)
@@ -310,21 +332,22 @@ class Server:
         self.timer_number = 0
         self.running = True
         self.poll = select.epoll()
-        self.listener = None
+        self.listeners = {}     # descriptor: socket, context for TLS or None
 
     # --- the loop ---
 
-    def listen(self, host="127.0.0.1", port=0):
-        self.listener = socket.create_server((host, port), backlog=1024)
-        self.listener.setblocking(False)
-        self.poll.register(self.listener.fileno(), READABLE)
-        return self.listener.getsockname()[1]
+    def listen(self, host="127.0.0.1", port=0, context=None):
+        """On a port, with TLS when there is a context for that; tells which port."""
+        listener = socket.create_server((host, port), backlog=1024)
+        listener.setblocking(False)
+        self.listeners[listener.fileno()] = listener, context
+        self.poll.register(listener.fileno(), READABLE)
+        return listener.getsockname()[1]
 
     def run(self, stop_at_eof=False):
         """Until stop(); with stop_at_eof also until the standard input ends."""
         if stop_at_eof:
             self.poll.register(sys.stdin.fileno(), READABLE)
-        listener = self.listener.fileno()
         while self.running:
             timeout = -1
             if self.timers:
@@ -333,34 +356,35 @@ class Server:
                 connection = self.connections.get(fd)
                 if connection is not None:
                     self.serve(connection, events)
-                elif fd == listener:
-                    self.accept()
+                elif fd in self.listeners:
+                    self.accept(*self.listeners[fd])
                 elif stop_at_eof and fd == sys.stdin.fileno():
                     if not os.read(fd, 4096):
                         self.running = False
             self.run_timers()
-
-    def stop(self):
-        self.running = False
 
     def serve(self, connection, events):
         if events & WRITABLE:
             connection.flush()
         if events & READABLE and not connection.closed:
             connection.readable()
+            while connection.is_tls and not connection.closed and connection.sock.pending():
+                connection.readable()
         elif events & GONE and not connection.closed:
             self.lost(connection)
 
-    def accept(self):
+    def accept(self, listener, context):
         for _ in range(64):
             try:
-                sock, _ = self.listener.accept()
+                sock, _ = listener.accept()
             except OSError:
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if context:
+                sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             self.accepted += 1
-            self.connections[sock.fileno()] = Connection(self, sock, self.accepted)
+            self.connections[sock.fileno()] = Connection(self, sock, self.accepted, bool(context))
             self.poll.register(sock.fileno(), READABLE)
 
     def call_later(self, seconds, function):
@@ -404,6 +428,7 @@ class Server:
         if request.fault is None or not request.fault.at_head:
             return False
         connection.keep = False
+        connection.unread = True
         faults.answer_at_head(self, connection, request)
         return True
 
@@ -487,17 +512,27 @@ def die_with_parent():
 
 
 def serve(server, arguments):
-    """Listens, tells where on the first line of the standard output, and runs."""
+    """Listens, tells where on the first line of the standard output, and runs. The line is "ready
+    HOST PORT", with --tls "ready HOST PORT TLS-PORT FILE", the file being the certificate that
+    clients should trust."""
     if arguments.until_eof:
         die_with_parent()
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    signal.signal(signal.SIGINT, lambda *_: os._exit(0))
     if arguments.faults:
         with open(arguments.faults, encoding="utf-8") as file:
             server.faults.add(json.load(file))
-    port = server.listen(arguments.host, arguments.port)
-    print(f"ready {arguments.host} {port}", flush=True)
-    server.run(stop_at_eof=arguments.until_eof)
+    ready = f"ready {arguments.host} {server.listen(arguments.host, arguments.port)}"
+    folder = None
+    if arguments.tls:
+        context, trusted, folder = certificates.make_in_new_folder(arguments.tls)
+        ready += f" {server.listen(arguments.host, 0, context)} {trusted}"
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    print(ready, flush=True)
+    try:
+        server.run(stop_at_eof=arguments.until_eof)
+    finally:
+        if folder:
+            folder.cleanup()
 
 
 def add_arguments(parser):
@@ -505,6 +540,8 @@ def add_arguments(parser):
     parser.add_argument("--port", type=int, default=0, help="0 (default): any that is free")
     parser.add_argument("--delay-ms", type=float, nargs="?", const=20.0, default=0.0,
                         help="delay of every reply; 20 when given without a number")
+    parser.add_argument("--tls", choices=certificates.KINDS,
+                        help="listen on a second port, with a certificate of this kind")
     parser.add_argument("--faults", help="file with scripted faults, JSON")
     parser.add_argument("--record-headers", action="store_true",
                         help="the log has the headers and the begin of the body of each request")

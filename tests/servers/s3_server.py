@@ -408,7 +408,7 @@ class Application:
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         if token is not None:
             try:
-                after = base64.urlsafe_b64decode(token.encode()).decode()
+                after = base64.b64decode(token, b"-_", validate=True).decode()
             except (binascii.Error, ValueError):
                 raise Refusal(400, "InvalidArgument", "The continuation token provided is "
                               "incorrect") from None

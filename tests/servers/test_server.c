@@ -153,6 +153,21 @@ static void test_server__settings_are_taken(void **state)
     server_settings(s3, "{\"auth\": \"off\"}");
 }
 
+static void test_server__tls_has_a_port_of_its_own(void **state)
+{
+    (void)state;
+    static const char *const arguments[] = {"--tls", "good", NULL};
+    server *s = server_start_s3(arguments);
+    assert_memory_equal(server_tls_url(s), "https://127.0.0.1:", 18);
+    assert_string_not_equal(server_tls_url(s) + 8, server_url(s) + 7);
+    size_t len = 0;
+    char *certificate = support_read_file(server_ca_file(s), &len);
+    assert_non_null(strstr(certificate, "BEGIN CERTIFICATE"));
+    free(certificate);
+    assert_int_equal(server_count(s, "requests", NULL), 0);
+    server_stop(s);
+}
+
 /* Whether something listens there. */
 static int is_reachable(unsigned port)
 {
@@ -279,6 +294,7 @@ int main(void)
         cmocka_unit_test_setup(test_server__a_script_makes_requests_fail, reset_s3),
         cmocka_unit_test_setup(test_server__requests_wait_for_a_release, reset_s3),
         cmocka_unit_test_setup(test_server__settings_are_taken, reset_s3),
+        cmocka_unit_test(test_server__tls_has_a_port_of_its_own),
         cmocka_unit_test(test_server__a_stopped_server_is_gone),
         cmocka_unit_test(test_server__a_server_ends_with_the_process_that_started_it),
         cmocka_unit_test(test_server__moto_answers),

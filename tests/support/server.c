@@ -24,8 +24,9 @@ struct server {
     int input; /* the server ends when this is closed */
     unsigned port;
     char url[128];
-    char folder[256]; /* of Postgres' socket */
-    char conninfo[2][384];
+    char words[2][256]; /* what follows on the first line */
+    char tls_url[384];
+    char conninfo[2][512];
 };
 
 /* --- starting and stopping -------------------------------------------------------------------- */
@@ -99,7 +100,8 @@ static server *start(const char *script, const char *const *arguments)
     read_line(output, line, sizeof line);
     close(output);
     char host[64];
-    if (sscanf(line, "ready %63s %u %255s", host, &s->port, s->folder) < 2 || s->port == 0) {
+    if (sscanf(line, "ready %63s %u %255s %255s", host, &s->port, s->words[0], s->words[1]) < 2 ||
+        s->port == 0) {
         server_stop(s);
         fail_msg(
             "%s did not start (\"%s\"); scripts/setup test installs what it needs", script, line);
@@ -108,7 +110,8 @@ static server *start(const char *script, const char *const *arguments)
     snprintf(s->conninfo[0], sizeof s->conninfo[0], "host=%s port=%u user=test dbname=test", host,
         s->port);
     snprintf(s->conninfo[1], sizeof s->conninfo[1], "host=%s port=%u user=test dbname=test",
-        s->folder, s->port);
+        s->words[0], s->port);
+    snprintf(s->tls_url, sizeof s->tls_url, "https://%s:%s", host, s->words[0]);
     return s;
 }
 
@@ -153,6 +156,16 @@ void server_stop(server *s)
 const char *server_url(const server *s)
 {
     return s->url;
+}
+
+const char *server_tls_url(const server *s)
+{
+    return s->tls_url;
+}
+
+const char *server_ca_file(const server *s)
+{
+    return s->words[1];
 }
 
 unsigned server_port(const server *s)

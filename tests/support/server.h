@@ -35,6 +35,10 @@ void server_stop(server *s);
 
 /* "http://127.0.0.1:PORT" */
 const char *server_url(const server *s);
+/* When our S3 server was given "--tls", KIND: the same with TLS, and the certificate to trust. KIND
+ * is good, expired, other-host, self-signed or old-tls. */
+const char *server_tls_url(const server *s);
+const char *server_ca_file(const server *s);
 unsigned server_port(const server *s);
 int server_pid(const server *s);
 /* Postgres: what libpq takes, by the port or, with `by_socket`, by its socket. */
