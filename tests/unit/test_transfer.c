@@ -141,7 +141,7 @@ static void stage_open(stage *s, size_t len)
     s->fd = open(support_path(s->dir, "file"), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     assert_true(s->fd >= 0);
     s->len = len;
-    s->data = malloc(len + 1);
+    s->data = calloc(1, len + 1);
     for (size_t i = 0; i < len; i++) {
         s->data[i] = (uint8_t)support_rand_u64(&r);
     }
@@ -312,6 +312,24 @@ static void test_download__is_of_one_version_or_none(void **state)
     stage_close(&s);
 }
 
+typedef struct growing {
+    shardy_store *store;
+    shardy_bytes body;
+} growing;
+
+static int32_t grow(void *user, uint64_t done, uint64_t total)
+{
+    shardy_error err = {0};
+    const growing *g = user;
+    (void)total;
+    if (done == RANGE) {
+        shardy_store_put put = put_of("o", SHARDY_PUT_ALWAYS, "");
+        put.body = g->body;
+        assert_ok(shardy_store_put_object(g->store, &put, NULL, &err));
+    }
+    return 0;
+}
+
 /* A directory tells no versions of large objects. */
 static void test_download__of_a_directory_sees_another_size(void **state)
 {
@@ -329,6 +347,14 @@ static void test_download__of_a_directory_sees_another_size(void **state)
     assert_file(&s);
     o.size--;
     assert_status(SHARDY_CHECKSUM, shardy__transfer_download(fs, "o", s.fd, &o, NULL, &err));
+    /* replaced while it is downloaded */
+    growing g = {fs, {s.data, s.len + 1}};
+    o = options_of(&s);
+    o.sums = NULL;
+    o.parallel = 1;
+    o.progress = grow;
+    o.progress_user = &g;
+    assert_status(SHARDY_CONFLICT, shardy__transfer_download(fs, "o", s.fd, &o, NULL, &err));
     shardy_store_close(fs);
     support_remove_dir(root);
     stage_close(&s);
