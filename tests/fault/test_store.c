@@ -1,8 +1,10 @@
 /* Each call of a store with each of its operations made to fail. */
 #include "store/store.h"
+#include "store/transfer.h"
 #include "support/store_fixture.h"
 #include "support/sweep.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -482,6 +484,41 @@ static shardy_status op_limited(void *state, shardy_error *err)
     return st;
 }
 
+static shardy_status op_download(void *state, shardy_error *err)
+{
+    trial *t = state;
+    int fd = open(t->file, O_RDWR | O_TRUNC | O_CLOEXEC);
+    transfer_options options;
+    shardy__transfer_options_init(&options);
+    options.range_len = SHARDY_CHUNK_LEN;
+    shardy_status st = shardy__transfer_download(t->faults, "large", fd, &options, NULL, err);
+    close(fd);
+    return st;
+}
+
+/* An object of a few ranges, and a file for it. */
+static void *with_large(const void *param)
+{
+    static char large[3 * SHARDY_CHUNK_LEN + 1];
+    trial *t = file_outside(param);
+    shardy_error err = {0};
+    memset(large, 'x', sizeof large);
+    shardy_store_put put = put_of("large", SHARDY_PUT_ALWAYS, "");
+    put.body = (shardy_bytes){large, sizeof large};
+    assert_ok(shardy_store_put_object(t->store, &put, NULL, &err));
+    return t;
+}
+
+static void check_download(void *state, shardy_status status, const shardy_error *err)
+{
+    trial *t = state;
+    size_t len;
+    (void)err;
+    char *content = support_read_file(t->file, &len);
+    assert_true(status < 0 || len == 3 * SHARDY_CHUNK_LEN + 1);
+    free(content);
+}
+
 /* What happens once is repaired. */
 static void check_retried(shardy_status status, const shardy_error *err)
 {
@@ -562,7 +599,8 @@ static void run_cases(where kind, const sweep_case *cases, size_t count)
         c.teardown = trial_free;
         c.fault_store = trial_faults;
         if (kind == ON_MEM) {
-            c.kinds &= MEMORY | CALLS | CUT | THREADS | (c.setup == file_outside ? READS : 0);
+            c.kinds &= MEMORY | CALLS | CUT | THREADS | (c.setup == file_outside ? READS : 0) |
+                       (c.setup == with_large ? FILES : 0);
         }
         points += sweep_run(&c);
     }
@@ -658,6 +696,11 @@ static void sweep_wrapped(where kind)
             .absorbs = THREADS,
             .operation = op_limited,
             .check = check_read},
+        {.name = "download",
+            .kinds = MEMORY | CALLS | CUT | SWEEP_BIT(SWEEP_WRITE),
+            .setup = with_large,
+            .operation = op_download,
+            .check = check_download},
     };
     run_cases(kind, cases, sizeof cases / sizeof cases[0]);
 }
