@@ -409,6 +409,17 @@ static void test_limits__numbers_in_options(void **state)
     assert_status(SHARDY_INVALID, shardy_writer_open(f->context, NULL, &f->options, &w, &err));
     f->options.memory_budget = SHARDY_MEMORY_BUDGET_MIN;
     shardy_reader_close(finish_and_open(f, open_writer(f)));
+    shardy_reader_options reader_options;
+    shardy_reader *reader;
+    shardy_reader_options_init(&reader_options, sizeof reader_options);
+    reader_options.store = f->store;
+    reader_options.page_cache_bytes = SHARDY_PAGE_CACHE_BYTES_MIN - 1;
+    assert_status(
+        SHARDY_INVALID, shardy_reader_open(f->context, NULL, &reader_options, &reader, &err));
+    assert_names(SHARDY_PAGE_CACHE_BYTES_MIN);
+    reader_options.page_cache_bytes = SHARDY_PAGE_CACHE_BYTES_MIN;
+    assert_ok(shardy_reader_open(f->context, NULL, &reader_options, &reader, &err));
+    shardy_reader_close(reader);
     shardy_context_options context_options;
     shardy_context *context;
     shardy_context_options_init(&context_options, sizeof context_options);
