@@ -176,6 +176,27 @@ static int check_backend(const cli *c)
     return EXIT_OK;
 }
 
+/* How shards on object storage are read: from the command line, else from the configuration. */
+static void set_access(const cli *c, shardy_reader_options *options)
+{
+    static const int32_t modes[] = {
+        SHARDY_ACCESS_DOWNLOAD, SHARDY_ACCESS_RANGE, SHARDY_ACCESS_AUTO};
+    const opt_values *opts = &c->opts;
+    size_t mode = (size_t)c->cfg.sqlite_mode;
+    options->auto_shard_bytes = (uint64_t)c->cfg.sqlite_per_shard_bytes;
+    options->auto_total_bytes = (uint64_t)c->cfg.sqlite_total_bytes;
+    if (opt_given(opts, OPT_SQLITE_MODE)) {
+        mode = (size_t)opts->values[OPT_SQLITE_MODE].number;
+    }
+    if (opt_given(opts, OPT_SQLITE_PER_SHARD)) {
+        options->auto_shard_bytes = opts->values[OPT_SQLITE_PER_SHARD].number;
+    }
+    if (opt_given(opts, OPT_SQLITE_TOTAL)) {
+        options->auto_total_bytes = opts->values[OPT_SQLITE_TOTAL].number;
+    }
+    options->access = modes[mode];
+}
+
 int target_open(cli *c, shardy_reader **reader_out)
 {
     *reader_out = NULL;
@@ -192,6 +213,7 @@ int target_open(cli *c, shardy_reader **reader_out)
         options.ref = ref;
         options.store = c->store;
         options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
+        set_access(c, &options);
         if (c->opts.values[OPT_IO].number == 1) {
             options.io = SHARDY_IO_PREAD;
         }

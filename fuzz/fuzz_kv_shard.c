@@ -7,6 +7,7 @@
 #include "shard_target.h"
 
 #include "sqlitefile/btree_fence.h"
+#include "sqlitefile/page_cache.h"
 
 #define ROWS_MAX 200u
 
@@ -131,6 +132,39 @@ static void get_late(const uint8_t *data, size_t size, const scanned *s, int mus
     shardy__shard_file_close(&f);
 }
 
+/* The same by ranges of an object of a store, through a cache. */
+static void get_remote(const uint8_t *data, counted *c, const scanned *s, int must)
+{
+    shard_file f;
+    shardy_error err = {0};
+    shardy_object_meta meta;
+    shardy_store_put put;
+    shardy_store *store = NULL;
+    page_cache *cache = NULL;
+    page_source *source = NULL;
+    page_source_options options;
+    memset(&put, 0, sizeof put);
+    put.key = (shardy_bytes){"shard.db", 8};
+    put.body = (shardy_bytes){data, c->size};
+    if (shardy_store_open_mem(NULL, &store, &err) >= 0 &&
+        shardy_store_put_object(store, &put, &meta, &err) >= 0 &&
+        shardy__page_cache_new(1u << 16, &cache, &err) >= 0) {
+        shardy__page_source_options_init(&options);
+        options.ranges = cache;
+        require(shardy__page_source_open_object(store, "shard.db", &options, &source, &err) ==
+                    SHARDY_OK,
+            "an object is opened by ranges");
+        require(shardy__shard_file_open_take(&f, source, NULL, &err) == SHARDY_OK,
+            "it opens by ranges");
+        get_each(&f, c, s, must);
+        get_batch(&f, c, s, must);
+        shardy__shard_file_close(&f);
+        require(shardy__page_cache_bytes(cache) == 0, "the cache forgets what was closed");
+    }
+    shardy__page_cache_drop(cache);
+    shardy_store_close(store);
+}
+
 /* --- without memory --------------------------------------------------------------------------- */
 
 static shardy_status take_row(void *user, const shardy_engine_row *row, shardy_error *err)
@@ -202,6 +236,7 @@ static void check(const shard_file *f, counted *c, const uint8_t *data)
     get_batch(f, c, &s, must);
     get_by_fence(data, c, &s, must);
     get_late(data, c->size, &s, must);
+    get_remote(data, c, &s, must);
     for (size_t i = 0; i < s.count; i++) {
         shardy_buf_release(&s.keys[i]);
         shardy_buf_release(&s.values[i]);

@@ -5,6 +5,7 @@
 #include "support/origin.h"
 #include "support/store_fixture.h"
 #include "support/sweep.h"
+#include "support/trip_store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,10 +23,13 @@
 #define KINDS_LOCAL (SWEEP_BIT(SWEEP_ALLOC) | SWEEP_BIT(SWEEP_READ))
 #define KINDS_STORE (SWEEP_BIT(SWEEP_STORE_BEFORE) | SWEEP_BIT(SWEEP_STORE_AFTER))
 #define KINDS_SHORT SWEEP_BIT(SWEEP_STORE_SHORT)
+/* What is read ahead of need may fail unnoticed: it is asked for again when it is needed. */
+#define AHEAD (SWEEP_BIT(SWEEP_ALLOC) | KINDS_STORE | KINDS_SHORT)
 
 /* How a state is made. */
 typedef struct trial_shape {
     int by_store;    /* through a fault store, else by the path */
+    int ranges;      /* which has no local files and is read by ranges */
     int with_reader; /* a reader is open */
     int warm;        /* and its shards are */
     int fresh;       /* an empty directory instead of a clone of the origin */
@@ -44,7 +48,8 @@ typedef struct trial {
     const char *url;
     shardy_context *context;
     shardy_store *store;
-    shardy_store *faults; /* around `store`; NULL: by the path */
+    shardy_store *hides;  /* around `store`, without its local files; NULL: they may be used */
+    shardy_store *faults; /* around these; NULL: by the path */
     shardy_reader *reader;
     char answer[DATASET_STAMP_MAX]; /* stamp of what the operation read */
 } trial;
@@ -55,6 +60,7 @@ static void open_reader(trial *t)
     shardy_reader_options options;
     shardy_reader_options_init(&options, sizeof options);
     options.store = t->faults;
+    options.access = t->shape->ranges ? SHARDY_ACCESS_RANGE : SHARDY_ACCESS_AUTO;
     options.io = t->shape->io ? t->shape->io : SHARDY_IO_MMAP;
     options.open_shards_max = t->shape->open_shards_max ? t->shape->open_shards_max : 1024;
     assert_ok(shardy_reader_open(t->context, t->url, &options, &t->reader, &err));
@@ -88,7 +94,11 @@ static void *trial_new(const void *param)
         shardy_store_fs_options_init(&fs, sizeof fs);
         fs.sync = t->shape->sync;
         assert_ok(shardy_store_open_fs(t->context, t->url, &fs, &t->store, &err));
-        assert_ok(shardy_store_wrap_fault(t->context, t->store, &t->faults, &err));
+        if (t->shape->ranges) {
+            assert_ok(trip_store_open(t->store, &t->hides, &err));
+        }
+        shardy_store *inner = t->hides ? t->hides : t->store;
+        assert_ok(shardy_store_wrap_fault(t->context, inner, &t->faults, &err));
     }
     if (t->shape->with_reader) {
         open_reader(t);
@@ -101,6 +111,7 @@ static void trial_free(void *state)
     trial *t = state;
     shardy_reader_close(t->reader);
     shardy_store_close(t->faults);
+    shardy_store_close(t->hides);
     shardy_store_close(t->store);
     shardy_context_free(t->context);
     assert_int_equal(count_leftovers(t->url), 0);
@@ -549,6 +560,12 @@ static void test_reading__survives_faults_of_the_machine(void **state)
             KINDS_LOCAL, 0},
         {"search", op_search, {.with_reader = 1}, KINDS_LOCAL, 0},
         {"search (pread)", op_search, {.with_reader = 1, .io = SHARDY_IO_PREAD}, KINDS_LOCAL, 0},
+        {"get (ranges)", op_get, {.by_store = 1, .ranges = 1, .with_reader = 1}, KINDS_LOCAL,
+            AHEAD},
+        {"multi_get (ranges)", op_multi_get, {.by_store = 1, .ranges = 1, .with_reader = 1},
+            KINDS_LOCAL, AHEAD},
+        {"search (ranges)", op_search, {.by_store = 1, .ranges = 1, .with_reader = 1}, KINDS_LOCAL,
+            AHEAD},
         {"search (warm)", op_search, {.with_reader = 1, .warm = 1}, SWEEP_BIT(SWEEP_ALLOC), 0},
         {"info", op_info, {.with_reader = 1}, SWEEP_BIT(SWEEP_ALLOC), 0},
         {"history", op_history, {0}, KINDS_LOCAL, 0},
@@ -577,6 +594,12 @@ static void test_reading__survives_faults_of_the_store(void **state)
             KINDS_STORE, 0},
         {"multi_get (store)", op_multi_get, {.by_store = 1, .with_reader = 1}, KINDS_STORE, 0},
         {"search (store)", op_search, {.by_store = 1, .with_reader = 1}, KINDS_STORE, 0},
+        {"get (ranges, store)", op_get, {.by_store = 1, .ranges = 1, .with_reader = 1},
+            KINDS_STORE | KINDS_SHORT, AHEAD},
+        {"multi_get (ranges, store)", op_multi_get, {.by_store = 1, .ranges = 1, .with_reader = 1},
+            KINDS_STORE | KINDS_SHORT, AHEAD},
+        {"search (ranges, store)", op_search, {.by_store = 1, .ranges = 1, .with_reader = 1},
+            KINDS_STORE | KINDS_SHORT, AHEAD},
         {"history (store)", op_history, {.by_store = 1}, KINDS_STORE, 0},
         {"verify (store)", op_verify, {.by_store = 1}, KINDS_STORE | KINDS_SHORT, 0},
     };

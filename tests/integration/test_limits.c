@@ -467,6 +467,43 @@ static void test_limits__threads_of_a_context(void **state)
     assert_names(SHARDY_THREADS_MAX);
 }
 
+static void test_limits__caches_of_readers(void **state)
+{
+    limits_fixture *f = *state;
+    const uint64_t least = SHARDY_PAGE_CACHE_BYTES_MIN;
+    shardy_reader_close(finish_and_open(f, open_writer(f)));
+    for (uint64_t bytes = least - 1; bytes <= least + 1; bytes++) {
+        shardy_reader_options options;
+        shardy_reader *reader;
+        shardy_reader_options_init(&options, sizeof options);
+        options.store = f->store;
+        options.page_cache_bytes = bytes;
+        shardy_status st = shardy_reader_open(f->context, NULL, &options, &reader, &err);
+        assert_int_equal(st, bytes >= least ? SHARDY_OK : SHARDY_INVALID);
+        if (st == SHARDY_INVALID) {
+            assert_names(least);
+        }
+        shardy_reader_close(reader);
+    }
+}
+
+static void test_limits__connections_of_a_bucket(void **state)
+{
+    limits_fixture *f = *state;
+    for (uint32_t n = SHARDY_CONNECTIONS_MAX - 1; n <= SHARDY_CONNECTIONS_MAX + 1; n++) {
+        shardy_store_s3_options options;
+        shardy_store *store;
+        shardy_store_s3_options_init(&options, sizeof options);
+        options.access_key_id = "AKIDEXAMPLE";
+        options.secret_access_key = "secret";
+        options.connections_max = n;
+        assert_status(n <= SHARDY_CONNECTIONS_MAX ? SHARDY_OK : SHARDY_INVALID,
+            shardy_store_open_s3(f->context, "s3://bucket/prefix", &options, &store, &err));
+        shardy_store_close(store);
+    }
+    assert_names(SHARDY_CONNECTIONS_MAX);
+}
+
 static void test_limits__manifests_of_a_history(void **state)
 {
     limits_fixture *f = *state;
@@ -513,6 +550,8 @@ int main(void)
             test_limits__pointers_that_are_too_long_are_not_parsed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits__memory_budgets_of_builds, setup, teardown),
         cmocka_unit_test(test_limits__threads_of_a_context),
+        cmocka_unit_test_setup_teardown(test_limits__caches_of_readers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_limits__connections_of_a_bucket, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits__manifests_of_a_history, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
