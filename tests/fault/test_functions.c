@@ -864,6 +864,82 @@ static shardy_status op_verify(void *state, shardy_error *err)
     return st;
 }
 
+static void cleanup_options(shardy_cleanup_options *options, shardy_store *store)
+{
+    shardy_cleanup_options_init(options, sizeof *options);
+    options->keep_last = 1;
+    options->max_retries = 0; /* each would be waited for */
+    options->admin.store = store;
+}
+
+static shardy_status op_cleanup(void *state, shardy_error *err)
+{
+    stage *s = state;
+    shardy_cleanup_options options;
+    shardy_cleanup_result result;
+    cleanup_options(&options, s->faults);
+    shardy_status st = SWEEP_CALL(shardy_cleanup, s->context, s->url, &options, &result, err);
+    assert_true(result.objects_deleted <= result.objects);
+    assert_true(st < 0 || (result.failures == 0 && result.objects_deleted == result.objects));
+    shardy_cleanup_result_dispose(&result);
+    return st;
+}
+
+/* What is current is whole, and the next cleanup does the rest. */
+static void check_cleanup(void *state, shardy_status status, const shardy_error *err)
+{
+    stage *s = state;
+    shardy_error next = {0};
+    shardy_cleanup_options options;
+    shardy_cleanup_result result;
+    shardy_history history;
+    cleanup_options(&options, NULL);
+    if (shardy_cleanup(NULL, s->url, &options, &result, &next) < 0) {
+        fail_msg("after \"%s\" the next cleanup fails: %s", err->message, next.message);
+    }
+    shardy_cleanup_result_dispose(&result);
+    assert_int_equal(shardy_history_list(NULL, s->url, 10, NULL, &history, &next), SHARDY_OK);
+    assert_int_equal(history.count, 1);
+    assert_string_equal(history.entries[0].run_id, NOW);
+    shardy_history_dispose(&history);
+    check_stage(state, status, err);
+}
+
+static shardy_status op_pin_add(void *state, shardy_error *err)
+{
+    stage *s = state;
+    shardy_admin_options options;
+    shardy_buf ref;
+    shardy_admin_options_init(&options, sizeof options);
+    options.store = s->faults;
+    shardy_status st =
+        SWEEP_CALL(shardy_pin_add, s->context, s->url, "keep", NULL, &options, &ref, err);
+    assert_true((st == SHARDY_OK) == (ref.data != NULL));
+    shardy_buf_release(&ref);
+    return st;
+}
+
+static void *unpin_setup(const void *param)
+{
+    stage *s = stage_new(param);
+    shardy_error err = {0};
+    assert_ok(shardy_pin_add(NULL, s->url, "keep", NULL, NULL, NULL, &err));
+    return s;
+}
+
+static shardy_status op_pin_remove(void *state, shardy_error *err)
+{
+    stage *s = state;
+    shardy_admin_options options;
+    uint32_t removed;
+    shardy_admin_options_init(&options, sizeof options);
+    options.store = s->faults;
+    shardy_status st =
+        SWEEP_CALL(shardy_pin_remove, s->context, s->url, "keep", NULL, &options, &removed, err);
+    assert_true(removed == 1 || st != SHARDY_OK); /* of two, one may be done */
+    return st;
+}
+
 /* --- the sweeps ------------------------------------------------------------------------------- */
 
 typedef struct function_case {
@@ -1022,6 +1098,12 @@ static void test_administration__survives_faults(void **state)
             FILES | CALLS | CUT, NOT_NEEDED, NULL, NULL},
         {"shardy_verify", "", op_verify, {.by_store = 1, .threads = 4}, READS | CALLS | CUT, 0,
             NULL, NULL},
+        {"shardy_cleanup", "", op_cleanup, {.by_store = 1, .changes = 1}, FILES | CALLS | CUT,
+            NOT_NEEDED, NULL, check_cleanup},
+        {"shardy_pin_add", "", op_pin_add, {.by_store = 1, .changes = 1}, FILES | CALLS | CUT,
+            NOT_NEEDED, NULL, NULL},
+        {"shardy_pin_remove", "", op_pin_remove, {.by_store = 1, .changes = 1}, FILES | CALLS | CUT,
+            NOT_NEEDED, unpin_setup, NULL},
     };
     sweep_functions(cases, sizeof cases / sizeof cases[0]);
 }

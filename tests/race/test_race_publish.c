@@ -1,8 +1,10 @@
-/* Four processes at a time publish to one directory and roll it back, round after round. This
+/* Four processes at a time publish to one directory, roll it back, pin and clean up, round after
+ * round. This
  * process decides who stands where when all are let go; a checker that knows only compare-and-swap
  * (support/publish_check.h) decides from the events of each process, from what it was told and from
  * the directory whether all was well: one of those that saw the same pointer moves it, each loser
- * is told by whom, the pointer never dangles, what it names is whole, nothing is lost.
+ * is told by whom, the pointer never dangles, what it names is whole, nothing is lost, and nothing
+ * that is current, pinned or named by the pointer is removed.
  *
  * SHARDY_TORTURE=1: a thousand rounds. The same program is built with one fault of the protocol at
  * a time planted in copies of the sources (planted/); run with --planted TEXT it must find the
@@ -10,6 +12,8 @@
 #include "support/publish_check.h"
 #include "support/support.h"
 #include "support/sweep.h"
+
+#include "catalog/fate.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -22,12 +26,14 @@
 #include <unistd.h>
 
 #define PROCESSES      4u
-#define QUICK_ROUNDS   24u
+#define QUICK_ROUNDS   40u
 #define TORTURE_ROUNDS 1000u
-#define PLANTED_ROUNDS 24u
+#define PLANTED_ROUNDS 40u
 #define NOBODY         UINT32_MAX
 /* Targets of rollbacks are among so many of the newest runs. */
 #define TARGETS 40u
+/* Runs that a cleanup keeps. */
+#define KEPT 3u
 
 /* Who meets whom. All but the free ones meet where the pointer is put, having seen the same one. */
 typedef enum round_kind {
@@ -39,16 +45,31 @@ typedef enum round_kind {
     ROUND_SAME_ID,  /* four writers with one run id */
     ROUND_ADOPTED,  /* four rollbacks to a run that has no fate, as those of the reference */
     ROUND_KILLED,   /* one of four writers is killed before or after it moved the pointer */
+    /* a cleanup has made its plan when one rolls back to a run in it, one pins another, and one
+     * publishes a run whose name begins like that of a third */
+    ROUND_CLEANED,
+    ROUND_CLEANERS, /* two cleanups, one of which may be killed, a rollback and a writer */
     ROUND_KINDS
 } round_kind;
 
 static const char *const kind_names[ROUND_KINDS] = {
-    "publish", "mixed", "free", "failing", "given up", "same id", "adopted", "killed"};
+    "publish", "mixed", "free", "failing", "given up", "same id", "adopted", "killed",
+    "cleaned", "cleaners"};
+
+typedef enum role_kind {
+    ROLE_WRITES = 0,
+    ROLE_ROLLS,
+    ROLE_CLEANS,
+    ROLE_PINS,
+    ROLE_UNPINS
+} role_kind;
+
+static const char *const role_names[] = {"writes", "rolls to", "cleans", "pins", "unpins"};
 
 /* What one process does in a round. */
 typedef struct role {
     char run_id[DATASET_STAMP_MAX];
-    int rolls;
+    role_kind kind;
     int waits; /* 1: where the pointer is put, too */
     event_plan plan;
 } role;
@@ -70,8 +91,9 @@ typedef struct race {
     round_kind kind;
     role roles[PROCESSES];
     publish_outcome outcomes[PROCESSES];
-    uint64_t won[2];  /* by writers, by rollbacks */
-    uint64_t lost[2]; /* likewise */
+    uint64_t won[5];  /* by the kind of the role */
+    uint64_t lost[5]; /* likewise */
+    uint64_t killed;
     uint64_t events;
     uint64_t watched; /* times that the data set was read while others moved the pointer */
 } race;
@@ -87,6 +109,7 @@ static void die(const char *what, const char *detail)
 typedef struct gate {
     int ready;
     int go;
+    int waited;
 } gate;
 
 static void wait_at(void *user)
@@ -106,10 +129,57 @@ static int32_t wait_to_publish(void *user, const shardy_progress *progress)
     return 0;
 }
 
+/* Once, as soon as it has read the pointer. */
+static int32_t wait_to_clean(void *user, uint64_t deleted, uint64_t objects)
+{
+    gate *g = user;
+    (void)deleted;
+    (void)objects;
+    if (!g->waited) {
+        g->waited = 1;
+        wait_at(g);
+    }
+    return 0;
+}
+
+static shardy_status clean(const char *dir, shardy_store *store, gate *g, shardy_error *err)
+{
+    shardy_cleanup_options options;
+    shardy_cleanup_result result;
+    shardy_cleanup_options_init(&options, sizeof options);
+    options.keep_last = KEPT;
+    options.admin.store = store;
+    options.progress = g ? wait_to_clean : NULL;
+    options.progress_user = g;
+    shardy_status st = shardy_cleanup(NULL, dir, &options, &result, err);
+    shardy_cleanup_result_dispose(&result);
+    return st;
+}
+
+static shardy_status pin(const char *dir, const role *r, shardy_store *store, shardy_error *err)
+{
+    shardy_rollback_target target;
+    shardy_admin_options options;
+    shardy_rollback_target_init(&target, sizeof target);
+    target.run_id = r->run_id;
+    shardy_admin_options_init(&options, sizeof options);
+    options.store = store;
+    return r->kind == ROLE_PINS
+               ? shardy_pin_add(NULL, dir, "race", &target, &options, NULL, err)
+               : shardy_pin_remove(NULL, dir, "race", &target, &options, NULL, err);
+}
+
 static shardy_status act(
     const char *dir, const role *r, shardy_store *store, gate *g, shardy_error *err)
 {
-    if (r->rolls) {
+    if (r->kind == ROLE_CLEANS) {
+        return clean(dir, store, g, err);
+    }
+    if (r->kind == ROLE_PINS || r->kind == ROLE_UNPINS) {
+        wait_at(g);
+        return pin(dir, r, store, err);
+    }
+    if (r->kind == ROLE_ROLLS) {
         wait_at(g);
         return dataset_rollback(NULL, dir, r->run_id, store, err);
     }
@@ -141,6 +211,7 @@ static void run_child(const race *r, const role *own, gate *g, int result)
     memset(&o, 0, sizeof o);
     snprintf(o.run_id, sizeof o.run_id, "%s", own->run_id);
     o.status = act(r->dir, own, store, g, &err);
+    o.helps = own->kind == ROLE_CLEANS ? 1 : own->kind >= ROLE_PINS ? 2 : 0;
     snprintf(o.message, sizeof o.message, "%.299s", o.status < 0 ? err.message : "");
     shardy_store_close(store);
     shardy_store_close(inner);
@@ -163,7 +234,7 @@ static void start(const race *r, uint32_t number, process *p)
         die("start", "no process");
     }
     if (p->pid == 0) {
-        gate g = {ready[1], go[0]};
+        gate g = {ready[1], go[0], 0};
         close(ready[0]);
         close(result[0]);
         run_child(r, &r->roles[number], &g, result[1]);
@@ -237,7 +308,9 @@ static void end(race *r, const process *all)
             die("end", "waitpid");
         }
         int killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-        int planned = r->roles[i].plan.dies_before || r->roles[i].plan.dies_after;
+        const event_plan *plan = &r->roles[i].plan;
+        int planned = plan->dies_before || plan->dies_after || plan->dies_at_remove;
+        r->killed += killed ? 1 : 0;
         if (n != (ssize_t)sizeof *o) {
             memset(o, 0, sizeof *o);
             snprintf(o->run_id, sizeof o->run_id, "%s", r->roles[i].run_id);
@@ -262,16 +335,39 @@ static const char *target(race *r)
         uint64_t back =
             support_rand_below(&r->rand, w->run_count < TARGETS ? w->run_count : TARGETS);
         const publish_run_state *run = &w->runs[w->run_count - 1 - back];
-        if (run->published) {
+        if (run->published && run->state != FATE_CONDEMNED) {
             return run->run_id;
         }
     }
 }
 
-static void set_role(race *r, uint32_t i, const char *run_id, int rolls)
+/* The n-th oldest run that cleanups may remove, or one that is pinned; NULL: there is none. */
+static const char *old_run(race *r, uint32_t n, int pinned)
+{
+    publish_world *w = &r->world;
+    uint32_t after = 0;
+    for (size_t i = w->run_count; i > 0; i--) {
+        const publish_run_state *run = &w->runs[i - 1];
+        after += run->published && run->state != FATE_CONDEMNED;
+    }
+    for (size_t i = 0; i < w->run_count && after > KEPT; i++) {
+        const publish_run_state *run = &w->runs[i];
+        if (!run->published || run->state == FATE_CONDEMNED) {
+            continue;
+        }
+        after--;
+        if ((run->pins > 0) == pinned && run->state == FATE_PUBLISHED &&
+            strcmp(run->run_id, w->run_id) != 0 && n-- == 0) {
+            return run->run_id;
+        }
+    }
+    return NULL;
+}
+
+static void set_role(race *r, uint32_t i, const char *run_id, role_kind kind)
 {
     snprintf(r->roles[i].run_id, sizeof r->roles[i].run_id, "%.39s", run_id);
-    r->roles[i].rolls = rolls;
+    r->roles[i].kind = kind;
 }
 
 /* As if the reference had written the run. */
@@ -290,10 +386,37 @@ static void remove_fate(race *r, const char *run_id)
     run->version[0] = '\0';
 }
 
+static int is_cleaned(const race *r)
+{
+    return r->kind == ROUND_CLEANED || r->kind == ROUND_CLEANERS;
+}
+
+static void choose_cleaners(race *r)
+{
+    const char *back = old_run(r, 0, 0);
+    const char *kept = old_run(r, 1, 0);
+    const char *alike = old_run(r, 2, 0);
+    const char *unkept = old_run(r, 0, 1);
+    char name[DATASET_STAMP_MAX];
+    set_role(r, 0, "", ROLE_CLEANS);
+    set_role(r, 1, back ? back : target(r), ROLE_ROLLS);
+    if (r->kind == ROUND_CLEANERS) {
+        set_role(r, 2, "", ROLE_CLEANS);
+        r->roles[0].plan.dies_at_remove = (uint32_t)support_rand_below(&r->rand, 6);
+    } else if (unkept && support_rand_below(&r->rand, 2) == 0) {
+        set_role(r, 2, unkept, ROLE_UNPINS);
+    } else {
+        set_role(r, 2, kept ? kept : target(r), ROLE_PINS);
+    }
+    snprintf(name, sizeof name, "%.30s%u", alike ? alike : "run-alike-", r->round);
+    set_role(r, 3, name, ROLE_WRITES);
+}
+
 static void choose_roles(race *r, publish_rules *rules)
 {
     int writers = r->kind == ROUND_PUBLISH || r->kind == ROUND_SAME_ID || r->kind == ROUND_KILLED;
     int failing = r->kind == ROUND_FAILING || r->kind == ROUND_GIVEN_UP;
+    int cleans = is_cleaned(r);
     memset(r->roles, 0, sizeof r->roles);
     char same[DATASET_STAMP_MAX];
     snprintf(same, sizeof same, "%.39s", target(r));
@@ -301,22 +424,23 @@ static void choose_roles(race *r, publish_rules *rules)
         char own[DATASET_STAMP_MAX];
         role *p = &r->roles[i];
         snprintf(own, sizeof own, "run-%u-%u", r->round, i);
-        set_role(r, i, own, 0);
+        set_role(r, i, own, ROLE_WRITES);
         p->plan.process = i;
-        p->waits = r->kind != ROUND_FREE && r->kind != ROUND_GIVEN_UP;
+        p->waits = r->kind != ROUND_FREE && r->kind != ROUND_GIVEN_UP && !cleans;
         if (!writers && !failing && i >= 2) {
-            set_role(r, i, support_rand_below(&r->rand, 3) == 0 ? target(r) : same, 1);
+            set_role(r, i, support_rand_below(&r->rand, 3) == 0 ? target(r) : same, ROLE_ROLLS);
         }
     }
     rules->processes = PROCESSES;
-    rules->one_winner = r->kind != ROUND_FREE && r->kind != ROUND_GIVEN_UP;
+    rules->one_winner = r->kind != ROUND_FREE && r->kind != ROUND_GIVEN_UP && !cleans;
+    rules->cleans = cleans;
     rules->may_be_given_up = NULL;
     rules->pointer_fails = NOBODY;
     if (failing) {
         r->roles[0].plan.pointer_fails = 1;
         r->roles[0].waits = 1;
-        set_role(r, 1, r->roles[0].run_id, 1);
-        set_role(r, 2, r->roles[0].run_id, 1);
+        set_role(r, 1, r->roles[0].run_id, ROLE_ROLLS);
+        set_role(r, 2, r->roles[0].run_id, ROLE_ROLLS);
         rules->pointer_fails = 0;
         rules->may_be_given_up = r->roles[0].run_id;
     }
@@ -325,12 +449,15 @@ static void choose_roles(race *r, publish_rules *rules)
             snprintf(same, sizeof same, "run-%u", r->round);
         }
         for (uint32_t i = 0; i < PROCESSES; i++) {
-            set_role(r, i, same, r->kind == ROUND_ADOPTED);
+            set_role(r, i, same, r->kind == ROUND_ADOPTED ? ROLE_ROLLS : ROLE_WRITES);
             r->roles[i].plan.at_adoption = 1;
         }
     }
     if (r->kind == ROUND_ADOPTED) {
         remove_fate(r, same);
+    }
+    if (cleans) {
+        choose_cleaners(r);
     }
     if (r->kind == ROUND_KILLED) {
         uint32_t victim = (uint32_t)support_rand_below(&r->rand, PROCESSES);
@@ -361,6 +488,14 @@ static int conduct(race *r, const process *all, dataset_problem *problem)
             wait_for(&all[i]);
         }
     }
+    if (r->kind == ROUND_CLEANED) { /* the cleanup has its plan; the others come to their ends */
+        for (uint32_t i = 1; i < PROCESSES; i++) {
+            let_go(&all[i]);
+        }
+        for (uint32_t i = 1; i < PROCESSES; i++) {
+            wait_for(&all[i]);
+        }
+    }
     let_all_go(r, all);
     return watch(r, all, problem);
 }
@@ -387,7 +522,7 @@ static int run_round(race *r, dataset_problem *problem)
     }
     for (uint32_t i = 0; i < PROCESSES; i++) {
         uint64_t *count = r->outcomes[i].status == SHARDY_OK ? r->won : r->lost;
-        count[r->roles[i].rolls] += !r->outcomes[i].died;
+        count[r->roles[i].kind] += !r->outcomes[i].died;
     }
     r->events += atomic_load(&r->log->count);
     return 1;
@@ -410,7 +545,7 @@ static void print_events(const race *r)
             e->status == EVENT_OPEN ? "no answer" : shardy_status_name(e->status));
     }
     for (uint32_t i = 0; i < PROCESSES; i++) {
-        fprintf(stderr, "  process %u %s %s: %s %s\n", i, r->roles[i].rolls ? "rolls to" : "writes",
+        fprintf(stderr, "  process %u %s %s: %s %s\n", i, role_names[r->roles[i].kind],
             r->roles[i].run_id,
             r->outcomes[i].died ? "died" : shardy_status_name(r->outcomes[i].status),
             r->outcomes[i].message);
@@ -474,16 +609,21 @@ static void test_race__processes_that_publish_and_roll_back_keep_to_the_protocol
     open_race(&r);
     int ok = run_rounds(&r, rounds, &problem);
     print_message("race: %u rounds of %u processes, %llu events; of the writers %llu won and %llu "
-                  "lost, of the rollbacks %llu and %llu; %zu runs, read %llu times meanwhile\n",
+                  "lost, of the rollbacks %llu and %llu; %llu cleanups, %llu pins, %llu killed; %zu "
+                  "runs, read %llu times meanwhile\n",
         r.round, PROCESSES, (unsigned long long)r.events, (unsigned long long)r.won[0],
         (unsigned long long)r.lost[0], (unsigned long long)r.won[1], (unsigned long long)r.lost[1],
+        (unsigned long long)r.won[ROLE_CLEANS], (unsigned long long)r.won[ROLE_PINS],
+        (unsigned long long)r.killed,
         r.world.run_count, (unsigned long long)r.watched);
     if (!ok) {
         print_events(&r);
         fail_msg("round %u (%s): %s", r.round, kind_names[r.kind], problem.text);
     }
     assert_int_equal(r.round, rounds);
-    assert_true(r.won[0] > 0 && r.won[1] > 0 && r.lost[0] > 0 && r.lost[1] > 0);
+    assert_true(r.won[ROLE_WRITES] > 0 && r.won[ROLE_ROLLS] > 0);
+    assert_true(r.lost[ROLE_WRITES] > 0 && r.lost[ROLE_ROLLS] > 0);
+    assert_true(r.won[ROLE_CLEANS] > 0 && r.won[ROLE_PINS] > 0);
     close_race(&r);
 }
 

@@ -13,6 +13,7 @@ typedef struct event_store {
     event_log *log;
     event_plan plan;
     int arrived;
+    uint32_t removals;
 } event_store;
 
 static int ends_with(const char *text, const char *tail)
@@ -55,6 +56,8 @@ int event_parse(const char *key, shardy_bytes body, event *out)
     copy_text(out->nonce, sizeof out->nonce, f.nonce);
     copy_text(out->ref, sizeof out->ref, f.manifest_ref);
     out->state = f.state;
+    out->adopted = shardy__fate_is_adopted(&f);
+    out->pins = f.pin_count;
     return 1;
 }
 
@@ -91,6 +94,13 @@ static int is_pointer(shardy_bytes key)
     return key.len == strlen(POINTER_KEY) && memcmp(key.data, POINTER_KEY, key.len) == 0;
 }
 
+static const char *key_text(shardy_bytes key, char text_out[SHARDY_OBJECT_KEY_LEN_MAX + 1])
+{
+    memcpy(text_out, key.data, key.len);
+    text_out[key.len] = '\0';
+    return text_out;
+}
+
 static void event_read(
     void *store, shardy_store_read *reads, size_t n, shardy_store_done_fn done, void *user)
 {
@@ -99,22 +109,22 @@ static void event_read(
         if (is_pointer(reads[i].key) && s->plan.before_read) {
             s->plan.before_read(s->plan.user);
         }
-        event *e =
-            is_pointer(reads[i].key) ? begin_event(s, EVENT_READ_POINTER, reads[i].key) : NULL;
+        char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+        int of_fate = ends_with(key_text(reads[i].key, key), "/fate");
+        event *e = NULL;
+        if (is_pointer(reads[i].key) || of_fate) {
+            e = begin_event(s, of_fate ? EVENT_READ_FATE : EVENT_READ_POINTER, reads[i].key);
+        }
         shardy_store_read_all(s->inner, &reads[i], 1);
         if (e) {
+            if (reads[i].status == SHARDY_OK) {
+                event_parse(key, (shardy_bytes){reads[i].body.data, reads[i].body.len}, e);
+            }
             copy_text(e->version, sizeof e->version, reads[i].meta.etag.text);
             end_event(s, e, (shardy_status)reads[i].status);
         }
         done(user, &reads[i]);
     }
-}
-
-static const char *key_text(shardy_bytes key, char text_out[SHARDY_OBJECT_KEY_LEN_MAX + 1])
-{
-    memcpy(text_out, key.data, key.len);
-    text_out[key.len] = '\0';
-    return text_out;
 }
 
 static shardy_status event_head(
@@ -186,6 +196,9 @@ static shardy_status event_remove(
     event_store *s = store;
     shardy_status first = SHARDY_OK;
     for (size_t i = 0; i < n; i++) {
+        if (s->plan.dies_at_remove && ++s->removals == s->plan.dies_at_remove) {
+            raise(SIGKILL);
+        }
         event *e = begin_event(s, EVENT_REMOVE, keys[i]);
         shardy_status st =
             shardy_store_remove(s->inner, &keys[i], 1, &results_out[i], first < 0 ? NULL : err);

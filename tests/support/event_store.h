@@ -1,5 +1,5 @@
 /* event_store.h: a store that passes everything on and writes down what the publish protocol does:
- * each read of the pointer, each put, each removal, in one log that several processes share. It can
+ * each read of the pointer and of fates, each put, each removal, in one log that several processes share. It can
  * stop a process at a step and break a request on purpose, so that a test chooses who meets whom.
  *
  * Nothing here asserts: it runs in child processes. */
@@ -11,12 +11,13 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define EVENTS_MAX 1024u
+#define EVENTS_MAX 4096u
 
 typedef enum event_op {
     EVENT_READ_POINTER = 1,
     EVENT_PUT = 2,
-    EVENT_REMOVE = 3
+    EVENT_REMOVE = 3,
+    EVENT_READ_FATE = 4
 } event_op;
 
 /* The process has not got its answer, or was killed before. */
@@ -38,6 +39,8 @@ typedef struct event {
     char ref[300];       /* of the manifest, relative */
     uint64_t generation; /* of pointers */
     int32_t state;       /* of fates */
+    int32_t adopted;     /* of fates: 1 when its writer made none */
+    uint32_t pins;       /* of fates */
 } event;
 
 /* In memory that the processes share. */
@@ -60,6 +63,7 @@ typedef struct event_plan {
     int pointer_fails; /* 1: the put of the pointer fails, and is known not to have counted */
     int dies_before;   /* 1: killed instead of putting the pointer */
     int dies_after;    /* 1: killed once the pointer is put */
+    uint32_t dies_at_remove; /* killed instead of the n-th removal; 0: never */
     int32_t ignores;   /* a condition of puts that the store does not honour; 0: none */
 } event_plan;
 

@@ -95,6 +95,7 @@ int publish_world_open(
         if (read_fate(w, run->run_id, &now)) {
             snprintf(run->version, sizeof run->version, "%s", now.version);
             run->state = now.state;
+            run->pins = now.pins;
         }
     }
     shardy_history_dispose(&history);
@@ -117,6 +118,7 @@ typedef struct round_view {
     uint8_t used[EVENTS_MAX];
     size_t moves[EVENTS_MAX]; /* the puts that moved the pointer, in order */
     size_t move_count;
+    int cleans;
     dataset_problem *problem;
 } round_view;
 
@@ -147,7 +149,7 @@ static int may_follow(int32_t from, int32_t to, int published)
     case FATE_PUBLISHING:
         return to == FATE_PUBLISHING || to == FATE_PUBLISHED || to == FATE_CONDEMNED;
     case FATE_PUBLISHED:
-        return to == FATE_PUBLISHING || to == FATE_CONDEMNED;
+        return to == FATE_PUBLISHING || to == FATE_CONDEMNED || to == FATE_PUBLISHED; /* a pin */
     default:
         return 0;
     }
@@ -180,8 +182,12 @@ static int follow_fate(round_view *v, publish_run_state *run)
                 shardy__fate_state_name(run->state));
             return wrong(v->problem, "a fate that must not be", run->run_id, text);
         }
+        if (next->state == FATE_CONDEMNED && run->pins > 0) {
+            return wrong(v->problem, "a pinned run was condemned", run->run_id, next->key);
+        }
         v->used[at] = 1;
         run->state = next->state;
+        run->pins = next->pins;
         snprintf(run->version, sizeof run->version, "%s", next->version);
     }
     return 1;
@@ -287,6 +293,35 @@ static int check_moves(round_view *v)
     return 1;
 }
 
+/* Whether the pointer named a run all the time from before an event to after it. */
+static int is_current_during(const round_view *v, const char *run_id, const char *at_first,
+    const event *e)
+{
+    const char *now = at_first;
+    for (size_t i = 0; i < v->move_count; i++) {
+        const event *move = &v->events[v->moves[i]];
+        if (move->end < e->begin) {
+            now = move->run_id;
+        } else if (move->begin < e->end) {
+            return 0; /* one was as good as the other */
+        }
+    }
+    return strcmp(now, run_id) == 0;
+}
+
+/* Nobody condemns what is current. */
+static int check_condemned(const round_view *v, const char *at_first)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        const event *e = &v->events[i];
+        if (is_fate(e) && done_put(e) && e->state == FATE_CONDEMNED &&
+            is_current_during(v, e->run_id, at_first, e)) {
+            return wrong(v->problem, "the current run was condemned", e->run_id, e->key);
+        }
+    }
+    return 1;
+}
+
 /* Nonces are what tells two writes apart when the bytes beside them are the same. */
 static int check_nonces(const round_view *v)
 {
@@ -326,15 +361,26 @@ static int check_removals(const round_view *v)
         if (e->op != EVENT_REMOVE || !run_of_key(e->key, run_id)) {
             continue;
         }
-        int condemned = 0;
+        /* by whomever: who stopped on the way is followed by others */
+        const publish_run_state *run = publish_world_run(v->world, run_id);
+        int condemned = run && run->state == FATE_CONDEMNED;
+        int in_time = 0;
+        int changed = 0;
+        int has_manifest = run && run->published;
         for (size_t k = 0; k < v->count; k++) {
             const event *f = &v->events[k];
-            condemned |= is_fate(f) && done_put(f) && f->process == e->process &&
-                         f->state == FATE_CONDEMNED && f->end < e->begin &&
-                         strcmp(f->run_id, run_id) == 0;
+            int same = done_put(f) && is_fate(f) && strcmp(f->run_id, run_id) == 0;
+            changed |= same && f->state == FATE_CONDEMNED;
+            in_time |= same && f->state == FATE_CONDEMNED && f->end < e->begin;
+            has_manifest &= !(f->op == EVENT_REMOVE && run && strcmp(f->key, run->ref) == 0 &&
+                              f->end != 0 && f->end < e->begin);
         }
-        if (!condemned) {
+        if (!condemned || (changed && !in_time)) {
             return wrong(v->problem, "removed without having condemned its run",
+                process_name(e, name), e->key);
+        }
+        if (has_manifest && strncmp(e->key, "shards/", 7) == 0) {
+            return wrong(v->problem, "shards were removed before their manifest",
                 process_name(e, name), e->key);
         }
     }
@@ -407,6 +453,9 @@ static int check_loser(
     case SHARDY_GONE:
     case SHARDY_FENCED:
     case SHARDY_INVALID:
+        if (rules->cleans && o->status != SHARDY_FENCED) {
+            return 1;
+        }
         if (given_up && strcmp(o->run_id, given_up) == 0 && strstr(o->message, given_up)) {
             return 1;
         }
@@ -434,6 +483,14 @@ static int check_outcomes(
             moved |= v->events[v->moves[k]].process == i;
         }
         if (o->died) {
+            continue;
+        }
+        if (o->helps && !moved) {
+            int lost = o->status == SHARDY_CONFLICT || o->status == SHARDY_GONE ||
+                       o->status == SHARDY_INVALID;
+            if (o->status < 0 && !(o->helps > 1 && lost)) {
+                return wrong(v->problem, "an outcome that cannot be", o->run_id, o->message);
+            }
             continue;
         }
         if ((o->status == SHARDY_OK) != moved) {
@@ -502,6 +559,9 @@ static int check_run(const round_view *v, const publish_run_state *run)
         return wrong(v->problem, "the fate is not what the events say", run->run_id,
             there ? shardy__fate_state_name(now.state) : "there is none");
     }
+    if (run->state == FATE_CONDEMNED && v->cleans) {
+        return 1; /* who condemned it may have been killed: another one comes */
+    }
     if (run->state == FATE_CONDEMNED) {
         return run->published ? wrong(v->problem, "a run that was given up has a manifest",
                                     run->run_id, run->ref)
@@ -548,10 +608,14 @@ int publish_check_round(publish_world *w, const event_log *log, const publish_ou
     v.events = log->events;
     v.count = atomic_load(&log->count);
     v.problem = problem;
+    v.cleans = rules->cleans;
+    char at_first[64];
+    snprintf(at_first, sizeof at_first, "%s", w->run_id);
     if (v.count > EVENTS_MAX) {
         return wrong(problem, "the log of events is too small", w->dir, "raise EVENTS_MAX");
     }
-    if (!check_fates(&v) || !check_moves(&v) || !check_nonces(&v) || !check_removals(&v)) {
+    if (!check_fates(&v) || !check_moves(&v) || !check_condemned(&v, at_first) ||
+        !check_nonces(&v) || !check_removals(&v)) {
         return 0;
     }
     note_manifests(&v);

@@ -1,4 +1,4 @@
-/* publish_check.h: decides whether several processes that published and rolled back at once kept to
+/* publish_check.h: decides whether several processes that published, rolled back and cleaned up at once kept to
  * the protocol: from the events of event_store.h, what each process was told, and what is in the
  * directory afterwards. It knows what a correct history of compare-and-swaps looks like and nothing
  * of how the library makes it.
@@ -14,7 +14,8 @@
 typedef struct publish_outcome {
     char run_id[DATASET_STAMP_MAX]; /* that it published, or rolled back to */
     int32_t status;
-    int32_t died; /* 1: it was killed and was told nothing */
+    int32_t died;  /* 1: it was killed and was told nothing */
+    int32_t helps; /* it moves no pointer: 1: it cleaned up; 2: it pinned */
     char message[300];
 } publish_outcome;
 
@@ -25,6 +26,7 @@ typedef struct publish_run_state {
     char version[80];  /* of its fate; "": it has none */
     int32_t state;     /* of its fate */
     int32_t published; /* its manifest is there */
+    uint32_t pins;
 } publish_run_state;
 
 /* The data set as it must be. */
@@ -52,6 +54,7 @@ typedef struct publish_rules {
     int one_winner;              /* all have seen the same pointer: one of them moves it */
     const char *may_be_given_up; /* a run whose writer may condemn it; NULL: none */
     uint32_t pointer_fails;      /* the process whose pointer write fails; UINT32_MAX: none */
+    int cleans;                  /* some process removes old runs, to which others may roll back */
 } publish_rules;
 
 /* One round. NOT 0: all was well, and `w` is what is there now. */

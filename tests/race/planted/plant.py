@@ -14,6 +14,8 @@ import sys
 PUBLISH = "catalog/publish.c"
 STORE = "catalog/manifest_store_object.c"
 FATE = "catalog/fate.c"
+CONDEMN = "catalog/condemn.c"
+CLEAN = "admin/cleanup_run.c"
 
 FAULTS = {
     # The pointer is moved without comparing it with what was seen.
@@ -83,6 +85,32 @@ FAULTS = {
         (PUBLISH,
          "shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHED, &ignored) < 0",
          "0"),
+    ]),
+    # A cleanup believes what the pointer said when it made its plan.
+    "pointer_not_read_again": ("the current run was condemned", [
+        (CONDEMN, "    if (is_current(claim)) {\n", "    if (claim->absent && is_current(claim)) {\n"),
+    ]),
+    # It does not look for pins.
+    "pins_ignored": ("a pinned run was condemned", [
+        (CLEAN, "    if (f->pin_count > 0) {\n", "    if (f->pin_count > FATE_PINS_MAX) {\n"),
+    ]),
+    # It removes the shards before the manifest.
+    "data_first": ("shards were removed before their manifest", [
+        (CLEAN, "    SHARDY_TRY(walk_manifests(w, err));\n    /* model: cleaner_remove_shards */\n", ""),
+        (CLEAN,
+         "    SHARDY_TRY(walk_run(w, run, s, err));\n    return shardy__cleanup_tell(w->k, err);\n",
+         "    SHARDY_TRY(walk_run(w, run, s, err));\n    return walk_manifests(w, err);\n"),
+    ]),
+    # It takes what begins with the name of a run for that run: stores refuse such a listing.
+    "prefix_without_slash": ("an outcome that cannot be", [
+        (CLEAN, 'RUN_DIR_MARK "%.700s/",\n        k->options->shard_prefix',
+         'RUN_DIR_MARK "%.700s",\n        k->options->shard_prefix'),
+    ]),
+    # It does not condemn a run before it removes it.
+    "claimed_without_fate": ("removed without having condemned its run", [
+        (CONDEMN,
+         "st = shardy__fate_change(c->context, c->store, f, FATE_CONDEMNED, err);",
+         "st = SHARDY_OK;"),
     ]),
     # A fate is changed whatever it has become meanwhile.
     "blind_fate": ("lost update of a fate", [
