@@ -420,10 +420,9 @@ static void test_writer__an_attempt_is_made_a_hundred_times(void **state)
     shardy_store_close(store);
 }
 
-static void test_limit__of_connections(void **state)
+static void test_store__a_bucket_has_256_connections_at_once_and_no_more(void **state)
 {
     (void)state;
-    shardy_error err = {0};
     shardy_store *store;
     shardy_store_s3_options options;
     shardy_store_s3_options_init(&options, sizeof options);
@@ -459,7 +458,7 @@ int main(void)
         cmocka_unit_test(test_npy__a_header_has_ten_thousand_bytes),
         cmocka_unit_test(test_schema__a_table_has_2000_columns),
         cmocka_unit_test(test_writer__an_attempt_is_made_a_hundred_times),
-        cmocka_unit_test(test_limit__of_connections),
+        cmocka_unit_test(test_store__a_bucket_has_256_connections_at_once_and_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
