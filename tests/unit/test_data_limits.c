@@ -420,6 +420,24 @@ static void test_writer__an_attempt_is_made_a_hundred_times(void **state)
     shardy_store_close(store);
 }
 
+static void test_store__a_bucket_has_256_connections_at_once_and_no_more(void **state)
+{
+    (void)state;
+    shardy_store *store;
+    shardy_store_s3_options options;
+    shardy_store_s3_options_init(&options, sizeof options);
+    options.endpoint_url = "http://127.0.0.1:1";
+    options.access_key_id = "id";
+    options.secret_access_key = "secret";
+    options.connections_max = SHARDY_CONNECTIONS_MAX;
+    assert_ok(shardy_store_open_s3(NULL, "s3://bucket/x", &options, &store, &err));
+    shardy_store_close(store);
+    options.connections_max = SHARDY_CONNECTIONS_MAX + 1;
+    assert_status(
+        SHARDY_INVALID, shardy_store_open_s3(NULL, "s3://bucket/x", &options, &store, &err));
+    assert_non_null(strstr(err.message, "257"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -440,6 +458,7 @@ int main(void)
         cmocka_unit_test(test_npy__a_header_has_ten_thousand_bytes),
         cmocka_unit_test(test_schema__a_table_has_2000_columns),
         cmocka_unit_test(test_writer__an_attempt_is_made_a_hundred_times),
+        cmocka_unit_test(test_store__a_bucket_has_256_connections_at_once_and_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
