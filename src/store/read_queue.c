@@ -183,6 +183,9 @@ void shardy__read_queue_init(read_queue *q, const shardy_context *context, shard
 
 void shardy__read_queue_free(read_queue *q)
 {
+    if (q->context->process != shardy__process_generation()) {
+        return; /* in a child: whoever holds a lock, or runs the task, is not there */
+    }
     shardy__timer_remove(q->context->read_timer, &q->task);
     shardy__condition_destroy(&q->changed);
     shardy__mutex_destroy(&q->lock);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define SECOND_NS 1000000000ll
@@ -767,6 +768,75 @@ static void test_threads__a_task_of_the_timer_may_read(void **state)
     shardy_context_free(context);
 }
 
+/* A call that is held up until the test lets it go on. */
+typedef struct gate {
+    mutex lock;
+    condition changed;
+    int entered;
+    int open;
+} gate;
+
+static void wait_at_gate(void *user)
+{
+    gate *g = user;
+    shardy__mutex_lock(&g->lock);
+    g->entered = 1;
+    shardy__condition_broadcast(&g->changed);
+    while (!g->open) {
+        shardy__condition_wait(&g->changed, &g->lock);
+    }
+    shardy__mutex_unlock(&g->lock);
+}
+
+static void *read_once(void *arg)
+{
+    worker *w = arg;
+    shardy_error err;
+    w->failed = get_all(w->store, "k", &err) != SHARDY_OK;
+    return NULL;
+}
+
+static void test_fork__a_child_closes_its_copy_while_a_read_is_repeated(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    shardy_context *context;
+    script_store script;
+    gate g;
+    worker w;
+    memset(&g, 0, sizeof g);
+    memset(&w, 0, sizeof w);
+    open_threaded(&context, &script, &w.store);
+    shardy__mutex_init(&g.lock);
+    shardy__condition_init(&g.changed);
+    script_step steps[] = {BEFORE, {.before = wait_at_gate, .user = &g}};
+    script_store_set(&script, steps, 2);
+    assert_ok(shardy__thread_start(&w.thread, read_once, &w, "test", &err));
+    shardy__mutex_lock(&g.lock);
+    while (!g.entered) {
+        shardy__condition_wait(&g.changed, &g.lock);
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(20);
+        shardy_store_close(w.store);
+        _exit(0);
+    }
+    g.open = 1;
+    shardy__condition_broadcast(&g.changed);
+    shardy__mutex_unlock(&g.lock);
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    shardy__thread_join(w.thread);
+    assert_int_equal(w.failed, 0);
+    shardy__condition_destroy(&g.changed);
+    shardy__mutex_destroy(&g.lock);
+    shardy_store_close(w.store);
+    script_store_close(&script);
+    shardy_context_free(context);
+}
+
 /* --- making one ------------------------------------------------------------------------------- */
 
 static void test_retry__takes_the_store_when_asked_to(void **state)
@@ -831,6 +901,7 @@ int main(void)
         cmocka_unit_test(test_reads__that_are_repeated_do_not_mix_versions),
         cmocka_unit_test(test_threads__share_one_budget),
         cmocka_unit_test(test_threads__a_task_of_the_timer_may_read),
+        cmocka_unit_test(test_fork__a_child_closes_its_copy_while_a_read_is_repeated),
         cmocka_unit_test(test_retry__takes_the_store_when_asked_to),
         cmocka_unit_test(test_retry__options_are_checked),
     };
