@@ -290,7 +290,7 @@ static void ask_for_all(const vec_tables *t, counted *c, const all_vectors *all)
         shardy_status st = shardy__vec_ids_get(&ids, all->rowids[i], &id, &err);
         require_outcome(st);
         require_message(st, &err);
-        st = shardy__vec_payload(t, all->rowids[i], &payload, &err);
+        st = shardy__vec_payload(t, all->rowids[i], NULL, &payload, &err);
         require_outcome(st);
         shardy_buf_release(&payload);
     }
