@@ -133,12 +133,22 @@ static size_t unit_len(const cache_file *file, uint64_t index)
     return (size_t)(left < unit ? left : unit);
 }
 
-/* A new LOADING unit without pins, in the table. NULL: no memory. Called with the lock. */
-static cache_unit *add_unit(cache_file *file, uint64_t index)
+/* Whether a unit is needed, or only likely to be: then it must not exceed the budget. */
+typedef enum unit_need {
+    UNIT_NEEDED,
+    UNIT_SPARE
+} unit_need;
+
+/* A new LOADING unit without pins, in the table. NULL: no memory, or no room for a spare one.
+ * Called with the lock. */
+static cache_unit *add_unit(cache_file *file, uint64_t index, unit_need need)
 {
     page_cache *cache = file->cache;
     size_t len = unit_len(file, index);
     evict(cache, len);
+    if (need == UNIT_SPARE && cache->bytes + len > cache->budget) {
+        return NULL;
+    }
     if (cache->count == cache->room) {
         size_t room = cache->room * 2;
         cache_unit **ring = shardy__realloc(cache->ring, room * sizeof(cache_unit *));
@@ -393,7 +403,7 @@ void shardy__cache_put(cache_file *file, uint64_t offset, const void *data, size
         if (at + unit_len(file, index) > end || find_unit(file, index)) {
             continue;
         }
-        cache_unit *u = add_unit(file, index);
+        cache_unit *u = add_unit(file, index, UNIT_SPARE);
         if (!u) {
             break;
         }
@@ -455,13 +465,13 @@ static cache_load *new_load(
     return load;
 }
 
-/* The unit at that place, which is added to the load if nobody has asked for it. NULL: no memory.
- * Called with the lock. */
-static cache_unit *ask_unit(cache_load *load, uint64_t index)
+/* The unit at that place, which is added to the load if nobody has asked for it. NULL as from
+ * add_unit(). Called with the lock. */
+static cache_unit *ask_unit(cache_load *load, uint64_t index, unit_need need)
 {
     cache_unit *u = find_unit(load->file, index);
     if (!u) {
-        u = add_unit(load->file, index);
+        u = add_unit(load->file, index, need);
         if (u) {
             u->load = load;
             load->units[load->unit_count++] = u;
@@ -481,7 +491,7 @@ static void ask_ahead(cache_load *load, size_t page_size, const page_want *want)
     uint64_t kept = file->cache->budget / 2;
     for (uint64_t i = first + 1; i <= last && i - first <= most; i++) {
         if (load->unit_count == load->unit_room ||
-            ((uint64_t)load->unit_count << file->shift) > kept || !ask_unit(load, i)) {
+            ((uint64_t)load->unit_count << file->shift) > kept || !ask_unit(load, i, UNIT_SPARE)) {
             return;
         }
     }
@@ -610,7 +620,7 @@ static shardy_status pin_units(
     shardy__mutex_lock(&cache->lock);
     for (size_t i = 0; i < count; i++) {
         uint64_t offset = (uint64_t)(wants[i]->page - 1) * page_size;
-        cache_unit *u = ask_unit(load, offset >> file->shift);
+        cache_unit *u = ask_unit(load, offset >> file->shift, UNIT_NEEDED);
         if (!u) {
             while (i-- > 0) {
                 ((cache_unit *)wants[i]->ref.pin)->pins--;
@@ -778,7 +788,7 @@ void shardy__cache_start(cache_file *file, size_t page_size, page_want *const *w
     for (size_t i = 0; i < count; i++) {
         uint64_t offset = (uint64_t)(wants[i]->page - 1) * page_size;
         if (((uint64_t)load->unit_count << file->shift) > file->cache->budget / 2 ||
-            !ask_unit(load, offset >> file->shift)) {
+            !ask_unit(load, offset >> file->shift, UNIT_SPARE)) {
             break;
         }
     }

@@ -21,7 +21,8 @@ typedef struct page_cache page_cache;
 typedef struct cache_file cache_file;
 typedef struct cache_load cache_load;
 
-/* `bytes` bounds the units that are kept (those in use at the same time may exceed it).
+/* `bytes` bounds the units that are kept. Those in use at the same time may exceed it; what is read
+ * ahead of need never does.
  * Statuses: OK, NOMEM. Ownership: one reference is yours. */
 shardy_status shardy__page_cache_new(uint64_t bytes, page_cache **cache_out, shardy_error *err);
 page_cache *shardy__page_cache_hold(page_cache *cache);
@@ -100,8 +101,8 @@ void shardy__cache_start(cache_file *file, size_t page_size, page_want *const *w
 void shardy__cache_unpin(cache_file *file, page_ref *ref);
 
 /* Puts bytes that were read already: the units that lie wholly in [offset, offset + len), or end
- * with the file. They are checked when they are first used. Without memory for them nothing
- * happens. */
+ * with the file. They are checked when they are first used. Those for which there is no room or no
+ * memory are left out. */
 void shardy__cache_put(cache_file *file, uint64_t offset, const void *data, size_t len);
 
 /* A source over a descriptor, with a cache of its own. `fd` and `sums` are taken always. */

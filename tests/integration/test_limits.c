@@ -452,6 +452,27 @@ static void test_limits__memory_budgets_of_builds(void **state)
     }
 }
 
+static void test_limits__page_caches_of_readers(void **state)
+{
+    limits_fixture *f = *state;
+    const uint64_t least = SHARDY_PAGE_CACHE_BYTES_MIN;
+    shardy_reader_close(finish_and_open(f, open_writer(f)));
+    for (uint64_t bytes = least - 1; bytes <= least + 1; bytes++) {
+        shardy_reader_options options;
+        shardy_reader *reader;
+        shardy_reader_options_init(&options, sizeof options);
+        options.store = f->store;
+        options.page_cache_bytes = bytes;
+        assert_status(bytes >= least ? SHARDY_OK : SHARDY_INVALID,
+            shardy_reader_open(f->context, NULL, &options, &reader, &err));
+        if (bytes >= least) {
+            shardy_reader_close(reader);
+        } else {
+            assert_names(least);
+        }
+    }
+}
+
 static void test_limits__threads_of_a_context(void **state)
 {
     (void)state;
@@ -549,6 +570,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_limits__pointers_that_are_too_long_are_not_parsed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits__memory_budgets_of_builds, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_limits__page_caches_of_readers, setup, teardown),
         cmocka_unit_test(test_limits__threads_of_a_context),
         cmocka_unit_test_setup_teardown(test_limits__caches_of_readers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits__connections_of_a_bucket, setup, teardown),

@@ -306,6 +306,29 @@ static void test_page_remote__pinned_pages_stay_and_the_budget_is_kept(void **st
     object_free(&o);
 }
 
+static void test_page_remote__what_is_read_ahead_stays_within_the_budget(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    object o;
+    object_make(&o, 8u << 16);
+    assert_ok(late_store_open(o.memory, &o.store, &err));
+    assert_ok(object_open(&o, 1, &err));
+    late_store_hold(o.store, 1);
+    for (uint32_t i = 1; i + 4 < CHUNKS; i += 4) {
+        const uint32_t pages[1] = {page_of(i, 0)};
+        const uint32_t ahead[1] = {4 * SHARDY_CHUNK_LEN / PAGE - 1};
+        shardy__page_start(o.source, pages, ahead, 1, NULL);
+        assert_true(shardy__page_cache_bytes(o.cache) <= 8u << 16);
+    }
+    assert_true(late_store_reads(o.store) > 1);
+    late_store_hold(o.store, 0);
+    for (uint32_t i = 0; i < CHUNKS; i++) {
+        assert_ok(fetch_page(&o, page_of(i, 1), &err));
+    }
+    object_free(&o);
+}
+
 static void test_page_remote__two_objects_share_one_budget(void **state)
 {
     (void)state;
@@ -511,6 +534,7 @@ int main(void)
         cmocka_unit_test(test_page_remote__a_changed_object_is_told),
         cmocka_unit_test(test_page_remote__an_object_that_is_not_what_was_published_is_not_opened),
         cmocka_unit_test(test_page_remote__pinned_pages_stay_and_the_budget_is_kept),
+        cmocka_unit_test(test_page_remote__what_is_read_ahead_stays_within_the_budget),
         cmocka_unit_test(test_page_remote__two_objects_share_one_budget),
         cmocka_unit_test(test_page_remote__a_chunk_that_several_want_is_asked_for_once),
         cmocka_unit_test(test_page_remote__who_waited_for_a_request_that_failed_makes_his_own),
