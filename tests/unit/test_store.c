@@ -507,14 +507,16 @@ static void test_open_url__knows_directories_and_names_what_it_does_not(void **s
     shardy_store_close(store);
     snprintf(url, sizeof url, "%s/k", dir);
     assert_status(SHARDY_INVALID, shardy__store_open_url(NULL, url, NULL, &store, &err));
-    /* the credentials that a bucket needs are in the environment, if anywhere */
-    unsetenv("AWS_ACCESS_KEY_ID");
     unsetenv("S3_ACCESS_KEY_ID");
+    unsetenv("AWS_ACCESS_KEY_ID");
+    unsetenv("S3_SECRET_ACCESS_KEY");
+    unsetenv("AWS_SECRET_ACCESS_KEY");
     assert_status(SHARDY_CONFIG, shardy__store_open_url(NULL, "s3://bucket/p", NULL, &store, &err));
     assert_non_null(strstr(err.message, "credentials"));
     setenv("AWS_ACCESS_KEY_ID", "id", 1);
     setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
     assert_ok(shardy__store_open_url(NULL, "s3://bucket/p", NULL, &store, &err));
+    assert_string_equal(shardy_store_name(store), "retry");
     shardy_store_close(store);
     unsetenv("AWS_ACCESS_KEY_ID");
     unsetenv("AWS_SECRET_ACCESS_KEY");
