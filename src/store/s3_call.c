@@ -329,10 +329,11 @@ shardy_status shardy__s3_failure_status(s3_call *call, shardy_error *err)
         return wrong_region(call, region, err);
     }
     const char *text = row.text ? row.text : f->message;
-    return shardy__error_native(err, row.status, row.retriable, reply->code, "s3",
+    shardy_status st = shardy__error_native(err, row.status, row.retriable, reply->code, "s3",
         CALL_FMT ": %s%s%d%s%.60s%s%.60s", CALL_ARGS(call), text, text[0] ? ": " : "",
         (int)reply->code, f->code[0] ? " " : "", f->code, reply->request_id[0] ? ", request " : "",
         reply->request_id);
+    return shardy__error_retry_after(err, st, (uint32_t)(reply->retry_after_us / 1000));
 }
 
 shardy_status shardy__s3_call_status(s3_call *call, shardy_error *err)
