@@ -52,9 +52,8 @@ typedef enum round_kind {
     ROUND_KINDS
 } round_kind;
 
-static const char *const kind_names[ROUND_KINDS] = {
-    "publish", "mixed", "free", "failing", "given up", "same id", "adopted", "killed",
-    "cleaned", "cleaners"};
+static const char *const kind_names[ROUND_KINDS] = {"publish", "mixed", "free", "failing",
+    "given up", "same id", "adopted", "killed", "cleaned", "cleaners"};
 
 typedef enum role_kind {
     ROLE_WRITES = 0,
@@ -94,6 +93,7 @@ typedef struct race {
     uint64_t won[5];  /* by the kind of the role */
     uint64_t lost[5]; /* likewise */
     uint64_t killed;
+    FILE *trace; /* NULL: none is written */
     uint64_t events;
     uint64_t watched; /* times that the data set was read while others moved the pointer */
 } race;
@@ -500,6 +500,28 @@ static int conduct(race *r, const process *all, dataset_problem *problem)
     return watch(r, all, problem);
 }
 
+/* One round as lines for tests/model/check_traces.py: who takes part, what is published, events. */
+static void write_trace(const race *r, FILE *out)
+{
+    fprintf(out, "round\t%u\t%s\n", r->round, kind_names[r->kind]);
+    for (size_t i = 0; i < r->world.run_count; i++) {
+        const publish_run_state *run = &r->world.runs[i];
+        fprintf(out, "run\t%s\t%d\t%s\t%u\t%s\t%d\n", run->run_id, run->state, run->version,
+            run->pins, run->ref, run->published);
+    }
+    fprintf(out, "pointer\t%s\t%s\n", r->world.run_id, r->world.version);
+    for (uint32_t i = 0; i < PROCESSES; i++) {
+        fprintf(out, "role\t%u\t%s\t%s\n", i, role_names[r->roles[i].kind], r->roles[i].run_id);
+    }
+    for (uint32_t i = 0; i < atomic_load(&r->log->count) && i < EVENTS_MAX; i++) {
+        const event *e = &r->log->events[i];
+        fprintf(out, "event\t%u\t%d\t%llu\t%llu\t%s\t%d\t%s\t%d\t%s\t%s\t%s\t%d\t%u\n", e->process,
+            e->op, (unsigned long long)e->begin, (unsigned long long)e->end, e->key, e->condition,
+            e->status == EVENT_OPEN ? "OPEN" : shardy_status_name(e->status), e->state, e->run_id,
+            e->expected, e->version, e->adopted, e->pins);
+    }
+}
+
 /* NOT 0 when all was well. */
 static int run_round(race *r, dataset_problem *problem)
 {
@@ -513,6 +535,9 @@ static int run_round(race *r, dataset_problem *problem)
     }
     int whole = conduct(r, all, &seen);
     end(r, all);
+    if (r->trace) {
+        write_trace(r, r->trace);
+    }
     if (!publish_check_round(&r->world, r->log, r->outcomes, &rules, problem)) {
         return 0;
     }
@@ -608,14 +633,14 @@ static void test_race__processes_that_publish_and_roll_back_keep_to_the_protocol
     uint32_t rounds = sweep_torture() ? TORTURE_ROUNDS : QUICK_ROUNDS;
     open_race(&r);
     int ok = run_rounds(&r, rounds, &problem);
-    print_message("race: %u rounds of %u processes, %llu events; of the writers %llu won and %llu "
-                  "lost, of the rollbacks %llu and %llu; %llu cleanups, %llu pins, %llu killed; %zu "
-                  "runs, read %llu times meanwhile\n",
+    print_message(
+        "race: %u rounds of %u processes, %llu events; of the writers %llu won and %llu "
+        "lost, of the rollbacks %llu and %llu; %llu cleanups, %llu pins, %llu killed; %zu "
+        "runs, read %llu times meanwhile\n",
         r.round, PROCESSES, (unsigned long long)r.events, (unsigned long long)r.won[0],
         (unsigned long long)r.lost[0], (unsigned long long)r.won[1], (unsigned long long)r.lost[1],
         (unsigned long long)r.won[ROLE_CLEANS], (unsigned long long)r.won[ROLE_PINS],
-        (unsigned long long)r.killed,
-        r.world.run_count, (unsigned long long)r.watched);
+        (unsigned long long)r.killed, r.world.run_count, (unsigned long long)r.watched);
     if (!ok) {
         print_events(&r);
         fail_msg("round %u (%s): %s", r.round, kind_names[r.kind], problem.text);
@@ -625,6 +650,21 @@ static void test_race__processes_that_publish_and_roll_back_keep_to_the_protocol
     assert_true(r.lost[ROLE_WRITES] > 0 && r.lost[ROLE_ROLLS] > 0);
     assert_true(r.won[ROLE_CLEANS] > 0 && r.won[ROLE_PINS] > 0);
     close_race(&r);
+}
+
+/* Writes what the processes did to a file: 0 when all was well. */
+static int write_traces(const char *path)
+{
+    static race r;
+    dataset_problem problem = {""};
+    open_race(&r);
+    r.trace = fopen(path, "w");
+    int ok = r.trace && run_rounds(&r, PLANTED_ROUNDS, &problem);
+    if (!ok || fclose(r.trace) != 0) {
+        die("trace", problem.text);
+    }
+    close_race(&r);
+    return 0;
 }
 
 /* With a planted fault: 0 when the checker found it and said what it is. */
@@ -650,6 +690,9 @@ int main(int argc, char **argv)
     sigaction(SIGPIPE, &ignore, NULL);
     if (argc == 3 && strcmp(argv[1], "--planted") == 0) {
         return find_planted(argv[2]);
+    }
+    if (argc == 3 && strcmp(argv[1], "--trace") == 0) {
+        return write_traces(argv[2]);
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_race__processes_that_publish_and_roll_back_keep_to_the_protocol),
