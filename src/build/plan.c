@@ -186,10 +186,6 @@ static shardy_status check_numbers(const shardy_writer_options *o, int whole, sh
             "memory_budget is %llu bytes, the least is %llu", (unsigned long long)o->memory_budget,
             SHARDY_MEMORY_BUDGET_MIN);
     }
-    if (o->on_conflict != SHARDY_ON_CONFLICT_FAIL && o->on_conflict != SHARDY_ON_CONFLICT_REPLACE) {
-        return shardy__error(
-            err, SHARDY_INVALID, "build", "on_conflict %d is not known", o->on_conflict);
-    }
     if (o->threads > SHARDY_THREADS_MAX) {
         return shardy__error(err, SHARDY_INVALID, "build", "threads is %u, the limit is %u",
             o->threads, SHARDY_THREADS_MAX);
@@ -203,8 +199,18 @@ static shardy_status check_numbers(const shardy_writer_options *o, int whole, sh
     return shardy__rate_check(o->max_row_bytes_per_second, "max_row_bytes_per_second", err);
 }
 
+static shardy_status check_on_conflict(const shardy_writer_options *o, shardy_error *err)
+{
+    if (o->on_conflict != SHARDY_ON_CONFLICT_FAIL && o->on_conflict != SHARDY_ON_CONFLICT_REPLACE) {
+        return shardy__error(
+            err, SHARDY_INVALID, "build", "on_conflict %d is not known", o->on_conflict);
+    }
+    return SHARDY_OK;
+}
+
 static shardy_status check_choices(const shardy_writer_options *o, shardy_error *err)
 {
+    SHARDY_TRY(check_on_conflict(o, err));
     SHARDY_TRY(check_segment(o->shard_prefix, 64, "shard_prefix", err));
     SHARDY_TRY(check_segment(o->run_registry_prefix, 64, "run_registry_prefix", err));
     if (o->run_id) {

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Replays what processes really did against the steps of the model of publishing.
 
-The race of processes (tests/race/test_race_publish) writes down each request that its processes made
-of the protocol. Here each request becomes a step with the name that it has in
+The race of processes (tests/race/test_race_publish) writes down each request of the protocol that
+its processes made. Here each request becomes a step with the name that it has in
 publish_cleanup.pml; a step is refused when the process is not at a place where the model has it, or
 when what the model asks of it (the version it builds on, what it read before, in which order) does
 not hold. Then faults are planted into the traces, each of which has to be refused.

@@ -412,6 +412,28 @@ static void choose_cleaners(race *r)
     set_role(r, 3, name, ROLE_WRITES);
 }
 
+/* All about one run, which nobody has written yet or whose fate is missing. */
+static void choose_same(race *r, char same[DATASET_STAMP_MAX])
+{
+    if (r->kind == ROUND_SAME_ID) {
+        snprintf(same, DATASET_STAMP_MAX, "run-%u", r->round);
+    } else {
+        remove_fate(r, same);
+    }
+    for (uint32_t i = 0; i < PROCESSES; i++) {
+        set_role(r, i, same, r->kind == ROUND_ADOPTED ? ROLE_ROLLS : ROLE_WRITES);
+        r->roles[i].plan.at_adoption = 1;
+    }
+}
+
+static void choose_victim(race *r)
+{
+    uint32_t victim = (uint32_t)support_rand_below(&r->rand, PROCESSES);
+    int after = support_rand_below(&r->rand, 2) == 0;
+    r->roles[victim].plan.dies_before = !after;
+    r->roles[victim].plan.dies_after = after;
+}
+
 static void choose_roles(race *r, publish_rules *rules)
 {
     int writers = r->kind == ROUND_PUBLISH || r->kind == ROUND_SAME_ID || r->kind == ROUND_KILLED;
@@ -445,25 +467,13 @@ static void choose_roles(race *r, publish_rules *rules)
         rules->may_be_given_up = r->roles[0].run_id;
     }
     if (r->kind == ROUND_SAME_ID || r->kind == ROUND_ADOPTED) {
-        if (r->kind == ROUND_SAME_ID) {
-            snprintf(same, sizeof same, "run-%u", r->round);
-        }
-        for (uint32_t i = 0; i < PROCESSES; i++) {
-            set_role(r, i, same, r->kind == ROUND_ADOPTED ? ROLE_ROLLS : ROLE_WRITES);
-            r->roles[i].plan.at_adoption = 1;
-        }
-    }
-    if (r->kind == ROUND_ADOPTED) {
-        remove_fate(r, same);
+        choose_same(r, same);
     }
     if (cleans) {
         choose_cleaners(r);
     }
     if (r->kind == ROUND_KILLED) {
-        uint32_t victim = (uint32_t)support_rand_below(&r->rand, PROCESSES);
-        int after = support_rand_below(&r->rand, 2) == 0;
-        r->roles[victim].plan.dies_before = !after;
-        r->roles[victim].plan.dies_after = after;
+        choose_victim(r);
     }
 }
 

@@ -1,6 +1,7 @@
 /* event_store.h: a store that passes everything on and writes down what the publish protocol does:
- * each read of the pointer and of fates, each put, each removal, in one log that several processes share. It can
- * stop a process at a step and break a request on purpose, so that a test chooses who meets whom.
+ * each read of the pointer and of fates, each put, each removal, in one log that several processes
+ * share. It can stop a process at a step and break a request on purpose, so that a test chooses who
+ * meets whom.
  *
  * Nothing here asserts: it runs in child processes. */
 #ifndef SHARDY_TESTS_EVENT_STORE_H
@@ -60,11 +61,11 @@ typedef struct event_plan {
     int at_adoption;
     /* Called before each read of the pointer, on the thread that reads. May be NULL. */
     void (*before_read)(void *user);
-    int pointer_fails; /* 1: the put of the pointer fails, and is known not to have counted */
-    int dies_before;   /* 1: killed instead of putting the pointer */
-    int dies_after;    /* 1: killed once the pointer is put */
+    int pointer_fails;       /* 1: the put of the pointer fails, and is known not to have counted */
+    int dies_before;         /* 1: killed instead of putting the pointer */
+    int dies_after;          /* 1: killed once the pointer is put */
     uint32_t dies_at_remove; /* killed instead of the n-th removal; 0: never */
-    int32_t ignores;   /* a condition of puts that the store does not honour; 0: none */
+    int32_t ignores;         /* a condition of puts that the store does not honour; 0: none */
 } event_plan;
 
 /* A store around `inner` (borrowed). OK, INVALID, NOMEM. Ownership: yours, close it. */

@@ -294,8 +294,8 @@ static int check_moves(round_view *v)
 }
 
 /* Whether the pointer named a run all the time from before an event to after it. */
-static int is_current_during(const round_view *v, const char *run_id, const char *at_first,
-    const event *e)
+static int is_current_during(
+    const round_view *v, const char *run_id, const char *at_first, const event *e)
 {
     const char *now = at_first;
     for (size_t i = 0; i < v->move_count; i++) {
@@ -351,37 +351,46 @@ static int run_of_key(const char *key, char run_id_out[64])
     return 1;
 }
 
+/* One removal of an object of a run. */
+static int check_removal(const round_view *v, const event *e, const char *run_id)
+{
+    char name[32];
+    /* by whomever: who stopped on the way is followed by others */
+    const publish_run_state *run = publish_world_run(v->world, run_id);
+    int condemned = run && run->state == FATE_CONDEMNED;
+    int in_time = 0;
+    int changed = 0;
+    int has_manifest = run && run->published;
+    for (size_t k = 0; k < v->count; k++) {
+        const event *f = &v->events[k];
+        int same = done_put(f) && is_fate(f) && strcmp(f->run_id, run_id) == 0;
+        changed |= same && f->state == FATE_CONDEMNED;
+        in_time |= same && f->state == FATE_CONDEMNED && f->end < e->begin;
+        has_manifest &= !(f->op == EVENT_REMOVE && run && strcmp(f->key, run->ref) == 0 &&
+                          f->end != 0 && f->end < e->begin);
+    }
+    if (!condemned || (changed && !in_time)) {
+        return wrong(
+            v->problem, "removed without having condemned its run", process_name(e, name), e->key);
+    }
+    if (has_manifest && strncmp(e->key, "shards/", 7) == 0) {
+        return wrong(
+            v->problem, "shards were removed before their manifest", process_name(e, name), e->key);
+    }
+    return 1;
+}
+
 /* Only who has condemned a run may remove what is of it. */
 static int check_removals(const round_view *v)
 {
     for (size_t i = 0; i < v->count; i++) {
         const event *e = &v->events[i];
         char run_id[64];
-        char name[32];
         if (e->op != EVENT_REMOVE || !run_of_key(e->key, run_id)) {
             continue;
         }
-        /* by whomever: who stopped on the way is followed by others */
-        const publish_run_state *run = publish_world_run(v->world, run_id);
-        int condemned = run && run->state == FATE_CONDEMNED;
-        int in_time = 0;
-        int changed = 0;
-        int has_manifest = run && run->published;
-        for (size_t k = 0; k < v->count; k++) {
-            const event *f = &v->events[k];
-            int same = done_put(f) && is_fate(f) && strcmp(f->run_id, run_id) == 0;
-            changed |= same && f->state == FATE_CONDEMNED;
-            in_time |= same && f->state == FATE_CONDEMNED && f->end < e->begin;
-            has_manifest &= !(f->op == EVENT_REMOVE && run && strcmp(f->key, run->ref) == 0 &&
-                              f->end != 0 && f->end < e->begin);
-        }
-        if (!condemned || (changed && !in_time)) {
-            return wrong(v->problem, "removed without having condemned its run",
-                process_name(e, name), e->key);
-        }
-        if (has_manifest && strncmp(e->key, "shards/", 7) == 0) {
-            return wrong(v->problem, "shards were removed before their manifest",
-                process_name(e, name), e->key);
+        if (!check_removal(v, e, run_id)) {
+            return 0;
         }
     }
     return 1;

@@ -1,7 +1,7 @@
-/* publish_check.h: decides whether several processes that published, rolled back and cleaned up at once kept to
- * the protocol: from the events of event_store.h, what each process was told, and what is in the
- * directory afterwards. It knows what a correct history of compare-and-swaps looks like and nothing
- * of how the library makes it.
+/* publish_check.h: decides whether several processes that published, rolled back and cleaned up at
+ * once kept to the protocol: from the events of event_store.h, what each process was told, and what
+ * is in the directory afterwards. It knows what a correct history of compare-and-swaps looks like
+ * and nothing of how the library makes it.
  *
  * Nothing here asserts: the first thing that is wrong is put into words. */
 #ifndef SHARDY_TESTS_PUBLISH_CHECK_H

@@ -88,7 +88,8 @@ FAULTS = {
     ]),
     # A cleanup believes what the pointer said when it made its plan.
     "pointer_not_read_again": ("the current run was condemned", [
-        (CONDEMN, "    if (is_current(claim)) {\n", "    if (claim->absent && is_current(claim)) {\n"),
+        (CONDEMN, "    if (is_current(claim)) {\n",
+         "    if (claim->absent && is_current(claim)) {\n"),
     ]),
     # It does not look for pins.
     "pins_ignored": ("a pinned run was condemned", [
@@ -96,7 +97,8 @@ FAULTS = {
     ]),
     # It removes the shards before the manifest.
     "data_first": ("shards were removed before their manifest", [
-        (CLEAN, "    SHARDY_TRY(walk_manifests(w, err));\n    /* model: cleaner_remove_shards */\n", ""),
+        (CLEAN,
+         "    SHARDY_TRY(walk_manifests(w, err));\n    /* model: cleaner_remove_shards */\n", ""),
         (CLEAN,
          "    SHARDY_TRY(walk_run(w, run, s, err));\n    return shardy__cleanup_tell(w->k, err);\n",
          "    SHARDY_TRY(walk_run(w, run, s, err));\n    return walk_manifests(w, err);\n"),
