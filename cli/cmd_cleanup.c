@@ -122,7 +122,7 @@ static void add_text(strbuf *b, const shardy_cleanup_result *r)
             strbuf_printf(b, "%sold run ", head);
             out_add_text(b, a->run_id, strlen(a->run_id));
         } else {
-            strbuf_printf(b, "%sstale attempt ", head);
+            strbuf_printf(b, "%sstale attempt", head);
         }
         strbuf_puts(b, "  ");
         out_add_text(b, a->prefix_url, strlen(a->prefix_url));
