@@ -199,7 +199,7 @@ static void test_parse__options_of_other_commands_are_refused(void **state)
         "--strict get k", "option \"--strict\" must come after the command: get and multiget");
     assert_refused("--ref x schema", "option \"--ref\" does not apply to \"schema\"; it is an "
                                      "option of get, multiget, search, info, shards, health, "
-                                     "route, rollback and verify");
+                                     "route, rollback, verify, cleanup, pin and unpin");
 }
 
 static void test_parse__wrong_values_say_what_was_expected(void **state)

@@ -371,8 +371,8 @@ static void test_listing__manifests_come_newest_first_and_other_names_are_skippe
         "manifests/2026-01-02T03:04:05.000002Z_run_id=c/manifest",
         "manifests/2026-01-02T03:04:05.000002Z_run_id=b/manifest",
         "manifests/2026-01-02T03:04:05.000003Z_run_id=run_id=d/manifest",
-        /* not names of manifests */
-        "manifests/2025-12-31T23:59:59.999999Z_run_id=e/other",
+        /* not names of manifests: one without its manifest is half written or half removed */
+        "manifests/2025-12-31T23:59:59.999999Z_run_id=e/manifest.sums",
         "manifests/2026-13-02T03:04:05.000001Z_run_id=month/manifest",
         "manifests/2026-02-30T03:04:05.000001Z_run_id=day/manifest",
         "manifests/2026-01-02T03:04:05Z_run_id=short/manifest",
