@@ -302,7 +302,8 @@ static int read_whole(race *r, dataset_problem *problem)
     }
     read_current(r, after);
     return r->kind == ROUND_CLEANERS && strcmp(before, after) != 0 &&
-           strstr(problem->text, "there is no object") != NULL;
+           (strstr(problem->text, "there is no object") ||
+               strstr(problem->text, "which is not there"));
 }
 
 /* Reads the data set until all have ended: the pointer never dangles. */
