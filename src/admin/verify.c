@@ -545,7 +545,7 @@ static shardy_status verify_snapshot(verifier *v, shardy_error *err)
 
 static shardy_status run(verifier *v, const char *url, shardy_error *err)
 {
-    catalog_options o = {0, 1, 1, v->options->admin.store};
+    catalog_options o = {0, 1, 1, v->options->admin.store, 0};
     SHARDY_TRY(shardy__catalog_open(v->context, url, &o, &v->catalog, err));
     shardy_status st = verify_snapshot(v, err);
     if (v->result->damaged_count) {

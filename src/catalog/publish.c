@@ -144,6 +144,7 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
     /* model: writer_move */
     pointer p;
     fill_pointer(c, f, manifest_ref, run->generation + 1, &p);
+    p.hint = run->hint;
     st = shardy__manifest_store_set_current(&c->manifests, &p, &run->seen, &run->pointer_open, err);
     if (st < 0 && st != SHARDY_CONFLICT) {
         /* Not known to have failed: the fate stays PUBLISHING, which no cleanup touches. Known to
@@ -302,6 +303,7 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
     /* model: rollback_move */
     pointer p;
     fill_pointer(c, &f, url_out, generation + 1, &p);
+    shardy__hint_make(target->manifest, &p.hint);
     int32_t open;
     st = shardy__manifest_store_set_current(&c->manifests, &p, seen, &open, err);
     /* model: rollback_keep. After a take-over another holder may still hold an older

@@ -353,7 +353,7 @@ static shardy_status check_sidecar(const remote_open *o, shardy_error *err)
 /* A sidecar that cannot be used is as if there were none: the file has all that is in it. */
 static shardy_status take_sidecar(remote_open *o, shardy_error *err)
 {
-    shardy_context *context = o->store->context;
+    shardy_context *context = o->options->context;
     shardy_error error;
     shardy__error_clear(&error);
     shardy_status st = check_sidecar(o, &error);
