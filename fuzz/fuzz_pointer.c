@@ -93,6 +93,7 @@ static void check_text(shardy_bytes input)
         return;
     }
     check_ref(p.manifest_ref);
+    check_hint(&p.hint);
     shardy_buf text;
     st = shardy__pointer_render(&p, &text, &err);
     require(st == SHARDY_OK, "what was read can be written");

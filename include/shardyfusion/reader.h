@@ -60,8 +60,8 @@ typedef struct shardy_reader_options {
     /* default 64 MiB: parts of shards that are read by ranges are kept, up to so many bytes for all
      * shards of the reader; at least SHARDY_PAGE_CACHE_BYTES_MIN */
     uint64_t page_cache_bytes;
-    /* default NULL; the key that will be asked for first: where shards are read by ranges, the index
-     * of its shard is read together with the manifest. Not kept */
+    /* default NULL; the key that will be asked for first: where shards are read by ranges, the
+     * index of its shard is read together with the manifest. Not kept */
     const shardy_key *first_key;
 } shardy_reader_options;
 

@@ -1,8 +1,8 @@
 /* hint.h: what a pointer says about the snapshot that it names, so that a reader can ask for the
  * manifest and for the index of a shard at the same time.
  *
- * A hint is a guess. All that is read by it is checked against the manifest afterwards, as if it had
- * been asked for then; a wrong hint costs requests and nothing else. */
+ * A hint is a guess. All that is read by it is checked against the manifest afterwards, as if it
+ * had been asked for then; a wrong hint costs requests and nothing else. */
 #ifndef SHARDY_CATALOG_HINT_H
 #define SHARDY_CATALOG_HINT_H
 
@@ -26,8 +26,8 @@ typedef struct pointer_hint {
  * all shards are the first attempts of its own run. */
 void shardy__hint_make(const struct manifest *m, pointer_hint *out);
 
-/* 1 and the path of the shard that the key belongs to; 0 when the hint cannot tell. A text of digits
- * stands for the number where keys are numbers. */
+/* 1 and the path of the shard that the key belongs to; 0 when the hint cannot tell. A text of
+ * digits stands for the number where keys are numbers. */
 int shardy__hint_shard(
     const pointer_hint *hint, const shardy_key *key, char path_out[SHARDY_OBJECT_KEY_LEN_MAX + 1]);
 

@@ -31,8 +31,7 @@ uint64_t shardy__page_cache_budget(const page_cache *cache);
 uint64_t shardy__page_cache_bytes(page_cache *cache);
 
 /* Counts bytes that are kept elsewhere, the index of a file, against the budget: up to half of it.
- * 0: there is no room for so many, and nothing is counted. Gives 1 otherwise, also for 0 bytes while
- * there is room at all. */
+ * 0: there is no room for so many, and nothing is counted; else 1, also for 0 bytes. */
 int shardy__page_cache_reserve(page_cache *cache, uint64_t bytes);
 void shardy__page_cache_release(page_cache *cache, uint64_t bytes);
 

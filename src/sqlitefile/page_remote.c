@@ -278,7 +278,7 @@ static void add_sidecar(remote_open *o)
 }
 
 /* With a sidecar no page is needed before the first leaf; but without digests the version of the
- * object has to be seen, so its start is read as well. An object of one chunk needs nothing else. */
+ * object has to be seen, so its start is read as well. One chunk needs nothing else. */
 static void plan_reads(remote_open *o, int with_sidecar)
 {
     uint64_t size = o->options->size;
