@@ -101,6 +101,8 @@ int target_find(cli *c);
 
 /* Opens the snapshot. EXIT_OK, or the exit code after a message. */
 int target_open(cli *c, shardy_reader **reader_out);
+/* The same when it is known which key will be asked for first. */
+int target_open_for(cli *c, const char *first_key, size_t len, shardy_reader **reader_out);
 
 /* The ref that --ref or --offset names, NULL for the current manifest; free it with sys_free(). */
 int target_ref(cli *c, char **ref_out);

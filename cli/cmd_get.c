@@ -95,7 +95,7 @@ int cmd_get(cli *c)
     size_t count = 0;
     char *owned = NULL;
     int rc = target_routing_context(c, &columns, &count, &owned);
-    rc = rc == EXIT_OK ? target_open(c, &reader) : rc;
+    rc = rc == EXIT_OK ? target_open_for(c, c->opts.args[0], strlen(c->opts.args[0]), &reader) : rc;
     if (rc == EXIT_OK) {
         shardy_read_options options;
         target_read_options(c, columns, count, &options);

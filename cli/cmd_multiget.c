@@ -210,7 +210,11 @@ int cmd_multiget(cli *c)
     key_list list = {0};
     int rc = target_routing_context(c, &columns, &count, &owned);
     rc = rc == EXIT_OK ? gather(c, &list) : rc;
-    rc = rc == EXIT_OK ? target_open(c, &reader) : rc;
+    if (rc == EXIT_OK) {
+        const shardy_bytes none = {NULL, 0};
+        const shardy_bytes first = list.count ? list.texts[0] : none;
+        rc = target_open_for(c, first.data, first.len, &reader);
+    }
     if (rc == EXIT_OK) {
         shardy_read_options options;
         target_read_options(c, columns, count, &options);

@@ -199,6 +199,11 @@ static void set_access(const cli *c, shardy_reader_options *options)
 
 int target_open(cli *c, shardy_reader **reader_out)
 {
+    return target_open_for(c, NULL, 0, reader_out);
+}
+
+int target_open_for(cli *c, const char *first_key, size_t len, shardy_reader **reader_out)
+{
     *reader_out = NULL;
     shardy_error err = {0};
     char *ref = NULL;
@@ -210,8 +215,13 @@ int target_open(cli *c, shardy_reader **reader_out)
     if (rc == EXIT_OK) {
         shardy_reader_options options;
         shardy_reader_options_init(&options, sizeof options);
+        const shardy_key key = shardy_key_text(first_key, len);
         options.ref = ref;
         options.store = c->store;
+        /* Only a guess: what kind of key it is, the snapshot will tell. */
+        if (first_key && !c->opts.values[OPT_KEY_FORMAT].number) {
+            options.first_key = &key;
+        }
         options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
         set_access(c, &options);
         if (c->opts.values[OPT_IO].number == 1) {

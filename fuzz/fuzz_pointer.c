@@ -21,6 +21,24 @@ static void check_same(const pointer *a, const pointer *b)
                 sizeof b->manifest_digest),
         "the digest stays");
     require(same_text(a->nonce, b->nonce), "the nonce stays");
+    require(a->hint.num_dbs == b->hint.num_dbs && a->hint.key_encoding == b->hint.key_encoding &&
+                a->hint.shard_bytes == b->hint.shard_bytes &&
+                a->hint.total_bytes == b->hint.total_bytes &&
+                same_text(a->hint.shard_path, b->hint.shard_path),
+        "the hint stays");
+}
+
+/* Whatever a hint says, what is asked for is a key below the root. */
+static void check_hint(const pointer_hint *hint)
+{
+    char path[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    const shardy_key keys[] = {
+        shardy_key_text("tmux", 4), shardy_key_text("17", 2), shardy_key_int(-1)};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        int known = shardy__hint_shard(hint, &keys[i], path);
+        require(!known || hint->num_dbs > 0, "no hint gives no path");
+        require(!known || shardy__key_problem(path, strlen(path)) == NULL, "a path is a key");
+    }
 }
 
 static void check_ref(const char *manifest_ref)
@@ -75,6 +93,7 @@ static void check_text(shardy_bytes input)
         return;
     }
     check_ref(p.manifest_ref);
+    check_hint(&p.hint);
     shardy_buf text;
     st = shardy__pointer_render(&p, &text, &err);
     require(st == SHARDY_OK, "what was read can be written");

@@ -63,6 +63,9 @@ typedef struct shardy_reader_options {
     /* default 0: no limit. Keys and queries that the reader and its snapshots look up: a call waits
      * for its turn; TIMEOUT at once when that would come after its deadline. */
     double max_reads_per_second;
+    /* default NULL; the key that will be asked for first: where shards are read by ranges, the
+     * index of its shard is read together with the manifest. Not kept */
+    const shardy_key *first_key;
 } shardy_reader_options;
 
 /* Writes the defaults into every field. */

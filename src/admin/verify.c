@@ -216,7 +216,7 @@ static shardy_status verify_snapshot(verifier *v, shardy_error *err)
 
 static shardy_status run(verifier *v, const char *url, shardy_error *err)
 {
-    catalog_options o = {0, 1, 1, v->options->admin.store, 0};
+    const catalog_options o = {.sync = 1, .allow_network_fs = 1, .store = v->options->admin.store};
     SHARDY_TRY(shardy__catalog_open(v->context, url, &o, &v->catalog, err));
     shardy_status st = verify_snapshot(v, err);
     if (st >= 0) {

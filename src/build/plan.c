@@ -13,8 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TEMPLATE_DIGITS_MAX 20
-#define MEMORY_BUDGET       (256ull << 20)
+#define MEMORY_BUDGET (256ull << 20)
 
 void shardy_writer_options_init(shardy_writer_options *options, size_t struct_size)
 {
@@ -63,72 +62,6 @@ static shardy_status check_segment(
             len_max);
     }
     return SHARDY_OK;
-}
-
-/* The placeholder of a template: its digits (0: as many as needed) and where it begins and ends. */
-static int find_placeholder(const char *text, size_t *begin_out, size_t *end_out, int *digits_out)
-{
-    const char *begin = strstr(text, "{db_id");
-    if (!begin) {
-        return 0;
-    }
-    const char *p = begin + strlen("{db_id");
-    int digits = 0;
-    if (*p == ':') {
-        p++;
-        if (*p != '0') {
-            return 0;
-        }
-        p++;
-        while (*p >= '0' && *p <= '9' && digits <= TEMPLATE_DIGITS_MAX) {
-            digits = digits * 10 + (*p++ - '0');
-        }
-        if (digits < 1 || digits > TEMPLATE_DIGITS_MAX || *p++ != 'd') {
-            return 0;
-        }
-    }
-    if (*p != '}') {
-        return 0;
-    }
-    *begin_out = (size_t)(begin - text);
-    *end_out = (size_t)(p + 1 - text);
-    *digits_out = digits;
-    return 1;
-}
-
-shardy_status shardy__template_check(const char *template_text, shardy_error *err)
-{
-    size_t begin = 0;
-    size_t end = 0;
-    int digits;
-    char sample[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    if (strlen(template_text) > 200 || !find_placeholder(template_text, &begin, &end, &digits) ||
-        memchr(template_text, '{', begin) || strpbrk(template_text + end, "{}")) {
-        return shardy__error(err, SHARDY_INVALID, "build",
-            "db_path_template is \"%.200s\", expected {db_id} or {db_id:0Nd} in it, once",
-            template_text);
-    }
-    shardy__template_format(template_text, 0, sample, sizeof sample);
-    const char *problem = shardy__key_problem(sample, strlen(sample));
-    if (!problem && strpbrk(sample, "?#")) {
-        problem = "has a '?' or '#', which a URL cannot have";
-    }
-    if (problem) {
-        return shardy__error(err, SHARDY_INVALID, "build",
-            "db_path_template is \"%.200s\": the path \"%.200s\" %s", template_text, sample,
-            problem);
-    }
-    return SHARDY_OK;
-}
-
-void shardy__template_format(const char *template_text, uint32_t db_id, char *out, size_t size)
-{
-    size_t begin = 0;
-    size_t end = 0;
-    int digits = 0;
-    find_placeholder(template_text, &begin, &end, &digits);
-    snprintf(
-        out, size, "%.*s%0*u%s", (int)begin, template_text, digits, db_id, template_text + end);
 }
 
 void shardy__plan_attempt_path(const shardy_plan *plan, uint32_t db_id, uint32_t attempt,
@@ -433,8 +366,11 @@ static shardy_status fill_plan(shardy_plan *plan, const char *url,
     SHARDY_TRY(check_choices(options, err));
     SHARDY_TRY(copy_options(plan, options, err));
     SHARDY_TRY(set_engine(plan, err));
-    catalog_options catalog_opts = {
-        1, options->sync, options->allow_network_fs, options->store, options->unsafe_single_writer};
+    catalog_options catalog_opts = {.create = 1,
+        .sync = options->sync,
+        .allow_network_fs = options->allow_network_fs,
+        .store = options->store,
+        .single_writer = options->unsafe_single_writer};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     set_sidecar(plan);
     SHARDY_TRY(set_prefix(plan, err));
@@ -454,8 +390,10 @@ shardy_status shardy__plan_adopt(shardy_plan *plan, const char *url,
     SHARDY_TRY(check_choices(&checked, err));
     SHARDY_TRY(copy_options(plan, &checked, err));
     SHARDY_TRY(set_engine(plan, err));
-    catalog_options catalog_opts = {
-        0, options->sync, options->allow_network_fs, options->store, options->unsafe_single_writer};
+    catalog_options catalog_opts = {.sync = options->sync,
+        .allow_network_fs = options->allow_network_fs,
+        .store = options->store,
+        .single_writer = options->unsafe_single_writer};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     set_sidecar(plan);
     char text[SHARDY_URL_LEN_MAX + 1];

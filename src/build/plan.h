@@ -6,6 +6,7 @@
 #include "../catalog/catalog.h"
 #include "../catalog/run_record.h"
 #include "../engine/engine.h"
+#include "../manifest/template.h"
 #include "../route/router.h"
 
 #include <shardyfusion/writer.h>
@@ -44,11 +45,6 @@ shardy_status shardy__plan_adopt(shardy_plan *plan, const char *url,
 /* Path of an attempt relative to the root: "<shard_prefix>/run_id=<id>/<db>/attempt=NN". */
 void shardy__plan_attempt_path(const shardy_plan *plan, uint32_t db_id, uint32_t attempt,
     char path_out[SHARDY_OBJECT_KEY_LEN_MAX + 1]);
-
-/* The directory of a shard by the template: "{db_id}" or "{db_id:0Nd}" exactly once. INVALID for
- * any other template. */
-shardy_status shardy__template_check(const char *template_text, shardy_error *err);
-void shardy__template_format(const char *template_text, uint32_t db_id, char *out, size_t size);
 
 /* Writes how the run ended into its record, once, and stops the heartbeat. `manifest_ref` and
  * `error` may be NULL. */

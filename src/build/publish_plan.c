@@ -207,6 +207,7 @@ shardy_status shardy__plan_publish(shardy_plan *plan, const attempt_result *winn
         st = fill_result(plan, m, name.url, winners, count, result, &error);
     }
     if (st >= 0) {
+        shardy__hint_make(m, &plan->run.hint);
         st = publish_image(plan, m, &name, &error);
     }
     if (st == SHARDY_CONFLICT) {

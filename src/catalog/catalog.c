@@ -1,7 +1,7 @@
 #include "catalog.h"
 
 #include "../base/uri.h"
-#include "../store/store.h"
+#include "../store/store_ahead.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -50,6 +50,15 @@ shardy_status shardy__catalog_open(shardy_context *context, const char *url,
         if (st == SHARDY_NOT_FOUND) {
             st = shardy__error(
                 err, SHARDY_INVALID, "url", "there is no directory \"%.300s\"", out->url);
+        }
+    }
+    if (st >= 0 && options->ahead &&
+        !(shardy_store_caps(out->store) & SHARDY_STORE_CAP_OPEN_LOCAL)) {
+        shardy_store *ahead = NULL;
+        st = shardy__store_wrap_ahead(context, out->store, !out->store_borrowed, &ahead, err);
+        if (st >= 0) {
+            out->store = ahead;
+            out->store_borrowed = 0;
         }
     }
     if (st >= 0) {
@@ -184,6 +193,33 @@ shardy_status shardy__catalog_promise(
     return SHARDY_OK;
 }
 
+/* Longer manifests and sidecars are not read ahead: those of some 100,000 shards, and of a shard of
+ * some GB. */
+#define AHEAD_MANIFEST_MAX (32u << 20)
+#define AHEAD_SIDECAR_MAX  (16u << 20)
+#define AHEAD_SHARD_MAX    (UINT64_C(1) << 40)
+
+/* The manifest and the index of the shard that is wanted first, in one round trip. */
+static void read_ahead(const catalog *c, const pointer *p, const char *ref)
+{
+    const pointer_hint *hint = &p->hint;
+    char shard[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    char sidecar[SHARDY_OBJECT_KEY_LEN_MAX + 32];
+    char sums[SHARDY_OBJECT_KEY_LEN_MAX + 32];
+    if (!p->has_ours || !shardy__hint_shard(hint, c->ahead->key, shard) ||
+        p->manifest_size > AHEAD_MANIFEST_MAX ||
+        (hint->shard_bytes < c->ahead->shard_bytes && hint->total_bytes < c->ahead->total_bytes)) {
+        return;
+    }
+    snprintf(sidecar, sizeof sidecar, "%s/shard.sidecar", shard);
+    snprintf(sums, sizeof sums, "%s/shard.db.sums", shard);
+    uint64_t chunks = shardy__chunk_count(
+        hint->shard_bytes < AHEAD_SHARD_MAX ? hint->shard_bytes : AHEAD_SHARD_MAX);
+    const ahead_want wants[3] = {{ref, p->manifest_size + 1}, {sidecar, AHEAD_SIDECAR_MAX},
+        {sums, chunks * SHARDY_SHA256_LEN + 1}};
+    shardy__store_ahead(c->store, wants, 3);
+}
+
 shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_out,
     shardy_etag *version_out, loaded_manifest *out, shardy_error *err)
 {
@@ -204,6 +240,9 @@ shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_ou
     if (!pointer_out->has_ours) {
         st = shardy__catalog_promise(c, pointer_out->run_id, ref, &promise, err);
         SHARDY_TRY(st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st);
+    }
+    if (c->ahead) {
+        read_ahead(c, pointer_out, ref);
     }
     st = shardy__catalog_load(c, ref, &promise, pointer_out->manifest_ref, out, err);
     if (st == SHARDY_NOT_FOUND) {

@@ -9,6 +9,14 @@
 #include "manifest_store.h"
 #include "pointer.h"
 
+/* What a reader will want first: then the manifest and the index of its shard are read together,
+ * when the pointer has a hint and shards are as large as this. */
+typedef struct catalog_ahead {
+    const shardy_key *key;
+    uint64_t shard_bytes; /* of the largest shard at least, or */
+    uint64_t total_bytes; /* of all shards at least */
+} catalog_ahead;
+
 typedef struct catalog {
     shardy_context *context; /* borrowed */
     shardy_store *store;     /* rooted at the data set; borrowed when `borrowed` */
@@ -17,6 +25,7 @@ typedef struct catalog {
     char pointer_key[256];
     char url[SHARDY_URL_LEN_MAX + 1]; /* of the root, normalised */
     int32_t single_writer;            /* as in the options */
+    const catalog_ahead *ahead;       /* NULL, or what shardy__catalog_load_current() reads ahead */
 } catalog;
 
 typedef struct catalog_options {
@@ -25,6 +34,7 @@ typedef struct catalog_options {
     int32_t allow_network_fs;
     shardy_store *store;   /* not NULL: use this one instead of opening the URL */
     int32_t single_writer; /* 1: publish without asking the store whether it honours conditions */
+    int32_t ahead;         /* 1: objects can be read ahead, unless they are local files */
 } catalog_options;
 
 /* Opens the data set that `url` names: a directory, a file:// URL, or that of the pointer in it.
@@ -87,6 +97,7 @@ typedef struct publish_run {
     int32_t pointer_open;   /* the pointer write failed, but may have counted or still count */
     int32_t replaces;       /* set by the caller: who moved the pointer meanwhile is replaced when
                                its manifest is older */
+    pointer_hint hint;      /* for the pointer */
 } publish_run;
 
 /* Claims a run id: EXISTS when a fate, a manifest or any object of its shards is there. Reads the

@@ -4,6 +4,7 @@
 
 #include "../base/alloc.h"
 #include "../base/clock.h"
+#include "../manifest/template.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -47,6 +48,29 @@ static shardy_status compare_check(shardy_bytes text, const sha256 *expected, sh
     return SHARDY_OK;
 }
 
+/* A hint that is not as we write it is none: nothing depends on it. */
+static void parse_hint(const shardy_json_value *hint, pointer_hint *out)
+{
+    pointer_hint h;
+    shardy_error ignored;
+    char encoding[16];
+    uint64_t num_dbs;
+    memset(&h, 0, sizeof h);
+    if (hint && shardy__document_u64(hint, what, "num_dbs", &num_dbs, &ignored) >= 0 &&
+        shardy__document_u64(hint, what, "shard_bytes", &h.shard_bytes, &ignored) >= 0 &&
+        shardy__document_u64(hint, what, "total_bytes", &h.total_bytes, &ignored) >= 0 &&
+        shardy__document_text(hint, what, "key_encoding", encoding, sizeof encoding, &ignored) >=
+            0 &&
+        shardy__document_text(
+            hint, what, "shard_path", h.shard_path, sizeof h.shard_path, &ignored) >= 0 &&
+        shardy_key_encoding_parse(encoding, &h.key_encoding, &ignored) >= 0 &&
+        h.key_encoding != SHARDY_KEY_ENCODING_AUTO && num_dbs <= SHARDY_NUM_DBS_MAX &&
+        shardy__template_check(h.shard_path, &ignored) >= 0) {
+        h.num_dbs = (uint32_t)num_dbs;
+        *out = h;
+    }
+}
+
 static shardy_status parse_ours(
     const shardy_json_value *root, shardy_bytes text, pointer *out, shardy_error *err)
 {
@@ -65,6 +89,7 @@ static shardy_status parse_ours(
     SHARDY_TRY(shardy__document_text(ours, what, "nonce", out->nonce, sizeof out->nonce, err));
     SHARDY_TRY(shardy__document_digest(ours, what, "check", &check, err));
     SHARDY_TRY(compare_check(text, &check, err));
+    parse_hint(shardy_json_get(ours, "hint"), &out->hint);
     out->has_ours = 1;
     return SHARDY_OK;
 }
@@ -128,6 +153,23 @@ static shardy_status fill_check(bytebuf *text, size_t at, shardy_error *err)
     return SHARDY_OK;
 }
 
+static void write_hint(json_writer *w, const pointer_hint *hint)
+{
+    shardy__json_name(w, "hint");
+    shardy__json_begin_object(w);
+    shardy__json_name(w, "key_encoding");
+    shardy__json_string(w, shardy_key_encoding_name(hint->key_encoding));
+    shardy__json_name(w, "num_dbs");
+    shardy__json_uint(w, hint->num_dbs);
+    shardy__json_name(w, "shard_bytes");
+    shardy__json_uint(w, hint->shard_bytes);
+    shardy__json_name(w, "shard_path");
+    shardy__json_string(w, hint->shard_path);
+    shardy__json_name(w, "total_bytes");
+    shardy__json_uint(w, hint->total_bytes);
+    shardy__json_end_object(w);
+}
+
 shardy_status shardy__pointer_render(const pointer *p, shardy_buf *text_out, shardy_error *err)
 {
     memset(text_out, 0, sizeof *text_out);
@@ -159,6 +201,9 @@ shardy_status shardy__pointer_render(const pointer *p, shardy_buf *text_out, sha
         check_at = out.len - 1 - CHECK_DIGITS;
         shardy__json_name(&w, "generation");
         shardy__json_uint(&w, p->generation);
+        if (p->hint.num_dbs) {
+            write_hint(&w, &p->hint);
+        }
         shardy__json_name(&w, "manifest_sha256");
         shardy__json_string(&w, digest);
         shardy__json_name(&w, "manifest_size");

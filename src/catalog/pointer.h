@@ -4,6 +4,7 @@
 
 #include "../base/digest.h"
 #include "../base/error.h"
+#include "hint.h"
 
 #include <shardyfusion/limits.h>
 
@@ -23,6 +24,7 @@ typedef struct pointer {
     sha256 manifest_digest;
     uint64_t manifest_size;
     char nonce[POINTER_NONCE_LEN + 1];
+    pointer_hint hint; /* num_dbs 0: none, or none that we understand */
     /* Name of a member that neither the reference nor we write, "" for none: passed over, but
      * worth a remark. */
     char stranger[64];

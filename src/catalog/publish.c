@@ -216,6 +216,7 @@ static shardy_status move_to_run(
         /* model: writer_move */
         pointer p;
         fill_pointer(c, f, manifest_ref, run->generation + 1, &p);
+        p.hint = run->hint;
         shardy_status st = shardy__manifest_store_set_current(
             &c->manifests, &p, &run->seen, &run->pointer_open, err);
         if (st != SHARDY_CONFLICT || !run->replaces || tries == REPLACE_TRIES_MAX) {
@@ -418,6 +419,7 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
     /* model: rollback_move */
     pointer p;
     fill_pointer(c, &f, url_out, generation + 1, &p);
+    shardy__hint_make(target->manifest, &p.hint);
     int32_t open;
     st = shardy__manifest_store_set_current(&c->manifests, &p, seen, &open, err);
     /* model: rollback_keep. After a take-over another holder may still hold an older

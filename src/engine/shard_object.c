@@ -72,6 +72,7 @@ shardy_status shardy__shard_object_open(const shardy_engine_reader_spec *spec, c
     }
     const page_limits limits = {spec->deadline_ns, spec->cancel};
     options.limits = &limits;
+    options.context = spec->context;
     options.ranges = spec->page_cache;
     shardy_status st =
         shardy__page_source_open_object(spec->store, path, &options, source_out, err);

@@ -1,6 +1,7 @@
 #include "reader.h"
 
 #include "../base/alloc.h"
+#include "../store/store_ahead.h"
 
 #include <shardyfusion/limits.h>
 
@@ -73,7 +74,10 @@ static shardy_status new_core(shardy_context *context, const char *url,
     shardy_status st = shardy__context_hold(context, &core->context, err);
     if (st >= 0) {
         core->process = shardy__process_generation();
-        catalog_options catalog_opts = {0, 1, 1, options->store, 0};
+        int ahead =
+            options->first_key && !options->ref && options->access != SHARDY_ACCESS_DOWNLOAD;
+        catalog_options catalog_opts = {
+            .sync = 1, .allow_network_fs = 1, .store = options->store, .ahead = ahead};
         st = shardy__catalog_open(core->context, url, &catalog_opts, &core->catalog, err);
     }
     if (st >= 0) {
@@ -98,6 +102,7 @@ static shardy_status new_core(shardy_context *context, const char *url,
     core->options.engine = NULL;
     core->is_limited = options->max_reads_per_second > 0;
     shardy__rate_init(&core->rate, core->context, options->max_reads_per_second, 0);
+    core->options.first_key = NULL;
     *core_out = core;
     return SHARDY_OK;
 }
@@ -279,8 +284,13 @@ shardy_status shardy_reader_open(shardy_context *context, const char *url,
     }
     shardy__mutex_init(&reader->state_lock);
     shardy__condition_init(&reader->refreshed);
+    const catalog_ahead ahead = {o.first_key,
+        o.access == SHARDY_ACCESS_AUTO ? o.auto_shard_bytes : 0,
+        o.access == SHARDY_ACCESS_AUTO ? o.auto_total_bytes : 0};
+    reader->core->catalog.ahead = o.first_key ? &ahead : NULL;
     st = o.ref ? load_named(reader->core, o.ref, &snapshot, err)
                : load_current(reader->core, NULL, 1, &snapshot, err);
+    reader->core->catalog.ahead = NULL;
     atomic_init(&reader->current, snapshot);
     if (st < 0) {
         shardy_reader_close(reader);
@@ -541,6 +551,7 @@ static shardy_status load_next(shardy_reader *reader, shardy_error *err)
     shardy_snapshot *old = atomic_load(&reader->current); /* stays: only a refresh replaces it */
     shardy_status st = load_current(reader->core, old, 0, &next, err);
     if (st == SHARDY_OK) {
+        shardy__store_ahead_clear(reader->core->catalog.store); /* of the old snapshot */
         old->retired.free = free_retired_snapshot;
         /* model: retire_swap */
         atomic_store(&reader->current, next);

@@ -278,8 +278,7 @@ static void add_sidecar(remote_open *o)
 }
 
 /* With a sidecar no page is needed before the first leaf; but without digests the version of the
- * object has to be seen, so its start is read as well. An object of one chunk needs nothing
- * else. */
+ * object has to be seen, so its start is read as well. One chunk needs nothing else. */
 static void plan_reads(remote_open *o, int with_sidecar)
 {
     uint64_t size = o->options->size;
@@ -354,7 +353,7 @@ static shardy_status check_sidecar(const remote_open *o, shardy_error *err)
 /* A sidecar that cannot be used is as if there were none: the file has all that is in it. */
 static shardy_status take_sidecar(remote_open *o, shardy_error *err)
 {
-    shardy_context *context = o->store->context;
+    shardy_context *context = o->options->context;
     shardy_error error;
     shardy__error_clear(&error);
     shardy_status st = check_sidecar(o, &error);

@@ -148,6 +148,7 @@ typedef struct page_source_options {
     const char *sidecar_key;
     const sha256 *sidecar_digest;
     uint64_t sidecar_size;
+    shardy_context *context; /* for the log and the metrics; with `sidecar_key` */
 } page_source_options;
 
 /* Defaults: no digest, any size, PAGE_IO_AUTO, 8 MiB. */

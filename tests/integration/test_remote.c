@@ -19,13 +19,16 @@ typedef struct shape {
     uint32_t long_every; /* each so-many-th value is `long_len` long; 0: none */
     uint32_t long_len;
     int vectors;
+    int32_t sidecar; /* shardy_sidecar_mode */
 } shape;
 
 typedef struct remote {
     shape shape;
     shardy_store *memory;
     shardy_store *trips;
+    shardy_context *context;
     shardy_reader *reader;
+    const shardy_key *first_key; /* of the next open */
 } remote;
 
 static size_t value_len(const shape *s, uint32_t row)
@@ -70,6 +73,7 @@ static void build(shardy_store *store, const shape *s)
     o.memory_budget = SHARDY_MEMORY_BUDGET_MIN;
     o.sync = 0;
     o.dim = s->vectors ? DIM : 0;
+    o.sidecar = s->sidecar;
     o.key_encoding = SHARDY_KEY_ENCODING_UTF8;
     assert_ok(shardy_writer_open(NULL, NULL, &o, &w, &err));
     for (uint32_t i = 0; i < s->rows; i++) {
@@ -104,6 +108,7 @@ static void remote_make(remote *r, const shape *s)
     shardy_error err = {0};
     memset(r, 0, sizeof *r);
     r->shape = *s;
+    assert_ok(shardy_context_new(NULL, &r->context, &err));
     assert_ok(shardy_store_open_mem(NULL, &r->memory, &err));
     build(r->memory, s);
     assert_ok(trip_store_open(r->memory, &r->trips, &err));
@@ -114,10 +119,11 @@ static void remote_open(remote *r, const shardy_reader_options *options)
     shardy_error err = {0};
     shardy_reader_options o = *options;
     o.store = r->trips;
+    o.first_key = r->first_key;
     shardy_reader_close(r->reader);
     r->reader = NULL;
     (void)trip_store_take(r->trips);
-    assert_ok(shardy_reader_open(NULL, NULL, &o, &r->reader, &err));
+    assert_ok(shardy_reader_open(r->context, NULL, &o, &r->reader, &err));
 }
 
 static void remote_open_ranges(remote *r)
@@ -133,6 +139,7 @@ static void remote_free(remote *r)
     shardy_reader_close(r->reader);
     shardy_store_close(r->trips);
     shardy_store_close(r->memory);
+    shardy_context_free(r->context);
 }
 
 static void check_get(const remote *r, uint32_t row)
@@ -196,7 +203,8 @@ static void print_counts(const char *what, trip_counts c)
 /* --- round trips ------------------------------------------------------------------------------ */
 
 /* Five levels of pages in one shard of 9 MB, whose interior pages are read when it is opened. */
-static const shape DEEP = {60000, 1, 512, 60, 97, 3000, 0};
+static const shape DEEP = {60000, 1, 512, 60, 97, 3000, 0, SHARDY_SIDECAR_NEVER};
+static const shape DEEP_SIDECAR = {60000, 4, 512, 60, 97, 3000, 0, SHARDY_SIDECAR_AUTO};
 
 static void test_remote__a_first_value_takes_five_round_trips_and_a_later_one_a_request(
     void **state)
@@ -221,6 +229,158 @@ static void test_remote__a_first_value_takes_five_round_trips_and_a_later_one_a_
         check_absent(&r, row);
         assert_true(trip_store_take(r.trips).requests <= 1);
     }
+    remote_free(&r);
+}
+
+static uint64_t metric(const remote *r, shardy_metric number)
+{
+    return shardy_context_metric(r->context, number);
+}
+
+static void test_remote__with_a_sidecar_a_first_value_takes_four_round_trips(void **state)
+{
+    (void)state;
+    remote r;
+    remote_make(&r, &DEEP_SIDECAR);
+    remote_open_ranges(&r);
+    check_get(&r, 31001);
+    trip_counts cold = trip_store_take(r.trips);
+    print_counts("cold get with a sidecar", cold);
+    /* pointer; manifest; sidecar and digests; leaf */
+    assert_int_equal(cold.steps, 4);
+    assert_int_equal(cold.requests, 5);
+    assert_int_equal(metric(&r, SHARDY_METRIC_SIDECARS_USED), 1);
+    assert_int_equal(metric(&r, SHARDY_METRIC_SIDECARS_UNUSED), 0);
+    for (uint32_t row = 0; row < 400; row++) {
+        check_get(&r, row * 149 % DEEP_SIDECAR.rows);
+        check_absent(&r, row * 151 % DEEP_SIDECAR.rows);
+    }
+    assert_int_equal(metric(&r, SHARDY_METRIC_SIDECARS_USED), 4);
+    (void)trip_store_take(r.trips);
+    remote_free(&r);
+}
+
+static void test_remote__a_reader_that_knows_its_first_key_takes_three_round_trips(void **state)
+{
+    (void)state;
+    remote r;
+    char text[24];
+    shardy_key key = key_of(31001, text);
+    remote_make(&r, &DEEP_SIDECAR);
+    r.first_key = &key;
+    remote_open_ranges(&r);
+    check_get(&r, 31001);
+    trip_counts cold = trip_store_take(r.trips);
+    print_counts("cold get of a key that was told", cold);
+    /* pointer; manifest, sidecar and digests; leaf */
+    assert_int_equal(cold.steps, 3);
+    assert_int_equal(cold.requests, 5);
+    check_get(&r, 31001);
+    assert_int_equal(trip_store_take(r.trips).requests, 0);
+    /* Another key than was told: right, and no more round trips than without. */
+    for (uint32_t row = 5; row < 25; row++) {
+        remote_open_ranges(&r);
+        check_get(&r, row * 1999);
+        trip_counts other = trip_store_take(r.trips);
+        assert_true(other.steps <= 4 && other.requests <= 8);
+    }
+    /* A key that cannot be one of the snapshot. */
+    shardy_key number = shardy_key_int(-5);
+    r.first_key = &number;
+    remote_open_ranges(&r);
+    check_get(&r, 31001);
+    assert_int_equal(trip_store_take(r.trips).steps, 4);
+    remote_free(&r);
+}
+
+/* Replaces an object by other bytes. */
+static void spoil(const remote *r, const char *name, int how)
+{
+    shardy_error err = {0};
+    shardy_store_page page = {0};
+    assert_ok(shardy_store_list(r->memory, "shards/", 0, NULL, 1000, &page, &err));
+    for (size_t i = 0; i < page.count; i++) {
+        const char *key = page.entries[i].key;
+        shardy_bytes bytes = {key, strlen(key)};
+        int32_t result;
+        shardy_buf body;
+        if (!strstr(key, name)) {
+            continue;
+        }
+        assert_ok(shardy_store_get(r->memory, key, 0, SHARDY_READ_TO_END, &body, NULL, &err));
+        assert_ok(shardy_store_remove(r->memory, &bytes, 1, &result, &err));
+        if (how > 0) {
+            char *copy = malloc(body.len);
+            memcpy(copy, body.data, body.len);
+            copy[body.len / 2] ^= 4;
+            shardy_store_put put = {0};
+            put.key = bytes;
+            put.body = (shardy_bytes){copy, how == 1 ? body.len : body.len / 3};
+            assert_ok(shardy_store_put_object(r->memory, &put, NULL, &err));
+            free(copy);
+        }
+        shardy_buf_release(&body);
+    }
+    shardy_store_page_dispose(&page);
+}
+
+static void test_remote__a_sidecar_that_cannot_be_used_is_as_if_there_were_none(void **state)
+{
+    (void)state;
+    /* missing, changed, cut off */
+    for (int how = 0; how < 3; how++) {
+        remote r;
+        char text[24];
+        shardy_key key = key_of(77, text);
+        remote_make(&r, &DEEP_SIDECAR);
+        spoil(&r, "shard.sidecar", how);
+        for (int told = 0; told < 2; told++) {
+            r.first_key = told ? &key : NULL;
+            uint64_t before = metric(&r, SHARDY_METRIC_SIDECARS_UNUSED);
+            remote_open_ranges(&r);
+            for (uint32_t row = 77; row < 2000; row += 77) {
+                check_get(&r, row);
+                check_absent(&r, row);
+            }
+            assert_int_equal(metric(&r, SHARDY_METRIC_SIDECARS_UNUSED) - before, 4);
+            assert_int_equal(metric(&r, SHARDY_METRIC_SIDECARS_USED), 0);
+        }
+        remote_free(&r);
+    }
+}
+
+static void test_remote__what_was_read_ahead_is_checked_as_well(void **state)
+{
+    (void)state;
+    remote r;
+    shardy_error err = {0};
+    char text[24];
+    shardy_buf value;
+    shardy_key key = key_of(77, text);
+    remote_make(&r, &DEEP_SIDECAR);
+    spoil(&r, "shard.db.sums", 1);
+    r.first_key = &key;
+    remote_open_ranges(&r);
+    assert_status(SHARDY_CHECKSUM, shardy_reader_get(r.reader, &key, NULL, &value, &err));
+    remote_free(&r);
+}
+
+static void test_remote__sidecars_have_their_place_in_the_budget(void **state)
+{
+    (void)state;
+    remote r;
+    shardy_reader_options o;
+    remote_make(&r, &DEEP_SIDECAR);
+    shardy_reader_options_init(&o, sizeof o);
+    o.access = SHARDY_ACCESS_RANGE;
+    o.page_cache_bytes = SHARDY_PAGE_CACHE_BYTES_MIN;
+    remote_open(&r, &o);
+    for (uint32_t row = 0; row < 2000; row += 7) {
+        check_get(&r, row);
+    }
+    print_message("%llu sidecars in a small cache\n",
+        (unsigned long long)metric(&r, SHARDY_METRIC_SIDECARS_USED));
+    assert_true(metric(&r, SHARDY_METRIC_SIDECARS_USED) < 4);
     remote_free(&r);
 }
 
@@ -284,7 +444,7 @@ static void test_remote__a_thousand_scattered_keys_go_level_by_level(void **stat
 static void test_remote__a_small_cache_gives_the_same_values(void **state)
 {
     (void)state;
-    static const shape small = {20000, 3, 1024, 90, 50, 9000, 0};
+    static const shape small = {20000, 3, 1024, 90, 50, 9000, 0, 0};
     remote r;
     uint32_t rows[3000];
     remote_make(&r, &small);
@@ -320,7 +480,7 @@ static uint64_t bytes_of_get(remote *r, const shardy_reader_options *options)
 static void test_remote__auto_reads_by_ranges_from_the_thresholds_on(void **state)
 {
     (void)state;
-    static const shape two = {40000, 2, 4096, 100, 0, 0, 0};
+    static const shape two = {40000, 2, 4096, 100, 0, 0, 0, 0};
     remote r;
     remote_make(&r, &two);
     shardy_reader_options o;
@@ -358,7 +518,7 @@ static void test_remote__auto_reads_by_ranges_from_the_thresholds_on(void **stat
 static void test_remote__a_download_takes_one_round_trip_for_each_shard(void **state)
 {
     (void)state;
-    static const shape one = {5000, 1, 4096, 100, 0, 0, 0};
+    static const shape one = {5000, 1, 4096, 100, 0, 0, 0, 0};
     remote r;
     remote_make(&r, &one);
     shardy_reader_options o;
@@ -432,7 +592,7 @@ static void assert_same_hits(const shardy_hits *a, const shardy_hits *b)
 static void test_remote__vectors_are_searched_as_they_arrive(void **state)
 {
     (void)state;
-    static const shape vectors = {30000, 1, 4096, 20, 0, 0, 1};
+    static const shape vectors = {30000, 1, 4096, 20, 0, 0, 1, 0};
     remote r;
     float queries[3][DIM];
     remote_make(&r, &vectors);
@@ -465,6 +625,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(
             test_remote__a_first_value_takes_five_round_trips_and_a_later_one_a_request),
+        cmocka_unit_test(test_remote__with_a_sidecar_a_first_value_takes_four_round_trips),
+        cmocka_unit_test(test_remote__a_reader_that_knows_its_first_key_takes_three_round_trips),
+        cmocka_unit_test(test_remote__a_sidecar_that_cannot_be_used_is_as_if_there_were_none),
+        cmocka_unit_test(test_remote__what_was_read_ahead_is_checked_as_well),
+        cmocka_unit_test(test_remote__sidecars_have_their_place_in_the_budget),
         cmocka_unit_test(test_remote__an_absent_key_costs_no_more_than_a_present_one),
         cmocka_unit_test(
             test_remote__a_thousand_neighbours_take_three_round_trips_and_few_requests),

@@ -141,6 +141,41 @@ static void test_sidecar__elsewhere_names_the_version_of_its_shard(void **state)
     shardy_store_close(store);
 }
 
+static void check_hint(shardy_store *store, const char *stamp)
+{
+    char expected[200];
+    image text = read_object(store, "_CURRENT");
+    text.data[text.len] = '\0';
+    snprintf(expected, sizeof expected,
+        "\"shard_path\":\"shards/run_id=%s/db={db_id:05d}/attempt=00\"", stamp);
+    assert_non_null(strstr((const char *)text.data, expected));
+    assert_non_null(strstr((const char *)text.data, "\"key_encoding\":\"utf8\",\"num_dbs\":2,"));
+    free_image(&text);
+}
+
+static void test_sidecar__is_hinted_at_by_the_pointer(void **state)
+{
+    (void)state;
+    shardy_store *store = NULL;
+    dataset_options options;
+    dataset_options_init(&options);
+    assert_ok(shardy_store_open_mem(NULL, &store, &err));
+    options.store = store;
+    assert_ok(dataset_build(NULL, NULL, "run-one", &options, &err));
+    check_hint(store, "run-one");
+    assert_ok(dataset_build(NULL, NULL, "run-two", &options, &err));
+    check_hint(store, "run-two");
+    assert_ok(dataset_rollback(NULL, NULL, "run-one", store, &err));
+    check_hint(store, "run-one");
+    options.sidecar = SHARDY_SIDECAR_NEVER;
+    assert_ok(dataset_build(NULL, NULL, "run-three", &options, &err));
+    image text = read_object(store, "_CURRENT");
+    text.data[text.len] = '\0';
+    assert_null(strstr((const char *)text.data, "hint"));
+    free_image(&text);
+    shardy_store_close(store);
+}
+
 static void test_sidecar__damage_is_found_and_does_not_stop_readers(void **state)
 {
     (void)state;
@@ -187,6 +222,7 @@ int main(void)
         cmocka_unit_test(test_sidecar__is_an_object_of_the_snapshot),
         cmocka_unit_test(test_sidecar__is_not_made_in_a_directory_unless_asked),
         cmocka_unit_test(test_sidecar__elsewhere_names_the_version_of_its_shard),
+        cmocka_unit_test(test_sidecar__is_hinted_at_by_the_pointer),
         cmocka_unit_test(test_sidecar__damage_is_found_and_does_not_stop_readers),
         cmocka_unit_test(test_sidecar__is_the_same_for_the_same_rows),
     };
