@@ -169,6 +169,54 @@ void help_main(strbuf *out, int brief, int colour)
     strbuf_puts(out, brief ? ",\n\"shardy --help\" for the rest.\n" : ".\n");
 }
 
+void help_session(strbuf *out, int colour)
+{
+    strbuf_puts(out, "Commands:\n");
+    for (size_t i = 0; i < CMD_TABLE_COUNT; i++) {
+        const command_def *command = &command_table[i];
+        if (CMDS_TYPED & CMD_BIT(i)) {
+            const char *args = command->session_args ? command->session_args : command->args;
+            strbuf left = {0};
+            strbuf_printf(&left, "%s %s", command->name, args);
+            strbuf_puts(out, "  ");
+            term_style(out, colour, TERM_BOLD);
+            strbuf_puts(out, command->name);
+            term_style(out, colour, TERM_PLAIN);
+            strbuf_printf(out, " %s", args);
+            strbuf_fill(out, ' ', left.len < 34 ? 34 - left.len : 1);
+            strbuf_printf(out, "%s\n", command->summary);
+            strbuf_free(&left);
+        }
+    }
+    strbuf_puts(out,
+        "\n\"help COMMAND\" shows the options of a command. Words are split as in a shell:\n"
+        "'a b', \"a b\" and a\\ b are one word. A line that begins with # is a comment.\n");
+}
+
+void help_line_usage(strbuf *out, const command_def *command)
+{
+    if (!command) {
+        strbuf_puts(out, "try \"help\"\n");
+        return;
+    }
+    const char *args = command->session_args ? command->session_args : command->args;
+    strbuf_printf(out, "usage: %s [options]%s%s\n", command->name, args[0] ? " " : "", args);
+}
+
+void help_line(strbuf *out, const command_def *command, int colour)
+{
+    help_line_usage(out, command);
+    strbuf_putc(out, '\n');
+    add_wrapped(out, command->description, 0, 0);
+    add_heading(out, "Options:", colour);
+    for (size_t i = 0; i < OPT_COUNT; i++) {
+        const opt_def *def = &opt_table[i];
+        if (!def->hidden && opt_applies_in_line(def, command)) {
+            add_option(out, def, command, colour);
+        }
+    }
+}
+
 void help_command(strbuf *out, const command_def *command, int colour)
 {
     strbuf_printf(out, "usage: shardy %s [options]%s%s\n\n", command->name,

@@ -9,21 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static int (*const runs[CMD_COUNT])(cli *c) = {
-    [CMD_BUILD] = cmd_build,
-    [CMD_GET] = cmd_get,
-    [CMD_MULTIGET] = cmd_multiget,
-    [CMD_SEARCH] = cmd_search,
-    [CMD_INFO] = cmd_info,
-    [CMD_SHARDS] = cmd_shards,
-    [CMD_HEALTH] = cmd_health,
-    [CMD_ROUTE] = cmd_route,
-    [CMD_HISTORY] = cmd_history,
-    [CMD_ROLLBACK] = cmd_rollback,
-    [CMD_VERIFY] = cmd_verify,
-    [CMD_SCHEMA] = cmd_schema,
-};
-
 static int print_generated(const cli *c)
 {
     static void (*const makers[])(strbuf *) = {help_man, help_bash, help_zsh, help_fish};
@@ -117,7 +102,7 @@ static int run(cli *c, int argc, char *const *argv)
         return print_brief_help(c);
     }
     int rc = configure(c);
-    return rc == EXIT_OK ? runs[c->opts.command->id](c) : rc;
+    return rc == EXIT_OK ? command_run(c) : rc;
 }
 
 int main(int argc, char **argv)

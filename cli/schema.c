@@ -122,6 +122,12 @@ static const schema_field fields[] = {
     {"history", "manifests", "ref", T_TEXT, 1, NULL, "the manifest"},
     {"history", "manifests", "current", T_BOOL, 1, NULL, "whether the pointer names it"},
 
+    {"refresh", "", "changed", T_BOOL, 1, NULL, "whether another snapshot is read now"},
+
+    {"use", "", "run_id", T_TEXT, 1, NULL, "name of the run that wrote the snapshot"},
+    {"use", "", "manifest_ref", T_TEXT, 1, NULL, "the manifest that is read from now on"},
+    {"use", "", "pinned", T_BOOL, 1, NULL, "false: it is what the pointer names"},
+
     {"rollback", "", "ref", T_TEXT, 1, NULL, "the manifest that is current now"},
 
     {"verify", "", "status", T_TEXT, 1, "ok|damaged|unverified",
@@ -144,7 +150,7 @@ enum {
 };
 
 static const char *const names[] = {"build", "get", "multiget", "search", "info", "shards",
-    "health", "route", "history", "rollback", "verify", "error", NULL};
+    "health", "route", "history", "refresh", "use", "rollback", "verify", "error", NULL};
 
 const char *const *schema_names(void)
 {

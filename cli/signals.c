@@ -6,14 +6,24 @@
 #include <unistd.h>
 
 /* A handler can reach only globals. */
-static shardy_cancel *signal_cancel;
+static shardy_cancel *volatile signal_cancel;
 static volatile sig_atomic_t signal_number;
+static volatile sig_atomic_t signal_stays;  /* SIGINT ends a call, not the program */
+static volatile sig_atomic_t signal_redraw; /* the terminal is not what it was */
 static int signal_null_fd = -1;
 static pthread_t signal_main;
 
 static void on_signal(int number)
 {
-    if (signal_number == 0) {
+    if (number == SIGINT && signal_stays) {
+        signal_number = number;
+        shardy_cancel_request(signal_cancel);
+        if (!pthread_equal(pthread_self(), signal_main)) {
+            pthread_kill(signal_main, SIGURG);
+        }
+        return;
+    }
+    if (signal_number == 0 || (signal_stays && signal_number == SIGINT)) {
         signal_number = number;
         shardy_cancel_request(signal_cancel);
         /* A read that waits for the standard input is interrupted and then finds its end. */
@@ -27,6 +37,12 @@ static void on_signal(int number)
         /* only the thread that waits in the read can be interrupted */
         pthread_kill(signal_main, SIGURG);
     }
+}
+
+static void on_terminal(int number)
+{
+    (void)number;
+    signal_redraw = 1;
 }
 
 static void on_nothing(int number)
@@ -52,6 +68,37 @@ void signals_install(shardy_cancel *cancel)
             sigaction(numbers[i], &action, NULL);
         }
     }
+}
+
+void signals_stay(void)
+{
+    struct sigaction action = {0};
+    sigemptyset(&action.sa_mask);
+    /* no SA_RESTART: whoever waits for a key draws the line anew */
+    action.sa_handler = on_terminal;
+    sigaction(SIGWINCH, &action, NULL);
+    sigaction(SIGCONT, &action, NULL);
+    signal_cancel = NULL;
+    signal_stays = 1;
+}
+
+void signals_watch(shardy_cancel *cancel)
+{
+    signal_cancel = cancel;
+}
+
+void signals_forget(void)
+{
+    if (signal_number == SIGINT) {
+        signal_number = 0;
+    }
+}
+
+int signals_terminal_changed(void)
+{
+    int changed = signal_redraw;
+    signal_redraw = 0;
+    return changed;
 }
 
 int signals_caught(void)
