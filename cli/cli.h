@@ -163,11 +163,14 @@ void signals_die_of_pipe(void);
 /* The signal that came, 0: none. */
 int signals_caught(void);
 /* In the interactive mode SIGINT ends what runs and never the program: it requests the token that
- * signals_watch() named last, NULL: none. */
+ * signals_watch() named last, NULL: none. SIGTERM does so too, and is the end of the input. */
 void signals_stay(void);
 void signals_watch(shardy_cancel *cancel);
 /* Forgets a SIGINT. */
 void signals_forget(void);
+/* Waits until there is something to read from the standard input, or its end. Returns 1; 0 when a
+ * signal came first. */
+int signals_wait_input(void);
 /* 1 once after the terminal has changed its size, or the program came back to it. */
 int signals_terminal_changed(void);
 

@@ -154,7 +154,9 @@ void help_main(strbuf *out, int brief, int colour)
 {
     strbuf_puts(out, "usage: shardy [options] COMMAND ...\n\n");
     add_wrapped(out,
-        "Builds, reads and looks after sharded snapshots of key-value records and vectors.", 0, 0);
+        "Builds, reads and looks after sharded snapshots of key-value records and vectors. "
+        "Without a command it reads commands line by line (shardy -s ./snap).",
+        0, 0);
     add_commands(out, colour);
     if (!brief) {
         add_group(out, "Snapshot options:", OPT_GROUP_SNAPSHOT, NULL, colour);
@@ -332,6 +334,19 @@ static void man_tail(strbuf *out)
             "and, where it is about one key, key; shardy schema prints the schemas of all "
             "objects. In the formats table and text an error is a line beginning with "
             "\"shardy: error:\"."},
+        {"INTERACTIVE MODE",
+            "Without a COMMAND, shardy opens the snapshot and reads commands line by line, on a "
+            "terminal with a prompt, editing, completion with Tab and the lines of earlier "
+            "sessions, otherwise silently from the standard input. The commands are get, "
+            "multiget, search, route, info, shards, health, history, refresh (take the snapshot "
+            "that is current now), use --ref REF, use --offset N, use --latest (read another "
+            "manifest), help, quit and exit; they have the options of the commands above. "
+            "Words are split as in a shell. A failure goes to the standard error and the session "
+            "goes on; the exit status is 0. The format is json unless one is named. Ctrl-C ends "
+            "the command that runs or drops the line, Ctrl-D leaves.\n\n"
+            "Lines that were commands are kept in $XDG_STATE_HOME/shardy/history (otherwise "
+            "~/.local/state/shardy/history), readable by their owner only; those that begin with "
+            "a blank are not."},
         {"CONFIGURATION",
             "The file reader.toml has the tables [reader] (current_url, s3_prefix, local_root, "
             "thread_safety, pool_checkout_timeout, max_workers, slate_env_file, "
@@ -353,7 +368,7 @@ static void man_tail(strbuf *out)
         strbuf_putc(out, '\n');
     }
     strbuf_puts(out, ".SH ENVIRONMENT\nSHARDY_CURRENT, SHARDY_CONFIG, SHARDY_CREDENTIALS, "
-                     "SHARDY_MANIFEST_DSN, NO_COLOR.\n");
+                     "SHARDY_MANIFEST_DSN, XDG_STATE_HOME, NO_COLOR.\n");
 }
 
 void help_man(strbuf *out)

@@ -32,7 +32,14 @@ static int print_help(const cli *c)
     return rc;
 }
 
-/* Without a command: there is nothing to do, so say what there would be. */
+/* Whether anything says which snapshot is meant. */
+static int names_snapshot(const cli *c)
+{
+    return opt_given(&c->opts, OPT_SNAPSHOT) || sys_env("SHARDY_CURRENT") || c->cfg.current_url ||
+           c->cfg.s3_prefix;
+}
+
+/* Without a command and a snapshot: there is nothing to do, so say what there would be. */
 static int print_brief_help(const cli *c)
 {
     strbuf b = {0};
@@ -98,11 +105,14 @@ static int run(cli *c, int argc, char *const *argv)
     if (v[OPT_GENERATE].count) {
         return print_generated(c);
     }
-    if (!c->opts.command) {
-        return print_brief_help(c);
-    }
     int rc = configure(c);
-    return rc == EXIT_OK ? command_run(c) : rc;
+    if (rc != EXIT_OK) {
+        return rc;
+    }
+    if (!c->opts.command) {
+        return names_snapshot(c) ? interactive_run(c) : print_brief_help(c);
+    }
+    return command_run(c);
 }
 
 int main(int argc, char **argv)

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/select.h>
 #include <unistd.h>
 
 /* A handler can reach only globals. */
@@ -15,15 +16,19 @@ static pthread_t signal_main;
 
 static void on_signal(int number)
 {
-    if (number == SIGINT && signal_stays) {
+    if (signal_stays) {
+        /* the terminal stays the standard input: it has to be put in order */
         signal_number = number;
         shardy_cancel_request(signal_cancel);
+        if (number != SIGINT) {
+            signal(number, SIG_DFL);
+        }
         if (!pthread_equal(pthread_self(), signal_main)) {
             pthread_kill(signal_main, SIGURG);
         }
         return;
     }
-    if (signal_number == 0 || (signal_stays && signal_number == SIGINT)) {
+    if (signal_number == 0) {
         signal_number = number;
         shardy_cancel_request(signal_cancel);
         /* A read that waits for the standard input is interrupted and then finds its end. */
@@ -89,9 +94,34 @@ void signals_watch(shardy_cancel *cancel)
 
 void signals_forget(void)
 {
-    if (signal_number == SIGINT) {
+    if (signal_stays && signal_number == SIGINT) {
         signal_number = 0;
     }
+}
+
+/* The signals are let in only while it waits, so that none comes between the look at what has come
+ * and the waiting. */
+int signals_wait_input(void)
+{
+    sigset_t let_in;
+    sigset_t before;
+    fd_set input;
+    int numbers[] = {SIGINT, SIGTERM, SIGWINCH, SIGCONT};
+    sigset_t held;
+    sigemptyset(&held);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        sigaddset(&held, numbers[i]);
+    }
+    pthread_sigmask(SIG_BLOCK, &held, &before);
+    let_in = before;
+    int ready = 0;
+    if (signal_number == 0 && !signal_redraw) {
+        FD_ZERO(&input);
+        FD_SET(STDIN_FILENO, &input);
+        ready = pselect(STDIN_FILENO + 1, &input, NULL, NULL, NULL, &let_in) > 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ready;
 }
 
 int signals_terminal_changed(void)
