@@ -185,7 +185,7 @@ void help_session(strbuf *out, int colour)
             strbuf_puts(out, command->name);
             term_style(out, colour, TERM_PLAIN);
             strbuf_printf(out, " %s", args);
-            strbuf_fill(out, ' ', left.len < 34 ? 34 - left.len : 1);
+            strbuf_fill(out, ' ', left.len < 38 ? 38 - left.len : 1);
             strbuf_printf(out, "%s\n", command->summary);
             strbuf_free(&left);
         }
@@ -211,9 +211,10 @@ void help_line(strbuf *out, const command_def *command, int colour)
     strbuf_putc(out, '\n');
     add_wrapped(out, command->description, 0, 0);
     add_heading(out, "Options:", colour);
-    for (size_t i = 0; i < OPT_COUNT; i++) {
-        const opt_def *def = &opt_table[i];
-        if (!def->hidden && opt_applies_in_line(def, command)) {
+    for (size_t i = 0; i < 2 * OPT_COUNT; i++) { /* those of the command first */
+        const opt_def *def = &opt_table[i % OPT_COUNT];
+        int own = def->group == OPT_GROUP_COMMAND;
+        if (!def->hidden && own == (i < OPT_COUNT) && opt_applies_in_line(def, command)) {
             add_option(out, def, command, colour);
         }
     }
