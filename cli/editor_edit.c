@@ -97,7 +97,7 @@ static int get_key(EditLine *el, wchar_t *key)
 }
 
 /* Ctrl-C: what was typed stays on the screen and is not run. */
-static unsigned char on_interrupt(EditLine *el, int key)
+static unsigned char on_interrupt(EditLine *el, wint_t key)
 {
     (void)key;
     signals_forget();
@@ -144,7 +144,7 @@ static size_t characters(const char *text, size_t len)
     return count;
 }
 
-static unsigned char on_tab(EditLine *el, int key)
+static unsigned char on_tab(EditLine *el, wint_t key)
 {
     (void)key;
     const LineInfo *line = el_line(el);
@@ -191,8 +191,9 @@ line_edit *line_edit_open(const char *prompt, const completion_source *source)
     el_set(e->el, EL_EDITOR, "emacs");
     el_set(e->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
     (void)el_source(e->el, NULL); /* ~/.editrc: keys of the user's own */
-    el_set(e->el, EL_ADDFN, "shardy-complete", "Complete the word", on_tab);
-    el_set(e->el, EL_ADDFN, "shardy-interrupt", "Give the line up", on_interrupt);
+    /* wide: of narrow names libedit keeps copies for ever */
+    el_wset(e->el, EL_ADDFN, L"shardy-complete", L"Complete the word", on_tab);
+    el_wset(e->el, EL_ADDFN, L"shardy-interrupt", L"Give the line up", on_interrupt);
     el_set(e->el, EL_BIND, "^I", "shardy-complete", NULL);
     el_set(e->el, EL_BIND, "^C", "shardy-interrupt", NULL);
     return e;
