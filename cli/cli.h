@@ -18,6 +18,18 @@ typedef enum out_format {
     OUT_TEXT = 3
 } out_format;
 
+/* A reader that stays open while many commands run on it: in a script or the interactive mode. */
+typedef struct cli_session {
+    shardy_reader *reader;
+    int pinned;         /* the reader has a ref: it stays where it is */
+    int typed;          /* interactive mode, not a script */
+    int on_terminal;    /* people are reading */
+    int over;           /* quit */
+    const char *op;     /* name for failures of what has no command; NULL: the command's */
+    const char *output; /* the file that the standard output is, or NULL */
+    int output_failed;
+} cli_session;
+
 typedef struct cli {
     opt_values opts;
     config cfg;
@@ -32,7 +44,8 @@ typedef struct cli {
     shardy_cancel *cancel; /* requested by the first SIGINT or SIGTERM */
     progress bar;          /* also takes the messages of the library */
     int32_t key_encoding;  /* of the snapshot; 0: not asked for yet */
-    char *snapshot;        /* URL or path once cli_snapshot() found it */
+    char *snapshot;        /* URL or path once target_find() found it */
+    cli_session *session;  /* NULL: one command, one reader */
 } cli;
 
 /* Each runs one command and returns the exit code. */
@@ -50,7 +63,30 @@ int cmd_verify(cli *c);
 int cmd_cleanup(cli *c);
 int cmd_pin(cli *c);
 int cmd_unpin(cli *c);
+int cmd_exec(cli *c);
 int cmd_schema(cli *c);
+int cmd_refresh(cli *c);
+int cmd_use(cli *c);
+int cmd_help(cli *c);
+int cmd_quit(cli *c);
+
+/* Runs the command of c->opts. */
+int command_run(cli *c);
+/* What the program does without a command: the interactive mode. */
+int interactive_run(cli *c);
+
+/* --- sessions (session.c) --------------------------------------------------------------------- */
+
+/* Opens the snapshot that is meant and makes `s` the session. EXIT_OK, or the exit code after a
+ * message; session_close() in either case. */
+int session_open(cli *c, cli_session *s);
+void session_close(cli *c);
+/* Reads from another manifest, NULL: from what the pointer names, and pins it. On failure the
+ * reader is as before. EXIT_OK, or the exit code after a message. */
+int session_switch(cli *c, const char *ref);
+/* Runs a line that opt_parse_line() has read. The values are for this line; format, encoding and
+ * timeout are those of the program unless the line says otherwise. */
+int session_run_line(cli *c, const opt_values *line);
 
 /* --- output (out.c) --------------------------------------------------------------------------- */
 
@@ -99,10 +135,14 @@ int target_check(cli *c, const char *url);
 /* Finds the snapshot that is meant, in c->snapshot. EXIT_OK, or the exit code after a message. */
 int target_find(cli *c);
 
-/* Opens the snapshot. EXIT_OK, or the exit code after a message. */
+/* Opens the snapshot, or lends the reader of the session. EXIT_OK, or the exit code after a
+ * message. Give it back with target_close() in either case. */
 int target_open(cli *c, shardy_reader **reader_out);
 /* The same when it is known which key will be asked for first. */
 int target_open_for(cli *c, const char *first_key, size_t len, shardy_reader **reader_out);
+void target_close(const cli *c, shardy_reader *reader);
+/* Opens the snapshot at a ref, NULL: at the pointer. */
+int target_open_ref(cli *c, const char *ref, shardy_reader **reader_out);
 
 /* The ref that --ref or --offset names, NULL for the current manifest; free it with sys_free(). */
 int target_ref(cli *c, char **ref_out);
@@ -136,5 +176,16 @@ void signals_ignore_pipe(void);
 void signals_die_of_pipe(void);
 /* The signal that came, 0: none. */
 int signals_caught(void);
+/* In the interactive mode SIGINT ends what runs and never the program: it requests the token that
+ * signals_watch() named last, NULL: none. SIGTERM does so too, and is the end of the input. */
+void signals_stay(void);
+void signals_watch(shardy_cancel *cancel);
+/* Forgets a SIGINT. */
+void signals_forget(void);
+/* Waits until there is something to read from the standard input, or its end. Returns 1; 0 when a
+ * signal came first. */
+int signals_wait_input(void);
+/* 1 once after the terminal has changed its size, or the program came back to it. */
+int signals_terminal_changed(void);
 
 #endif

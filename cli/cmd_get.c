@@ -101,7 +101,7 @@ int cmd_get(cli *c)
         target_read_options(c, columns, count, &options);
         rc = look_up(c, reader, &options);
     }
-    shardy_reader_close(reader);
+    target_close(c, reader);
     sys_free(columns);
     sys_free(owned);
     return rc;

@@ -75,12 +75,12 @@ int cmd_health(cli *c)
         }
         rc = out_write(c, &b);
         strbuf_free(&b);
-        if (rc == EXIT_OK) {
+        if (rc == EXIT_OK && !c->session) {
             rc = health.status == SHARDY_HEALTHY    ? EXIT_OK
                  : health.status == SHARDY_DEGRADED ? EXIT_ERROR
                                                     : EXIT_USAGE;
         }
     }
-    shardy_reader_close(reader);
+    target_close(c, reader);
     return rc;
 }

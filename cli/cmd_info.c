@@ -170,6 +170,6 @@ int cmd_info(cli *c)
         strbuf_free(&b);
     }
     shardy_snapshot_info_dispose(&info);
-    shardy_reader_close(reader);
+    target_close(c, reader);
     return rc;
 }

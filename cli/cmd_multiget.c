@@ -72,7 +72,8 @@ static int read_stdin(const cli *c, strbuf *out)
 static int gather(const cli *c, key_list *list)
 {
     size_t room = 0;
-    if (c->opts.arg_count != 1 || strcmp(c->opts.args[0], "-") != 0) {
+    /* the standard input of a session is not for keys: there a dash is one */
+    if (c->session || c->opts.arg_count != 1 || strcmp(c->opts.args[0], "-") != 0) {
         for (size_t i = 0; i < c->opts.arg_count; i++) {
             add_key_text(list, &room, c->opts.args[i], strlen(c->opts.args[i]));
         }
@@ -220,7 +221,7 @@ int cmd_multiget(cli *c)
         target_read_options(c, columns, count, &options);
         rc = look_up(c, reader, &list, &options);
     }
-    shardy_reader_close(reader);
+    target_close(c, reader);
     sys_free(list.texts);
     sys_free(list.input);
     sys_free(columns);

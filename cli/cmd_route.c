@@ -42,7 +42,7 @@ int cmd_route(cli *c)
         shardy_status st = shardy_reader_route_key(reader, &key, &options, &db_id, &err);
         rc = st < 0 ? out_fail(c, &err, text) : print_route(c, text, db_id);
     }
-    shardy_reader_close(reader);
+    target_close(c, reader);
     sys_free(owned_key);
     sys_free(columns);
     sys_free(owned);

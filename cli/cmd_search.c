@@ -302,7 +302,7 @@ int cmd_search(cli *c)
         shards.shard_ids = ids;
         rc = ask(c, reader, &queries, &shards, &options);
     }
-    shardy_reader_close(reader);
+    target_close(c, reader);
     npy_free(&queries);
     sys_free(ids);
     sys_free(columns);

@@ -129,6 +129,6 @@ int cmd_shards(cli *c)
         strbuf_free(&b);
     }
     shardy_shard_details_dispose(&details);
-    shardy_reader_close(reader);
+    target_close(c, reader);
     return rc;
 }

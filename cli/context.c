@@ -29,6 +29,9 @@ static void on_log(void *user, const shardy_log_record *record)
 
 int context_open(cli *c, uint32_t threads)
 {
+    if (c->context) {
+        return EXIT_OK; /* of the session */
+    }
     static const int32_t levels[] = {
         SHARDY_LOG_WARN, SHARDY_LOG_INFO, SHARDY_LOG_DEBUG, SHARDY_LOG_TRACE};
     shardy_error err = {0};

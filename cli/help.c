@@ -154,7 +154,9 @@ void help_main(strbuf *out, int brief, int colour)
 {
     strbuf_puts(out, "usage: shardy [options] COMMAND ...\n\n");
     add_wrapped(out,
-        "Builds, reads and looks after sharded snapshots of key-value records and vectors.", 0, 0);
+        "Builds, reads and looks after sharded snapshots of key-value records and vectors. "
+        "Without a command it reads commands line by line (shardy -s ./snap).",
+        0, 0);
     add_commands(out, colour);
     if (!brief) {
         add_group(out, "Snapshot options:", OPT_GROUP_SNAPSHOT, NULL, colour);
@@ -167,6 +169,55 @@ void help_main(strbuf *out, int brief, int colour)
     }
     strbuf_puts(out, "\nSee \"shardy COMMAND --help\" for the options of a command");
     strbuf_puts(out, brief ? ",\n\"shardy --help\" for the rest.\n" : ".\n");
+}
+
+void help_session(strbuf *out, int colour)
+{
+    strbuf_puts(out, "Commands:\n");
+    for (size_t i = 0; i < CMD_TABLE_COUNT; i++) {
+        const command_def *command = &command_table[i];
+        if (CMDS_TYPED & CMD_BIT(i)) {
+            const char *args = command->session_args ? command->session_args : command->args;
+            strbuf left = {0};
+            strbuf_printf(&left, "%s %s", command->name, args);
+            strbuf_puts(out, "  ");
+            term_style(out, colour, TERM_BOLD);
+            strbuf_puts(out, command->name);
+            term_style(out, colour, TERM_PLAIN);
+            strbuf_printf(out, " %s", args);
+            strbuf_fill(out, ' ', left.len < 38 ? 38 - left.len : 1);
+            strbuf_printf(out, "%s\n", command->summary);
+            strbuf_free(&left);
+        }
+    }
+    strbuf_puts(out,
+        "\n\"help COMMAND\" shows the options of a command. Words are split as in a shell:\n"
+        "'a b', \"a b\" and a\\ b are one word. A line that begins with # is a comment.\n");
+}
+
+void help_line_usage(strbuf *out, const command_def *command)
+{
+    if (!command) {
+        strbuf_puts(out, "try \"help\"\n");
+        return;
+    }
+    const char *args = command->session_args ? command->session_args : command->args;
+    strbuf_printf(out, "usage: %s [options]%s%s\n", command->name, args[0] ? " " : "", args);
+}
+
+void help_line(strbuf *out, const command_def *command, int colour)
+{
+    help_line_usage(out, command);
+    strbuf_putc(out, '\n');
+    add_wrapped(out, command->description, 0, 0);
+    add_heading(out, "Options:", colour);
+    for (size_t i = 0; i < 2 * OPT_COUNT; i++) { /* those of the command first */
+        const opt_def *def = &opt_table[i % OPT_COUNT];
+        int own = def->group == OPT_GROUP_COMMAND;
+        if (!def->hidden && own == (i < OPT_COUNT) && opt_applies_in_line(def, command)) {
+            add_option(out, def, command, colour);
+        }
+    }
 }
 
 void help_command(strbuf *out, const command_def *command, int colour)
@@ -284,6 +335,19 @@ static void man_tail(strbuf *out)
             "and, where it is about one key, key; shardy schema prints the schemas of all "
             "objects. In the formats table and text an error is a line beginning with "
             "\"shardy: error:\"."},
+        {"INTERACTIVE MODE",
+            "Without a COMMAND, shardy opens the snapshot and reads commands line by line, on a "
+            "terminal with a prompt, editing, completion with Tab and the lines of earlier "
+            "sessions, otherwise silently from the standard input. The commands are get, "
+            "multiget, search, route, info, shards, health, history, refresh (take the snapshot "
+            "that is current now), use --ref REF, use --offset N, use --latest (read another "
+            "manifest), help, quit and exit; they have the options of the commands above. "
+            "Words are split as in a shell. A failure goes to the standard error and the session "
+            "goes on; the exit status is 0. The format is json unless one is named. Ctrl-C ends "
+            "the command that runs or drops the line, Ctrl-D leaves.\n\n"
+            "Lines that were commands are kept in $XDG_STATE_HOME/shardy/history (otherwise "
+            "~/.local/state/shardy/history), readable by their owner only; those that begin with "
+            "a blank are not."},
         {"CONFIGURATION",
             "The file reader.toml has the tables [reader] (current_url, s3_prefix, local_root, "
             "thread_safety, pool_checkout_timeout, max_workers, slate_env_file, "
@@ -305,7 +369,7 @@ static void man_tail(strbuf *out)
         strbuf_putc(out, '\n');
     }
     strbuf_puts(out, ".SH ENVIRONMENT\nSHARDY_CURRENT, SHARDY_CONFIG, SHARDY_CREDENTIALS, "
-                     "SHARDY_MANIFEST_DSN, NO_COLOR.\n");
+                     "SHARDY_MANIFEST_DSN, XDG_STATE_HOME, NO_COLOR.\n");
 }
 
 void help_man(strbuf *out)

@@ -8,6 +8,12 @@
 void help_main(strbuf *out, int brief, int colour);
 void help_command(strbuf *out, const command_def *command, int colour);
 
+/* The same in the interactive mode, where no program and no snapshot has to be named. */
+void help_session(strbuf *out, int colour);
+void help_line(strbuf *out, const command_def *command, int colour);
+/* One line; `command` NULL: where to find the commands. */
+void help_line_usage(strbuf *out, const command_def *command);
+
 /* The manual page in man(7) macros. */
 void help_man(strbuf *out);
 

@@ -9,24 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static int (*const runs[CMD_COUNT])(cli *c) = {
-    [CMD_BUILD] = cmd_build,
-    [CMD_GET] = cmd_get,
-    [CMD_MULTIGET] = cmd_multiget,
-    [CMD_SEARCH] = cmd_search,
-    [CMD_INFO] = cmd_info,
-    [CMD_SHARDS] = cmd_shards,
-    [CMD_HEALTH] = cmd_health,
-    [CMD_ROUTE] = cmd_route,
-    [CMD_HISTORY] = cmd_history,
-    [CMD_ROLLBACK] = cmd_rollback,
-    [CMD_VERIFY] = cmd_verify,
-    [CMD_CLEANUP] = cmd_cleanup,
-    [CMD_PIN] = cmd_pin,
-    [CMD_UNPIN] = cmd_unpin,
-    [CMD_SCHEMA] = cmd_schema,
-};
-
 static int print_generated(const cli *c)
 {
     static void (*const makers[])(strbuf *) = {help_man, help_bash, help_zsh, help_fish};
@@ -50,7 +32,14 @@ static int print_help(const cli *c)
     return rc;
 }
 
-/* Without a command: there is nothing to do, so say what there would be. */
+/* Whether anything says which snapshot is meant. */
+static int names_snapshot(const cli *c)
+{
+    return opt_given(&c->opts, OPT_SNAPSHOT) || sys_env("SHARDY_CURRENT") || c->cfg.current_url ||
+           c->cfg.s3_prefix;
+}
+
+/* Without a command and a snapshot: there is nothing to do, so say what there would be. */
 static int print_brief_help(const cli *c)
 {
     strbuf b = {0};
@@ -116,11 +105,14 @@ static int run(cli *c, int argc, char *const *argv)
     if (v[OPT_GENERATE].count) {
         return print_generated(c);
     }
-    if (!c->opts.command) {
-        return print_brief_help(c);
-    }
     int rc = configure(c);
-    return rc == EXIT_OK ? runs[c->opts.command->id](c) : rc;
+    if (rc != EXIT_OK) {
+        return rc;
+    }
+    if (!c->opts.command) {
+        return names_snapshot(c) ? interactive_run(c) : print_brief_help(c);
+    }
+    return command_run(c);
 }
 
 int main(int argc, char **argv)

@@ -78,6 +78,17 @@ int opt_applies(const opt_def *def, const command_def *command)
     return !command || (def->commands & CMD_BIT(command->id)) != 0;
 }
 
+int opt_applies_in_line(const opt_def *def, const command_def *command)
+{
+    if (def->id == OPT_HELP || def->id == OPT_OUTPUT_FORMAT) {
+        return 1;
+    }
+    int pins = def->id == OPT_REF || def->id == OPT_OFFSET;
+    int here = def->group == OPT_GROUP_COMMAND || def->id == OPT_TIMEOUT ||
+               (pins && command->id == CMD_USE);
+    return here && opt_applies(def, command);
+}
+
 const char *opt_help(const opt_def *def, const command_def *command)
 {
     return command && command->id == CMD_BUILD && def->build_help ? def->build_help : def->help;
@@ -246,6 +257,8 @@ typedef struct parser {
     int next;
     int only_args;      /* after "--" */
     size_t spare_input; /* 1 + index of the last file of an --input that took several; 0: none */
+    uint32_t commands;  /* CMD_BIT()s of what can be named */
+    int in_line;        /* of a session, not the command line */
     opt_values *out;
     strbuf *message;
 } parser;
@@ -287,12 +300,19 @@ static void add_name(strbuf *b, const char *name, size_t len)
     strbuf_puts(b, "\"");
 }
 
+/* Whether the option may stand where the parser is. */
+static int fits(const parser *p, const opt_def *def)
+{
+    const command_def *command = p->out->command;
+    return p->in_line ? command && opt_applies_in_line(def, command) : opt_applies(def, command);
+}
+
 static int unknown_option(parser *p, const char *name, size_t len)
 {
     const char *names[2 * OPT_COUNT];
     size_t count = 0;
     for (size_t i = 0; i < OPT_COUNT; i++) {
-        if (!opt_table[i].hidden && opt_applies(&opt_table[i], p->out->command)) {
+        if (!opt_table[i].hidden && fits(p, &opt_table[i])) {
             names[count++] = opt_table[i].name;
             names[count++] = opt_table[i].alias;
         }
@@ -316,6 +336,10 @@ static int unknown_option(parser *p, const char *name, size_t len)
 static int misplaced_option(parser *p, const opt_def *def)
 {
     const command_def *command = p->out->command;
+    if (p->in_line && command && (opt_applies(def, command) || !(def->commands & p->commands))) {
+        strbuf_printf(p->message, "option \"--%s\" cannot be given here", def->name);
+        return -1;
+    }
     if (command) {
         strbuf_printf(p->message, "option \"--%s\" does not apply to \"%s\"; it is an option of ",
             def->name, command->name);
@@ -323,11 +347,12 @@ static int misplaced_option(parser *p, const opt_def *def)
         strbuf_printf(p->message, "option \"--%s\" must come after the command: ", def->name);
     }
     size_t left = 0;
-    for (size_t i = 0; i < CMD_COUNT; i++) {
-        left += opt_applies(def, &command_table[i]) ? 1 : 0;
+    uint32_t commands = def->commands & p->commands;
+    for (size_t i = 0; i < CMD_TABLE_COUNT; i++) {
+        left += (commands & CMD_BIT(i)) ? 1 : 0;
     }
-    for (size_t i = 0; i < CMD_COUNT; i++) {
-        if (opt_applies(def, &command_table[i])) {
+    for (size_t i = 0; i < CMD_TABLE_COUNT; i++) {
+        if (commands & CMD_BIT(i)) {
             left--;
             const char *after = left > 1 ? ", " : left == 1 ? " and " : "";
             strbuf_printf(p->message, "%s%s", command_table[i].name, after);
@@ -367,7 +392,7 @@ static int take_list(parser *p, const opt_def *def)
 static int take_option(parser *p, const opt_def *def, const char *attached)
 {
     int general = def->group != OPT_GROUP_COMMAND;
-    if (p->out->command ? !opt_applies(def, p->out->command) : !general) {
+    if (p->out->command ? !fits(p, def) : !general) {
         return misplaced_option(p, def);
     }
     opt_value *value = &p->out->values[def->id];
@@ -440,20 +465,31 @@ static int take_letters(parser *p, const char *arg)
     return 0;
 }
 
-static int unknown_command(parser *p, const char *name)
+static const command_def *find_command(const parser *p, const char *name)
 {
-    static const char *const later[] = {"exec"};
-    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
-        if (strcmp(later[i], name) == 0) {
-            strbuf_printf(p->message, "command \"%s\" is not supported by this version", name);
-            return -1;
+    for (size_t i = 0; i < CMD_TABLE_COUNT; i++) {
+        if ((p->commands & CMD_BIT(i)) && strcmp(command_table[i].name, name) == 0) {
+            return &command_table[i];
         }
     }
-    const char *names[CMD_COUNT];
-    for (size_t i = 0; i < CMD_COUNT; i++) {
-        names[i] = command_table[i].name;
+    return NULL;
+}
+
+static int unknown_command(parser *p, const char *name)
+{
+    if (p->in_line && command_find(name)) {
+        strbuf_printf(
+            p->message, "command \"%s\" cannot be used here, only as \"shardy %s\"", name, name);
+        return -1;
     }
-    const char *nearest = opt_nearest(name, names, CMD_COUNT);
+    const char *names[CMD_TABLE_COUNT];
+    size_t count = 0;
+    for (size_t i = 0; i < CMD_TABLE_COUNT; i++) {
+        if (p->commands & CMD_BIT(i)) {
+            names[count++] = command_table[i].name;
+        }
+    }
+    const char *nearest = opt_nearest(name, names, count);
     strbuf_puts(p->message, "unknown command ");
     add_name(p->message, name, strlen(name));
     if (nearest) {
@@ -465,17 +501,17 @@ static int unknown_command(parser *p, const char *name)
 static int take_operand(parser *p, const char *arg)
 {
     opt_values *out = p->out;
-    if (!out->command && strcmp(arg, "help") == 0) {
+    if (!out->command && !p->in_line && strcmp(arg, "help") == 0) {
         out->values[OPT_HELP].count++;
         if (p->next < p->argc) {
             arg = p->argv[p->next++];
-            out->command = command_find(arg);
+            out->command = find_command(p, arg);
             return out->command ? 0 : unknown_command(p, arg);
         }
         return 0;
     }
     if (!out->command) {
-        out->command = command_find(arg);
+        out->command = find_command(p, arg);
         return out->command ? 0 : unknown_command(p, arg);
     }
     out->args = sys_resize(out->args, out->arg_count + 1, sizeof *out->args);
@@ -496,6 +532,19 @@ static void give_back_operand(parser *p)
     out->args[out->arg_count++] = input->list[at];
     input->list_count--;
     memmove(&input->list[at], &input->list[at + 1], (input->list_count - at) * sizeof *input->list);
+}
+
+/* In a session `history 3` is `history --limit 3`. */
+static int take_session_argument(parser *p)
+{
+    opt_values *out = p->out;
+    int id = out->command->session_option;
+    if (!p->in_line || id == 0 || out->arg_count != 1) {
+        return 0;
+    }
+    out->arg_count = 0;
+    out->values[id].count++;
+    return set_value(&out->values[id], &opt_table[id], out->args[0], p->message);
 }
 
 static int check_operands(parser *p)
@@ -521,21 +570,20 @@ static int ends_parsing(const opt_values *v)
     return opt_given(v, OPT_HELP) || opt_given(v, OPT_VERSION) || opt_given(v, OPT_GENERATE);
 }
 
-int opt_parse(int argc, char *const *argv, opt_values *out, strbuf *message)
+static int parse_words(parser *p)
 {
-    memset(out, 0, sizeof *out);
-    parser p = {argc, argv, 1, 0, 0, out, message};
-    while (p.next < argc && !ends_parsing(out)) {
-        const char *arg = argv[p.next++];
+    opt_values *out = p->out;
+    while (p->next < p->argc && !ends_parsing(out)) {
+        const char *arg = p->argv[p->next++];
         int rc = 0;
-        if (p.only_args || is_operand(arg)) {
-            rc = take_operand(&p, arg);
+        if (p->only_args || is_operand(arg)) {
+            rc = take_operand(p, arg);
         } else if (strcmp(arg, "--") == 0) {
-            p.only_args = 1;
+            p->only_args = 1;
         } else if (arg[1] == '-') {
-            rc = take_long(&p, arg);
+            rc = take_long(p, arg);
         } else {
-            rc = take_letters(&p, arg);
+            rc = take_letters(p, arg);
         }
         if (rc != 0) {
             return -1;
@@ -545,12 +593,29 @@ int opt_parse(int argc, char *const *argv, opt_values *out, strbuf *message)
         return 0;
     }
     for (size_t i = 0; i < OPT_COUNT; i++) {
-        if (out->values[i].count && !opt_applies(&opt_table[i], out->command)) {
-            return misplaced_option(&p, &opt_table[i]);
+        if (out->values[i].count && !fits(p, &opt_table[i])) {
+            return misplaced_option(p, &opt_table[i]);
         }
     }
-    give_back_operand(&p);
-    return check_operands(&p);
+    give_back_operand(p);
+    return take_session_argument(p) == 0 ? check_operands(p) : -1;
+}
+
+int opt_parse(int argc, char *const *argv, opt_values *out, strbuf *message)
+{
+    memset(out, 0, sizeof *out);
+    parser p = {.argc = argc, .argv = argv, .next = 1, .out = out, .message = message};
+    p.commands = CMDS_ALL;
+    return parse_words(&p);
+}
+
+int opt_parse_line(int argc, char *const *argv, uint32_t commands, opt_values *out, strbuf *message)
+{
+    memset(out, 0, sizeof *out);
+    parser p = {.argc = argc, .argv = argv, .out = out, .message = message};
+    p.commands = commands;
+    p.in_line = 1;
+    return parse_words(&p);
 }
 
 void opt_free(opt_values *v)

@@ -22,12 +22,27 @@ typedef enum command_id {
     CMD_CLEANUP,
     CMD_PIN,
     CMD_UNPIN,
+    CMD_EXEC,
     CMD_SCHEMA,
-    CMD_COUNT
+    CMD_COUNT,
+    /* these are known in a session only: the interactive mode, and refresh in scripts */
+    CMD_REFRESH = CMD_COUNT,
+    CMD_USE,
+    CMD_HELP,
+    CMD_QUIT,
+    CMD_EXIT,
+    CMD_TABLE_COUNT
 } command_id;
 
 #define CMD_BIT(id) (1u << (id))
 #define CMDS_ALL    (CMD_BIT(CMD_COUNT) - 1)
+/* What can be in a script, and what can be typed in the interactive mode. */
+#define CMDS_SCRIPT                                                                                \
+    (CMD_BIT(CMD_GET) | CMD_BIT(CMD_MULTIGET) | CMD_BIT(CMD_SEARCH) | CMD_BIT(CMD_INFO) |          \
+        CMD_BIT(CMD_SHARDS) | CMD_BIT(CMD_HEALTH) | CMD_BIT(CMD_ROUTE) | CMD_BIT(CMD_HISTORY) |    \
+        CMD_BIT(CMD_REFRESH))
+#define CMDS_TYPED                                                                                 \
+    (CMDS_SCRIPT | CMD_BIT(CMD_USE) | CMD_BIT(CMD_HELP) | CMD_BIT(CMD_QUIT) | CMD_BIT(CMD_EXIT))
 
 typedef enum opt_id {
     OPT_SNAPSHOT = 0,
@@ -60,6 +75,9 @@ typedef enum opt_id {
     OPT_STALENESS,
     OPT_LIMIT,
     OPT_DEEP,
+    OPT_SCRIPT,
+    OPT_OUTPUT,
+    OPT_LATEST,
     OPT_INPUT,
     OPT_INPUT_FORMAT,
     OPT_KEY_COLUMN,
@@ -155,10 +173,13 @@ struct command_def {
     const char *summary;     /* one line */
     const char *description; /* paragraphs, separated by a blank line */
     const char *examples;    /* lines, or NULL */
+    /* In a session one argument may stand for this option; 0: none. And how help shows it. */
+    int session_option;
+    const char *session_args;
 };
 
 extern const opt_def opt_table[OPT_COUNT];
-extern const command_def command_table[CMD_COUNT];
+extern const command_def command_table[CMD_TABLE_COUNT];
 
 typedef struct opt_value {
     size_t count;      /* how often it was given; 0: not at all */
@@ -181,6 +202,14 @@ typedef struct opt_values {
  * so that nothing else can be wrong. */
 int opt_parse(int argc, char *const *argv, opt_values *out, strbuf *message);
 void opt_free(opt_values *v);
+
+/* The same for a line of a session: its first word is one of the CMD_BIT()s in `commands`, and what
+ * chooses the snapshot or belongs to the program is no option there. */
+int opt_parse_line(
+    int argc, char *const *argv, uint32_t commands, opt_values *out, strbuf *message);
+
+/* 1 when an option can be given in a session line with this command. */
+int opt_applies_in_line(const opt_def *def, const command_def *command);
 
 /* 1 when an option was given on the command line. */
 int opt_given(const opt_values *v, opt_id id);

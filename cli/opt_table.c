@@ -4,12 +4,14 @@
 
 #define READS                                                                                      \
     (CMD_BIT(CMD_GET) | CMD_BIT(CMD_MULTIGET) | CMD_BIT(CMD_SEARCH) | CMD_BIT(CMD_INFO) |          \
-        CMD_BIT(CMD_SHARDS) | CMD_BIT(CMD_HEALTH) | CMD_BIT(CMD_ROUTE))
+        CMD_BIT(CMD_SHARDS) | CMD_BIT(CMD_HEALTH) | CMD_BIT(CMD_ROUTE) | CMD_BIT(CMD_EXEC))
 #define KEEPS (CMD_BIT(CMD_PIN) | CMD_BIT(CMD_UNPIN))
 #define SNAPSHOTS                                                                                  \
     (READS | CMD_BIT(CMD_HISTORY) | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_VERIFY) |                  \
         CMD_BIT(CMD_CLEANUP) | KEEPS)
-#define PINS   (READS | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_VERIFY) | CMD_BIT(CMD_CLEANUP) | KEEPS)
+#define PINS                                                                                       \
+    (READS | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_VERIFY) | CMD_BIT(CMD_CLEANUP) | KEEPS |          \
+        CMD_BIT(CMD_USE))
 #define STORES (SNAPSHOTS | CMD_BIT(CMD_BUILD))
 #define KEYS   (CMD_BIT(CMD_GET) | CMD_BIT(CMD_MULTIGET) | CMD_BIT(CMD_ROUTE))
 #define VALUES (CMD_BIT(CMD_GET) | CMD_BIT(CMD_MULTIGET))
@@ -108,7 +110,7 @@ const opt_def opt_table[OPT_COUNT] = {
         .group = OPT_GROUP_SNAPSHOT,
         .arg = "SECONDS",
         .default_text = "30",
-        .commands = SNAPSHOTS,
+        .commands = SNAPSHOTS | CMD_BIT(CMD_REFRESH) | CMD_BIT(CMD_USE),
         .help = "give up a read or a request after this time"},
     [OPT_OUTPUT_FORMAT] = {.id = OPT_OUTPUT_FORMAT,
         .name = "output-format",
@@ -190,7 +192,7 @@ const opt_def opt_table[OPT_COUNT] = {
         .choices = "base64|utf8|hex",
         .default_text = "base64",
         .config = "output.value_encoding",
-        .commands = VALUES,
+        .commands = VALUES | CMD_BIT(CMD_EXEC),
         .help = "how values are printed"},
     [OPT_VECTOR_FILE] = {.id = OPT_VECTOR_FILE,
         .name = "vector-file",
@@ -246,6 +248,23 @@ const opt_def opt_table[OPT_COUNT] = {
         .kind = OPT_KIND_FLAG,
         .commands = CMD_BIT(CMD_VERIFY),
         .help = "also walk every tree, count rows, check order and routing"},
+    [OPT_SCRIPT] = {.id = OPT_SCRIPT,
+        .name = "script",
+        .kind = OPT_KIND_FILE,
+        .arg = "FILE",
+        .commands = CMD_BIT(CMD_EXEC),
+        .help = "the YAML file with the commands; - is the standard input"},
+    [OPT_OUTPUT] = {.id = OPT_OUTPUT,
+        .name = "output",
+        .kind = OPT_KIND_FILE,
+        .arg = "FILE",
+        .commands = CMD_BIT(CMD_EXEC),
+        .help = "write the results to FILE, which appears when all of them are there"},
+    [OPT_LATEST] = {.id = OPT_LATEST,
+        .name = "latest",
+        .kind = OPT_KIND_FLAG,
+        .commands = CMD_BIT(CMD_USE),
+        .help = "what the pointer names now"},
     [OPT_INPUT] = {.id = OPT_INPUT,
         .name = "input",
         .kind = OPT_KIND_FILE,
@@ -485,7 +504,7 @@ const opt_def opt_table[OPT_COUNT] = {
         .help = "directory of the run records"},
 };
 
-const command_def command_table[CMD_COUNT] = {
+const command_def command_table[CMD_TABLE_COUNT] = {
     [CMD_BUILD] = {CMD_BUILD, "build", "DEST --input FILE...", "DEST", 1, 1,
         "build a snapshot from files and publish it",
         "Reads rows from JSON lines or CSV files, spreads them over shards by a hash of the key, "
@@ -523,11 +542,12 @@ const command_def command_table[CMD_COUNT] = {
         "Exits with 0 when the snapshot is healthy, 1 when it is degraded (older than the "
         "threshold, or served from an older manifest than the pointer's), 2 when it is "
         "unhealthy. A snapshot that cannot be opened is an error.",
-        "shardy health -s ./snap --staleness-threshold 86400"},
+        "shardy health -s ./snap --staleness-threshold 86400", OPT_STALENESS, "[SECONDS]"},
     [CMD_ROUTE] = {CMD_ROUTE, "route", "KEY", "KEY", 1, 1, "say which shard a key belongs to",
         "Nothing is looked up: the key need not exist.", "shardy route -s ./snap user:42"},
     [CMD_HISTORY] = {CMD_HISTORY, "history", "", NULL, 0, 0, "list the published manifests",
-        "The newest come first.", "shardy history -s ./snap --limit 3 --output-format table"},
+        "The newest come first.", "shardy history -s ./snap --limit 3 --output-format table",
+        OPT_LIMIT, "[N]"},
     [CMD_ROLLBACK] = {CMD_ROLLBACK, "rollback", "--ref REF|--run-id ID|--offset N", NULL, 0, 0,
         "move the pointer to another manifest",
         "Give exactly one of --ref, --run-id and --offset. The manifest is loaded and checked "
@@ -558,9 +578,33 @@ const command_def command_table[CMD_COUNT] = {
         "Takes the pin off every snapshot that has it, or off that of --ref, --run-id or --offset. "
         "Exits with 1 when none has it.",
         "shardy unpin -s ./snap audit-2026"},
+    [CMD_EXEC] = {CMD_EXEC, "exec", "--script FILE", NULL, 0, 0, "run the commands of a script",
+        "A script is a YAML mapping. commands is a list of mappings, each with an op (get, "
+        "multiget, search, route, info, shards, health, history or refresh), what it is asked "
+        "(key, keys, query) and its options by their names (key_format, top_k, routing_context, "
+        "limit and so on). on_error is stop (the default) or continue. One reader answers the "
+        "whole script: all commands see one snapshot until a refresh.\n\n"
+        "Each command gives one result, in order; the failures are among them. Format json is "
+        "taken as jsonl. Exits with 1 when a command failed, with 2 when the script is not one.",
+        "shardy exec -s ./snap --script queries.yaml --output results.jsonl\n"
+        "echo '{commands: [{op: get, key: a}]}' | shardy exec -s ./snap --script -"},
     [CMD_SCHEMA] = {CMD_SCHEMA, "schema", "[COMMAND]", "COMMAND", 0, 1,
         "print the JSON Schema of the outputs",
         "Prints the schema (draft 2020-12) of the JSON that a command prints, or of all of them; "
         "\"error\" is the schema of errors.",
         "shardy schema get"},
+    [CMD_REFRESH] = {CMD_REFRESH, "refresh", "", NULL, 0, 0,
+        "take the snapshot that is current now",
+        "Reads go on with the snapshot that the pointer names now. Ends what use has chosen.",
+        NULL},
+    [CMD_USE] = {CMD_USE, "use", "--ref REF|--offset N|--latest", NULL, 0, 0,
+        "read another manifest from now on",
+        "Give exactly one of --ref (a ref as history prints it, or a run id), --offset (0 is the "
+        "newest manifest) and --latest. The pointer does not move: nobody else notices.",
+        NULL},
+    [CMD_HELP] = {CMD_HELP, "help", "[COMMAND]", "COMMAND", 0, 1,
+        "show the commands, or one of them", "Shows what can be typed.", NULL},
+    [CMD_QUIT] = {CMD_QUIT, "quit", "", NULL, 0, 0, "leave (also Ctrl-D)", "Ends the session.",
+        NULL},
+    [CMD_EXIT] = {CMD_EXIT, "exit", "", NULL, 0, 0, "leave", "Ends the session.", NULL},
 };

@@ -1,5 +1,6 @@
 #include "cli.h"
 
+#include "help.h"
 #include "term.h"
 #include "utf8.h"
 
@@ -42,8 +43,13 @@ int out_write_bytes(const cli *c, const void *data, size_t len)
     }
     if (rc != 0) {
         shardy_error err = {0};
+        const char *name = c->session && c->session->output ? c->session->output : NULL;
         out_set_error(&err, rc == ENOSPC ? SHARDY_NO_SPACE : SHARDY_IO,
-            "cannot write to the standard output: %s", strerror(rc));
+            "cannot write to %s%.900s%s: %s", name ? "\"" : "the standard output", name ? name : "",
+            name ? "\"" : "", strerror(rc));
+        if (c->session) {
+            c->session->output_failed = 1;
+        }
         return out_fail(c, &err, NULL);
     }
     return EXIT_OK;
@@ -86,18 +92,29 @@ void out_set_error(shardy_error *err, shardy_status status, const char *format, 
     va_end(args);
 }
 
+/* In a script failures are results: they go where results go. */
+static int is_result(const cli *c)
+{
+    return c->session && !c->session->typed && !c->session->output_failed;
+}
+
 static const char *op_name(const cli *c)
 {
+    if (c->session && c->session->op) {
+        return c->session->op;
+    }
     return c->opts.command ? c->opts.command->name : "shardy";
 }
 
+/* Colours are those of where it goes. */
 static void add_prefixed(
     const cli *c, strbuf *b, const char *word, term_style_name style, const char *text)
 {
     strbuf_puts(b, "shardy: ");
-    term_style(b, c->colour_err, style);
+    int colour = is_result(c) ? c->colour_out : c->colour_err;
+    term_style(b, colour, style);
     strbuf_puts(b, word);
-    term_style(b, c->colour_err, TERM_PLAIN);
+    term_style(b, colour, TERM_PLAIN);
     strbuf_puts(b, text);
     strbuf_putc(b, '\n');
 }
@@ -125,11 +142,19 @@ int out_fail(const cli *c, const shardy_error *err, const char *key)
         strbuf_putc(&b, '\n');
     } else {
         strbuf text = {0};
+        if (is_result(c)) {
+            utf8_add_visible(&text, op_name(c), strlen(op_name(c)), 0);
+            strbuf_puts(&text, ": ");
+        }
         utf8_add_visible(&text, message, strlen(message), 0);
         add_prefixed(c, &b, "error: ", TERM_RED, strbuf_text(&text));
         strbuf_free(&text);
     }
-    write_stderr(&b);
+    if (is_result(c)) {
+        out_write_bytes(c, b.data, b.len);
+    } else {
+        write_stderr(&b);
+    }
     strbuf_free(&b);
     return cancelled ? 128 + signal_number : EXIT_ERROR;
 }
@@ -143,10 +168,15 @@ int out_fail_text(const cli *c, shardy_status status, const char *text, const ch
 
 int out_usage(const cli *c, const char *message)
 {
+    if (is_result(c)) {
+        return out_fail_text(c, SHARDY_INVALID, message, NULL);
+    }
     strbuf b = {0};
     add_prefixed(c, &b, "error: ", TERM_RED, message);
     const command_def *command = c->opts.command;
-    if (command) {
+    if (c->session) {
+        help_line_usage(&b, command);
+    } else if (command) {
         strbuf_printf(&b, "usage: shardy %s%s%s%s\n", command->name, " [options]",
             command->args[0] ? " " : "", command->args);
         strbuf_printf(&b, "try \"shardy %s --help\"\n", command->name);

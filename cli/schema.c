@@ -125,6 +125,11 @@ static const schema_field fields[] = {
     {"history", "manifests", "pins", T_ANY, 0, NULL,
         "names of the pins that keep it; null when they could not be told; missing when there are "
         "none"},
+    {"refresh", "", "changed", T_BOOL, 1, NULL, "whether another snapshot is read now"},
+
+    {"use", "", "run_id", T_TEXT, 1, NULL, "name of the run that wrote the snapshot"},
+    {"use", "", "manifest_ref", T_TEXT, 1, NULL, "the manifest that is read from now on"},
+    {"use", "", "pinned", T_BOOL, 1, NULL, "false: it is what the pointer names"},
 
     {"rollback", "", "ref", T_TEXT, 1, NULL, "the manifest that is current now"},
 
@@ -182,7 +187,8 @@ enum {
 };
 
 static const char *const names[] = {"build", "get", "multiget", "search", "info", "shards",
-    "health", "route", "history", "rollback", "verify", "cleanup", "pin", "unpin", "error", NULL};
+    "health", "route", "history", "refresh", "use", "rollback", "verify", "cleanup", "pin", "unpin",
+    "error", NULL};
 
 const char *const *schema_names(void)
 {

@@ -3,16 +3,31 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/select.h>
 #include <unistd.h>
 
 /* A handler can reach only globals. */
-static shardy_cancel *signal_cancel;
+static shardy_cancel *volatile signal_cancel;
 static volatile sig_atomic_t signal_number;
+static volatile sig_atomic_t signal_stays;  /* SIGINT ends a call, not the program */
+static volatile sig_atomic_t signal_redraw; /* the terminal is not what it was */
 static int signal_null_fd = -1;
 static pthread_t signal_main;
 
 static void on_signal(int number)
 {
+    if (signal_stays) {
+        /* the terminal stays the standard input: it has to be put in order */
+        signal_number = number;
+        shardy_cancel_request(signal_cancel);
+        if (number != SIGINT) {
+            signal(number, SIG_DFL);
+        }
+        if (!pthread_equal(pthread_self(), signal_main)) {
+            pthread_kill(signal_main, SIGURG);
+        }
+        return;
+    }
     if (signal_number == 0) {
         signal_number = number;
         shardy_cancel_request(signal_cancel);
@@ -27,6 +42,12 @@ static void on_signal(int number)
         /* only the thread that waits in the read can be interrupted */
         pthread_kill(signal_main, SIGURG);
     }
+}
+
+static void on_terminal(int number)
+{
+    (void)number;
+    signal_redraw = 1;
 }
 
 static void on_nothing(int number)
@@ -52,6 +73,62 @@ void signals_install(shardy_cancel *cancel)
             sigaction(numbers[i], &action, NULL);
         }
     }
+}
+
+void signals_stay(void)
+{
+    struct sigaction action = {0};
+    sigemptyset(&action.sa_mask);
+    /* no SA_RESTART: whoever waits for a key draws the line anew */
+    action.sa_handler = on_terminal;
+    sigaction(SIGWINCH, &action, NULL);
+    sigaction(SIGCONT, &action, NULL);
+    signal_cancel = NULL;
+    signal_stays = 1;
+}
+
+void signals_watch(shardy_cancel *cancel)
+{
+    signal_cancel = cancel;
+}
+
+void signals_forget(void)
+{
+    if (signal_stays && signal_number == SIGINT) {
+        signal_number = 0;
+    }
+}
+
+/* The signals are let in only while it waits, so that none comes between the look at what has come
+ * and the waiting. */
+int signals_wait_input(void)
+{
+    sigset_t let_in;
+    sigset_t before;
+    fd_set input;
+    int numbers[] = {SIGINT, SIGTERM, SIGWINCH, SIGCONT};
+    sigset_t held;
+    sigemptyset(&held);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        sigaddset(&held, numbers[i]);
+    }
+    pthread_sigmask(SIG_BLOCK, &held, &before);
+    let_in = before;
+    int ready = 0;
+    if (signal_number == 0 && !signal_redraw) {
+        FD_ZERO(&input);
+        FD_SET(STDIN_FILENO, &input);
+        ready = pselect(STDIN_FILENO + 1, &input, NULL, NULL, NULL, &let_in) > 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ready;
+}
+
+int signals_terminal_changed(void)
+{
+    int changed = signal_redraw;
+    signal_redraw = 0;
+    return changed;
 }
 
 int signals_caught(void)

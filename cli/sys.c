@@ -71,9 +71,10 @@ int64_t sys_now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Reads until the end or until more than len_max bytes were there. */
-static int read_all(int fd, size_t len_max, char **data_out, size_t *len_out)
+int sys_read_fd(int fd, size_t len_max, char **data_out, size_t *len_out)
 {
+    *data_out = NULL;
+    *len_out = 0;
     size_t len = 0;
     size_t room = 4096;
     char *data = sys_alloc(room, 1);
@@ -112,7 +113,7 @@ int sys_read_file(const char *path, size_t len_max, char **data_out, size_t *len
     if (fd < 0) {
         return errno;
     }
-    int rc = read_all(fd, len_max, data_out, len_out);
+    int rc = sys_read_fd(fd, len_max, data_out, len_out);
     close(fd);
     return rc;
 }

@@ -42,5 +42,7 @@ CLI_NORETURN void sys_die(const char *text);
 /* A whole file, zero-terminated (the zero does not count in *len_out). Returns 0, or an errno;
  * EFBIG when it is longer than `len_max`. Free *data_out with sys_free(). */
 int sys_read_file(const char *path, size_t len_max, char **data_out, size_t *len_out);
+/* The same of what is left to read from a descriptor. */
+int sys_read_fd(int fd, size_t len_max, char **data_out, size_t *len_out);
 
 #endif

@@ -89,6 +89,9 @@ int target_check(cli *c, const char *url)
 
 int target_find(cli *c)
 {
+    if (c->snapshot) {
+        return EXIT_OK; /* of the session */
+    }
     const opt_value *given = &c->opts.values[OPT_SNAPSHOT];
     if (given->count && given->text[0] == '\0') {
         return out_usage(c, "option \"--snapshot\" must not be empty");
@@ -164,7 +167,7 @@ int target_ref(cli *c, char **ref_out)
 
 static int check_backend(const cli *c)
 {
-    command_id id = c->opts.command->id;
+    command_id id = c->opts.command ? c->opts.command->id : CMD_COUNT;
     if (c->cfg.reader_backend == CONFIG_SLATEDB && (id == CMD_GET || id == CMD_MULTIGET)) {
         shardy_error err;
         out_set_error(&err, SHARDY_UNSUPPORTED,
@@ -197,6 +200,36 @@ static void set_access(const cli *c, shardy_reader_options *options)
     options->access = modes[mode];
 }
 
+/* Opens the snapshot at a ref; the key that will be asked for first, if that is known. */
+static int open_at(
+    cli *c, const char *ref, const char *first_key, size_t len, shardy_reader **reader_out)
+{
+    shardy_error err = {0};
+    shardy_reader_options options;
+    shardy_reader_options_init(&options, sizeof options);
+    const shardy_key key = shardy_key_text(first_key, len);
+    options.ref = ref;
+    options.store = c->store;
+    /* Only a guess: what kind of key it is, the snapshot will tell. */
+    if (first_key && !c->opts.values[OPT_KEY_FORMAT].number) {
+        options.first_key = &key;
+    }
+    options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
+    set_access(c, &options);
+    if (c->opts.values[OPT_IO].number == 1) {
+        options.io = SHARDY_IO_PREAD;
+    }
+    if (shardy_reader_open(c->context, c->snapshot, &options, reader_out, &err) < 0) {
+        return out_fail(c, &err, NULL);
+    }
+    return EXIT_OK;
+}
+
+int target_open_ref(cli *c, const char *ref, shardy_reader **reader_out)
+{
+    return open_at(c, ref, NULL, 0, reader_out);
+}
+
 int target_open(cli *c, shardy_reader **reader_out)
 {
     return target_open_for(c, NULL, 0, reader_out);
@@ -205,34 +238,26 @@ int target_open(cli *c, shardy_reader **reader_out)
 int target_open_for(cli *c, const char *first_key, size_t len, shardy_reader **reader_out)
 {
     *reader_out = NULL;
-    shardy_error err = {0};
     char *ref = NULL;
     int rc = target_find(c);
     rc = rc == EXIT_OK ? check_backend(c) : rc;
+    if (rc == EXIT_OK && c->session) {
+        *reader_out = c->session->reader;
+        return EXIT_OK;
+    }
     rc = rc == EXIT_OK ? context_open(c, 0) : rc;
     rc = rc == EXIT_OK ? bucket_open(c, c->snapshot) : rc;
     rc = rc == EXIT_OK ? target_ref(c, &ref) : rc;
-    if (rc == EXIT_OK) {
-        shardy_reader_options options;
-        shardy_reader_options_init(&options, sizeof options);
-        const shardy_key key = shardy_key_text(first_key, len);
-        options.ref = ref;
-        options.store = c->store;
-        /* Only a guess: what kind of key it is, the snapshot will tell. */
-        if (first_key && !c->opts.values[OPT_KEY_FORMAT].number) {
-            options.first_key = &key;
-        }
-        options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
-        set_access(c, &options);
-        if (c->opts.values[OPT_IO].number == 1) {
-            options.io = SHARDY_IO_PREAD;
-        }
-        if (shardy_reader_open(c->context, c->snapshot, &options, reader_out, &err) < 0) {
-            rc = out_fail(c, &err, NULL);
-        }
-    }
+    rc = rc == EXIT_OK ? open_at(c, ref, first_key, len, reader_out) : rc;
     sys_free(ref);
     return rc;
+}
+
+void target_close(const cli *c, shardy_reader *reader)
+{
+    if (!c->session) {
+        shardy_reader_close(reader);
+    }
 }
 
 static char *trimmed(char *text)
@@ -289,6 +314,7 @@ void target_read_options(
     options_out->routing_context = columns;
     options_out->routing_context_count = count;
     options_out->cancel = c->cancel;
+    options_out->timeout_ms = target_timeout_ms(c, 0);
 }
 
 int key_from_argument(cli *c, const shardy_reader *reader, const char *text, size_t len,

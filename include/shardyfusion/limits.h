@@ -43,6 +43,11 @@
 /* Nesting of JSON and YAML: deep enough for data, shallow enough for a fixed stack. */
 #define SHARDY_JSON_DEPTH_MAX 64u
 #define SHARDY_YAML_DEPTH_MAX 4u
+/* A YAML document read into memory as a whole: some hundred bytes for each node. */
+#define SHARDY_YAML_LEN_MAX   (4u << 20)
+#define SHARDY_YAML_NODES_MAX (1u << 20)
+/* Names of one mapping: the look for repeated ones is linear. A run record has 13. */
+#define SHARDY_YAML_NAMES_MAX 256u
 /* A JSON document read into memory as a whole: it takes up to about 100 times its length
  * there. */
 #define SHARDY_JSON_LEN_MAX (256u << 20)

@@ -1,235 +1,59 @@
 #include "yaml.h"
 
 #include "alloc.h"
-#include "arena.h"
 #include "utf8.h"
 
 #include <shardyfusion/limits.h>
+#include <shardyfusion/sys/text.h>
 
 #include <stdbool.h>
 #include <string.h>
-#include <yaml.h>
-
-/* A run record has 13 names. The look for repeated ones is linear, so there is a bound. */
-#define YAML_ENTRIES_MAX 256u
 
 struct yaml_map {
-    arena arena;
+    shardy_yaml *yaml;
     yaml_entry *entries;
     size_t count;
-    size_t room;
 };
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static shardy_status nomem(shardy_error *err)
+static int32_t kind_of(const shardy_yaml_node *node)
 {
-    return shardy__error_nomem(err, "yaml");
+    static const int32_t kinds[] = {
+        [SHARDY_YAML_PLAIN] = YAML_PLAIN,
+        [SHARDY_YAML_QUOTED] = YAML_QUOTED,
+        [SHARDY_YAML_NULL] = YAML_NULL,
+        [SHARDY_YAML_SEQUENCE] = YAML_NESTED,
+        [SHARDY_YAML_MAPPING] = YAML_NESTED,
+    };
+    return kinds[shardy_yaml_type_of(node)];
 }
 
-static shardy_status invalid(shardy_error *err, yaml_mark_t at, const char *problem)
+static shardy_status flatten(yaml_map *map, shardy_error *err)
 {
-    return shardy__error(err, SHARDY_INVALID, "yaml", "line %zu, column %zu: %s", at.line + 1,
-        at.column + 1, problem);
-}
-
-static shardy_status next_event(yaml_parser_t *parser, yaml_event_t *event, shardy_error *err)
-{
-    if (yaml_parser_parse(parser, event)) {
-        return SHARDY_OK;
-    }
-    memset(event, 0, sizeof *event);
-    if (parser->error == YAML_MEMORY_ERROR) {
-        return nomem(err);
-    }
-    if (parser->error == YAML_READER_ERROR) {
-        return shardy__error(err, SHARDY_INVALID, "yaml", "byte %zu: %s", parser->problem_offset,
-            parser->problem ? parser->problem : "not UTF-8");
-    }
-    return invalid(err, parser->problem_mark, parser->problem ? parser->problem : "not YAML");
-}
-
-/* Refuses what makes YAML more than a notation for data. */
-static shardy_status check_event(const yaml_event_t *event, shardy_error *err)
-{
-    const yaml_char_t *anchor = NULL;
-    const yaml_char_t *tag = NULL;
-    switch (event->type) {
-    case YAML_ALIAS_EVENT:
-        return invalid(err, event->start_mark, "aliases are not accepted");
-    case YAML_SCALAR_EVENT:
-        anchor = event->data.scalar.anchor;
-        tag = event->data.scalar.tag;
-        break;
-    case YAML_SEQUENCE_START_EVENT:
-        anchor = event->data.sequence_start.anchor;
-        tag = event->data.sequence_start.tag;
-        break;
-    case YAML_MAPPING_START_EVENT:
-        anchor = event->data.mapping_start.anchor;
-        tag = event->data.mapping_start.tag;
-        break;
-    default:
-        break;
-    }
-    if (anchor) {
-        return invalid(err, event->start_mark, "anchors are not accepted");
-    }
-    return tag ? invalid(err, event->start_mark, "tags are not accepted") : SHARDY_OK;
-}
-
-static bool is_null_text(const char *text, size_t len)
-{
-    static const char *const nulls[] = {"", "~", "null", "Null", "NULL"};
-    for (size_t i = 0; i < sizeof nulls / sizeof nulls[0]; i++) {
-        if (strlen(nulls[i]) == len && memcmp(nulls[i], text, len) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The name of the next entry. */
-static shardy_status add_name(yaml_map *map, const yaml_event_t *event, shardy_error *err)
-{
-    if (event->type != YAML_SCALAR_EVENT) {
-        return invalid(err, event->start_mark, "expected a name");
-    }
-    const char *text = (const char *)event->data.scalar.value;
-    size_t len = event->data.scalar.length;
-    if (memchr(text, '\0', len)) {
-        return invalid(err, event->start_mark, "a zero byte in a name");
-    }
-    if (shardy__yaml_get(map, text)) {
+    const shardy_yaml_node *root = shardy_yaml_root(map->yaml);
+    if (shardy_yaml_type_of(root) != SHARDY_YAML_MAPPING) {
+        uint64_t line;
+        uint64_t column;
+        shardy_yaml_place(root, &line, &column);
         return shardy__error(err, SHARDY_INVALID, "yaml",
-            "line %zu, column %zu: \"%s\" is there twice", event->start_mark.line + 1,
-            event->start_mark.column + 1, text);
+            "line %llu, column %llu: expected a mapping", (unsigned long long)line,
+            (unsigned long long)column);
     }
-    if (map->count == YAML_ENTRIES_MAX) {
-        return invalid(err, event->start_mark, "more names than the limit of 256");
+    map->count = shardy_yaml_count(root);
+    map->entries = shardy__calloc(map->count > 0 ? map->count : 1, sizeof *map->entries);
+    if (!map->entries) {
+        map->count = 0;
+        return shardy__error_nomem(err, "yaml");
     }
-    if (map->count == map->room) {
-        size_t room = map->room ? map->room * 2 : 32;
-        yaml_entry *entries = shardy__realloc(map->entries, room * sizeof *entries);
-        if (!entries) {
-            return nomem(err);
-        }
-        map->entries = entries;
-        map->room = room;
+    for (size_t i = 0; i < map->count; i++) {
+        const shardy_yaml_node *node = shardy_yaml_at(root, i);
+        yaml_entry *entry = &map->entries[i];
+        entry->name = shardy_yaml_name(node).data;
+        entry->kind = kind_of(node);
+        entry->text = shardy_yaml_text(node);
     }
-    yaml_entry *entry = &map->entries[map->count];
-    memset(entry, 0, sizeof *entry);
-    entry->name = shardy__arena_strndup(&map->arena, text, len);
-    if (!entry->name) {
-        return nomem(err);
-    }
-    map->count++;
     return SHARDY_OK;
-}
-
-/* The value of the entry that was added last, when it is a scalar. */
-static shardy_status set_scalar(yaml_map *map, const yaml_event_t *event, shardy_error *err)
-{
-    yaml_entry *entry = &map->entries[map->count - 1];
-    const char *text = (const char *)event->data.scalar.value;
-    size_t len = event->data.scalar.length;
-    bool plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-    if (plain && is_null_text(text, len)) {
-        entry->kind = YAML_NULL;
-        len = 0;
-    } else {
-        entry->kind = plain ? YAML_PLAIN : YAML_QUOTED;
-    }
-    const char *copy = shardy__arena_strndup(&map->arena, text, len);
-    if (!copy) {
-        return nomem(err);
-    }
-    entry->text = shardy__bytes(copy, len);
-    return SHARDY_OK;
-}
-
-/* Where the reader is: `depth` open sequences and mappings. */
-typedef struct yaml_place {
-    size_t depth;
-    bool after_name; /* at depth 1: the next node is a value */
-} yaml_place;
-
-static shardy_status open_node(
-    yaml_map *map, yaml_place *place, const yaml_event_t *event, shardy_error *err)
-{
-    if (place->depth == SHARDY_YAML_DEPTH_MAX) {
-        return invalid(err, event->start_mark, "too many levels");
-    }
-    if (place->depth == 1) {
-        if (!place->after_name) {
-            return invalid(err, event->start_mark, "expected a name");
-        }
-        map->entries[map->count - 1].kind = YAML_NESTED;
-        map->entries[map->count - 1].text = shardy__bytes("", 0);
-        place->after_name = false;
-    }
-    place->depth++;
-    return SHARDY_OK;
-}
-
-static shardy_status take_event(
-    yaml_map *map, yaml_place *place, const yaml_event_t *event, shardy_error *err)
-{
-    SHARDY_TRY(check_event(event, err));
-    if (place->depth == 0) {
-        if (event->type != YAML_MAPPING_START_EVENT) {
-            return invalid(err, event->start_mark, "expected a mapping");
-        }
-        place->depth = 1;
-        return SHARDY_OK;
-    }
-    switch (event->type) {
-    case YAML_MAPPING_START_EVENT:
-    case YAML_SEQUENCE_START_EVENT:
-        return open_node(map, place, event, err);
-    case YAML_MAPPING_END_EVENT:
-    case YAML_SEQUENCE_END_EVENT:
-        place->depth--;
-        return SHARDY_OK;
-    default:
-        break;
-    }
-    if (place->depth > 1) {
-        return SHARDY_OK;
-    }
-    place->after_name = !place->after_name;
-    return place->after_name ? add_name(map, event, err) : set_scalar(map, event, err);
-}
-
-/* The events of one document and of the end of the text. */
-static shardy_status read_events(yaml_parser_t *parser, yaml_map *map, shardy_error *err)
-{
-    yaml_place place = {0};
-    bool document = false;
-    for (;;) {
-        yaml_event_t event;
-        SHARDY_TRY(next_event(parser, &event, err));
-        shardy_status st = SHARDY_OK;
-        yaml_event_type_t type = event.type;
-        if (type == YAML_DOCUMENT_START_EVENT) {
-            st =
-                document ? invalid(err, event.start_mark, "expected one document only") : SHARDY_OK;
-            document = true;
-        } else if (type != YAML_STREAM_START_EVENT && type != YAML_DOCUMENT_END_EVENT &&
-                   type != YAML_STREAM_END_EVENT) {
-            st = take_event(map, &place, &event, err);
-        }
-        yaml_event_delete(&event);
-        if (st < 0) {
-            return st;
-        }
-        if (type == YAML_STREAM_END_EVENT) {
-            break;
-        }
-    }
-    return document ? SHARDY_OK
-                    : shardy__error(
-                          err, SHARDY_INVALID, "yaml", "the text is empty: expected a mapping");
 }
 
 shardy_status shardy__yaml_parse(shardy_bytes text, yaml_map **map_out, shardy_error *err)
@@ -241,19 +65,12 @@ shardy_status shardy__yaml_parse(shardy_bytes text, yaml_map **map_out, shardy_e
     }
     yaml_map *map = shardy__calloc(1, sizeof *map);
     if (!map) {
-        return nomem(err);
+        return shardy__error_nomem(err, "yaml");
     }
-    shardy__arena_init(&map->arena);
-    yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) {
-        shardy__yaml_free(map);
-        return nomem(err);
+    shardy_status st = shardy_yaml_parse(text, &map->yaml, err);
+    if (st == SHARDY_OK) {
+        st = flatten(map, err);
     }
-    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(
-        &parser, text.len > 0 ? text.data : (const unsigned char *)"", text.len);
-    shardy_status st = read_events(&parser, map, err);
-    yaml_parser_delete(&parser);
     if (st < 0) {
         shardy__yaml_free(map);
         return st;
@@ -266,7 +83,7 @@ void shardy__yaml_free(yaml_map *map)
 {
     if (map) {
         shardy__free(map->entries);
-        shardy__arena_free(&map->arena);
+        shardy_yaml_free(map->yaml);
         shardy__free(map);
     }
 }

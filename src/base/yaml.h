@@ -1,5 +1,6 @@
-/* yaml.h: run records (formats.md, section 12): a flat YAML 1.1 mapping, read with libyaml's event
- * parser and written by an emitter of our own that looks like PyYAML's safe_dump.
+/* yaml.h: run records (formats.md, section 12): a flat YAML 1.1 mapping, read by the public parser
+ * (shardyfusion/sys/text.h) and written by an emitter of our own that looks like PyYAML's
+ * safe_dump.
  *
  * Scalars stay text: YAML would guess 1e5, 0123 or 1234e567 (which may begin a run id) to be
  * numbers, so the caller decides by the name of the field. */
@@ -27,9 +28,8 @@ typedef struct yaml_entry {
 typedef struct yaml_map yaml_map;
 
 /* Reads one document whose root is a mapping with scalar names. INVALID with line and column:
- * not YAML, longer than SHARDY_RUN_RECORD_LEN_MAX, nested deeper than SHARDY_YAML_DEPTH_MAX,
- * anchors, aliases, tags, a name twice, more than 256 names, a second document, a zero byte in a
- * name. NOMEM. Ownership: free *map_out. */
+ * longer than SHARDY_RUN_RECORD_LEN_MAX, no mapping, and what shardy_yaml_parse() refuses. NOMEM.
+ * Ownership: free *map_out. */
 shardy_status shardy__yaml_parse(shardy_bytes text, yaml_map **map_out, shardy_error *err);
 void shardy__yaml_free(yaml_map *map); /* NULL is fine */
 

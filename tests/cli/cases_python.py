@@ -14,6 +14,7 @@ import signal
 import sqlite3
 import subprocess
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN = os.path.join(os.path.dirname(HERE), "golden", "snapshots")
@@ -551,3 +552,286 @@ def completion(shardy, tmp):
             ["bash", "-c", f'. ./c.bash; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; '
              '_shardy; echo "${COMPREPLY[*]}"'], cwd=tmp, capture_output=True, timeout=60)
         assert check.stdout.decode().strip() == expected, (line, check.stdout, check.stderr)
+
+
+# --- interactive mode -----------------------------------------------------------------------------
+
+class Session:
+    """The interactive mode on a terminal: keys go in, what it shows comes out."""
+
+    def __init__(self, shardy, tmp, *args, env=None, columns=100):
+        import fcntl
+        import struct
+        import termios
+        try:
+            self.master, slave = pty.openpty()
+        except OSError as error:
+            raise Skip(f"there are no pseudo-terminals here: {error}") from error
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+        def own_terminal():
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        self.process = subprocess.Popen(
+            [shardy.path, *args], cwd=tmp, stdin=slave, stdout=slave, stderr=slave,
+            env=environment(tmp, {"TERM": "xterm", "NO_COLOR": "1", **(env or {})}),
+            start_new_session=True, preexec_fn=own_terminal)
+        os.close(slave)
+        self.shown = ""
+
+    def wait_for(self, text, timeout=60):
+        """Reads until the text was shown after what was waited for before; returns all up to it."""
+        end = time.monotonic() + timeout
+        while text not in self.shown:
+            ready, _, _ = select.select([self.master], [], [], max(0, end - time.monotonic()))
+            data = b""
+            if ready:
+                try:
+                    data = os.read(self.master, 65536)
+                except OSError:
+                    pass
+            if not data:
+                self.process.kill()
+                raise AssertionError(f"waited for {text!r}, shown is {self.shown!r}")
+            self.shown += data.decode("utf-8", "replace")
+        before, _, self.shown = self.shown.partition(text)
+        return before
+
+    def type(self, keys):
+        os.write(self.master, keys if isinstance(keys, bytes) else keys.encode())
+
+    def ask(self, keys, answer):
+        """Types a line and waits for its answer and the next prompt."""
+        self.type(keys)
+        shown = self.wait_for(answer)
+        return shown + answer + self.wait_for("shardy> ")
+
+    def close(self, code=0):
+        try:
+            while select.select([self.master], [], [], 60)[0]:
+                self.shown += os.read(self.master, 65536).decode("utf-8", "replace")
+        except OSError:
+            pass  # nobody has the terminal any more
+        os.close(self.master)
+        try:
+            got = self.process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        assert got == code, (got, self.shown)
+        return self.shown
+
+
+def edits(shardy, tmp):
+    """Whether this command was built with libedit: it completes."""
+    session = start_session(shardy, tmp)
+    session.type("qu\t\nquit\n")
+    return "unknown command" not in session.close()
+
+
+def start_session(shardy, tmp, *args, **more):
+    if not os.path.exists(os.path.join(tmp, "snap")):
+        for run in ("one", "two"):
+            rows = "".join(json.dumps({"key": k, "v": k * 2}) + "\n" for k in ("a", "b", "\u00e4"))
+            ask(shardy, tmp, "build", "snap", "--input", "-", "--value-column", "v", "--run-id",
+                run, stdin=rows.encode())
+    with open(os.path.join(tmp, "reader.toml"), "w", encoding="utf-8") as file:
+        file.write('[output]\nformat = "text"\nvalue_encoding = "utf8"\n')
+    session = Session(shardy, tmp, "-s", "snap", *args, **more)
+    session.banner = session.wait_for("shardy> ")
+    return session
+
+
+@test
+def session_banner(shardy, tmp):
+    """session: a banner says what was loaded; quit, exit and Ctrl-D leave"""
+    session = start_session(shardy, tmp)
+    assert "Loaded manifest run_id=two  (1 shard, hash sharding)" in session.banner
+    session.type("quit\n")
+    session.close()
+    session = start_session(shardy, tmp, "--offset", "1")
+    assert "run_id=one" in session.banner, session.banner
+    session.type("exit\n")
+    session.close()
+    session = start_session(shardy, tmp)
+    session.ask("get a\n", "a=aa")
+    session.type(b"\x04")
+    session.close()
+
+
+@test
+def session_without_editing(shardy, tmp):
+    """session: on a dumb terminal lines are read as they come, Ctrl-C drops the line"""
+    session = start_session(shardy, tmp, env={"TERM": "dumb"})
+    session.ask("get a\n", "a=aa")
+    session.type("get b")
+    session.wait_for("get b")
+    session.type(b"\x03")
+    session.wait_for("shardy> ")
+    shown = session.ask("get \u00e4\n", "\u00e4=\u00e4\u00e4")
+    assert "bb" not in shown
+    session.ask("history abc\n", "shardy: error: option")
+    session.type(b"\x04")
+    session.close()
+
+
+@test
+def session_editing(shardy, tmp):
+    """session: keys edit the line, Ctrl-C drops it, an empty line does nothing"""
+    if not edits(shardy, tmp):
+        raise Skip("built without libedit")
+    session = start_session(shardy, tmp)
+    session.ask("get bX\x7f\n", "b=bb")                    # backspace
+    session.ask("et \u00e4\x01g\n", "\u00e4=\u00e4\u00e4")    # Ctrl-A, a character of two bytes
+    session.ask("get nope\x15get a\n", "a=aa")             # Ctrl-U
+    shown = session.ask("\n", "\n")
+    assert "aa" not in shown, shown                        # the reference repeats the last command
+    session.ask("\x1b[A\n", "a=aa")                        # up
+    session.ask("\x1b[A\x1b[A\n", "\u00e4=\u00e4\u00e4")   # twice up
+    session.ask("\x12get b\n", "b=bb")                     # Ctrl-R
+    session.type("get b")
+    session.wait_for("get b")
+    session.type(b"\x03")
+    shown = session.wait_for("shardy> ")
+    assert "^C" in shown and "bb" not in shown, shown
+    session.process.send_signal(signal.SIGINT)             # not by a key
+    session.wait_for("shardy> ")
+    session.ask("get a\n", "a=aa")
+    session.type("quit\n")
+    session.close()
+
+
+@test
+def session_completion(shardy, tmp):
+    """session: Tab completes commands, options, values, run ids and files"""
+    if not edits(shardy, tmp):
+        raise Skip("built without libedit")
+    session = start_session(shardy, tmp)
+    session.type("his\t")
+    session.wait_for("tory ")
+    session.ask("--lim\t1\n", "[0] ")
+    session.type("use --ref o\t")
+    session.ask("\n", "Switched to manifest run_id=one  (")
+    session.type("use --ref \t")
+    shown = session.wait_for("shardy> ")
+    assert "one" in shown and "two" in shown and "_run_id=two/manifest" in shown, shown
+    session.type(b"\x03")
+    session.wait_for("shardy> ")
+    session.type("get a --output-format js\t")
+    session.wait_for("on")
+    session.type("\t")
+    shown = session.wait_for("shardy> ")
+    assert "json   jsonl" in shown, shown
+    session.ask("l\n", '{"op": "get", "key": "a", "found": true, "value": "aa"}')
+    with open(os.path.join(tmp, "q u.npy"), "wb"):
+        pass
+    session.type("search --vector-file q\t")
+    session.wait_for("'q u.npy'")
+    session.type(b"\x03")
+    session.wait_for("shardy> ")
+    session.type(b"\x04")
+    session.close()
+
+
+@test
+def session_history(shardy, tmp):
+    """session: lines that were commands are kept for the next session, readable by nobody else"""
+    if not edits(shardy, tmp):
+        raise Skip("built without libedit")
+    path = os.path.join(tmp, "state", "shardy", "history")
+    more = {"env": {"XDG_STATE_HOME": os.path.join(tmp, "state")}}
+    session = start_session(shardy, tmp, **more)
+    session.ask("get a\n", "a=aa")
+    session.ask(" get b\n", "b=bb")                     # a blank before it: not kept
+    session.ask("get --s3-option secret=1\n", "error")    # no command: not kept
+    session.ask("get 'x\n", "error")
+    session.type("quit\n")
+    session.close()
+    with open(path, encoding="utf-8") as file:
+        assert file.read() == "get a\nquit\n"
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    session = start_session(shardy, tmp, **more)
+    session.ask("\x1b[A\x1b[A\n", "a=aa")
+    session.type(b"\x04")
+    session.close()
+
+
+@test
+def session_interrupted_call(shardy, tmp):
+    """session: Ctrl-C ends the call that runs, and the session goes on"""
+    from run import write_npy
+    numbers = [float(i % 97) for i in range(16 * 2000)]
+    write_npy(os.path.join(tmp, "v.npy"), "f4", (2000, 16), numbers)
+    write_npy(os.path.join(tmp, "q.npy"), "f4", (20000, 16), numbers * 10)
+    rows = "".join(json.dumps({"key": k}) + "\n" for k in range(2000))
+    ask(shardy, tmp, "build", "snap", "--input", "-", "--vectors", "v.npy", "--metric", "l2",
+        stdin=rows.encode())
+    session = start_session(shardy, tmp, env={"TERM": "dumb"})
+    for _ in range(50):
+        session.type("search --vector-file q.npy --top-k 1\n")
+        session.wait_for("--top-k 1\r\n")
+        session.type(b"\x03")
+        if "shardy: error: interrupted" in session.wait_for("shardy> "):
+            break
+    else:
+        raise AssertionError("no call was interrupted")
+    session.ask("\nroute 1\n", "1 -> shard 0")
+    session.type(b"\x04")
+    session.close()
+
+
+@test
+def session_terminated(shardy, tmp):
+    """session: SIGTERM ends it with 143 and the terminal is as it was"""
+    import termios
+    session = start_session(shardy, tmp)
+    session.process.send_signal(signal.SIGTERM)
+    assert session.process.wait(timeout=60) == 143
+    local = termios.tcgetattr(session.master)[3]
+    assert local & termios.ECHO and local & termios.ICANON
+    session.close(143)
+
+
+@test
+def script_interrupted(shardy, tmp):
+    """exec: SIGINT ends a script with 130 and what was in the output file stays"""
+    from run import write_npy
+    write_npy(os.path.join(tmp, "v.npy"), "f4", (2000, 16), [float(i % 97) for i in range(32000)])
+    rows = "".join(json.dumps({"key": k}) + "\n" for k in range(2000))
+    ask(shardy, tmp, "build", "snap", "--input", "-", "--vectors", "v.npy", "--metric", "l2",
+        stdin=rows.encode())
+    with open(os.path.join(tmp, "s.yaml"), "w", encoding="utf-8") as file:
+        file.write("on_error: continue\ncommands:\n" +
+                   "  - {op: search, vector_file: v.npy, top_k: 1000}\n" * 2000)
+    with open(os.path.join(tmp, "out"), "w", encoding="utf-8") as file:
+        file.write("before\n")
+    process = subprocess.Popen(
+        [shardy.path, "-s", "snap", "exec", "--script", "s.yaml", "--output", "out"], cwd=tmp,
+        env=environment(tmp), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not glob.glob(os.path.join(tmp, ".shardy-*.tmp")) and process.poll() is None:
+        pass
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    assert code == 130, (code, out, err)
+    with open(os.path.join(tmp, "out"), encoding="utf-8") as file:
+        assert file.read() == "before\n"
+    assert not glob.glob(os.path.join(tmp, ".shardy-*.tmp"))
+
+
+@test
+def script_output(shardy, tmp):
+    """exec: the output file keeps its permissions and links, and nothing is left beside it"""
+    ask(shardy, tmp, "build", "snap", "--input", "-", stdin=b'{"key": "a"}\n')
+    os.mkdir(os.path.join(tmp, "o"))
+    path = os.path.join(tmp, "o", "results")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("before")
+    os.chmod(path, 0o640)
+    os.symlink("results", os.path.join(tmp, "o", "link"))
+    ask(shardy, tmp, "-s", "snap", "exec", "--script", "-", "--output", "o/link",
+        stdin=b"commands: [{op: route, key: a}]")
+    with open(path, encoding="utf-8") as file:
+        assert json.loads(file.read()) == {"op": "route", "key": "a", "db_id": 0}
+    assert os.stat(path).st_mode & 0o777 == 0o640
+    assert os.path.islink(os.path.join(tmp, "o", "link"))
+    assert sorted(os.listdir(os.path.join(tmp, "o"))) == ["link", "results"]

@@ -153,7 +153,8 @@ class Shardy:
                     objects.append(json.loads(line))
         for value in objects:
             if isinstance(value, dict) and "op" in value:
-                check_schema(value, self.schemas["error" if error else value["op"]], {})
+                name = "error" if error or "error" in value else value["op"]
+                check_schema(value, self.schemas[name], {})
 
 
 # --- scripts --------------------------------------------------------------------------------------

@@ -66,8 +66,9 @@ static void test_table__every_option_and_command_is_complete(void **state)
             assert_true(def->letter == 0 || def->letter != opt_table[k].letter);
         }
     }
-    for (size_t i = 0; i < CMD_COUNT; i++) {
+    for (size_t i = 0; i < CMD_TABLE_COUNT; i++) {
         assert_int_equal(command_table[i].id, i);
+        assert_true((command_table[i].session_option == 0) == !command_table[i].session_args);
         assert_true(command_table[i].args_max == 0 || command_table[i].arg_name != NULL);
     }
 }
@@ -187,7 +188,9 @@ static void test_parse__mistakes_name_the_nearest_option(void **state)
     assert_refused("get k -strict", "unknown option \"-strict\"; did you mean \"--strict\"?");
     assert_refused("gte k", "unknown command \"gte\"; did you mean \"get\"?");
     assert_refused("frobnicate", "unknown command \"frobnicate\"");
-    assert_refused("exec --script x", "command \"exec\" is not supported by this version");
+    assert_refused("execute --script x", "unknown command \"execute\"; did you mean \"exec\"?");
+    assert_refused("refresh", "unknown command \"refresh\"");
+    assert_refused("use --latest", "unknown command \"use\"");
 }
 
 static void test_parse__options_of_other_commands_are_refused(void **state)
@@ -199,7 +202,7 @@ static void test_parse__options_of_other_commands_are_refused(void **state)
         "--strict get k", "option \"--strict\" must come after the command: get and multiget");
     assert_refused("--ref x schema", "option \"--ref\" does not apply to \"schema\"; it is an "
                                      "option of get, multiget, search, info, shards, health, "
-                                     "route, rollback, verify, cleanup, pin and unpin");
+                                     "route, rollback, verify, cleanup, pin, unpin and exec");
 }
 
 static void test_parse__wrong_values_say_what_was_expected(void **state)
@@ -288,6 +291,100 @@ static void assert_lines_fit(const char *text)
     }
 }
 
+/* Parses the words of a line that is typed in a session. */
+static parsed parse_line(const char *line, uint32_t commands)
+{
+    static char words[32][128];
+    static char *argv[33];
+    parsed result = {0};
+    int argc = 0;
+    for (const char *p = line; *p;) {
+        size_t n = strcspn(p, " ");
+        assert_true(n < sizeof words[0] && argc < 32);
+        memcpy(words[argc], p, n);
+        words[argc][n] = '\0';
+        argv[argc] = words[argc];
+        argc++;
+        p += n + (p[n] ? 1 : 0);
+    }
+    result.rc = opt_parse_line(argc, argv, commands, &result.v, &result.message);
+    return result;
+}
+
+static void assert_line_refused(const char *line, uint32_t commands, const char *message)
+{
+    parsed p = parse_line(line, commands);
+    assert_int_equal(p.rc, -1);
+    assert_string_equal(strbuf_text(&p.message), message);
+    done(&p);
+}
+
+static void test_line__one_argument_may_stand_for_an_option(void **state)
+{
+    (void)state;
+    parsed p = parse_line("history 3", CMDS_TYPED);
+    assert_int_equal(p.rc, 0);
+    assert_int_equal(p.v.command->id, CMD_HISTORY);
+    assert_int_equal(p.v.values[OPT_LIMIT].number, 3);
+    assert_int_equal(p.v.arg_count, 0);
+    done(&p);
+    p = parse_line("health 1.5", CMDS_TYPED);
+    assert_int_equal(p.rc, 0);
+    assert_true(p.v.values[OPT_STALENESS].seconds > 1.4);
+    done(&p);
+    assert_line_refused("history abc", CMDS_TYPED,
+        "option \"--limit\" must be a whole number from 1 to 100000, not \"abc\"");
+    assert_line_refused("history 1 2", CMDS_TYPED, "unexpected argument \"1\"");
+    assert_refused("history 3", "unexpected argument \"3\"");
+}
+
+static void test_line__only_what_belongs_to_a_line_is_an_option(void **state)
+{
+    (void)state;
+    parsed p = parse_line("use --offset 1 --timeout 3 --output-format text", CMDS_TYPED);
+    assert_int_equal(p.rc, 0);
+    assert_int_equal(p.v.values[OPT_OFFSET].number, 1);
+    done(&p);
+    assert_line_refused("get a --ref x", CMDS_TYPED, "option \"--ref\" cannot be given here");
+    assert_line_refused(
+        "get a --snapshot x", CMDS_TYPED, "option \"--snapshot\" cannot be given here");
+    assert_line_refused("info --limit 3", CMDS_TYPED,
+        "option \"--limit\" does not apply to \"info\"; it is an option of history");
+    assert_line_refused(
+        "info --threads 3", CMDS_TYPED, "option \"--threads\" cannot be given here");
+    assert_line_refused("get", CMDS_TYPED, "missing argument KEY");
+}
+
+static void test_line__knows_the_commands_of_its_session(void **state)
+{
+    (void)state;
+    assert_line_refused(
+        "build x", CMDS_TYPED, "command \"build\" cannot be used here, only as \"shardy build\"");
+    assert_line_refused(
+        "hsitory", CMDS_TYPED, "unknown command \"hsitory\"; did you mean \"history\"?");
+    assert_line_refused("use --latest", CMDS_SCRIPT, "unknown command \"use\"");
+    parsed p = parse_line("help get", CMDS_TYPED);
+    assert_int_equal(p.rc, 0);
+    assert_int_equal(p.v.command->id, CMD_HELP);
+    assert_string_equal(p.v.args[0], "get");
+    done(&p);
+}
+
+static void test_help__of_a_session_fits_80_columns(void **state)
+{
+    (void)state;
+    strbuf b = {0};
+    help_session(&b, 0);
+    for (size_t i = 0; i < CMD_TABLE_COUNT; i++) {
+        if (CMDS_TYPED & CMD_BIT(i)) {
+            assert_non_null(strstr(strbuf_text(&b), command_table[i].name));
+            help_line(&b, &command_table[i], 0);
+        }
+    }
+    assert_lines_fit(strbuf_text(&b));
+    strbuf_free(&b);
+}
+
 static void test_help__fits_80_columns_and_names_every_option(void **state)
 {
     (void)state;
@@ -329,6 +426,10 @@ int main(void)
         cmocka_unit_test(test_parse_size__units_are_powers_of_1024),
         cmocka_unit_test(test_parse_double__only_decimal_finite_numbers),
         cmocka_unit_test(test_nearest__far_names_are_not_guessed),
+        cmocka_unit_test(test_line__one_argument_may_stand_for_an_option),
+        cmocka_unit_test(test_line__only_what_belongs_to_a_line_is_an_option),
+        cmocka_unit_test(test_line__knows_the_commands_of_its_session),
+        cmocka_unit_test(test_help__of_a_session_fits_80_columns),
         cmocka_unit_test(test_help__fits_80_columns_and_names_every_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,7 +108,7 @@ static void test_yaml__has_256_names_and_no_more(void **state)
 {
     (void)state;
     enum {
-        NAMES_MAX = 256
+        NAMES_MAX = SHARDY_YAML_NAMES_MAX
     };
     char *text = malloc((size_t)(NAMES_MAX + 1) * 16);
     for (size_t count = NAMES_MAX - 1; count <= NAMES_MAX + 1; count++) {
@@ -122,6 +122,37 @@ static void test_yaml__has_256_names_and_no_more(void **state)
         shardy__yaml_free(map);
     }
     assert_names(NAMES_MAX);
+    free(text);
+}
+
+static void test_yaml__a_document_has_its_greatest_length_and_a_million_nodes(void **state)
+{
+    (void)state;
+    shardy_yaml *yaml;
+    char *text = malloc(SHARDY_YAML_LEN_MAX + 1);
+    assert_non_null(text);
+    memset(text, ' ', SHARDY_YAML_LEN_MAX + 1);
+    text[0] = 'x';
+    for (size_t len = SHARDY_YAML_LEN_MAX - 1; len <= SHARDY_YAML_LEN_MAX + 1; len++) {
+        assert_status(len <= SHARDY_YAML_LEN_MAX ? SHARDY_OK : SHARDY_INVALID,
+            shardy_yaml_parse(shardy__bytes(text, len), &yaml, &err));
+        shardy_yaml_free(yaml);
+    }
+    assert_names(SHARDY_YAML_LEN_MAX);
+    /* the sequence itself is a node */
+    for (size_t nodes = SHARDY_YAML_NODES_MAX - 1; nodes <= SHARDY_YAML_NODES_MAX + 1; nodes++) {
+        text[0] = '[';
+        for (size_t i = 0; i + 1 < nodes; i++) {
+            memcpy(text + 1 + 2 * i, "x,", 2);
+        }
+        text[1 + 2 * (nodes - 1)] = ']';
+        assert_status(nodes <= SHARDY_YAML_NODES_MAX ? SHARDY_OK : SHARDY_INVALID,
+            shardy_yaml_parse(shardy__bytes(text, 2 * nodes), &yaml, &err));
+        assert_int_equal(shardy_yaml_count(shardy_yaml_root(yaml)),
+            nodes <= SHARDY_YAML_NODES_MAX ? nodes - 1 : 0);
+        shardy_yaml_free(yaml);
+    }
+    assert_non_null(strstr(err.message, "more nodes than the limit"));
     free(text);
 }
 
@@ -472,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_json__a_document_has_its_greatest_length),
         cmocka_unit_test(test_yaml__has_four_levels_and_no_more),
         cmocka_unit_test(test_yaml__has_256_names_and_no_more),
+        cmocka_unit_test(test_yaml__a_document_has_its_greatest_length_and_a_million_nodes),
         cmocka_unit_test(test_run_record__of_its_greatest_length_is_read),
         cmocka_unit_test(test_fate__of_its_greatest_length_is_read),
         cmocka_unit_test(test_fate__has_64_pins_and_no_more),
