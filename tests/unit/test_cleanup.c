@@ -34,7 +34,7 @@ static world *open_world(const fixture *f)
     assert_non_null(w);
     w->context = hand_clock_context(&w->clock);
     w->store = f->store;
-    catalog_options o = {0, 0, 0, f->store, 0};
+    const catalog_options o = {.store = f->store};
     assert_ok(shardy__catalog_open(w->context, NULL, &o, &w->c, &err));
     shardy_cleanup_options_init(&w->options, sizeof w->options);
     w->options.admin.store = f->store;

@@ -54,7 +54,7 @@ static world *open_world(const fixture *f)
     w->now_us = 1767323045000000;
     w->store = f->store;
     assert_ok(shardy_context_new(&options, &w->context, &err));
-    catalog_options catalog_opts = {0, 0, 0, f->store, 0};
+    const catalog_options catalog_opts = {.store = f->store};
     assert_ok(shardy__catalog_open(w->context, NULL, &catalog_opts, &w->c, &err));
     return w;
 }
@@ -337,7 +337,7 @@ static shardy_status begin_on(const fixture *f, int32_t ignores, int32_t single_
     memset(&log, 0, sizeof log);
     memset(&err, 0, sizeof err);
     assert_ok(event_store_open(f->store, &log, &plan, &store, &err));
-    catalog_options o = {0, 0, 0, store, single_writer};
+    const catalog_options o = {.store = store, .single_writer = single_writer};
     assert_ok(shardy__catalog_open(NULL, NULL, &o, &c, &err));
     shardy_context_options options;
     shardy_context_options_init(&options, sizeof options);
