@@ -204,6 +204,7 @@ editor_outcome line_edit_read(line_edit *e, strbuf *line)
     int count = 0;
     e->interrupted = 0;
     e->ends = 0;
+    el_set(e->el, EL_PREP_TERM, 1); /* before the prompt invites keys, not after the first one */
     const char *text = el_gets(e->el, &count);
     if (e->interrupted) {
         return EDITOR_INTERRUPTED;

@@ -117,6 +117,9 @@ static int run_words(prompt_loop *loop, const word_list *words)
     } else if (renew_token(loop) == EXIT_OK) {
         forget_refs(loop);
         signals_watch(c->cancel);
+        if (signals_caught()) {
+            shardy_cancel_request(c->cancel); /* it came before there was anything to end */
+        }
         session_run_line(c, &line);
         signals_watch(NULL);
         signals_forget();

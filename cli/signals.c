@@ -48,6 +48,9 @@ static void on_terminal(int number)
 {
     (void)number;
     signal_redraw = 1;
+    if (!pthread_equal(pthread_self(), signal_main)) {
+        pthread_kill(signal_main, SIGURG);
+    }
 }
 
 static void on_nothing(int number)
@@ -100,13 +103,13 @@ void signals_forget(void)
 }
 
 /* The signals are let in only while it waits, so that none comes between the look at what has come
- * and the waiting. */
+ * and the waiting; nor does SIGURG, by which another thread that took one tells of it. */
 int signals_wait_input(void)
 {
     sigset_t let_in;
     sigset_t before;
     fd_set input;
-    int numbers[] = {SIGINT, SIGTERM, SIGWINCH, SIGCONT};
+    int numbers[] = {SIGINT, SIGTERM, SIGWINCH, SIGCONT, SIGURG};
     sigset_t held;
     sigemptyset(&held);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
