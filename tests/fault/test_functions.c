@@ -373,6 +373,17 @@ static shardy_status op_json_parse(void *state, shardy_error *err)
     return st;
 }
 
+static shardy_status op_yaml_parse(void *state, shardy_error *err)
+{
+    shardy_yaml *yaml;
+    (void)state;
+    shardy_bytes text = bytes_of("a: [1, \"\\u00e9\", {b: null}]\nc: |\n  text\n");
+    shardy_status st = SWEEP_CALL(shardy_yaml_parse, text, &yaml, err);
+    assert_true((st == SHARDY_OK) == (yaml != NULL));
+    shardy_yaml_free(yaml);
+    return st;
+}
+
 /* Nothing is needed but the arguments. */
 static shardy_status op_names(void *state, shardy_error *err)
 {
@@ -993,6 +1004,7 @@ static void test_base__functions_survive_faults(void **state)
         {"shardy_context_new", "", op_context_new, {0}, MEMORY, 0, NULL, NULL},
         {"shardy_cancel_new", "", op_cancel_new, {0}, MEMORY, 0, NULL, NULL},
         {"shardy_json_parse", "", op_json_parse, {0}, MEMORY, 0, NULL, NULL},
+        {"shardy_yaml_parse", "", op_yaml_parse, {0}, MEMORY, 0, NULL, NULL},
         {"shardy_row_source_open", "", op_source_open, {0}, READS, 0, NULL, NULL},
         {"shardy_row_source_next", "", op_source_next, {0}, READS, 0, source_setup, NULL},
     };

@@ -365,9 +365,10 @@ static int check_removal(const round_view *v, const event *e, const char *run_id
         const event *f = &v->events[k];
         int same = done_put(f) && is_fate(f) && strcmp(f->run_id, run_id) == 0;
         changed |= same && f->state == FATE_CONDEMNED;
-        in_time |= same && f->state == FATE_CONDEMNED && f->end < e->begin;
-        has_manifest &= !(f->op == EVENT_REMOVE && run && strcmp(f->key, run->ref) == 0 &&
-                          f->end != 0 && f->end < e->begin);
+        /* Others may follow before it was told to have ended, and when it never was. */
+        const int began = f->begin < e->begin;
+        in_time |= same && f->state == FATE_CONDEMNED && began;
+        has_manifest &= !(f->op == EVENT_REMOVE && run && strcmp(f->key, run->ref) == 0 && began);
     }
     if (!condemned || (changed && !in_time)) {
         return wrong(
