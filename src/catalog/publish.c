@@ -352,6 +352,13 @@ void shardy__publish_abandon(const catalog *c, publish_run *run, const char *sha
 
 /* --- rollback --------------------------------------------------------------------------------- */
 
+static shardy_status gone(const char *run_id, shardy_error *err)
+{
+    return shardy__error(err, SHARDY_GONE, "rollback",
+        "run \"%.128s\" was condemned by its writer or a cleanup: its shards are gone or going",
+        run_id);
+}
+
 /* The fate of the target as this rollback may take it: `took` when it was left in PUBLISHING. */
 static shardy_status target_fate(const catalog *c, const char *run_id, const char *ref,
     const loaded_manifest *target, fate *f, int32_t *took_out, shardy_error *err)
@@ -382,9 +389,7 @@ static shardy_status target_fate(const catalog *c, const char *run_id, const cha
         *took_out = 1;
         return SHARDY_OK;
     case FATE_CONDEMNED:
-        return shardy__error(err, SHARDY_GONE, "rollback",
-            "run \"%.128s\" was condemned by its writer or a cleanup: its shards are gone or going",
-            run_id);
+        return gone(run_id, err);
     default:
         if (shardy__fate_is_adopted(f)) {
             /* Adopted by a cleanup before it had its manifest, which was loaded by now. */
@@ -414,7 +419,8 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
     /* model: rollback_take */
     shardy_status st = shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHING, err);
     if (st < 0) {
-        return explain_fate(c, run_id, st, err);
+        st = explain_fate(c, run_id, st, err);
+        return st == SHARDY_FENCED ? gone(run_id, err) : st;
     }
     /* model: rollback_move */
     pointer p;
