@@ -71,29 +71,6 @@ void shardy__catalog_close(catalog *c)
     memset(c, 0, sizeof *c);
 }
 
-shardy_status shardy__catalog_ref(
-    const char *manifest_ref, char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
-{
-    /* The last "/manifests/"; at the start for relative refs. */
-    const char *found = NULL;
-    for (const char *p = manifest_ref; (p = strstr(p, MANIFEST_DIR)) != NULL; p++) {
-        if (p == manifest_ref || p[-1] == '/') {
-            found = p;
-        }
-    }
-    ref_out[0] = '\0';
-    size_t len = found ? strlen(found) : 0;
-    size_t dir = strlen(MANIFEST_DIR);
-    size_t name = strlen(MANIFEST_NAME);
-    if (!found || len <= dir + name || strcmp(found + len - name, MANIFEST_NAME) != 0 ||
-        memchr(found + dir, '/', len - dir - name) || shardy__key_problem(found, len)) {
-        return shardy__error(err, SHARDY_INVALID, "manifest",
-            "\"%.300s\" is not the ref of a manifest (.../manifests/<dir>/manifest)", manifest_ref);
-    }
-    memcpy(ref_out, found, len + 1);
-    return SHARDY_OK;
-}
-
 static shardy_status check_image(const char *ref, const manifest_promise *promise,
     shardy_bytes image, loaded_manifest *out, shardy_error *err)
 {
@@ -194,7 +171,7 @@ shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_ou
         return st;
     }
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    st = shardy__catalog_ref(pointer_out->manifest_ref, ref, err);
+    st = shardy__manifest_store_ref(&c->manifests, pointer_out->manifest_ref, ref, err);
     if (st < 0) {
         return shardy__error_as(err, SHARDY_CORRUPT);
     }

@@ -34,12 +34,56 @@ shardy_status shardy__manifest_store_list(
 void shardy__manifest_list_dispose(shardy_manifest_list *list);
 shardy_status shardy__manifest_store_add(
     const manifest_store *m, const char *ref, shardy_bytes image, shardy_error *err);
+/* Removes a manifest whose run is condemned; fine when it is not there. *removed_out (may be NULL)
+ * counts objects. UNSUPPORTED when the manifest store cannot. */
+shardy_status shardy__manifest_store_remove(
+    const manifest_store *m, const char *ref, uint64_t *removed_out, shardy_error *err);
 /* Replaces the pointer if it still has the expected version. When the reply is lost the pointer is
  * read again: with our nonce in it, it was replaced. CONFLICT names the run that the pointer has
  * now. *open_out becomes 1 when a failure leaves it open whether the pointer was, or will be,
  * replaced. */
 shardy_status shardy__manifest_store_set_current(const manifest_store *m, const pointer *p,
     const shardy_etag *expected, int32_t *open_out, shardy_error *err);
+
+/* A manifest and the pointer that makes it current. */
+typedef struct manifest_publish {
+    const char *ref;
+    shardy_bytes image;
+    const pointer *pointer;
+    const shardy_etag *expected;
+} manifest_publish;
+
+/* Adds a manifest, then replaces the pointer as set_current() does; in one transaction where the
+ * store has them. *added_out becomes 0 when the manifest is known not to be there, or to be
+ * somebody else's. Statuses: OK; EXISTS; CONFLICT (the manifest was added); those of the store. */
+shardy_status shardy__manifest_store_publish(const manifest_store *m, const manifest_publish *what,
+    int32_t *added_out, int32_t *open_out, shardy_error *err);
+
+/* --- refs: nobody else knows what they look like ---------------------------------------------- */
+
+/* The ref that a text names: a ref as it is, or as a pointer has it ("s3://bucket/prefix/<ref>").
+ * INVALID when it cannot name a manifest. */
+shardy_status shardy__manifest_store_ref(const manifest_store *m, const char *text,
+    char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err);
+/* The run id in a ref. 0 when there is none. */
+int shardy__manifest_store_ref_run_id(
+    const manifest_store *m, const char *ref, char run_id_out[SHARDY_OBJECT_KEY_LEN_MAX + 1]);
+/* The ref of a manifest that is to be added now. */
+shardy_status shardy__manifest_store_name(const manifest_store *m, const char *run_id,
+    int64_t now_us, char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err);
+/* What a pointer says for a ref in a data set whose URL is `prefix`. */
+shardy_status shardy__manifest_store_full_ref(const manifest_store *m, const char *prefix,
+    const char *ref, char out[SHARDY_URL_LEN_MAX + 1], shardy_error *err);
+
+/* What refs are shown behind: the place that the pointer speaks of, else the data set's own, with a
+ * slash; "" where refs are shown as they are. `manifest_ref` is the pointer's, or "". */
+void shardy__manifest_store_place(const manifest_store *m, const char *manifest_ref,
+    const char *url, char out[SHARDY_URL_LEN_MAX + 2]);
+
+/* Ref of an object from a manifest_ref of a pointer
+ * ("s3://bucket/prefix/manifests/<dir>/manifest", or already relative). INVALID when it is none. */
+shardy_status shardy__catalog_ref(
+    const char *manifest_ref, char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err);
 
 /* Takes "<timestamp>_run_id=<id>" apart (formats.md 2.1). 0 when it is not a name of a manifest
  * directory. */

@@ -5,7 +5,6 @@
 #include "catalog.h"
 
 #include "../base/bytebuf.h"
-#include "../base/uri.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -138,13 +137,12 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
         return explain_fate(c, f->run_id, st, err);
     }
     /* model: writer_manifest */
-    st = shardy__manifest_store_add(&c->manifests, ref, image, err);
-    run->manifest_tried = st != SHARDY_EXISTS; /* then it is somebody else's */
-    SHARDY_TRY(st);
-    /* model: writer_move */
+    /* model: writer_move, in one transaction where the manifest store has them */
     pointer p;
     fill_pointer(c, f, manifest_ref, run->generation + 1, &p);
-    st = shardy__manifest_store_set_current(&c->manifests, &p, &run->seen, &run->pointer_open, err);
+    manifest_publish what = {ref, image, &p, &run->seen};
+    st = shardy__manifest_store_publish(
+        &c->manifests, &what, &run->manifest_tried, &run->pointer_open, err);
     if (st < 0 && st != SHARDY_CONFLICT) {
         /* Not known to have failed: the fate stays PUBLISHING, which no cleanup touches. Known to
          * have failed: the run can be given up. */
@@ -207,10 +205,7 @@ static shardy_status remove_run(
     char prefix[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     /* model: writer_remove_manifest */
     if (run->manifest_tried) {
-        /* the directory of the manifest, with the list of its digests */
-        const char *ref = run->fate.manifest_ref;
-        snprintf(prefix, sizeof prefix, "%.*s/", (int)(strlen(ref) - strlen(MANIFEST_NAME)), ref);
-        SHARDY_TRY(shardy__catalog_remove_prefix(c, prefix, NULL, err));
+        SHARDY_TRY(shardy__manifest_store_remove(&c->manifests, run->fate.manifest_ref, NULL, err));
     }
     /* model: writer_remove_shards */
     snprintf(prefix, sizeof prefix, "%.300s/run_id=%.700s/", shard_prefix, run->fate.run_id);
@@ -290,7 +285,8 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
     int32_t took;
     const char *run_id = target->manifest->run_id;
     /* the URL under which the pointer names it: below the prefix that the manifest records */
-    if (shardy__uri_join(target->manifest->s3_prefix, target->ref, url_out, err) < 0) {
+    if (shardy__manifest_store_full_ref(
+            &c->manifests, target->manifest->s3_prefix, target->ref, url_out, err) < 0) {
         return shardy__error_as(err, SHARDY_CORRUPT);
     }
     SHARDY_TRY(target_fate(c, run_id, target->ref, target, &f, &took, err));
@@ -339,18 +335,11 @@ shardy_status shardy__publish_rollback(
     }
     /* model: rollback_load */
     manifest_promise promise;
-    const char *run_id;
-    size_t run_id_len;
-    int64_t us;
-    size_t dir = strlen(MANIFEST_DIR);
-    size_t name = strlen(MANIFEST_NAME);
-    if (strlen(ref) <= dir + name || !shardy__manifest_dir_parse(ref + dir,
-                                         strlen(ref) - dir - name, &run_id, &run_id_len, &us)) {
+    char id[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    if (!shardy__manifest_store_ref_run_id(&c->manifests, ref, id)) {
         return shardy__error(
             err, SHARDY_INVALID, "rollback", "\"%.300s\" is not the ref of a manifest", ref);
     }
-    char id[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    snprintf(id, sizeof id, "%.*s", (int)run_id_len, run_id);
     SHARDY_TRY(shardy__catalog_promise(c, id, ref, &promise, err));
     loaded_manifest target;
     st = shardy__catalog_load(c, ref, &promise, NULL, &target, err);

@@ -161,7 +161,8 @@ static shardy_status load_current(read_core *core, const shardy_snapshot *curren
         p.manifest_ref[0]) {
         char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
         shardy_error ignored;
-        if (shardy__catalog_ref(p.manifest_ref, ref, &ignored) >= 0) {
+        if (shardy__manifest_store_ref(&core->catalog.manifests, p.manifest_ref, ref, &ignored) >=
+            0) {
             st = load_fallback(core, ref, st, &loaded, err);
             fallback = st >= 0;
         }
@@ -180,7 +181,7 @@ static shardy_status resolve_ref(read_core *core, const char *name,
     char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
 {
     if (strchr(name, '/')) {
-        return shardy__catalog_ref(name, ref_out, err);
+        return shardy__manifest_store_ref(&core->catalog.manifests, name, ref_out, err);
     }
     uint64_t offset = 0;
     int is_offset = name[0] == '-' && name[1] != '\0';
@@ -214,15 +215,8 @@ static shardy_status load_named(
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     *snapshot_out = NULL;
     SHARDY_TRY(resolve_ref(core, name, ref, err));
-    char id[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "";
-    const char *run_id;
-    size_t run_id_len;
-    int64_t us;
-    size_t dir = strlen(MANIFEST_DIR);
-    if (shardy__manifest_dir_parse(
-            ref + dir, strlen(ref) - dir - strlen(MANIFEST_NAME), &run_id, &run_id_len, &us)) {
-        snprintf(id, sizeof id, "%.*s", (int)run_id_len, run_id);
-    }
+    char id[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    (void)shardy__manifest_store_ref_run_id(&core->catalog.manifests, ref, id);
     manifest_promise promise = {0};
     if (id[0]) {
         SHARDY_TRY(shardy__catalog_promise(&core->catalog, id, ref, &promise, err));
