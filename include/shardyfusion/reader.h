@@ -10,6 +10,7 @@
 
 #include <shardyfusion/context.h>
 #include <shardyfusion/manifest.h>
+#include <shardyfusion/manifest_store.h>
 #include <shardyfusion/sharding.h>
 #include <shardyfusion/vector.h>
 
@@ -42,6 +43,8 @@ typedef struct shardy_reader_options {
     /* default NULL: from the URL; else read from this one (sys/store.h); borrowed until the reader
      * and all it handed out are closed */
     struct shardy_store *store;
+    /* default NULL: objects beside the shards; else where manifest and pointer are */
+    const struct shardy_manifest_store_options *manifest_store;
 } shardy_reader_options;
 
 /* Writes the defaults into every field. */

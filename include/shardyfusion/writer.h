@@ -14,6 +14,7 @@
 #define SHARDYFUSION_WRITER_H
 
 #include <shardyfusion/context.h>
+#include <shardyfusion/manifest_store.h>
 #include <shardyfusion/record.h>
 #include <shardyfusion/rows.h>
 
@@ -70,6 +71,8 @@ typedef struct shardy_writer_options {
     const shardy_cancel *cancel; /* default NULL */
     /* default NULL: from the URL; else write to this one (sys/store.h) */
     struct shardy_store *store;
+    /* default NULL: objects beside the shards; else where manifest and pointer go */
+    const struct shardy_manifest_store_options *manifest_store;
 } shardy_writer_options;
 
 /* Writes the defaults into every field. */

@@ -538,7 +538,9 @@ static shardy_status verify_snapshot(verifier *v, shardy_error *err)
 
 static shardy_status run(verifier *v, const char *url, shardy_error *err)
 {
-    catalog_options o = {0, 1, 1, v->options->admin.store};
+    const shardy_admin_options *admin = &v->options->admin;
+    catalog_options o = {
+        0, 1, 1, admin->store, admin->manifest_store, admin->timeout_ms, admin->cancel};
     SHARDY_TRY(shardy__catalog_open(v->context, url, &o, &v->catalog, err));
     shardy_status st = verify_snapshot(v, err);
     if (v->result->damaged_count) {

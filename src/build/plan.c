@@ -14,6 +14,8 @@
 
 #define TEMPLATE_DIGITS_MAX 20
 #define MEMORY_BUDGET       (256ull << 20)
+/* A transaction in the manifest store. */
+#define MANIFEST_TIMEOUT_MS 30000u
 
 void shardy_writer_options_init(shardy_writer_options *options, size_t struct_size)
 {
@@ -236,6 +238,7 @@ static shardy_status copy_options(
     plan->options.published_as = keep(a, o->published_as, &failed);
     plan->options.custom = keep(a, o->custom, &failed);
     plan->options.scratch_dir = keep(a, o->scratch_dir, &failed);
+    plan->options.manifest_store = NULL; /* the catalog has what it needs of it */
     char hex[33];
     shardy__rand_hex32(plan->context, hex);
     plan->run_id = o->run_id ? plan->options.run_id : keep(a, hex, &failed);
@@ -402,7 +405,8 @@ static shardy_status fill_plan(shardy_plan *plan, const char *url,
     SHARDY_TRY(check_texts(options, err));
     SHARDY_TRY(copy_options(plan, options, err));
     SHARDY_TRY(set_engine(plan, err));
-    catalog_options catalog_opts = {1, options->sync, options->allow_network_fs, options->store};
+    catalog_options catalog_opts = {1, options->sync, options->allow_network_fs, options->store,
+        options->manifest_store, MANIFEST_TIMEOUT_MS, options->cancel};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     SHARDY_TRY(set_prefix(plan, err));
     SHARDY_TRY(shardy__publish_begin(&plan->catalog, plan->run_id, plan->options.shard_prefix,
@@ -421,7 +425,8 @@ shardy_status shardy__plan_adopt(shardy_plan *plan, const char *url,
     SHARDY_TRY(check_texts(&checked, err));
     SHARDY_TRY(copy_options(plan, &checked, err));
     SHARDY_TRY(set_engine(plan, err));
-    catalog_options catalog_opts = {0, options->sync, options->allow_network_fs, options->store};
+    catalog_options catalog_opts = {0, options->sync, options->allow_network_fs, options->store,
+        options->manifest_store, MANIFEST_TIMEOUT_MS, options->cancel};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     char text[SHARDY_URL_LEN_MAX + 1];
     SHARDY_TRY(shardy__uri_normalize(prefix, text, err));

@@ -2,6 +2,9 @@
 
 #include "../base/uri.h"
 #include "../store/store.h"
+#ifdef SHARDY_HAVE_POSTGRES
+#include "postgres.h"
+#endif
 
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +34,45 @@ static shardy_status split_url(const char *url, catalog *out, shardy_error *err)
     return shardy__uri_normalize(root, out->url, err);
 }
 
+#ifdef SHARDY_HAVE_POSTGRES
+static shardy_status open_postgres(const catalog_options *options,
+    const shardy_manifest_store_options *manifests, catalog *out, shardy_error *err)
+{
+    postgres_options connection = {0};
+    connection.dsn = manifests->dsn;
+    connection.timeout_ms = options->timeout_ms;
+    connection.cancel = options->cancel;
+    SHARDY_TRY(shardy__manifest_store_open_postgres(
+        out->context, manifests, &connection, &out->manifests, err));
+    /* for messages */
+    snprintf(out->pointer_key, sizeof out->pointer_key, "table %s", manifests->pointer_table_name);
+    return SHARDY_OK;
+}
+#endif
+
+static shardy_status open_manifests(const catalog_options *options, catalog *out, shardy_error *err)
+{
+    shardy_manifest_store_options manifests;
+    shardy_manifest_store_options_init(&manifests, sizeof manifests);
+    SHARDY_TRY(SHARDY__OPTIONS_COPY(&manifests, options->manifests, err));
+    switch (manifests.backend) {
+    case SHARDY_MANIFEST_OBJECTS:
+        return shardy__manifest_store_open_object(
+            out->store, out->pointer_key, options->sync, &out->manifests, err);
+    case SHARDY_MANIFEST_POSTGRES:
+#ifdef SHARDY_HAVE_POSTGRES
+        return open_postgres(options, &manifests, out, err);
+#else
+        return shardy__error(err, SHARDY_UNSUPPORTED, "manifest",
+            "this build has no manifest store \"postgres\" (SHARDY_WITH_POSTGRES was off)");
+#endif
+    default:
+        return shardy__error(err, SHARDY_INVALID, "manifest",
+            "the backend of the manifest store is %d, expected 0 (objects) or 1 (postgres)",
+            manifests.backend);
+    }
+}
+
 shardy_status shardy__catalog_open(shardy_context *context, const char *url,
     const catalog_options *options, catalog *out, shardy_error *err)
 {
@@ -52,8 +94,7 @@ shardy_status shardy__catalog_open(shardy_context *context, const char *url,
         }
     }
     if (st >= 0) {
-        st = shardy__manifest_store_open_object(
-            out->store, out->pointer_key, options->sync, &out->manifests, err);
+        st = open_manifests(options, out, err);
     }
     if (st < 0) {
         shardy__catalog_close(out);

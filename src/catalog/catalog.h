@@ -23,6 +23,9 @@ typedef struct catalog_options {
     int32_t sync;
     int32_t allow_network_fs;
     shardy_store *store; /* not NULL: use this one instead of opening the URL */
+    const shardy_manifest_store_options *manifests; /* NULL: objects of the store */
+    uint32_t timeout_ms;         /* of a call to a manifest store that is no store of objects */
+    const shardy_cancel *cancel; /* of such a call; may be NULL; borrowed */
 } catalog_options;
 
 /* Opens the data set that `url` names: a directory, a file:// URL, or that of the pointer in it.

@@ -10,6 +10,17 @@
 /* A run id is a segment of keys as well ("runs/run_id=<id>/fate"): room is left for the rest. */
 #define RUN_ID_REF_LEN_MAX 900u
 
+void shardy_manifest_store_options_init(shardy_manifest_store_options *options, size_t struct_size)
+{
+    shardy_manifest_store_options defaults;
+    memset(&defaults, 0, sizeof defaults);
+    defaults.backend = SHARDY_MANIFEST_OBJECTS;
+    defaults.ensure_table = 1;
+    defaults.table_name = "shardyfusion_manifests";
+    defaults.pointer_table_name = "shardyfusion_pointer";
+    shardy__options_init(options, struct_size, &defaults, sizeof defaults);
+}
+
 int shardy__manifest_dir_parse(
     const char *name, size_t len, const char **run_id_out, size_t *run_id_len_out, int64_t *us_out)
 {
@@ -58,6 +69,12 @@ shardy_status shardy__catalog_ref(
     return SHARDY_OK;
 }
 
+int shardy__manifest_is_run_id(const char *text)
+{
+    size_t len = strlen(text);
+    return len <= RUN_ID_REF_LEN_MAX && !strchr(text, '/') && !shardy__key_problem(text, len);
+}
+
 shardy_status shardy__manifest_store_ref(const manifest_store *m, const char *text,
     char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
 {
@@ -65,12 +82,11 @@ shardy_status shardy__manifest_store_ref(const manifest_store *m, const char *te
     if (!m->ops->refs_are_run_ids) {
         return shardy__catalog_ref(text, ref_out, err);
     }
-    size_t len = strlen(text);
-    if (len > RUN_ID_REF_LEN_MAX || strchr(text, '/') || shardy__key_problem(text, len)) {
+    if (!shardy__manifest_is_run_id(text)) {
         return shardy__error(err, SHARDY_INVALID, "manifest",
             "\"%.300s\" is not the ref of a manifest (here, a run id)", text);
     }
-    memcpy(ref_out, text, len + 1);
+    memcpy(ref_out, text, strlen(text) + 1);
     return SHARDY_OK;
 }
 

@@ -5,6 +5,7 @@
 #include "../base/context.h"
 #include "pointer.h"
 
+#include <shardyfusion/manifest_store.h>
 #include <shardyfusion/sys/manifest_store.h>
 
 #define MANIFEST_DIR  "manifests/"
@@ -19,6 +20,14 @@ typedef struct manifest_store {
  * The store is borrowed. OK or NOMEM. */
 shardy_status shardy__manifest_store_open_object(shardy_store *store, const char *pointer_key,
     int32_t sync, manifest_store *out, shardy_error *err);
+
+/* Manifests and pointer as rows in Postgres, refs are run ids. The options are complete. Nothing is
+ * sent yet. Statuses: OK; INVALID (a table name), CONFIG (the connection string), NOMEM. Only in
+ * builds with libpq. */
+struct postgres_options;
+shardy_status shardy__manifest_store_open_postgres(shardy_context *context,
+    const shardy_manifest_store_options *options, const struct postgres_options *connection,
+    manifest_store *out, shardy_error *err);
 
 void shardy__manifest_store_close(manifest_store *m);
 
@@ -65,6 +74,8 @@ shardy_status shardy__manifest_store_publish(const manifest_store *m, const mani
  * INVALID when it cannot name a manifest. */
 shardy_status shardy__manifest_store_ref(const manifest_store *m, const char *text,
     char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err);
+/* Whether a run id can be a ref. */
+int shardy__manifest_is_run_id(const char *text);
 /* The run id in a ref. 0 when there is none. */
 int shardy__manifest_store_ref_run_id(
     const manifest_store *m, const char *ref, char run_id_out[SHARDY_OBJECT_KEY_LEN_MAX + 1]);

@@ -60,7 +60,8 @@ static shardy_status new_core(shardy_context *context, const char *url,
     shardy_status st = shardy__context_hold(context, &core->context, err);
     if (st >= 0) {
         core->process = shardy__process_generation();
-        catalog_options catalog_opts = {0, 1, 1, options->store};
+        catalog_options catalog_opts = {
+            0, 1, 1, options->store, options->manifest_store, options->timeout_ms, NULL};
         st = shardy__catalog_open(core->context, url, &catalog_opts, &core->catalog, err);
     }
     if (st >= 0 && options->engine) {
@@ -79,6 +80,7 @@ static shardy_status new_core(shardy_context *context, const char *url,
     }
     core->options.ref = NULL;
     core->options.engine = NULL;
+    core->options.manifest_store = NULL;
     *core_out = core;
     return SHARDY_OK;
 }

@@ -289,7 +289,7 @@ static void test_catalog__a_url_names_a_root_and_a_pointer(void **state)
     assert_ok(shardy_store_open_mem(NULL, &store, &err));
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         catalog c;
-        catalog_options options = {0, 0, 0, store};
+        catalog_options options = {.store = store};
         assert_ok(shardy__catalog_open(NULL, cases[i].url, &options, &c, &err));
         assert_string_equal(c.url, cases[i].root);
         assert_string_equal(c.pointer_key, cases[i].key);
@@ -302,7 +302,7 @@ static void test_catalog__a_url_names_a_root_and_a_pointer(void **state)
     }
     shardy_store_close(store);
     catalog c;
-    catalog_options options = {0, 0, 0, NULL};
+    catalog_options options = {0};
     assert_status(SHARDY_INVALID, shardy__catalog_open(NULL, "", &options, &c, &err));
     assert_status(SHARDY_INVALID, shardy__catalog_open(NULL, "file://x/y", &options, &c, &err));
     assert_status(

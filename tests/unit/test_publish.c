@@ -53,7 +53,7 @@ static world *open_world(const fixture *f)
     w->now_us = 1767323045000000;
     w->store = f->store;
     assert_ok(shardy_context_new(&options, &w->context, &err));
-    catalog_options catalog_opts = {0, 0, 0, f->store};
+    catalog_options catalog_opts = {.store = f->store};
     assert_ok(shardy__catalog_open(w->context, NULL, &catalog_opts, &w->c, &err));
     return w;
 }
