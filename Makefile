@@ -29,8 +29,8 @@ CONFIGURE_RELEASE = cmake --preset release -B $(RELEASE) -DCMAKE_INSTALL_PREFIX=
 	$(CONFIGURE)
 
 .DEFAULT_GOAL := all
-.PHONY: all demo check quick test lint format tidy install bench plots torture race fuzz asan tsan \
-	coverage docs clean help
+.PHONY: all demo demo-s3 check quick test lint format tidy install bench plots torture race fuzz \
+	asan tsan coverage docs clean help
 
 all: ## build the library and the command (build/release)
 	@$(CONFIGURE_RELEASE) --log-level=WARNING >/dev/null
@@ -40,6 +40,11 @@ demo: ## set up, build, and show a snapshot being built, read and searched
 	@scripts/setup build
 	@$(MAKE) --no-print-directory all
 	@SHARDY=$(CURDIR)/$(RELEASE)/cli/shardy scripts/demo
+
+demo-s3: ## the same in a bucket of an S3 server, and with Postgres, both started for it
+	@scripts/setup build test
+	@$(MAKE) --no-print-directory all
+	@SHARDY=$(CURDIR)/$(RELEASE)/cli/shardy scripts/demo-s3
 
 check: ## set up, build and run all tests; ends with "N passed, N failed"
 	@scripts/setup test
@@ -115,5 +120,5 @@ clean: ## remove build/
 	rm -rf build
 
 help: ## this list
-	@sed -n 's/^\([a-z][a-z]*\):[^#]*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | \
+	@sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | \
 		expand -t 18

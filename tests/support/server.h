@@ -1,0 +1,80 @@
+/* server.h: servers that tests start for themselves: our S3 server with scripted faults, the one of
+ * moto, stand-ins for sources of credentials, Postgres. They listen on the loopback address, on a
+ * port that was free, and end with the test program however that ends. A server that cannot be
+ * started fails the test: scripts/setup test installs what they need.
+ *
+ * Start them in a group set-up and stop them in its tear-down; several tests then share one, and
+ * begin with server_reset(). Not for several threads, but for server_url() and what it answers. */
+#ifndef SHARDY_TESTS_SERVER_H
+#define SHARDY_TESTS_SERVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What our S3 server and moto expect and have. moto does not look at signatures. */
+#define SERVER_ACCESS_KEY "test-access-key"
+#define SERVER_SECRET_KEY "test-secret-key"
+#define SERVER_REGION     "us-east-1"
+#define SERVER_BUCKET     "test-bucket"
+
+typedef struct server server;
+
+/* Our S3 server (tests/servers/s3_server.py --help). `arguments` are further ones, a list that ends
+ * with NULL, or NULL. */
+server *server_start_s3(const char *const *arguments);
+/* moto. */
+server *server_start_moto(void);
+/* Instance and container metadata, web identity (tests/servers/credentials_server.py). */
+server *server_start_credentials(const char *const *arguments);
+/* Answers everything with an error and records what it was sent (the same, --evil). */
+server *server_start_evil(void);
+/* Postgres, with an empty database. Takes some seconds. */
+server *server_start_postgres(void);
+/* Ends it and frees. NULL is fine. */
+void server_stop(server *s);
+
+/* "http://127.0.0.1:PORT" */
+const char *server_url(const server *s);
+unsigned server_port(const server *s);
+int server_pid(const server *s);
+/* Postgres: what libpq takes, by the port or, with `by_socket`, by its socket. */
+const char *server_conninfo(const server *s, int by_socket);
+
+/* --- the control interface of our servers: fails the test when the server refuses ------------- */
+
+/* No faults, an empty log, nothing held, no delay. Objects stay. */
+void server_reset(server *s);
+/* These rules, and no others, from now on: JSON, see tests/servers/faults.py. NULL: none. */
+void server_faults(server *s, const char *rules);
+/* Settings as JSON, e.g. {"delay_ms": 20} (tests/servers/control.py). */
+void server_settings(server *s, const char *json);
+/* One of the sums over the log: "requests", "round_trips", "bytes_out", "method.GET",
+ * "operation.put_object", "status.503", "fault.drop", ... 0 for what there was not. `filter` is a
+ * query such as "since=12&key=*_CURRENT", or NULL. */
+uint64_t server_count(server *s, const char *what, const char *filter);
+/* The log as JSON lines; the same filter. Free with free(). */
+char *server_log(server *s, const char *filter);
+/* Waits until `count` requests are held by rules of the kind "hold". */
+void server_wait_held(server *s, unsigned count);
+/* Lets `count` of them go on, the oldest first; 0: all. */
+void server_release(server *s, unsigned count);
+/* Puts an object behind the client's back, and reads one: no request is counted. What is read is
+ * zero-terminated, NULL when there is no such object; free with free(). */
+void server_put_object(
+    server *s, const char *bucket, const char *key, const void *data, size_t len);
+char *server_get_object(server *s, const char *bucket, const char *key, size_t *len_out);
+
+/* A request without a signature, to any path of a server of ours. Returns the status of HTTP, 0
+ * when the server closed without a reply; the body zero-terminated, free with free(). */
+typedef struct server_reply {
+    int status;
+    char *head; /* status line and headers */
+    char *body;
+    size_t len;
+} server_reply;
+
+server_reply server_request(
+    server *s, const char *method, const char *target, const void *body, size_t len);
+void server_reply_free(server_reply *reply);
+
+#endif
