@@ -26,10 +26,11 @@ typedef struct cli {
     int colour_err;
     int verbose;
     shardy_context *context;
-    shardy_cancel *cancel; /* requested by the first SIGINT or SIGTERM */
-    progress bar;          /* also takes the messages of the library */
-    int32_t key_encoding;  /* of the snapshot; 0: not asked for yet */
-    char *snapshot;        /* URL or path once cli_snapshot() found it */
+    shardy_cancel *cancel;                        /* requested by the first SIGINT or SIGTERM */
+    progress bar;                                 /* also takes the messages of the library */
+    int32_t key_encoding;                         /* of the snapshot; 0: not asked for yet */
+    char *snapshot;                               /* URL or path once cli_snapshot() found it */
+    shardy_manifest_store_options manifest_store; /* of Postgres; see target_manifest_store() */
 } cli;
 
 /* Each runs one command and returns the exit code. */
@@ -82,7 +83,9 @@ int context_open(cli *c, uint32_t threads);
 
 /* Checks everything that belongs to object storage and other backends. EXIT_OK, or the exit code
  * after a message. `url` is the snapshot or the destination. */
-int target_check(const cli *c, const char *url);
+int target_check(cli *c, const char *url);
+/* After target_check(): where manifests are kept; NULL: beside the shards. */
+const shardy_manifest_store_options *target_manifest_store(const cli *c);
 
 /* Finds the snapshot that is meant, in c->snapshot. EXIT_OK, or the exit code after a message. */
 int target_find(cli *c);

@@ -21,20 +21,36 @@ static int is_scheme(const char *url, const char *scheme)
     return same;
 }
 
-static int check_postgres(const cli *c)
+/* Where manifests are kept, when that is Postgres. */
+static int check_postgres(cli *c)
 {
+    shardy_manifest_store_options *o = &c->manifest_store;
     if (!c->cfg.s3_prefix) {
         return out_usage(c, "the configuration needs reader.s3_prefix when manifest_store.backend "
                             "is \"postgres\"");
     }
-    if (!c->cfg.dsn && !sys_env("SHARDY_MANIFEST_DSN")) {
+    shardy_manifest_store_options_init(o, sizeof *o);
+    o->backend = SHARDY_MANIFEST_POSTGRES;
+    o->dsn = c->cfg.dsn ? c->cfg.dsn : sys_env("SHARDY_MANIFEST_DSN");
+    o->ensure_table = c->cfg.ensure_table != 0;
+    if (c->cfg.table_name) {
+        o->table_name = c->cfg.table_name;
+    }
+    if (c->cfg.pointer_table_name) {
+        o->pointer_table_name = c->cfg.pointer_table_name;
+    }
+    if (!o->dsn) {
         return out_fail_text(c, SHARDY_CONFIG,
             "manifest_store.backend is \"postgres\", but neither manifest_store.dsn nor "
             "SHARDY_MANIFEST_DSN is set",
             NULL);
     }
-    return out_fail_text(c, SHARDY_UNSUPPORTED,
-        "manifest_store.backend \"postgres\" is not supported by this version", NULL);
+    return EXIT_OK;
+}
+
+const shardy_manifest_store_options *target_manifest_store(const cli *c)
+{
+    return c->cfg.store == CONFIG_POSTGRES ? &c->manifest_store : NULL;
 }
 
 /* The credentials are needed for object storage only; named ones are checked in any case. */
@@ -73,7 +89,7 @@ static int check_s3_options(const cli *c)
     return rc;
 }
 
-int target_check(const cli *c, const char *url)
+int target_check(cli *c, const char *url)
 {
     int remote = url && is_scheme(url, "s3");
     int rc = check_s3_options(c);
@@ -100,7 +116,12 @@ int target_find(cli *c)
         return out_usage(c, "option \"--snapshot\" must not be empty");
     }
     const char *url = given->count ? given->text : sys_env("SHARDY_CURRENT");
-    url = url ? url : c->cfg.current_url;
+    int ignored = url && c->cfg.store == CONFIG_POSTGRES;
+    if (c->cfg.store == CONFIG_POSTGRES) {
+        url = NULL;
+    } else {
+        url = url ? url : c->cfg.current_url;
+    }
     if (url) {
         c->snapshot = sys_strdup(url);
     } else if (c->cfg.s3_prefix) {
@@ -111,6 +132,10 @@ int target_find(cli *c)
         c->snapshot = strbuf_take(&b);
     }
     int rc = target_check(c, c->snapshot);
+    if (rc == EXIT_OK && ignored) {
+        out_warn(c, "manifest_store.backend is \"postgres\": --snapshot and SHARDY_CURRENT are not "
+                    "looked at, reader.s3_prefix says where the shards are");
+    }
     if (rc == EXIT_OK && !c->snapshot) {
         rc = out_fail_text(c, SHARDY_CONFIG,
             "no snapshot was named: give --snapshot (or --current-url), set SHARDY_CURRENT, or set "
@@ -151,6 +176,7 @@ int target_ref(cli *c, char **ref_out)
     shardy_admin_options_init(&options, sizeof options);
     options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
     options.cancel = c->cancel;
+    options.manifest_store = target_manifest_store(c);
     if (shardy_history_list(c->context, c->snapshot, offset + 1, &options, &history, &err) < 0) {
         return out_fail(c, &err, NULL);
     }
@@ -195,6 +221,7 @@ int target_open(cli *c, shardy_reader **reader_out)
         shardy_reader_options_init(&options, sizeof options);
         options.ref = ref;
         options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
+        options.manifest_store = target_manifest_store(c);
         if (c->opts.values[OPT_IO].number == 1) {
             options.io = SHARDY_IO_PREAD;
         }

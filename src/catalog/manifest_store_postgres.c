@@ -65,13 +65,18 @@ static shardy_status transact(const postgres_manifest_store *m, postgres_mode mo
     int32_t unknown = 0;
     int32_t again = 1;
     shardy_status st = SHARDY_OK;
+    shardy_error error; /* only of the last attempt */
     for (uint32_t tries = 0; again && tries < POSTGRES_ATTEMPTS_MAX; tries++) {
         if (tries > 1) {
             uint32_t most = tries < 16 ? 1u << tries : PAUSE_US_MAX;
             shardy__sleep_us(m->context, (int64_t)(shardy__rand_u64(m->context) %
                                                    (most < PAUSE_US_MAX ? most : PAUSE_US_MAX)));
         }
-        st = attempt(m, mode, deadline, work, job, &again, &unknown, err);
+        shardy__error_clear(&error);
+        st = attempt(m, mode, deadline, work, job, &again, &unknown, &error);
+    }
+    if (st < 0 && err) {
+        *err = error;
     }
     if (unknown_out) {
         *unknown_out = unknown;
@@ -212,10 +217,13 @@ static shardy_status work_current(postgres_session *session, void *job, shardy_e
 static shardy_status document_of(current_row *row, shardy_buf *body_out, shardy_error *err)
 {
     pointer p;
-    shardy_error ignored;
+    shardy_error error;
     if (row->document.data) {
-        shardy_status st = shardy__pointer_parse(
-            shardy__bytes(row->document.data, row->document.len), &p, &ignored);
+        shardy_status st =
+            shardy__pointer_parse(shardy__bytes(row->document.data, row->document.len), &p, &error);
+        if (st == SHARDY_NOMEM) {
+            return shardy__error_nomem(err, "manifest");
+        }
         if (st < 0 || strcmp(p.manifest_ref, row->ref) == 0) {
             *body_out = row->document; /* the caller finds out what is wrong with it */
             memset(&row->document, 0, sizeof row->document);
