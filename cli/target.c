@@ -30,7 +30,7 @@ static int check_postgres(cli *c)
                             "is \"postgres\"");
     }
     shardy_manifest_store_options_init(o, sizeof *o);
-    o->backend = SHARDY_MANIFEST_POSTGRES;
+    o->kind = SHARDY_MANIFEST_POSTGRES;
     o->dsn = c->cfg.dsn ? c->cfg.dsn : sys_env("SHARDY_MANIFEST_DSN");
     o->ensure_table = c->cfg.ensure_table != 0;
     if (c->cfg.table_name) {

@@ -10,15 +10,15 @@
 extern "C" {
 #endif
 
-typedef enum shardy_manifest_backend {
+typedef enum shardy_manifest_store_kind {
     SHARDY_MANIFEST_OBJECTS = 0,  /* objects beside the shards */
     SHARDY_MANIFEST_POSTGRES = 1, /* tables of a database; shards stay objects */
     SHARDY_MANIFEST_RESERVED_ = 32767
-} shardy_manifest_backend;
+} shardy_manifest_store_kind;
 
 typedef struct shardy_manifest_store_options {
     size_t struct_size;
-    int32_t backend; /* default SHARDY_MANIFEST_OBJECTS, which has none of the options below */
+    int32_t kind; /* default SHARDY_MANIFEST_OBJECTS, which has none of the options below */
     /* default 1: tables that are missing are created by the first publish, and count as empty
      * before; 0: they must be there */
     int32_t ensure_table;

@@ -55,7 +55,7 @@ static shardy_status open_manifests(const catalog_options *options, catalog *out
     shardy_manifest_store_options manifests;
     shardy_manifest_store_options_init(&manifests, sizeof manifests);
     SHARDY_TRY(SHARDY__OPTIONS_COPY(&manifests, options->manifests, err));
-    switch (manifests.backend) {
+    switch (manifests.kind) {
     case SHARDY_MANIFEST_OBJECTS:
         return shardy__manifest_store_open_object(
             out->store, out->pointer_key, options->sync, &out->manifests, err);
@@ -68,8 +68,8 @@ static shardy_status open_manifests(const catalog_options *options, catalog *out
 #endif
     default:
         return shardy__error(err, SHARDY_INVALID, "manifest",
-            "the backend of the manifest store is %d, expected 0 (objects) or 1 (postgres)",
-            manifests.backend);
+            "the kind of the manifest store is %d, expected 0 (objects) or 1 (postgres)",
+            manifests.kind);
     }
 }
 

@@ -24,10 +24,10 @@ shardy_status shardy__manifest_columns_make(
     const manifest *m, shardy_bytes image, manifest_columns *out, shardy_error *err);
 void shardy__manifest_columns_free(manifest_columns *c);
 
-/* What a query for one manifest has to answer, all text but the image: first a row with '0', run_id,
- * created_at, num_dbs, s3_prefix, key_col, db_path_template, shard_prefix, key_encoding, sharding,
- * custom, image; then for each shard, by db_id, '1', db_id, db_url, attempt, row_count, db_bytes,
- * checkpoint_id, min_key, max_key, writer_info. */
+/* What a query for one manifest has to answer, all text but the image: first a row with '0',
+ * run_id, created_at, num_dbs, s3_prefix, key_col, db_path_template, shard_prefix, key_encoding,
+ * sharding, custom, image; then for each shard, by db_id, '1', db_id, db_url, attempt, row_count,
+ * db_bytes, checkpoint_id, min_key, max_key, writer_info. */
 #define MANIFEST_IMAGE_COLUMN 11
 
 /* The image of a manifest from such rows: the one that was published, once the rows say the same as

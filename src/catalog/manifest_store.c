@@ -14,7 +14,7 @@ void shardy_manifest_store_options_init(shardy_manifest_store_options *options, 
 {
     shardy_manifest_store_options defaults;
     memset(&defaults, 0, sizeof defaults);
-    defaults.backend = SHARDY_MANIFEST_OBJECTS;
+    defaults.kind = SHARDY_MANIFEST_OBJECTS;
     defaults.ensure_table = 1;
     defaults.table_name = "shardyfusion_manifests";
     defaults.pointer_table_name = "shardyfusion_pointer";

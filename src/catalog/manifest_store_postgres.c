@@ -38,22 +38,28 @@ typedef struct postgres_manifest_store {
 /* What is done in a transaction; it may be done again from the start. */
 typedef shardy_status (*work_fn)(postgres_session *session, void *job, shardy_error *err);
 
-/* One attempt. *unknown_out becomes 1 when nobody knows whether it was committed. */
-static shardy_status attempt(const postgres_manifest_store *m, postgres_mode mode,
-    int64_t deadline_ns, work_fn work, void *job, int32_t *again_out, int32_t *unknown_out,
-    shardy_error *err)
+typedef struct transaction {
+    postgres_mode mode;
+    work_fn work;
+    void *job;
+    int64_t deadline_ns;
+    int32_t again;   /* after a failure: repeating it may help */
+    int32_t unknown; /* after a failure: nobody knows whether it was committed */
+} transaction;
+
+static shardy_status attempt(const postgres_manifest_store *m, transaction *t, shardy_error *err)
 {
     postgres_session session;
-    shardy_status st = shardy__postgres_begin(m->db, mode, deadline_ns, &session, err);
+    shardy_status st = shardy__postgres_begin(m->db, t->mode, t->deadline_ns, &session, err);
     if (st >= 0) {
-        st = work(&session, job, err);
+        st = t->work(&session, t->job, err);
     }
-    if (st >= 0 && (mode == POSTGRES_SERIALIZABLE || mode == POSTGRES_DEFINE)) {
+    if (st >= 0 && (t->mode == POSTGRES_SERIALIZABLE || t->mode == POSTGRES_DEFINE)) {
         shardy_status committed = shardy__postgres_commit(&session, err);
         st = committed < 0 ? committed : st;
     }
-    *again_out = st < 0 && session.again;
-    *unknown_out = st < 0 && session.lost && session.committing;
+    t->again = st < 0 && session.again;
+    t->unknown = st < 0 && session.lost && session.committing;
     shardy__postgres_end(&session);
     return st;
 }
@@ -61,25 +67,23 @@ static shardy_status attempt(const postgres_manifest_store *m, postgres_mode mod
 static shardy_status transact(const postgres_manifest_store *m, postgres_mode mode, work_fn work,
     void *job, int32_t *unknown_out, shardy_error *err)
 {
-    int64_t deadline = shardy__deadline_ns(m->context, m->timeout_ms);
-    int32_t unknown = 0;
-    int32_t again = 1;
+    transaction t = {mode, work, job, shardy__deadline_ns(m->context, m->timeout_ms), 1, 0};
     shardy_status st = SHARDY_OK;
     shardy_error error; /* only of the last attempt */
-    for (uint32_t tries = 0; again && tries < POSTGRES_ATTEMPTS_MAX; tries++) {
+    for (uint32_t tries = 0; t.again && tries < POSTGRES_ATTEMPTS_MAX; tries++) {
         if (tries > 1) {
             uint32_t most = tries < 16 ? 1u << tries : PAUSE_US_MAX;
-            shardy__sleep_us(m->context, (int64_t)(shardy__rand_u64(m->context) %
-                                                   (most < PAUSE_US_MAX ? most : PAUSE_US_MAX)));
+            most = most < PAUSE_US_MAX ? most : PAUSE_US_MAX;
+            shardy__sleep_us(m->context, (int64_t)(shardy__rand_u64(m->context) % most));
         }
         shardy__error_clear(&error);
-        st = attempt(m, mode, deadline, work, job, &again, &unknown, &error);
+        st = attempt(m, &t, &error);
     }
     if (st < 0 && err) {
         *err = error;
     }
     if (unknown_out) {
-        *unknown_out = unknown;
+        *unknown_out = t.unknown;
     }
     return st;
 }

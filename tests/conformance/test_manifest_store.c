@@ -356,18 +356,22 @@ static void test_stores__of_many_publishers_each_winner_has_seen_the_one_before(
     shardy__manifest_list_dispose(&list);
 }
 
-#define STORE_CASE(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORE_CASE(test_stores__an_empty_one_has_nothing),
-        STORE_CASE(test_stores__what_was_published_is_current_and_comes_back_to_the_byte),
-        STORE_CASE(test_stores__a_published_manifest_is_never_rewritten),
-        STORE_CASE(test_stores__who_comes_too_late_is_told_by_whom_and_can_be_rolled_back_to),
-        STORE_CASE(test_stores__a_version_never_comes_back),
-        STORE_CASE(test_stores__a_manifest_that_is_removed_is_gone_with_all_of_it),
-        STORE_CASE(test_stores__of_many_publishers_each_winner_has_seen_the_one_before),
+        cmocka_unit_test_setup_teardown(test_stores__an_empty_one_has_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_stores__what_was_published_is_current_and_comes_back_to_the_byte, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_stores__a_published_manifest_is_never_rewritten, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_stores__who_comes_too_late_is_told_by_whom_and_can_be_rolled_back_to, setup,
+            teardown),
+        cmocka_unit_test_setup_teardown(test_stores__a_version_never_comes_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_stores__a_manifest_that_is_removed_is_gone_with_all_of_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_stores__of_many_publishers_each_winner_has_seen_the_one_before, setup, teardown),
     };
     int failed = 0;
     which = OBJECTS_FS;

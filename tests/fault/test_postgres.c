@@ -291,8 +291,8 @@ static unsigned all_orders(const tables *t, const unsigned turns[2], int second_
     return orders;
 }
 
-/* BEGIN, look at the pointer, insert the manifest, insert the pointer row, COMMIT; without the third
- * for a rollback. */
+/* BEGIN, look at the pointer, insert the manifest, insert the pointer row, COMMIT; without the
+ * third for a rollback. */
 #define PUBLISH_TURNS  5u
 #define ROLLBACK_TURNS 4u
 

@@ -86,7 +86,7 @@ const char *postgres_sql_on(
                            : p[1] == 'P' ? pointer_table
                                          : NULL;
         if (name) {
-            n += (size_t)sprintf(full + n, "%s", name);
+            n += (size_t)snprintf(full + n, strlen(name) + 1, "%s", name);
             p++;
         } else {
             full[n++] = *p;
@@ -117,7 +117,7 @@ void postgres_open_store(shardy_context *context, const char *table, const char 
     with.dsn = with.dsn ? with.dsn : postgres_dsn();
     with.timeout_ms = with.timeout_ms ? with.timeout_ms : 30000;
     shardy_manifest_store_options_init(&options, sizeof options);
-    options.backend = SHARDY_MANIFEST_POSTGRES;
+    options.kind = SHARDY_MANIFEST_POSTGRES;
     options.dsn = with.dsn;
     options.table_name = table;
     options.pointer_table_name = pointer_table;
