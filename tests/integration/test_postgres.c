@@ -736,7 +736,7 @@ static void test_settings__names_of_tables_are_checked_and_folded(void **state)
     o.pointer_table_name = "a_images";
     assert_status(SHARDY_INVALID, shardy__postgres_tables_init(&t, &o, &err));
     /* as the reference, which does not quote, finds them */
-    char name[32];
+    char name[64];
     snprintf(name, sizeof name, "PUBLIC.%s", w->table);
     name[7] = 'T';
     w->manifests.table_name = name;
