@@ -87,6 +87,7 @@ static void run_task(pool *p, pool_task *task)
 static void *work_loop(void *arg)
 {
     pool *p = arg;
+    shardy__thread_name("shardy-pool");
     shardy__mutex_lock(&p->lock);
     for (;;) {
         pool_task *task = take_task(p);

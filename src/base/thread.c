@@ -34,11 +34,18 @@ shardy_status shardy__thread_start(
     if (rc != 0) {
         return shardy__error_errno(err, rc, "thread", "cannot start thread \"%s\"", name);
     }
-#if defined(__linux__)
-    pthread_setname_np(*thread_out, name);
-#endif
     COUNT_THREADS(1);
     return SHARDY_OK;
+}
+
+void shardy__thread_name(const char *name)
+{
+#if defined(__linux__)
+    /* for another thread it would open a file below /proc */
+    pthread_setname_np(pthread_self(), name);
+#else
+    (void)name;
+#endif
 }
 
 void shardy__thread_join(thread t)

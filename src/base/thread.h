@@ -18,6 +18,8 @@ typedef struct condition {
 shardy_status shardy__thread_start(
     thread *thread_out, void *(*run)(void *), void *arg, const char *name, shardy_error *err);
 void shardy__thread_join(thread t);
+/* Names the calling thread, for debuggers and profiles; at most 15 bytes. */
+void shardy__thread_name(const char *name);
 
 void shardy__mutex_init(mutex *m);
 void shardy__mutex_destroy(mutex *m);

@@ -66,6 +66,7 @@ static void *timer_loop(void *arg)
 {
     timer *t = arg;
     int64_t wait;
+    shardy__thread_name("shardy-timer");
     shardy__mutex_lock(&t->lock);
     while (!t->stopping) {
         timer_task *task = find_due(t, &wait);

@@ -5,12 +5,22 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The digests stand in the order of their paths. */
 static const shardy_object_digest *find_digest(
     const shardy_engine_reader_spec *spec, const char *path)
 {
-    for (size_t i = 0; i < spec->digest_count; i++) {
-        if (strcmp(spec->digests[i].path, path) == 0) {
-            return &spec->digests[i];
+    size_t first = 0;
+    size_t end = spec->digest_count;
+    while (first < end) {
+        const size_t middle = first + (end - first) / 2;
+        const int order = strcmp(spec->digests[middle].path, path);
+        if (order == 0) {
+            return &spec->digests[middle];
+        }
+        if (order < 0) {
+            first = middle + 1;
+        } else {
+            end = middle;
         }
     }
     return NULL;

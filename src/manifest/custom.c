@@ -144,26 +144,6 @@ static shardy_status check_user(const shardy_json_value *root, shardy_error *err
     return SHARDY_OK;
 }
 
-shardy_status shardy__custom_check_user(const char *user, shardy_error *err)
-{
-    if (!user) {
-        return SHARDY_OK;
-    }
-    if (strlen(user) > SHARDY_CUSTOM_LEN_MAX) {
-        return shardy__error(err, SHARDY_INVALID, "manifest",
-            "the custom fields have %zu bytes, the limit is %u", strlen(user),
-            SHARDY_CUSTOM_LEN_MAX);
-    }
-    shardy_json *json = NULL;
-    shardy_status st = shardy_json_parse(shardy__bytes(user, strlen(user)), &json, err);
-    if (st < 0) {
-        return shardy__error_prefix(err, st, "custom fields");
-    }
-    st = check_user(shardy_json_root(json), err);
-    shardy_json_free(json);
-    return st;
-}
-
 static void write_vector(json_writer *w, const manifest_custom *custom)
 {
     shardy__json_name(w, "vector");
@@ -222,4 +202,45 @@ shardy_status shardy__custom_render(
     shardy__json_writer_free(&w);
     shardy_json_free(json);
     return st;
+}
+
+/* Whether the fields fit into the manifest together with ours, whatever those will be: it would be
+ * late to find out when all shards are built. */
+static shardy_status check_room(const char *user, shardy_error *err)
+{
+    manifest_custom greatest;
+    bytebuf text;
+    memset(&greatest, 0, sizeof greatest);
+    greatest.has_vector = 1;
+    greatest.dim = UINT32_MAX;
+    greatest.metric = SHARDY_VECTOR_METRIC_DOT;
+    memset(greatest.backend, 'x', sizeof greatest.backend - 1);
+    memset(greatest.kv_backend, 'x', sizeof greatest.kv_backend - 1);
+    memset(greatest.engine, 'x', sizeof greatest.engine - 1);
+    shardy__bytebuf_init(&text, SHARDY_CUSTOM_LEN_MAX);
+    shardy_status st = shardy__custom_render(user, &greatest, &text, err);
+    const int too_long = text.status < 0 && text.status != SHARDY_NOMEM;
+    shardy__bytebuf_free(&text);
+    if (!too_long) {
+        return st;
+    }
+    return shardy__error(err, SHARDY_INVALID, "manifest",
+        "the custom fields have %zu bytes; as they are stored, together with ours, they have more "
+        "than the limit of %u",
+        strlen(user), SHARDY_CUSTOM_LEN_MAX);
+}
+
+shardy_status shardy__custom_check_user(const char *user, shardy_error *err)
+{
+    if (!user) {
+        return SHARDY_OK;
+    }
+    shardy_json *json = NULL;
+    shardy_status st = shardy_json_parse(shardy__bytes(user, strlen(user)), &json, err);
+    if (st < 0) {
+        return shardy__error_prefix(err, st, "custom fields");
+    }
+    st = check_user(shardy_json_root(json), err);
+    shardy_json_free(json);
+    return st < 0 ? st : check_room(user, err);
 }

@@ -302,6 +302,8 @@ static void test_limits__a_million_shards_are_built_routed_and_read(void **state
     shardy_writer *w;
     assert_status(SHARDY_INVALID, shardy_writer_open(f->context, NULL, &f->options, &w, &err));
     assert_names(SHARDY_NUM_DBS_MAX);
+    f->options.num_dbs = SHARDY_NUM_DBS_MAX - 1;
+    shardy_writer_close(open_writer(f));
     f->options.num_dbs = SHARDY_NUM_DBS_MAX;
     w = open_writer(f);
     for (int i = 0; i < 9; i++) {
@@ -350,26 +352,58 @@ static char *custom_of(size_t len)
     return text;
 }
 
-static void test_limits__user_fields_of_a_manifest(void **state)
+static shardy_status open_with_custom(limits_fixture *f, char *text)
 {
-    limits_fixture *f = *state;
-    char *text = custom_of(SHARDY_CUSTOM_LEN_MAX + 1);
     shardy_writer *w;
     f->options.custom = text;
-    assert_status(SHARDY_INVALID, shardy_writer_open(f->context, NULL, &f->options, &w, &err));
+    shardy_status st = shardy_writer_open(f->context, NULL, &f->options, &w, &err);
+    if (st == SHARDY_OK) {
+        shardy_reader *reader = finish_and_open(f, w);
+        shardy_snapshot_info info;
+        assert_ok(shardy_reader_snapshot_info(reader, &info, &err));
+        assert_true(strlen(info.custom) >= strlen(text));
+        shardy_snapshot_info_dispose(&info);
+        shardy_reader_close(reader);
+    }
+    free(text);
+    return st;
+}
+
+/* The greatest length is found by bisecting, as ours take some room. */
+static void test_limits__user_fields_that_are_accepted_are_published(void **state)
+{
+    limits_fixture *f = *state;
+    size_t good = SHARDY_CUSTOM_LEN_MAX - 1000;
+    size_t bad = SHARDY_CUSTOM_LEN_MAX;
+    while (bad - good > 1) {
+        size_t len = good + (bad - good) / 2;
+        char *text = custom_of(len);
+        shardy_writer *w;
+        f->options.custom = text;
+        if (shardy_writer_open(f->context, NULL, &f->options, &w, &err) == SHARDY_OK) {
+            shardy_writer_close(w);
+            good = len;
+        } else {
+            bad = len;
+        }
+        free(text);
+    }
+    assert_status(SHARDY_OK, open_with_custom(f, custom_of(good - 1)));
+    assert_status(SHARDY_OK, open_with_custom(f, custom_of(good)));
+    assert_status(SHARDY_INVALID, open_with_custom(f, custom_of(good + 1)));
     assert_names(SHARDY_CUSTOM_LEN_MAX);
-    free(text);
-    /* our own member needs room, too */
-    text = custom_of(SHARDY_CUSTOM_LEN_MAX - 200);
-    f->options.custom = text;
-    w = open_writer(f);
-    shardy_reader *reader = finish_and_open(f, w);
-    shardy_snapshot_info info;
-    assert_ok(shardy_reader_snapshot_info(reader, &info, &err));
-    assert_true(strlen(info.custom) >= strlen(text));
-    shardy_snapshot_info_dispose(&info);
-    shardy_reader_close(reader);
-    free(text);
+}
+
+static void test_limits__user_fields_count_as_they_are_stored(void **state)
+{
+    limits_fixture *f = *state;
+    /* each of these takes two bytes here and six in the manifest */
+    char *text = custom_of(SHARDY_CUSTOM_LEN_MAX / 2);
+    for (size_t i = 6; i + 4 < SHARDY_CUSTOM_LEN_MAX / 2; i += 2) {
+        memcpy(text + i, "\xc3\xa9", 2);
+    }
+    assert_status(SHARDY_INVALID, open_with_custom(f, text));
+    assert_names(SHARDY_CUSTOM_LEN_MAX);
 }
 
 static void put_current(limits_fixture *f, size_t len)
@@ -401,35 +435,54 @@ static void test_limits__pointers_that_are_too_long_are_not_parsed(void **state)
     }
 }
 
-static void test_limits__numbers_in_options(void **state)
+static void test_limits__memory_budgets_of_builds(void **state)
 {
     limits_fixture *f = *state;
-    shardy_writer *w;
-    f->options.memory_budget = SHARDY_MEMORY_BUDGET_MIN - 1;
-    assert_status(SHARDY_INVALID, shardy_writer_open(f->context, NULL, &f->options, &w, &err));
-    f->options.memory_budget = SHARDY_MEMORY_BUDGET_MIN;
-    shardy_reader_close(finish_and_open(f, open_writer(f)));
-    shardy_context_options context_options;
-    shardy_context *context;
-    shardy_context_options_init(&context_options, sizeof context_options);
-    context_options.threads = SHARDY_THREADS_MAX + 1;
-    assert_status(SHARDY_INVALID, shardy_context_new(&context_options, &context, &err));
+    const uint64_t least = SHARDY_MEMORY_BUDGET_MIN;
+    for (uint64_t budget = least - 1; budget <= least + 1; budget++) {
+        shardy_writer *w;
+        f->options.memory_budget = budget;
+        shardy_status st = shardy_writer_open(f->context, NULL, &f->options, &w, &err);
+        assert_int_equal(st, budget >= least ? SHARDY_OK : SHARDY_INVALID);
+        if (st == SHARDY_OK) {
+            shardy_reader_close(finish_and_open(f, w));
+        } else {
+            assert_names(least);
+        }
+    }
+}
+
+static void test_limits__threads_of_a_context(void **state)
+{
+    (void)state;
+    for (uint32_t n = SHARDY_THREADS_MAX - 1; n <= SHARDY_THREADS_MAX + 1; n++) {
+        shardy_context_options options;
+        shardy_context *context;
+        shardy_context_options_init(&options, sizeof options);
+        options.threads = n;
+        assert_status(n <= SHARDY_THREADS_MAX ? SHARDY_OK : SHARDY_INVALID,
+            shardy_context_new(&options, &context, &err));
+        shardy_context_free(context);
+    }
     assert_names(SHARDY_THREADS_MAX);
-    context_options.threads = SHARDY_THREADS_MAX;
-    assert_ok(shardy_context_new(&context_options, &context, &err));
-    shardy_context_free(context);
+}
+
+static void test_limits__manifests_of_a_history(void **state)
+{
+    limits_fixture *f = *state;
     shardy_admin_options admin;
     shardy_history history;
+    shardy_reader_close(finish_and_open(f, open_writer(f)));
     shardy_admin_options_init(&admin, sizeof admin);
     admin.store = f->store;
     assert_status(SHARDY_INVALID, shardy_history_list(f->context, NULL, 0, &admin, &history, &err));
-    assert_status(SHARDY_INVALID, shardy_history_list(f->context, NULL,
-                                      SHARDY_HISTORY_LIMIT_MAX + 1, &admin, &history, &err));
+    for (uint32_t n = SHARDY_HISTORY_LIMIT_MAX - 1; n <= SHARDY_HISTORY_LIMIT_MAX + 1; n++) {
+        assert_status(n <= SHARDY_HISTORY_LIMIT_MAX ? SHARDY_OK : SHARDY_INVALID,
+            shardy_history_list(f->context, NULL, n, &admin, &history, &err));
+        assert_int_equal(history.count, n <= SHARDY_HISTORY_LIMIT_MAX);
+        shardy_history_dispose(&history);
+    }
     assert_names(SHARDY_HISTORY_LIMIT_MAX);
-    assert_ok(
-        shardy_history_list(f->context, NULL, SHARDY_HISTORY_LIMIT_MAX, &admin, &history, &err));
-    assert_int_equal(history.count, 1);
-    shardy_history_dispose(&history);
 }
 
 int main(void)
@@ -452,10 +505,15 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_limits__a_million_shards_are_built_routed_and_read, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits__names_of_runs, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_limits__user_fields_of_a_manifest, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_limits__user_fields_that_are_accepted_are_published, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_limits__user_fields_count_as_they_are_stored, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_limits__pointers_that_are_too_long_are_not_parsed, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_limits__numbers_in_options, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_limits__memory_budgets_of_builds, setup, teardown),
+        cmocka_unit_test(test_limits__threads_of_a_context),
+        cmocka_unit_test_setup_teardown(test_limits__manifests_of_a_history, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,8 @@
 knows, and each function is one of the functions that this test runs."""
 
 import re
+import subprocess
+import sys
 import unittest
 from pathlib import Path
 
@@ -31,6 +33,9 @@ def registered():
         if any("${check}" in name for name in found):
             for values in re.findall(r"(?:set|list)\((?:APPEND )?checks ([^)]*)\)", text):
                 names |= {f"{path.parent.name}/{value}" for value in values.split()}
+    planted = subprocess.run([sys.executable, ROOT / "tests/race/planted/plant.py", "--list"],
+                             capture_output=True, text=True, check=True).stdout
+    names |= {f"race/planted_{line.split(';')[0]}" for line in planted.splitlines()}
     names |= {f"fuzz/{path.stem.removeprefix('fuzz_')}" for path in ROOT.glob("fuzz/fuzz_*.c")}
     return names
 
