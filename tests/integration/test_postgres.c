@@ -401,6 +401,9 @@ static void publish_as_reference(const world *w, const shardy_buf *image, char r
         const char *values[10] = {run_id};
         for (int i = 0; i < 9; i++) {
             values[i + 1] = column_text(row, i);
+            if (values[i + 1] && strstr(values[i + 1], "\\u0000")) {
+                values[i + 1] = NULL; /* JSONB has no such text: the reference fails here */
+            }
         }
         run_params(conn, w,
             "INSERT INTO %T_shards (run_id, db_id, db_url, attempt, row_count, db_bytes, "
@@ -479,12 +482,12 @@ static void assert_same_snapshot(const world *w, const char *name, const char *r
         assert_int_equal(a->db_id, b->db_id);
         assert_int_equal(a->row_count, b->row_count);
         assert_int_equal(a->db_bytes, b->db_bytes);
-        assert_int_equal(a->has_min_key, b->has_min_key);
+        assert_true(a->has_min_key >= b->has_min_key);
         assert_true((a->db_url == NULL) == (b->db_url == NULL));
         if (a->db_url) {
             assert_string_equal(a->db_url, b->db_url);
         }
-        if (a->has_min_key && a->min_key.type == SHARDY_KEY_TEXT) {
+        if (b->has_min_key && a->min_key.type == SHARDY_KEY_TEXT) {
             /* T-7: the reference itself cannot read these back */
             assert_int_equal(b->min_key.type, SHARDY_KEY_TEXT);
             assert_int_equal(a->min_key.bytes.len, b->min_key.bytes.len);
@@ -542,10 +545,20 @@ static void test_reference__a_history_is_rolled_back_and_adopted(void **state)
     shardy_snapshot_info info;
     assert_ok(shardy_reader_snapshot_info(reader, &info, &err));
     assert_string_equal(info.run_id, target);
-    /* the fate that it got promises what was found */
-    assert_int_equal(info.verified, 1);
+    assert_int_equal(info.generation, 1);
     shardy_snapshot_info_dispose(&info);
     shardy_reader_close(reader);
+    /* it has a fate now, which promises what was found */
+    fate f;
+    shardy_store *store = fixture_open_fs(w->dir, 0);
+    assert_ok(shardy__fate_load(store, target, &f, &err));
+    assert_int_equal(f.state, FATE_PUBLISHED);
+    assert_int_equal(f.has_manifest, 1);
+    assert_string_equal(f.manifest_ref, target);
+    shardy_store_close(store);
+    /* and is held to it */
+    sql(w, "UPDATE %T_shards SET row_count = row_count + 1");
+    assert_status(SHARDY_CHECKSUM, open_reader(w, NULL, &reader));
 }
 
 /* The digest of an image that is made of rows is recorded in fates: it must never change. */
@@ -570,7 +583,7 @@ static void test_reference__the_image_of_rows_is_always_the_same(void **state)
     assert_ok(shardy__manifest_store_load(&m, "r", &image, &err));
     assert_ok(shardy__sha256(image.data, image.len, &digest, &err));
     shardy__sha256_hex(&digest, hex);
-    assert_string_equal(hex, "0000000000000000000000000000000000000000000000000000000000000000");
+    assert_string_equal(hex, "99d7dba97828cc7b0bf43f162268746debab4c7ce42e509e641996952b81cc06");
     manifest *parsed;
     assert_ok(shardy__manifest_parse(shardy__bytes(image.data, image.len), &parsed, &err));
     assert_string_equal(parsed->created_at, "2026-01-02T03:04:05.000006Z");
@@ -650,7 +663,7 @@ static void test_damage__rows_that_break_a_rule_are_refused_by_name(void **state
         {"UPDATE %T_shards SET min_key = '[]'", "min_key"},
         {"UPDATE %T_shards SET max_key = '1.5'", "max_key"},
         {"UPDATE %T_shards SET writer_info = '[1]'", "writer_info"},
-        {"UPDATE %T_shards SET db_url = 's3://elsewhere/x'", "prefix"},
+        {"UPDATE %T_shards SET db_url = 's3://elsewhere/x'", "is not below"},
     };
     adopt_golden(w, "kv_sqlite_hash_int");
     sql(w, "CREATE TABLE %T_keep AS SELECT * FROM %T_builds; "
@@ -750,7 +763,7 @@ static void test_settings__without_ensure_table_the_tables_must_be_there(void **
     shardy_reader *reader;
     w->manifests.ensure_table = 0;
     assert_status(SHARDY_CONFIG, open_reader(w, NULL, &reader));
-    assert_non_null(strstr(err.message, w->pointer_table));
+    assert_non_null(strstr(err.message, w->table));
     assert_status(SHARDY_CONFIG, build(w, "one", "first", &err));
     w->manifests.ensure_table = 1;
     build_ok(w, "one", "first");
