@@ -514,7 +514,9 @@ static void test_reference__golden_snapshots_are_the_same_from_rows(void **state
         const char *ref = postgres_sql(one->table, one->pointer_table,
             "SELECT manifest_ref FROM %P ORDER BY updated_at DESC LIMIT 1");
         assert_same_snapshot(one, names[i], ref);
-        assert_int_equal(verify(one, NULL, 1), SHARDY_VERIFY_UNVERIFIED);
+        /* without rows it cannot be told which engine it has */
+        int deep = strcmp(names[i], "limits_no_rows") != 0;
+        assert_int_equal(verify(one, NULL, deep), SHARDY_VERIFY_UNVERIFIED);
         (void)teardown((void **)&one);
     }
     (void)w;
