@@ -46,6 +46,7 @@ typedef struct cli {
     int32_t key_encoding;  /* of the snapshot; 0: not asked for yet */
     char *snapshot;        /* URL or path once target_find() found it */
     cli_session *session;  /* NULL: one command, one reader */
+    shardy_manifest_store_options manifest_store; /* of Postgres; see target_manifest_store() */
 } cli;
 
 /* Each runs one command and returns the exit code. */
@@ -131,6 +132,8 @@ int bucket_open(cli *c, const char *url);
 /* Checks everything that belongs to object storage and other backends. EXIT_OK, or the exit code
  * after a message. `url` is the snapshot or the destination. */
 int target_check(cli *c, const char *url);
+/* After target_check(): where manifests are kept; NULL: beside the shards. */
+const shardy_manifest_store_options *target_manifest_store(const cli *c);
 
 /* Finds the snapshot that is meant, in c->snapshot. EXIT_OK, or the exit code after a message. */
 int target_find(cli *c);

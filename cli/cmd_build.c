@@ -196,6 +196,7 @@ static int fill_writer(build *b, const shardy_row_source_options *source, shardy
     o->progress = on_progress;
     o->progress_user = b;
     o->cancel = b->c->cancel;
+    o->manifest_store = target_manifest_store(b->c);
     return get_page_size(b->c, &o->page_size);
 }
 

@@ -120,6 +120,7 @@ int cmd_history(cli *c)
     options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
     options.cancel = c->cancel;
     options.store = c->store;
+    options.manifest_store = target_manifest_store(c);
     uint32_t count = limit->count ? (uint32_t)limit->number : 10;
     if (shardy_history_list(c->context, c->snapshot, count, &options, &history, &err) < 0) {
         return out_fail(c, &err, NULL);

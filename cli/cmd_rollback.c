@@ -44,6 +44,7 @@ int cmd_rollback(cli *c)
     options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
     options.cancel = c->cancel;
     options.store = c->store;
+    options.manifest_store = target_manifest_store(c);
     options.allow_network_fs = opt_given(v, OPT_NETWORK_FS);
     shardy_error err = {0};
     shardy_buf ref = {0};

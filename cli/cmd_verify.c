@@ -127,6 +127,7 @@ int cmd_verify(cli *c)
     options.admin.timeout_ms = target_timeout_ms(c, options.admin.timeout_ms);
     options.admin.cancel = c->cancel;
     options.admin.store = c->store;
+    options.admin.manifest_store = target_manifest_store(c);
     options.progress = on_progress;
     options.progress_user = c;
     progress_begin(&c->bar, !opt_given(v, OPT_QUIET), c->verbose, c->colour_err);

@@ -55,6 +55,7 @@ static const field_def config_fields[] = {
     {"manifest_store", "backend", FIELD_CHOICE, 0, CONFIG_AT(store), "s3|postgres", 0},
     {"manifest_store", "dsn", FIELD_TEXT, 0, CONFIG_AT(dsn), NULL, 0},
     {"manifest_store", "table_name", FIELD_TEXT, 0, CONFIG_AT(table_name), NULL, 0},
+    {"manifest_store", "pointer_table_name", FIELD_TEXT, 0, CONFIG_AT(pointer_table_name), NULL, 0},
     {"manifest_store", "ensure_table", FIELD_BOOL, 0, CONFIG_AT(ensure_table), NULL, 0},
     {"output", "format", FIELD_CHOICE, 0, CONFIG_AT(format), "json|jsonl|table|text", 0},
     {"output", "value_encoding", FIELD_CHOICE, 0, CONFIG_AT(value_encoding), "base64|utf8|hex", 0},
@@ -331,6 +332,7 @@ void config_init(config *c)
     c->sqlite_per_shard_bytes = INT64_C(16) << 20;
     c->sqlite_total_bytes = INT64_C(2) << 30;
     c->table_name = sys_strdup("shardyfusion_manifests");
+    c->pointer_table_name = sys_strdup("shardyfusion_pointer");
     c->ensure_table = 1;
     c->format = opt_choice("json|jsonl|table|text", "jsonl");
     c->value_encoding = VALUE_BASE64;

@@ -42,6 +42,7 @@ typedef struct config {
     int64_t store; /* config_store */
     char *dsn;
     char *table_name;
+    char *pointer_table_name;
     int64_t ensure_table;
     /* [output] */
     int64_t format;         /* index in json|jsonl|table|text */

@@ -353,13 +353,14 @@ static void man_tail(strbuf *out)
             "thread_safety, pool_checkout_timeout, max_workers, slate_env_file, "
             "credentials_profile, reader_backend, sqlite_mode, "
             "sqlite_auto_per_shard_threshold_bytes, sqlite_auto_total_budget_bytes), "
-            "[manifest_store] (backend, dsn, table_name, ensure_table) and [output] (format, "
-            "value_encoding, null_repr). The file credentials.toml has one table per profile "
+            "[manifest_store] (backend, dsn, table_name, pointer_table_name, ensure_table) and "
+            "[output] (format, value_encoding, null_repr). The file credentials.toml has one table "
+            "per profile "
             "(endpoint_url, region, access_key_id, secret_access_key, session_token, "
             "addressing_style, signature_version, verify_ssl, connect_timeout, read_timeout, "
             "max_attempts) and should be readable by its owner only. Unknown names are errors. "
             "Options on the command line come before the environment, the environment before the "
-            "files.\n\nObject storage, PostgreSQL and the engines slatedb and lancedb are not "
+            "files.\n\nObject storage and the engines slatedb and lancedb are not "
             "part of this version: their settings are checked, and refused where they would take "
             "effect."},
     };

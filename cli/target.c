@@ -21,20 +21,36 @@ static int is_scheme(const char *url, const char *scheme)
     return same;
 }
 
-static int check_postgres(const cli *c)
+/* Where manifests are kept, when that is Postgres. */
+static int check_postgres(cli *c)
 {
+    shardy_manifest_store_options *o = &c->manifest_store;
     if (!c->cfg.s3_prefix) {
         return out_usage(c, "the configuration needs reader.s3_prefix when manifest_store.backend "
                             "is \"postgres\"");
     }
-    if (!c->cfg.dsn && !sys_env("SHARDY_MANIFEST_DSN")) {
+    shardy_manifest_store_options_init(o, sizeof *o);
+    o->kind = SHARDY_MANIFEST_POSTGRES;
+    o->dsn = c->cfg.dsn ? c->cfg.dsn : sys_env("SHARDY_MANIFEST_DSN");
+    o->ensure_table = c->cfg.ensure_table != 0;
+    if (c->cfg.table_name) {
+        o->table_name = c->cfg.table_name;
+    }
+    if (c->cfg.pointer_table_name) {
+        o->pointer_table_name = c->cfg.pointer_table_name;
+    }
+    if (!o->dsn) {
         return out_fail_text(c, SHARDY_CONFIG,
             "manifest_store.backend is \"postgres\", but neither manifest_store.dsn nor "
             "SHARDY_MANIFEST_DSN is set",
             NULL);
     }
-    return out_fail_text(c, SHARDY_UNSUPPORTED,
-        "manifest_store.backend \"postgres\" is not supported by this version", NULL);
+    return EXIT_OK;
+}
+
+const shardy_manifest_store_options *target_manifest_store(const cli *c)
+{
+    return c->cfg.store == CONFIG_POSTGRES ? &c->manifest_store : NULL;
 }
 
 /* The credentials are needed for object storage only; named ones are checked in any case. */
@@ -97,7 +113,12 @@ int target_find(cli *c)
         return out_usage(c, "option \"--snapshot\" must not be empty");
     }
     const char *url = given->count ? given->text : sys_env("SHARDY_CURRENT");
-    url = url ? url : c->cfg.current_url;
+    int ignored = url && c->cfg.store == CONFIG_POSTGRES;
+    if (c->cfg.store == CONFIG_POSTGRES) {
+        url = NULL;
+    } else {
+        url = url ? url : c->cfg.current_url;
+    }
     if (url) {
         c->snapshot = sys_strdup(url);
     } else if (c->cfg.s3_prefix) {
@@ -108,6 +129,10 @@ int target_find(cli *c)
         c->snapshot = strbuf_take(&b);
     }
     int rc = target_check(c, c->snapshot);
+    if (rc == EXIT_OK && ignored) {
+        out_warn(c, "manifest_store.backend is \"postgres\": --snapshot and SHARDY_CURRENT are not "
+                    "looked at, reader.s3_prefix says where the shards are");
+    }
     if (rc == EXIT_OK && !c->snapshot) {
         rc = out_fail_text(c, SHARDY_CONFIG,
             "no snapshot was named: give --snapshot (or --current-url), set SHARDY_CURRENT, or set "
@@ -149,6 +174,7 @@ int target_ref(cli *c, char **ref_out)
     options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
     options.cancel = c->cancel;
     options.store = c->store;
+    options.manifest_store = target_manifest_store(c);
     if (shardy_history_list(c->context, c->snapshot, offset + 1, &options, &history, &err) < 0) {
         return out_fail(c, &err, NULL);
     }
@@ -210,6 +236,7 @@ static int open_at(
     const shardy_key key = shardy_key_text(first_key, len);
     options.ref = ref;
     options.store = c->store;
+    options.manifest_store = target_manifest_store(c);
     /* Only a guess: what kind of key it is, the snapshot will tell. */
     if (first_key && !c->opts.values[OPT_KEY_FORMAT].number) {
         options.first_key = &key;

@@ -38,6 +38,9 @@ if(NOT IS_ABSOLUTE ${CMAKE_INSTALL_LIBDIR} AND NOT IS_ABSOLUTE ${CMAKE_INSTALL_I
     set(SHARDY_PC_INCLUDEDIR "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
 endif()
 set(SHARDY_PC_REQUIRES "libcrypto, libxxhash, libzstd, yaml-0.1, libcurl, expat")
+if(SHARDY_WITH_POSTGRES)
+    string(APPEND SHARDY_PC_REQUIRES ", libpq")
+endif()
 configure_file(${PROJECT_SOURCE_DIR}/cmake/shardyfusion.pc.in
     ${PROJECT_BINARY_DIR}/shardyfusion.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/shardyfusion.pc DESTINATION ${SHARDY_PC_DIR})

@@ -5,6 +5,7 @@
 #define SHARDYFUSION_ADMIN_H
 
 #include <shardyfusion/context.h>
+#include <shardyfusion/manifest_store.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -16,6 +17,8 @@ typedef struct shardy_admin_options {
     const shardy_cancel *cancel; /* default NULL */
     int32_t allow_network_fs;    /* default 0: publishing on a network file system is refused */
     struct shardy_store *store;  /* default NULL: from the URL */
+    /* default NULL: objects beside the shards; else where manifest and pointer are */
+    const struct shardy_manifest_store_options *manifest_store;
 } shardy_admin_options;
 
 /* Writes the defaults into every field. */

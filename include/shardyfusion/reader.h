@@ -10,6 +10,7 @@
 
 #include <shardyfusion/context.h>
 #include <shardyfusion/manifest.h>
+#include <shardyfusion/manifest_store.h>
 #include <shardyfusion/sharding.h>
 #include <shardyfusion/vector.h>
 
@@ -66,6 +67,8 @@ typedef struct shardy_reader_options {
     /* default NULL; the key that will be asked for first: where shards are read by ranges, the
      * index of its shard is read together with the manifest. Not kept */
     const shardy_key *first_key;
+    /* default NULL: objects beside the shards; else where manifest and pointer are */
+    const struct shardy_manifest_store_options *manifest_store;
 } shardy_reader_options;
 
 /* Writes the defaults into every field. */

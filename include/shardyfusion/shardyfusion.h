@@ -22,6 +22,7 @@
 #include <shardyfusion/key.h>
 #include <shardyfusion/limits.h>
 #include <shardyfusion/manifest.h>
+#include <shardyfusion/manifest_store.h>
 #include <shardyfusion/reader.h>
 #include <shardyfusion/record.h>
 #include <shardyfusion/rows.h>

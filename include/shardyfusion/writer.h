@@ -14,6 +14,7 @@
 #define SHARDYFUSION_WRITER_H
 
 #include <shardyfusion/context.h>
+#include <shardyfusion/manifest_store.h>
 #include <shardyfusion/record.h>
 #include <shardyfusion/rows.h>
 
@@ -97,6 +98,8 @@ typedef struct shardy_writer_options {
      * vectors: a put waits for its turn. Attempts that are built one by one are not limited. */
     double max_rows_per_second;
     double max_row_bytes_per_second;
+    /* default NULL: objects beside the shards; else where manifest and pointer go */
+    const struct shardy_manifest_store_options *manifest_store;
 } shardy_writer_options;
 
 /* Writes the defaults into every field. */

@@ -13,7 +13,11 @@ void shardy_admin_options_init(shardy_admin_options *options, size_t struct_size
 shardy_status shardy__admin_open_catalog(shardy_context *context, const char *url,
     const shardy_admin_options *options, catalog *out, shardy_error *err)
 {
-    const catalog_options o = {
-        .sync = 1, .allow_network_fs = options->allow_network_fs, .store = options->store};
+    const catalog_options o = {.sync = 1,
+        .allow_network_fs = options->allow_network_fs,
+        .store = options->store,
+        .manifests = options->manifest_store,
+        .timeout_ms = options->timeout_ms,
+        .cancel = options->cancel};
     return shardy__catalog_open(context, url, &o, out, err);
 }

@@ -178,20 +178,14 @@ int shardy__cleanup_lets_go(const cleaner *k, const cleanup_run *run)
 /* --- the whole -------------------------------------------------------------------------------- */
 
 /* Run id in the ref of a manifest. */
-static shardy_status run_of_ref(
-    const char *ref, char run_id_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
+static shardy_status run_of_ref(const cleaner *k, const char *ref,
+    char run_id_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
 {
-    const char *run_id;
-    size_t len;
-    int64_t us;
-    size_t dir = strlen(MANIFEST_DIR);
-    if (!shardy__manifest_dir_parse(
-            ref + dir, strlen(ref) - dir - strlen(MANIFEST_NAME), &run_id, &len, &us)) {
-        return shardy__error(
-            err, SHARDY_INVALID, "cleanup", "\"%.300s\" has no name that a manifest can have", ref);
+    if (shardy__manifest_store_ref_run_id(&k->catalog.manifests, ref, run_id_out)) {
+        return SHARDY_OK;
     }
-    snprintf(run_id_out, SHARDY_OBJECT_KEY_LEN_MAX + 1, "%.*s", (int)len, run_id);
-    return SHARDY_OK;
+    return shardy__error(
+        err, SHARDY_INVALID, "cleanup", "\"%.300s\" has no name that a manifest can have", ref);
 }
 
 static shardy_status find_current(cleaner *k, shardy_error *err)
@@ -204,7 +198,7 @@ static shardy_status find_current(cleaner *k, shardy_error *err)
         return SHARDY_OK;
     }
     SHARDY_TRY(st);
-    st = run_of_ref(loaded.ref, k->current, err);
+    st = run_of_ref(k, loaded.ref, k->current, err);
     shardy__manifest_free(loaded.manifest);
     if (st < 0) {
         return shardy__error_as(err, SHARDY_CORRUPT);
@@ -224,8 +218,9 @@ static shardy_status find_target(cleaner *k, shardy_error *err)
 {
     SHARDY_TRY(find_current(k, err));
     if (k->options->ref) {
-        SHARDY_TRY(shardy__catalog_ref(k->options->ref, k->target_ref, err));
-        return run_of_ref(k->target_ref, k->target, err);
+        SHARDY_TRY(shardy__manifest_store_ref(
+            &k->catalog.manifests, k->options->ref, k->target_ref, err));
+        return run_of_ref(k, k->target_ref, k->target, err);
     }
     if (!k->has_current && !shardy__cleanup_wants_runs(k)) {
         return shardy__error(err, SHARDY_INVALID, "cleanup",

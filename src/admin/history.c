@@ -18,40 +18,32 @@ void shardy_history_dispose(shardy_history *history)
     }
 }
 
-/* What the pointer says: the relative ref of the current manifest ("" when it cannot be told), and
- * the URL of the place where the snapshot is served, which refs begin with as the pointer's does.
- */
+/* What the pointer says: the ref of the current manifest ("" when it cannot be told), and what refs
+ * begin with as the pointer's does. */
 typedef struct current_place {
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    char prefix[SHARDY_URL_LEN_MAX + 1];
+    char prefix[SHARDY_URL_LEN_MAX + 2];
 } current_place;
 
 static shardy_status find_current(const catalog *c, current_place *out, shardy_error *err)
 {
     pointer p;
     shardy_etag version;
-    out->ref[0] = '\0';
-    snprintf(out->prefix, sizeof out->prefix, "%s", c->url);
-    shardy_status st = shardy__manifest_store_load_current(&c->manifests, &p, &version, err);
     shardy_error ignored;
-    if (st == SHARDY_OK && shardy__catalog_ref(p.manifest_ref, out->ref, &ignored) >= 0) {
-        size_t ref_len = strlen(out->ref);
-        size_t len = strlen(p.manifest_ref);
-        if (len > ref_len + 1) {
-            snprintf(
-                out->prefix, sizeof out->prefix, "%.*s", (int)(len - ref_len - 1), p.manifest_ref);
-        }
-    }
+    out->ref[0] = '\0';
+    shardy_status st = shardy__manifest_store_load_current(&c->manifests, &p, &version, err);
+    int known = st == SHARDY_OK &&
+                shardy__manifest_store_ref(&c->manifests, p.manifest_ref, out->ref, &ignored) >= 0;
+    shardy__manifest_store_place(&c->manifests, known ? p.manifest_ref : "", c->url, out->prefix);
     return st == SHARDY_CORRUPT ? SHARDY_OK : st;
 }
 
 static char *copy_ref(arena *a, const char *prefix, const char *ref)
 {
-    size_t prefix_len = strlen(prefix);
-    size_t ref_len = strlen(ref);
-    char *text = shardy__arena_alloc(a, prefix_len + ref_len + 2);
+    size_t size = strlen(prefix) + strlen(ref) + 1;
+    char *text = shardy__arena_alloc(a, size);
     if (text) {
-        snprintf(text, prefix_len + ref_len + 2, "%s/%s", prefix, ref);
+        snprintf(text, size, "%s%s", prefix, ref);
     }
     return text;
 }

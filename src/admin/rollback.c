@@ -28,7 +28,7 @@ shardy_status shardy__admin_find_target(const catalog *c, const shardy_rollback_
     char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
 {
     if (target->ref) {
-        return shardy__catalog_ref(target->ref, ref_out, err);
+        return shardy__manifest_store_ref(&c->manifests, target->ref, ref_out, err);
     }
     shardy_manifest_list list;
     SHARDY_TRY(shardy__manifest_store_list(&c->manifests, SHARDY_HISTORY_LIMIT_MAX, &list, err));

@@ -90,17 +90,10 @@ static shardy_status load_target(verifier *v, loaded_manifest *loaded, shardy_er
     shardy__error_clear(&error);
     if (v->options->ref) {
         char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-        SHARDY_TRY(shardy__catalog_ref(v->options->ref, ref, err));
+        SHARDY_TRY(shardy__manifest_store_ref(&v->catalog.manifests, v->options->ref, ref, err));
         manifest_promise promise = {0};
-        const char *run_id;
-        size_t run_id_len;
-        int64_t us;
-        char id[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "";
-        size_t dir = strlen(MANIFEST_DIR);
-        if (shardy__manifest_dir_parse(
-                ref + dir, strlen(ref) - dir - strlen(MANIFEST_NAME), &run_id, &run_id_len, &us)) {
-            snprintf(id, sizeof id, "%.*s", (int)run_id_len, run_id);
-        }
+        char id[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+        (void)shardy__manifest_store_ref_run_id(&v->catalog.manifests, ref, id);
         SHARDY_TRY(shardy__catalog_promise(&v->catalog, id, ref, &promise, err));
         st = shardy__catalog_load(&v->catalog, ref, &promise, NULL, loaded, &error);
         path = v->options->ref;
@@ -138,7 +131,7 @@ static shardy_status load_target(verifier *v, loaded_manifest *loaded, shardy_er
             char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
             shardy_error ignored;
             v->result->manifest_ref = path;
-            if (shardy__catalog_ref(path, ref, &ignored) >= 0) {
+            if (shardy__manifest_store_ref(&v->catalog.manifests, path, ref, &ignored) >= 0) {
                 path = shardy__arena_strdup(v->arena, ref);
             }
         }
@@ -216,7 +209,13 @@ static shardy_status verify_snapshot(verifier *v, shardy_error *err)
 
 static shardy_status run(verifier *v, const char *url, shardy_error *err)
 {
-    const catalog_options o = {.sync = 1, .allow_network_fs = 1, .store = v->options->admin.store};
+    const shardy_admin_options *admin = &v->options->admin;
+    const catalog_options o = {.sync = 1,
+        .allow_network_fs = 1,
+        .store = admin->store,
+        .manifests = admin->manifest_store,
+        .timeout_ms = admin->timeout_ms,
+        .cancel = admin->cancel};
     SHARDY_TRY(shardy__catalog_open(v->context, url, &o, &v->catalog, err));
     shardy_status st = verify_snapshot(v, err);
     if (st >= 0) {

@@ -14,6 +14,8 @@
 #include <string.h>
 
 #define MEMORY_BUDGET (256ull << 20)
+/* A transaction in the manifest store. */
+#define MANIFEST_TIMEOUT_MS 30000u
 
 void shardy_writer_options_init(shardy_writer_options *options, size_t struct_size)
 {
@@ -185,6 +187,7 @@ static shardy_status copy_options(
     plan->options.published_as = keep(a, o->published_as, &failed);
     plan->options.custom = keep(a, o->custom, &failed);
     plan->options.scratch_dir = keep(a, o->scratch_dir, &failed);
+    plan->options.manifest_store = NULL; /* the catalog has what it needs of it */
     char hex[33];
     shardy__rand_hex32(plan->context, hex);
     plan->run_id = o->run_id ? plan->options.run_id : keep(a, hex, &failed);
@@ -370,6 +373,9 @@ static shardy_status fill_plan(shardy_plan *plan, const char *url,
         .sync = options->sync,
         .allow_network_fs = options->allow_network_fs,
         .store = options->store,
+        .manifests = options->manifest_store,
+        .timeout_ms = MANIFEST_TIMEOUT_MS,
+        .cancel = options->cancel,
         .single_writer = options->unsafe_single_writer};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     set_sidecar(plan);
@@ -393,6 +399,9 @@ shardy_status shardy__plan_adopt(shardy_plan *plan, const char *url,
     catalog_options catalog_opts = {.sync = options->sync,
         .allow_network_fs = options->allow_network_fs,
         .store = options->store,
+        .manifests = options->manifest_store,
+        .timeout_ms = MANIFEST_TIMEOUT_MS,
+        .cancel = options->cancel,
         .single_writer = options->unsafe_single_writer};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     set_sidecar(plan);

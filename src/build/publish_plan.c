@@ -118,7 +118,7 @@ static shardy_status fill_manifest(const shardy_plan *plan, const attempt_result
 
 /* --- publishing ------------------------------------------------------------------------------- */
 
-/* Ref of the manifest, relative and as a URL. */
+/* Ref of the manifest, and what the pointer says. */
 typedef struct manifest_name {
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     char url[SHARDY_URL_LEN_MAX + 1];
@@ -126,11 +126,10 @@ typedef struct manifest_name {
 
 static shardy_status name_manifest(const shardy_plan *plan, manifest_name *name, shardy_error *err)
 {
-    char stamp[SHARDY_TIME_TEXT_SIZE];
-    shardy__time_format_micros(shardy__wall_us(plan->context), stamp);
-    snprintf(name->ref, sizeof name->ref, MANIFEST_DIR "%s_run_id=%s" MANIFEST_NAME, stamp,
-        plan->run_id);
-    return shardy__uri_join(plan->prefix, name->ref, name->url, err);
+    const manifest_store *m = &plan->catalog.manifests;
+    SHARDY_TRY(shardy__manifest_store_name(
+        m, plan->run_id, shardy__wall_us(plan->context), name->ref, err));
+    return shardy__manifest_store_full_ref(m, plan->prefix, name->ref, name->url, err);
 }
 
 static shardy_status publish_image(

@@ -2,6 +2,9 @@
 
 #include "../base/uri.h"
 #include "../store/store_ahead.h"
+#ifdef SHARDY_HAVE_POSTGRES
+#include "postgres.h"
+#endif
 
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +32,45 @@ static shardy_status split_url(const char *url, catalog *out, shardy_error *err)
     char root[SHARDY_URL_LEN_MAX + 1];
     snprintf(root, sizeof root, "%.*s", (int)(path + at - url), url);
     return shardy__uri_normalize(root, out->url, err);
+}
+
+#ifdef SHARDY_HAVE_POSTGRES
+static shardy_status open_postgres(const catalog_options *options,
+    const shardy_manifest_store_options *manifests, catalog *out, shardy_error *err)
+{
+    postgres_options connection = {0};
+    connection.dsn = manifests->dsn;
+    connection.timeout_ms = options->timeout_ms;
+    connection.cancel = options->cancel;
+    SHARDY_TRY(shardy__manifest_store_open_postgres(
+        out->context, manifests, &connection, &out->manifests, err));
+    /* for messages */
+    snprintf(out->pointer_key, sizeof out->pointer_key, "table %s", manifests->pointer_table_name);
+    return SHARDY_OK;
+}
+#endif
+
+static shardy_status open_manifests(const catalog_options *options, catalog *out, shardy_error *err)
+{
+    shardy_manifest_store_options manifests;
+    shardy_manifest_store_options_init(&manifests, sizeof manifests);
+    SHARDY_TRY(SHARDY__OPTIONS_COPY(&manifests, options->manifests, err));
+    switch (manifests.kind) {
+    case SHARDY_MANIFEST_OBJECTS:
+        return shardy__manifest_store_open_object(
+            out->store, out->pointer_key, options->sync, &out->manifests, err);
+    case SHARDY_MANIFEST_POSTGRES:
+#ifdef SHARDY_HAVE_POSTGRES
+        return open_postgres(options, &manifests, out, err);
+#else
+        return shardy__error(err, SHARDY_UNSUPPORTED, "manifest",
+            "this build has no manifest store \"postgres\" (SHARDY_WITH_POSTGRES was off)");
+#endif
+    default:
+        return shardy__error(err, SHARDY_INVALID, "manifest",
+            "the kind of the manifest store is %d, expected 0 (objects) or 1 (postgres)",
+            manifests.kind);
+    }
 }
 
 shardy_status shardy__catalog_open(shardy_context *context, const char *url,
@@ -62,8 +104,7 @@ shardy_status shardy__catalog_open(shardy_context *context, const char *url,
         }
     }
     if (st >= 0) {
-        st = shardy__manifest_store_open_object(
-            out->store, out->pointer_key, options->sync, &out->manifests, err);
+        st = open_manifests(options, out, err);
     }
     if (st < 0) {
         shardy__catalog_close(out);
@@ -79,29 +120,6 @@ void shardy__catalog_close(catalog *c)
         shardy_store_close(c->store);
     }
     memset(c, 0, sizeof *c);
-}
-
-shardy_status shardy__catalog_ref(
-    const char *manifest_ref, char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
-{
-    /* The last "/manifests/"; at the start for relative refs. */
-    const char *found = NULL;
-    for (const char *p = manifest_ref; (p = strstr(p, MANIFEST_DIR)) != NULL; p++) {
-        if (p == manifest_ref || p[-1] == '/') {
-            found = p;
-        }
-    }
-    ref_out[0] = '\0';
-    size_t len = found ? strlen(found) : 0;
-    size_t dir = strlen(MANIFEST_DIR);
-    size_t name = strlen(MANIFEST_NAME);
-    if (!found || len <= dir + name || strcmp(found + len - name, MANIFEST_NAME) != 0 ||
-        memchr(found + dir, '/', len - dir - name) || shardy__key_problem(found, len)) {
-        return shardy__error(err, SHARDY_INVALID, "manifest",
-            "\"%.300s\" is not the ref of a manifest (.../manifests/<dir>/manifest)", manifest_ref);
-    }
-    memcpy(ref_out, found, len + 1);
-    return SHARDY_OK;
 }
 
 static shardy_status check_image(const char *ref, const manifest_promise *promise,
@@ -231,7 +249,7 @@ shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_ou
         return st;
     }
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    st = shardy__catalog_ref(pointer_out->manifest_ref, ref, err);
+    st = shardy__manifest_store_ref(&c->manifests, pointer_out->manifest_ref, ref, err);
     if (st < 0) {
         return shardy__error_as(err, SHARDY_CORRUPT);
     }

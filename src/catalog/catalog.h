@@ -35,6 +35,9 @@ typedef struct catalog_options {
     shardy_store *store;   /* not NULL: use this one instead of opening the URL */
     int32_t single_writer; /* 1: publish without asking the store whether it honours conditions */
     int32_t ahead;         /* 1: objects can be read ahead, unless they are local files */
+    const shardy_manifest_store_options *manifests; /* NULL: objects of the store */
+    uint32_t timeout_ms;         /* of a call to a manifest store that is no store of objects */
+    const shardy_cancel *cancel; /* of such a call; may be NULL; borrowed */
 } catalog_options;
 
 /* Opens the data set that `url` names: a directory, a file:// URL, or that of the pointer in it.
@@ -46,9 +49,9 @@ void shardy__catalog_close(catalog *c);
 
 /* A manifest that was loaded and checked. */
 typedef struct loaded_manifest {
-    manifest *manifest;                      /* the receiver's to free */
-    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1]; /* relative to the root */
-    sha256 digest;                           /* of the image */
+    manifest *manifest; /* the receiver's to free */
+    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    sha256 digest; /* of the image */
     uint64_t size;
     int32_t verified; /* 1: the image has the digest that was promised */
 } loaded_manifest;
@@ -60,12 +63,7 @@ typedef struct manifest_promise {
     uint64_t size;
 } manifest_promise;
 
-/* Ref relative to the root of a manifest_ref of a pointer
- * ("s3://bucket/prefix/manifests/<dir>/manifest", or already relative). INVALID when it is none. */
-shardy_status shardy__catalog_ref(
-    const char *manifest_ref, char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err);
-
-/* Loads a manifest by its relative ref and checks digest, format, and that all its URLs lie below
+/* Loads a manifest by its ref and checks digest, format, and that all its URLs lie below
  * its prefix. `named_as` (may be NULL) is what the pointer called it: the ref itself, or its URL
  * below the prefix that the manifest records.
  * Statuses: OK; NOT_FOUND; INVALID (it was named otherwise); CHECKSUM, CORRUPT, FORMAT_VERSION;
@@ -107,7 +105,7 @@ typedef struct publish_run {
 shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const char *shard_prefix,
     const char *writer, publish_run *run, shardy_error *err);
 
-/* Publishes the image. `ref` is the relative ref, `manifest_ref` what the pointer says.
+/* Publishes the image. `ref` is its ref, `manifest_ref` what the pointer says.
  * Statuses: OK; FENCED (condemned meanwhile); CONFLICT (the pointer has moved: the snapshot is
  * complete and can be rolled back to); MISUSE (it was published or given up before); EXISTS; those
  * of the stores. */
@@ -119,7 +117,7 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
  * that may be current, or that reached PUBLISHED. */
 void shardy__publish_abandon(const catalog *c, publish_run *run, const char *shard_prefix);
 
-/* Moves the pointer to the manifest `ref` (relative); url_out gets what the pointer says then.
+/* Moves the pointer to the manifest `ref`; url_out gets what the pointer says then.
  * Statuses: OK; INVALID (no such manifest; a run still at work); GONE; CORRUPT,
  * CHECKSUM, FORMAT_VERSION (it is damaged); CONFLICT; those of the stores. */
 shardy_status shardy__publish_rollback(

@@ -34,7 +34,7 @@ static shardy_status lose(condemn_claim *claim, const char *reason)
 }
 
 /* 1 when the pointer forbids to remove the run. */
-static int is_current(condemn_claim *claim)
+static int is_current(const catalog *c, condemn_claim *claim)
 {
     const fate *f = &claim->fate;
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
@@ -48,7 +48,7 @@ static int is_current(condemn_claim *claim)
         return 0;
     }
     int same = strcmp(claim->current.run_id, f->run_id) == 0;
-    if (f->has_manifest && shardy__catalog_ref(claim->current.manifest_ref, ref, &ignored) >= 0) {
+    if (f->has_manifest && shardy__manifest_store_ref(&c->manifests, claim->current.manifest_ref, ref, &ignored) >= 0) {
         same |= strcmp(ref, f->manifest_ref) == 0;
     }
     if (same) {
@@ -79,7 +79,7 @@ shardy_status shardy__condemn_claim(
         shardy__manifest_store_load_current(&c->manifests, &claim->current, &version, err);
     SHARDY_TRY(st);
     claim->has_current = st == SHARDY_OK;
-    if (is_current(claim)) {
+    if (is_current(c, claim)) {
         return SHARDY_OK;
     }
     if (f->state == FATE_CONDEMNED || dry) {

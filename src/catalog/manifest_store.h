@@ -5,6 +5,7 @@
 #include "../base/context.h"
 #include "pointer.h"
 
+#include <shardyfusion/manifest_store.h>
 #include <shardyfusion/sys/manifest_store.h>
 
 #define MANIFEST_DIR  "manifests/"
@@ -19,6 +20,14 @@ typedef struct manifest_store {
  * The store is borrowed. OK or NOMEM. */
 shardy_status shardy__manifest_store_open_object(shardy_store *store, const char *pointer_key,
     int32_t sync, manifest_store *out, shardy_error *err);
+
+/* Manifests and pointer as rows in Postgres, refs are run ids. The options are complete. Nothing is
+ * sent yet. Statuses: OK; INVALID (a table name), CONFIG (the connection string), NOMEM. Only in
+ * builds with libpq. */
+struct postgres_options;
+shardy_status shardy__manifest_store_open_postgres(shardy_context *context,
+    const shardy_manifest_store_options *options, const struct postgres_options *connection,
+    manifest_store *out, shardy_error *err);
 
 void shardy__manifest_store_close(manifest_store *m);
 
@@ -44,6 +53,48 @@ shardy_status shardy__manifest_store_remove(
  * replaced. */
 shardy_status shardy__manifest_store_set_current(const manifest_store *m, const pointer *p,
     const shardy_etag *expected, int32_t *open_out, shardy_error *err);
+
+/* A manifest and the pointer that makes it current. */
+typedef struct manifest_publish {
+    const char *ref;
+    shardy_bytes image;
+    const pointer *pointer;
+    const shardy_etag *expected;
+} manifest_publish;
+
+/* Adds a manifest, then replaces the pointer as set_current() does; in one transaction where the
+ * store has them. *added_out becomes 0 when the manifest is known not to be there, or to be
+ * somebody else's. Statuses: OK; EXISTS; CONFLICT (the manifest was added); those of the store. */
+shardy_status shardy__manifest_store_publish(const manifest_store *m, const manifest_publish *what,
+    int32_t *added_out, int32_t *open_out, shardy_error *err);
+
+/* --- refs: nobody else knows what they look like ---------------------------------------------- */
+
+/* The ref that a text names: a ref as it is, or as a pointer has it ("s3://bucket/prefix/<ref>").
+ * INVALID when it cannot name a manifest. */
+shardy_status shardy__manifest_store_ref(const manifest_store *m, const char *text,
+    char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err);
+/* Whether a run id can be a ref. */
+int shardy__manifest_is_run_id(const char *text);
+/* The run id in a ref. 0 when there is none. */
+int shardy__manifest_store_ref_run_id(
+    const manifest_store *m, const char *ref, char run_id_out[SHARDY_OBJECT_KEY_LEN_MAX + 1]);
+/* The ref of a manifest that is to be added now. */
+shardy_status shardy__manifest_store_name(const manifest_store *m, const char *run_id,
+    int64_t now_us, char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err);
+/* What a pointer says for a ref in a data set whose URL is `prefix`. */
+shardy_status shardy__manifest_store_full_ref(const manifest_store *m, const char *prefix,
+    const char *ref, char out[SHARDY_URL_LEN_MAX + 1], shardy_error *err);
+
+/* What refs are shown behind: the place that the pointer speaks of, else the data set's own, with a
+ * slash; "" where refs are shown as they are. `manifest_ref` is the pointer's, or "". */
+void shardy__manifest_store_place(const manifest_store *m, const char *manifest_ref,
+    const char *url, char out[SHARDY_URL_LEN_MAX + 2]);
+
+/* Ref of an object from a manifest_ref of a pointer
+ * ("s3://bucket/prefix/manifests/<dir>/manifest", or already relative). INVALID when it is none. */
+shardy_status shardy__catalog_ref(
+    const char *manifest_ref, char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err);
 
 /* Takes "<timestamp>_run_id=<id>" apart (formats.md 2.1). 0 when it is not a name of a manifest
  * directory. */

@@ -204,18 +204,57 @@ static shardy_status object_add(void *store, const char *ref, shardy_bytes image
     return put_object(m, &put, NULL, err);
 }
 
-static shardy_status object_set_current(void *store, shardy_bytes body, const shardy_etag *expected,
-    shardy_etag *version_out, shardy_error *err)
+static shardy_status object_set_current(void *store, shardy_manifest_move *move, shardy_error *err)
 {
     object_manifest_store *m = store;
     shardy_store_put put = {0};
+    shardy_error error;
+    shardy__error_clear(&error);
     put.key = shardy__bytes(m->pointer_key, strlen(m->pointer_key));
-    put.condition = expected->text[0] ? SHARDY_PUT_IF_MATCH : SHARDY_PUT_IF_ABSENT;
-    put.etag = expected->text;
-    put.body = body;
+    put.condition = move->expected->text[0] ? SHARDY_PUT_IF_MATCH : SHARDY_PUT_IF_ABSENT;
+    put.etag = move->expected->text;
+    put.body = move->body;
     put.content_type = POINTER_CONTENT_TYPE;
-    shardy_status st = put_object(m, &put, version_out, err);
-    return st == SHARDY_EXISTS ? shardy__error_as(err, SHARDY_CONFLICT) : st;
+    shardy_status st = put_object(m, &put, &move->version, &error);
+    if (st == SHARDY_EXISTS) {
+        st = shardy__error_as(&error, SHARDY_CONFLICT);
+    }
+    if (st < 0) {
+        move->open = st != SHARDY_CONFLICT && error.retriable;
+        if (err) {
+            *err = error;
+        }
+    }
+    return st;
+}
+
+/* The manifest and the list of its digests; what else may be in the directory is not ours. */
+static shardy_status object_remove(
+    void *store, const char *ref, uint64_t *removed_out, shardy_error *err)
+{
+    object_manifest_store *m = store;
+    char dir[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    char sums[SHARDY_OBJECT_KEY_LEN_MAX + 16];
+    shardy_store_page page = {0};
+    shardy_bytes keys[2];
+    int32_t results[2];
+    size_t count = 0;
+    snprintf(dir, sizeof dir, "%.*s/", (int)(strlen(ref) - strlen(MANIFEST_NAME)), ref);
+    snprintf(sums, sizeof sums, "%s.sums", ref);
+    /* the manifest and its digests come first among the names that begin with "manifest" */
+    SHARDY_TRY(shardy_store_list(m->store, dir, 0, NULL, LIST_PAGE, &page, err));
+    for (size_t i = 0; i < page.count && count < 2; i++) {
+        const char *key = page.entries[i].key;
+        if (strcmp(key, ref) == 0 || strcmp(key, sums) == 0) {
+            keys[count++] = (shardy_bytes){key, strlen(key)};
+        }
+    }
+    shardy_status st = count ? shardy_store_remove(m->store, keys, count, results, err) : SHARDY_OK;
+    for (size_t i = 0; i < count; i++) {
+        *removed_out += results[i] >= 0;
+    }
+    shardy_store_page_dispose(&page);
+    return st;
 }
 
 /* The manifest and the list of its digests; what else may be in the directory is not ours. */

@@ -5,7 +5,6 @@
 #include "catalog.h"
 
 #include "../base/bytebuf.h"
-#include "../base/uri.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -193,46 +192,54 @@ static shardy_status explain_fate(
         run_id, shardy__fate_state_name(now.state));
 }
 
-/* Whether the manifest that the pointer names now has an older name than ours. */
+/* Whether the manifest that the pointer names now is older than ours: the list has it later. */
 static int is_older(const catalog *c, const fate *f)
 {
     pointer now;
     shardy_etag version;
     shardy_error ignored;
-    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    return shardy__manifest_store_load_current(&c->manifests, &now, &version, &ignored) ==
-               SHARDY_OK &&
-           shardy__catalog_ref(now.manifest_ref, ref, &ignored) >= 0 &&
-           strcmp(ref, f->manifest_ref) < 0;
+    shardy_manifest_list list;
+    if (shardy__manifest_store_load_current(&c->manifests, &now, &version, &ignored) != SHARDY_OK ||
+        shardy__manifest_store_list(&c->manifests, SHARDY_HISTORY_LIMIT_MAX, &list, &ignored) < 0) {
+        return 0;
+    }
+    size_t i = 0;
+    while (i < list.count && strcmp(list.entries[i].run_id, f->run_id) != 0 &&
+           strcmp(list.entries[i].run_id, now.run_id) != 0) {
+        i++;
+    }
+    const int older = i < list.count && strcmp(list.entries[i].run_id, f->run_id) == 0;
+    shardy__manifest_list_dispose(&list);
+    return older;
 }
 
-/* Puts the pointer on the run; after a conflict again, if that is wanted and who was faster is
- * older. */
-static shardy_status move_to_run(
+/* After a conflict: puts the pointer on the run all the same, as long as who was faster is older.
+ * CONFLICT, with the error as it is, when he is not. */
+static shardy_status replace_pointer(
     const catalog *c, publish_run *run, const char *manifest_ref, shardy_error *err)
 {
     fate *f = &run->fate;
-    for (uint32_t tries = 0;; tries++) {
-        /* model: writer_move */
+    for (uint32_t tries = 0; tries < REPLACE_TRIES_MAX; tries++) {
+        /* model: writer_see_again */
+        shardy_error ignored;
+        if (see_pointer(c, run, &ignored) < 0 || !is_older(c, f)) {
+            break;
+        }
+        /* model: writer_take_again. Somebody may have rolled back to the run meanwhile, and others
+         * may have condemned it since: only who still has the fate may use a pointer seen now. */
+        if (shardy__fate_change(c->context, c->store, f, FATE_PUBLISHING, &ignored) < 0) {
+            break;
+        }
         pointer p;
         fill_pointer(c, f, manifest_ref, run->generation + 1, &p);
         p.hint = run->hint;
         shardy_status st = shardy__manifest_store_set_current(
             &c->manifests, &p, &run->seen, &run->pointer_open, err);
-        if (st != SHARDY_CONFLICT || !run->replaces || tries == REPLACE_TRIES_MAX) {
-            return st;
-        }
-        /* model: writer_see_again */
-        shardy_error ignored;
-        if (see_pointer(c, run, &ignored) < 0 || !is_older(c, f)) {
-            return st;
-        }
-        /* model: writer_take_again. Somebody may have rolled back to the run meanwhile, and others
-         * may have condemned it since: only who still has the fate may use a pointer seen now. */
-        if (shardy__fate_change(c->context, c->store, f, FATE_PUBLISHING, &ignored) < 0) {
+        if (st != SHARDY_CONFLICT) {
             return st;
         }
     }
+    return SHARDY_CONFLICT;
 }
 
 shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const char *ref,
@@ -254,10 +261,16 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
         return explain_fate(c, f->run_id, st, err);
     }
     /* model: writer_manifest */
-    st = shardy__manifest_store_add(&c->manifests, ref, image, err);
-    run->manifest_tried = st != SHARDY_EXISTS; /* then it is somebody else's */
-    SHARDY_TRY(st);
-    st = move_to_run(c, run, manifest_ref, err);
+    /* model: writer_move, in one transaction where the manifest store has them */
+    pointer p;
+    fill_pointer(c, f, manifest_ref, run->generation + 1, &p);
+    p.hint = run->hint;
+    manifest_publish what = {ref, image, &p, &run->seen};
+    st = shardy__manifest_store_publish(
+        &c->manifests, &what, &run->manifest_tried, &run->pointer_open, err);
+    if (st == SHARDY_CONFLICT && run->replaces) {
+        st = replace_pointer(c, run, manifest_ref, err);
+    }
     if (st < 0 && st != SHARDY_CONFLICT) {
         /* Not known to have failed: the fate stays PUBLISHING, which no cleanup touches. Known to
          * have failed: the run can be given up. */
@@ -412,7 +425,8 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
     int32_t took;
     const char *run_id = target->manifest->run_id;
     /* the URL under which the pointer names it: below the prefix that the manifest records */
-    if (shardy__uri_join(target->manifest->s3_prefix, target->ref, url_out, err) < 0) {
+    if (shardy__manifest_store_full_ref(
+            &c->manifests, target->manifest->s3_prefix, target->ref, url_out, err) < 0) {
         return shardy__error_as(err, SHARDY_CORRUPT);
     }
     SHARDY_TRY(target_fate(c, run_id, target->ref, target, &f, &took, err));
@@ -463,18 +477,11 @@ shardy_status shardy__publish_rollback(
     }
     /* model: rollback_load */
     manifest_promise promise;
-    const char *run_id;
-    size_t run_id_len;
-    int64_t us;
-    size_t dir = strlen(MANIFEST_DIR);
-    size_t name = strlen(MANIFEST_NAME);
-    if (strlen(ref) <= dir + name || !shardy__manifest_dir_parse(ref + dir,
-                                         strlen(ref) - dir - name, &run_id, &run_id_len, &us)) {
+    char id[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    if (!shardy__manifest_store_ref_run_id(&c->manifests, ref, id)) {
         return shardy__error(
             err, SHARDY_INVALID, "rollback", "\"%.300s\" is not the ref of a manifest", ref);
     }
-    char id[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    snprintf(id, sizeof id, "%.*s", (int)run_id_len, run_id);
     SHARDY_TRY(shardy__catalog_promise(c, id, ref, &promise, err));
     loaded_manifest target;
     st = shardy__catalog_load(c, ref, &promise, NULL, &target, err);

@@ -7,6 +7,7 @@
 #include "../base/arena.h"
 #include "../base/digest.h"
 #include "../base/error.h"
+#include "../sqlitefile/record.h"
 #include "custom.h"
 
 #include <shardyfusion/key.h>
@@ -68,6 +69,31 @@ shardy_status shardy__manifest_parse(shardy_bytes image, manifest **out, shardy_
 
 /* The image of a manifest; the same model gives the same bytes. Ownership: release *image_out. */
 shardy_status shardy__manifest_render(const manifest *m, shardy_buf *image_out, shardy_error *err);
+
+/* A manifest as rows of its two tables, values as they were found: nothing of them is checked. */
+#define MANIFEST_BUILD_COLUMNS 11u
+#define MANIFEST_SHARD_COLUMNS 9u
+typedef struct manifest_rows {
+    /* run_id, created_at, num_dbs, s3_prefix, key_col, sharding, db_path_template, shard_prefix,
+     * format_version, key_encoding, custom */
+    record_value build[MANIFEST_BUILD_COLUMNS];
+    size_t shard_count;
+    const int64_t *db_ids; /* ascending */
+    /* NULL for db_id, db_url, attempt, row_count, db_bytes, min_key, max_key, checkpoint_id,
+     * writer_info */
+    const record_value (*shards)[MANIFEST_SHARD_COLUMNS];
+} manifest_rows;
+
+/* The image of such rows, for shardy__manifest_parse() to check. The same rows give the same bytes:
+ * digests of them are recorded in fates, so the layout must never change (golden test). Ownership:
+ * release *image_out. */
+shardy_status shardy__manifest_render_rows(
+    const manifest_rows *rows, shardy_buf *image_out, shardy_error *err);
+
+/* The JSON of `sharding`, as the reference writes it. */
+const char *shardy__manifest_sharding(const manifest *m);
+/* The JSON of `writer_info`, appended. */
+void shardy__manifest_writer_info(const manifest_shard *shard, bytebuf *out);
 
 /* An empty model, for building one. */
 shardy_status shardy__manifest_new(manifest **out, shardy_error *err);

@@ -35,19 +35,31 @@ static record_value text_or_null(const char *text)
     return text ? shardy__record_text(text, strlen(text)) : shardy__record_null();
 }
 
-static shardy_status put_build(btree_writer *w, const manifest *m, shardy_error *err)
+const char *shardy__manifest_sharding(const manifest *m)
 {
     /* the five keys are always there */
     static const char hash_sharding[] =
         "{\"cel_columns\": null, \"cel_expr\": null, \"hash_algorithm\": \"xxh3_64\", "
         "\"routing_values\": null, \"strategy\": \"hash\"}";
+    return m->sharding ? m->sharding : hash_sharding;
+}
+
+void shardy__manifest_writer_info(const manifest_shard *shard, bytebuf *out)
+{
+    shardy__bytebuf_printf(out,
+        "{\"attempt\": %u, \"duration_ms\": %lld, \"stage_id\": null, \"task_attempt_id\": null}",
+        shard->attempt, (long long)shard->duration_ms);
+}
+
+static shardy_status put_build(btree_writer *w, const manifest *m, shardy_error *err)
+{
     record_value row[] = {
         text_or_null(m->run_id),
         text_or_null(m->created_at),
         shardy__record_int(m->num_dbs),
         text_or_null(m->s3_prefix),
         text_or_null(m->key_col),
-        text_or_null(m->sharding ? m->sharding : hash_sharding),
+        text_or_null(shardy__manifest_sharding(m)),
         text_or_null(m->db_path_template),
         text_or_null(m->shard_prefix),
         shardy__record_int(SHARDY_MANIFEST_FORMAT_VERSION),
@@ -83,9 +95,7 @@ static shardy_status put_shard(
     btree_writer *w, const manifest_shard *shard, bytebuf *text, shardy_error *err)
 {
     shardy__bytebuf_clear(text);
-    shardy__bytebuf_printf(text,
-        "{\"attempt\": %u, \"duration_ms\": %lld, \"stage_id\": null, \"task_attempt_id\": null}",
-        shard->attempt, (long long)shard->duration_ms);
+    shardy__manifest_writer_info(shard, text);
     size_t info_len = text->len;
     render_bound(text, shard->has_min_key, &shard->min_key);
     size_t min_len = text->len - info_len;
@@ -150,7 +160,11 @@ static shardy_status image_write(
     return SHARDY_OK;
 }
 
-shardy_status shardy__manifest_render(const manifest *m, shardy_buf *image_out, shardy_error *err)
+/* What puts the rows of an image. */
+typedef shardy_status (*put_fn)(btree_writer *w, const void *what, shardy_error *err);
+
+static shardy_status render(
+    size_t tables, put_fn put, const void *what, shardy_buf *image_out, shardy_error *err)
 {
     memset(image_out, 0, sizeof *image_out);
     btree_object objects[TABLE_COUNT] = {
@@ -166,11 +180,11 @@ shardy_status shardy__manifest_render(const manifest *m, shardy_buf *image_out, 
     options.sink.write = image_write;
     options.sink.user = &image;
     options.objects = objects;
-    options.object_count = TABLE_COUNT;
+    options.object_count = tables;
     btree_writer *w = NULL;
     shardy_status st = shardy__btree_writer_open(&options, &w, err);
     if (st >= 0) {
-        st = put_rows(w, m, err);
+        st = put(w, what, err);
     }
     if (st >= 0) {
         btree_file_stats stats;
@@ -182,4 +196,32 @@ shardy_status shardy__manifest_render(const manifest *m, shardy_buf *image_out, 
     }
     shardy__bytebuf_free(&image);
     return st;
+}
+
+static shardy_status put_model(btree_writer *w, const void *what, shardy_error *err)
+{
+    return put_rows(w, what, err);
+}
+
+shardy_status shardy__manifest_render(const manifest *m, shardy_buf *image_out, shardy_error *err)
+{
+    return render(TABLE_COUNT, put_model, m, image_out, err);
+}
+
+static shardy_status put_found(btree_writer *w, const void *what, shardy_error *err)
+{
+    const manifest_rows *rows = what;
+    shardy_status st =
+        shardy__btree_put_row(w, TABLE_BUILD, 1, rows->build, MANIFEST_BUILD_COLUMNS, err);
+    for (size_t i = 0; st >= 0 && i < rows->shard_count; i++) {
+        st = shardy__btree_put_row(
+            w, TABLE_SHARDS, rows->db_ids[i], rows->shards[i], MANIFEST_SHARD_COLUMNS, err);
+    }
+    return st;
+}
+
+shardy_status shardy__manifest_render_rows(
+    const manifest_rows *rows, shardy_buf *image_out, shardy_error *err)
+{
+    return render(TABLE_OBJECTS, put_found, rows, image_out, err);
 }

@@ -76,8 +76,12 @@ static shardy_status new_core(shardy_context *context, const char *url,
         core->process = shardy__process_generation();
         int ahead =
             options->first_key && !options->ref && options->access != SHARDY_ACCESS_DOWNLOAD;
-        catalog_options catalog_opts = {
-            .sync = 1, .allow_network_fs = 1, .store = options->store, .ahead = ahead};
+        catalog_options catalog_opts = {.sync = 1,
+            .allow_network_fs = 1,
+            .store = options->store,
+            .manifests = options->manifest_store,
+            .timeout_ms = options->timeout_ms,
+            .ahead = ahead};
         st = shardy__catalog_open(core->context, url, &catalog_opts, &core->catalog, err);
     }
     if (st >= 0) {
@@ -103,6 +107,7 @@ static shardy_status new_core(shardy_context *context, const char *url,
     core->is_limited = options->max_reads_per_second > 0;
     shardy__rate_init(&core->rate, core->context, options->max_reads_per_second, 0);
     core->options.first_key = NULL;
+    core->options.manifest_store = NULL;
     *core_out = core;
     return SHARDY_OK;
 }
@@ -185,7 +190,8 @@ static shardy_status load_current(read_core *core, const shardy_snapshot *curren
         p.manifest_ref[0]) {
         char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
         shardy_error ignored;
-        if (shardy__catalog_ref(p.manifest_ref, ref, &ignored) >= 0) {
+        if (shardy__manifest_store_ref(&core->catalog.manifests, p.manifest_ref, ref, &ignored) >=
+            0) {
             st = load_fallback(core, ref, st, &loaded, err);
             fallback = st >= 0;
         }
@@ -204,7 +210,7 @@ static shardy_status resolve_ref(read_core *core, const char *name,
     char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err)
 {
     if (strchr(name, '/')) {
-        return shardy__catalog_ref(name, ref_out, err);
+        return shardy__manifest_store_ref(&core->catalog.manifests, name, ref_out, err);
     }
     uint64_t offset = 0;
     int is_offset = name[0] == '-' && name[1] != '\0';
@@ -238,15 +244,8 @@ static shardy_status load_named(
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     *snapshot_out = NULL;
     SHARDY_TRY(resolve_ref(core, name, ref, err));
-    char id[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "";
-    const char *run_id;
-    size_t run_id_len;
-    int64_t us;
-    size_t dir = strlen(MANIFEST_DIR);
-    if (shardy__manifest_dir_parse(
-            ref + dir, strlen(ref) - dir - strlen(MANIFEST_NAME), &run_id, &run_id_len, &us)) {
-        snprintf(id, sizeof id, "%.*s", (int)run_id_len, run_id);
-    }
+    char id[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    (void)shardy__manifest_store_ref_run_id(&core->catalog.manifests, ref, id);
     manifest_promise promise = {0};
     if (id[0]) {
         SHARDY_TRY(shardy__catalog_promise(&core->catalog, id, ref, &promise, err));

@@ -835,3 +835,41 @@ def script_output(shardy, tmp):
     assert os.stat(path).st_mode & 0o777 == 0o640
     assert os.path.islink(os.path.join(tmp, "o", "link"))
     assert sorted(os.listdir(os.path.join(tmp, "o"))) == ["link", "results"]
+
+
+# --- manifests in Postgres ------------------------------------------------------------------------
+
+@test
+def postgres(shardy, tmp):
+    """postgres: every command works with manifests in a database"""
+    script = os.path.join(os.path.dirname(HERE), "servers", "postgres_server.py")
+    with subprocess.Popen(["python3", script, "--until-eof"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as server:
+        ready = server.stdout.readline().split()
+        assert ready and ready[0] == "ready", ready
+        with open(os.path.join(tmp, "reader.toml"), "w", encoding="utf-8") as file:
+            file.write('[reader]\ns3_prefix = "snap"\n[manifest_store]\nbackend = "postgres"\n'
+                       f'dsn = "host={ready[3]} port={ready[2]} user=test dbname=test"\n'
+                       'table_name = "packages"\npointer_table_name = "packages_pointer"\n')
+        for run in ("one", "two"):
+            with open(os.path.join(tmp, run), "w", encoding="utf-8") as file:
+                file.write(json.dumps({"key": "k", "run": run}) + "\n")
+            built = answer(shardy, tmp, "build", "snap", "--input", run, "--run-id", run)
+            assert built["manifest_ref"] == run, built
+        again = ask(shardy, tmp, "build", "snap", "--input", "one", "--run-id", "one", code=1)
+        assert b"EXISTS" in again.stderr, again.stderr
+        assert answer(shardy, tmp, "rollback", "--run-id", "one")["ref"] == "one"
+        history = answer(shardy, tmp, "history")["manifests"]
+        assert [(m["ref"], m["current"]) for m in history] == [("two", False), ("one", True)]
+        info = answer(shardy, tmp, "info")
+        assert (info["run_id"], info["verified"], info["generation"]) == ("one", True, 3), info
+        found = answer(shardy, tmp, "get", "k")
+        assert json.loads(base64.b64decode(found["value"])) == {"run": "one"}, found
+        found = answer(shardy, tmp, "get", "k", "--offset", "0")
+        assert json.loads(base64.b64decode(found["value"])) == {"run": "two"}, found
+        assert answer(shardy, tmp, "verify", "--deep")["status"] == "ok"
+        assert answer(shardy, tmp, "verify", "--ref", "two")["status"] == "ok"
+        ignored = ask(shardy, tmp, "-s", "elsewhere", "info")
+        assert b"not looked at" in ignored.stderr, ignored.stderr
+        assert not glob.glob(os.path.join(tmp, "snap", "manifests*"))
+        server.stdin.close()

@@ -11,7 +11,7 @@
 #define POINTS_MAX 200000u
 
 static const char *const kind_names[SWEEP_KIND_COUNT] = {
-    "alloc", "write", "read", "thread", "store-before", "store-after", "store-short"};
+    "alloc", "write", "read", "thread", "database", "store-before", "store-after", "store-short"};
 
 unsigned sweep_open_descriptors(void)
 {

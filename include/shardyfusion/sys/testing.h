@@ -21,7 +21,9 @@ typedef enum shardy_fault_kind {
     SHARDY_FAULT_WRITE = 1,  /* write, fsync, rename, link, mkdir, truncate: the disk is full */
     SHARDY_FAULT_READ = 2,   /* open, read, stat, mmap */
     SHARDY_FAULT_THREAD = 3, /* starting a thread */
-    SHARDY_FAULT_KIND_COUNT_ = 4
+    /* a connection to a database breaks: before a statement is sent, or before it is answered */
+    SHARDY_FAULT_DATABASE = 4,
+    SHARDY_FAULT_KIND_COUNT_ = 5
 } shardy_fault_kind;
 
 /* 1 when fault points are compiled in. */
