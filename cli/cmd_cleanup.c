@@ -235,6 +235,7 @@ int cmd_cleanup(cli *c)
     int rc = get_options(c, &options);
     rc = rc == EXIT_OK ? target_find(c) : rc;
     rc = rc == EXIT_OK ? context_open(c, 0) : rc;
+    rc = rc == EXIT_OK ? bucket_open(c, c->snapshot) : rc;
     rc = rc == EXIT_OK ? target_ref(c, &ref) : rc;
     if (rc != EXIT_OK) {
         return rc;
@@ -243,6 +244,7 @@ int cmd_cleanup(cli *c)
     shardy_cleanup_result result = {0};
     options.ref = ref;
     options.admin.cancel = c->cancel;
+    options.admin.store = c->store;
     progress_begin(&c->bar, !opt_given(&c->opts, OPT_QUIET), c->verbose, c->colour_err);
     shardy_status st = shardy_cleanup(c->context, c->snapshot, &options, &result, &err);
     progress_end(&c->bar);
