@@ -245,6 +245,7 @@ int cmd_cleanup(cli *c)
     options.ref = ref;
     options.admin.cancel = c->cancel;
     options.admin.store = c->store;
+    options.admin.manifest_store = target_manifest_store(c);
     progress_begin(&c->bar, !opt_given(&c->opts, OPT_QUIET), c->verbose, c->colour_err);
     shardy_status st = shardy_cleanup(c->context, c->snapshot, &options, &result, &err);
     progress_end(&c->bar);

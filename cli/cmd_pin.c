@@ -29,6 +29,7 @@ static int prepare(
     options->timeout_ms = target_timeout_ms(c, options->timeout_ms);
     options->cancel = c->cancel;
     options->store = c->store;
+    options->manifest_store = target_manifest_store(c);
     options->allow_network_fs = opt_given(&c->opts, OPT_NETWORK_FS);
     return rc;
 }

@@ -218,8 +218,8 @@ static shardy_status find_target(cleaner *k, shardy_error *err)
 {
     SHARDY_TRY(find_current(k, err));
     if (k->options->ref) {
-        SHARDY_TRY(shardy__manifest_store_ref(
-            &k->catalog.manifests, k->options->ref, k->target_ref, err));
+        SHARDY_TRY(
+            shardy__manifest_store_ref(&k->catalog.manifests, k->options->ref, k->target_ref, err));
         return run_of_ref(k, k->target_ref, k->target, err);
     }
     if (!k->has_current && !shardy__cleanup_wants_runs(k)) {

@@ -48,7 +48,8 @@ static int is_current(const catalog *c, condemn_claim *claim)
         return 0;
     }
     int same = strcmp(claim->current.run_id, f->run_id) == 0;
-    if (f->has_manifest && shardy__manifest_store_ref(&c->manifests, claim->current.manifest_ref, ref, &ignored) >= 0) {
+    if (f->has_manifest && shardy__manifest_store_ref(
+                               &c->manifests, claim->current.manifest_ref, ref, &ignored) >= 0) {
         same |= strcmp(ref, f->manifest_ref) == 0;
     }
     if (same) {
