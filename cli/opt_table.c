@@ -515,36 +515,39 @@ const command_def command_table[CMD_TABLE_COUNT] = {
         "key wins.",
         "shardy build ./snap --input rows.jsonl --num-dbs 4\n"
         "shardy build ./snap --input docs.csv --key-column id --vectors docs.npy --metric l2\n"
-        "zstdcat rows.jsonl.zst | shardy build ./snap --input -"},
+        "zstdcat rows.jsonl.zst | shardy build ./snap --input -",
+        0, NULL},
     [CMD_GET] = {CMD_GET, "get", "KEY", "KEY", 1, 1, "look up one key",
         "A key is text; for snapshots with integer keys a decimal integer. Keys that begin with a "
         "dash and are no number go after --. A missing key is an answer, not an error.",
         "shardy get -s ./snap user:42 --output-format text --value-encoding utf8\n"
-        "shardy get -s ./snap user:42 --raw > value.bin"},
+        "shardy get -s ./snap user:42 --raw > value.bin",
+        0, NULL},
     [CMD_MULTIGET] = {CMD_MULTIGET, "multiget", "KEY...", "KEY", 1, SIZE_MAX, "look up many keys",
         "The results have the order of the keys, duplicates included. With a single - the keys "
         "are read from the standard input, one per line; blank lines are skipped.",
-        "shardy multiget -s ./snap 1 2 3\nshardy multiget -s ./snap - < keys.txt"},
+        "shardy multiget -s ./snap 1 2 3\nshardy multiget -s ./snap - < keys.txt", 0, NULL},
     [CMD_SEARCH] = {CMD_SEARCH, "search", "[QUERY]", "QUERY", 0, 1, "find the nearest vectors",
         "The query is numbers separated by commas, or a NumPy file (--vector-file) with one "
         "vector, or with one query per row. Scores are distances: lower is nearer.",
         "shardy search -s ./snap 0.1,0.2,0.3 --top-k 5\n"
-        "shardy search -s ./snap --vector-file queries.npy --vector-row 7"},
+        "shardy search -s ./snap --vector-file queries.npy --vector-row 7",
+        0, NULL},
     [CMD_INFO] = {CMD_INFO, "info", "", NULL, 0, 0, "show what the manifest says",
         "Shows the manifest of the snapshot, and whether its objects carry digests that are "
         "checked when they are read.",
-        "shardy info -s ./snap --output-format table"},
+        "shardy info -s ./snap --output-format table", 0, NULL},
     [CMD_SHARDS] = {CMD_SHARDS, "shards", "", NULL, 0, 0, "list the shards",
         "Lists every shard with its number of rows, its smallest and its largest key and its "
         "URL. Empty shards have none of these.",
-        "shardy shards -s ./snap --output-format table"},
+        "shardy shards -s ./snap --output-format table", 0, NULL},
     [CMD_HEALTH] = {CMD_HEALTH, "health", "", NULL, 0, 0, "say whether the snapshot can be served",
         "Exits with 0 when the snapshot is healthy, 1 when it is degraded (older than the "
         "threshold, or served from an older manifest than the pointer's), 2 when it is "
         "unhealthy. A snapshot that cannot be opened is an error.",
         "shardy health -s ./snap --staleness-threshold 86400", OPT_STALENESS, "[SECONDS]"},
     [CMD_ROUTE] = {CMD_ROUTE, "route", "KEY", "KEY", 1, 1, "say which shard a key belongs to",
-        "Nothing is looked up: the key need not exist.", "shardy route -s ./snap user:42"},
+        "Nothing is looked up: the key need not exist.", "shardy route -s ./snap user:42", 0, NULL},
     [CMD_HISTORY] = {CMD_HISTORY, "history", "", NULL, 0, 0, "list the published manifests",
         "The newest come first.", "shardy history -s ./snap --limit 3 --output-format table",
         OPT_LIMIT, "[N]"},
@@ -552,12 +555,12 @@ const command_def command_table[CMD_TABLE_COUNT] = {
         "move the pointer to another manifest",
         "Give exactly one of --ref, --run-id and --offset. The manifest is loaded and checked "
         "first; a missing or damaged one is refused and the pointer stays.",
-        "shardy rollback -s ./snap --offset 1"},
+        "shardy rollback -s ./snap --offset 1", 0, NULL},
     [CMD_VERIFY] = {CMD_VERIFY, "verify", "", NULL, 0, 0, "check every byte of the snapshot",
         "Reads all objects from the pointer down and compares them with their digests. Exits "
         "with 1 when something is damaged. Snapshots of writers that record no digests are "
         "reported as unverified.",
-        "shardy verify -s ./snap --deep"},
+        "shardy verify -s ./snap --deep", 0, NULL},
     [CMD_CLEANUP] = {CMD_CLEANUP, "cleanup", "", NULL, 0, 0, "remove what nobody can need any more",
         "Removes attempts of the current run (or of that of --ref or --offset) that its manifest "
         "does not name. With --include-old-runs, --older-than or --keep-last also runs that "
@@ -568,16 +571,17 @@ const command_def command_table[CMD_TABLE_COUNT] = {
         "that stays is never removed. Nothing at all is while the pointer or a manifest that stays "
         "cannot be read. Exits with 1 when something could not be removed or found out.",
         "shardy cleanup -s ./snap --dry-run --keep-last 3\n"
-        "shardy cleanup -s ./snap --keep-last 3 --older-than 7d"},
+        "shardy cleanup -s ./snap --keep-last 3 --older-than 7d",
+        0, NULL},
     [CMD_PIN] = {CMD_PIN, "pin", "NAME", "NAME", 1, 1,
         "keep a snapshot, whatever cleanups are told",
         "Pins the current snapshot, or that of --ref, --run-id or --offset. A pin is kept with the "
         "run; history shows it.",
-        "shardy pin -s ./snap audit-2026 --offset 1"},
+        "shardy pin -s ./snap audit-2026 --offset 1", 0, NULL},
     [CMD_UNPIN] = {CMD_UNPIN, "unpin", "NAME", "NAME", 1, 1, "take a pin off again",
         "Takes the pin off every snapshot that has it, or off that of --ref, --run-id or --offset. "
         "Exits with 1 when none has it.",
-        "shardy unpin -s ./snap audit-2026"},
+        "shardy unpin -s ./snap audit-2026", 0, NULL},
     [CMD_EXEC] = {CMD_EXEC, "exec", "--script FILE", NULL, 0, 0, "run the commands of a script",
         "A script is a YAML mapping. commands is a list of mappings, each with an op (get, "
         "multiget, search, route, info, shards, health, history or refresh), what it is asked "
@@ -587,24 +591,25 @@ const command_def command_table[CMD_TABLE_COUNT] = {
         "Each command gives one result, in order; the failures are among them. Format json is "
         "taken as jsonl. Exits with 1 when a command failed, with 2 when the script is not one.",
         "shardy exec -s ./snap --script queries.yaml --output results.jsonl\n"
-        "echo '{commands: [{op: get, key: a}]}' | shardy exec -s ./snap --script -"},
+        "echo '{commands: [{op: get, key: a}]}' | shardy exec -s ./snap --script -",
+        0, NULL},
     [CMD_SCHEMA] = {CMD_SCHEMA, "schema", "[COMMAND]", "COMMAND", 0, 1,
         "print the JSON Schema of the outputs",
         "Prints the schema (draft 2020-12) of the JSON that a command prints, or of all of them; "
         "\"error\" is the schema of errors.",
-        "shardy schema get"},
+        "shardy schema get", 0, NULL},
     [CMD_REFRESH] = {CMD_REFRESH, "refresh", "", NULL, 0, 0,
         "take the snapshot that is current now",
-        "Reads go on with the snapshot that the pointer names now. Ends what use has chosen.",
-        NULL},
+        "Reads go on with the snapshot that the pointer names now. Ends what use has chosen.", NULL,
+        0, NULL},
     [CMD_USE] = {CMD_USE, "use", "--ref REF|--offset N|--latest", NULL, 0, 0,
         "read another manifest from now on",
         "Give exactly one of --ref (a ref as history prints it, or a run id), --offset (0 is the "
         "newest manifest) and --latest. The pointer does not move: nobody else notices.",
-        NULL},
+        NULL, 0, NULL},
     [CMD_HELP] = {CMD_HELP, "help", "[COMMAND]", "COMMAND", 0, 1,
-        "show the commands, or one of them", "Shows what can be typed.", NULL},
+        "show the commands, or one of them", "Shows what can be typed.", NULL, 0, NULL},
     [CMD_QUIT] = {CMD_QUIT, "quit", "", NULL, 0, 0, "leave (also Ctrl-D)", "Ends the session.",
-        NULL},
-    [CMD_EXIT] = {CMD_EXIT, "exit", "", NULL, 0, 0, "leave", "Ends the session.", NULL},
+        NULL, 0, NULL},
+    [CMD_EXIT] = {CMD_EXIT, "exit", "", NULL, 0, 0, "leave", "Ends the session.", NULL, 0, NULL},
 };

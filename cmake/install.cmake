@@ -37,7 +37,9 @@ if(NOT IS_ABSOLUTE ${CMAKE_INSTALL_LIBDIR} AND NOT IS_ABSOLUTE ${CMAKE_INSTALL_I
     set(SHARDY_PC_LIBDIR "\${prefix}/${CMAKE_INSTALL_LIBDIR}")
     set(SHARDY_PC_INCLUDEDIR "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
 endif()
-set(SHARDY_PC_REQUIRES "libcrypto, libxxhash, libzstd, yaml-0.1, libcurl, expat")
+# Not libcurl: its own private libraries, which `pkg-config --static` would add, are only needed to
+# link libcurl itself statically, and their development packages do not come with it.
+set(SHARDY_PC_REQUIRES "libcrypto, libxxhash, libzstd, yaml-0.1, expat")
 if(SHARDY_WITH_POSTGRES)
     string(APPEND SHARDY_PC_REQUIRES ", libpq")
 endif()

@@ -134,9 +134,9 @@ static shardy_status find_runs(cleaner *k, shardy_error *err)
     char prefix[300];
     for (size_t i = 0; i < k->reach.count; i++) {
         reach_manifest *m = k->reach.manifests[i];
-        cleanup_run *run;
+        cleanup_run *run = NULL;
         SHARDY_TRY(add_run(k, m->run_id, strlen(m->run_id), &run, err));
-        if (!run->manifest) {
+        if (run && !run->manifest) {
             run->manifest = m; /* they come newest first */
         }
     }

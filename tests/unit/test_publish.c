@@ -540,13 +540,13 @@ static void condemn_meanwhile(world *w)
     set_fate(w, "a", FATE_CONDEMNED);
 }
 
-static void test_rollback__to_a_run_that_is_condemned_meanwhile_is_fenced(void **state)
+static void test_rollback__to_a_run_that_is_condemned_meanwhile_says_it_is_gone(void **state)
 {
     world *w = open_world(*state);
     publish(w, "a");
     publish(w, "b");
     w->on_time = condemn_meanwhile; /* before the rollback has taken the fate */
-    assert_status(SHARDY_FENCED, roll_back(w, ref_of("a")));
+    assert_status(SHARDY_GONE, roll_back(w, ref_of("a")));
     assert_current(w, "b", 2);
     close_world(w);
 }
@@ -854,7 +854,7 @@ int main(void)
         STORE_TEST(test_rollback__takes_over_what_a_crash_left),
         STORE_TEST(test_rollback__adopts_runs_of_the_reference),
         STORE_TEST(test_rollback__that_lost_a_race_is_told_by_whom),
-        STORE_TEST(test_rollback__to_a_run_that_is_condemned_meanwhile_is_fenced),
+        STORE_TEST(test_rollback__to_a_run_that_is_condemned_meanwhile_says_it_is_gone),
         STORE_TEST(test_rollback__that_lost_its_target_is_told_which),
         STORE_TEST(test_rollback__may_find_the_run_of_the_reference_adopted_meanwhile),
         STORE_TEST(test_publish__writers_with_the_same_seed_are_told_apart),
