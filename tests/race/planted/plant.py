@@ -21,19 +21,19 @@ FAULTS = {
     # The pointer is moved without comparing it with what was seen.
     "blind_pointer": ("lost update of the pointer", [
         (STORE,
-         "put.condition = expected->text[0] ? SHARDY_PUT_IF_MATCH : SHARDY_PUT_IF_ABSENT;",
+         "put.condition = move->expected->text[0] ? SHARDY_PUT_IF_MATCH : SHARDY_PUT_IF_ABSENT;",
          "put.condition = SHARDY_PUT_ALWAYS;"),
     ]),
     # It is compared, but not in the same step in which it is moved.
     "read_then_write": ("lost update of the pointer", [
         (STORE,
-         "    put.condition = expected->text[0] ? SHARDY_PUT_IF_MATCH : SHARDY_PUT_IF_ABSENT;\n",
+         "    put.condition = move->expected->text[0] ? SHARDY_PUT_IF_MATCH : SHARDY_PUT_IF_ABSENT;\n",
          """    shardy_buf seen = {0};
     shardy_object_meta meta = {0};
     shardy_status found = shardy_store_get(
         m->store, m->pointer_key, 0, SHARDY_CURRENT_LEN_MAX + 1, &seen, &meta, err);
     shardy_buf_release(&seen);
-    if (found < 0 || strcmp(meta.etag.text, expected->text) != 0) {
+    if (found < 0 || strcmp(meta.etag.text, move->expected->text) != 0) {
         return found < 0 ? found
                          : shardy__error(err, SHARDY_CONFLICT, "store", "the pointer has moved");
     }
