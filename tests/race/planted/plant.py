@@ -13,6 +13,7 @@ import sys
 
 PUBLISH = "catalog/publish.c"
 STORE = "catalog/manifest_store_object.c"
+MANIFESTS = "catalog/manifest_store.c"
 FATE = "catalog/fate.c"
 CONDEMN = "catalog/condemn.c"
 CLEAN = "admin/cleanup_run.c"
@@ -42,19 +43,18 @@ FAULTS = {
     ]),
     # The pointer names a manifest that is written afterwards.
     "pointer_first": ("the pointer was moved before its manifest was there", [
-        (PUBLISH,
-         """    st = shardy__manifest_store_add(&c->manifests, ref, image, err);
-    run->manifest_tried = st != SHARDY_EXISTS; /* then it is somebody else's */
-    SHARDY_TRY(st);
+        (MANIFESTS,
+         """        st = shardy__manifest_store_add(m, what->ref, what->image, err);
+        move.added = st != SHARDY_EXISTS; /* then it is somebody else's */
+        if (st >= 0) {
+            st = move_pointer(m, NULL, NULL, what->pointer, what->expected, &move, err);
+        }
 """,
-         ""),
-        (PUBLISH,
-         """    if (st < 0 && st != SHARDY_CONFLICT) {
-        /* Not known""",
-         """    shardy_error late;
-    (void)shardy__manifest_store_add(&c->manifests, ref, image, &late);
-    if (st < 0 && st != SHARDY_CONFLICT) {
-        /* Not known"""),
+         """        shardy_error late;
+        move.added = 1;
+        st = move_pointer(m, NULL, NULL, what->pointer, what->expected, &move, err);
+        (void)shardy__manifest_store_add(m, what->ref, what->image, &late);
+"""),
     ]),
     # Who has lost cleans up, and takes the shards of the others for its own.
     "loser_cleans_up": ("removed without having condemned its run", [
