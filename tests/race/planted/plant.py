@@ -88,8 +88,8 @@ FAULTS = {
     ]),
     # A cleanup believes what the pointer said when it made its plan.
     "pointer_not_read_again": ("the current run was condemned", [
-        (CONDEMN, "    if (is_current(claim)) {\n",
-         "    if (claim->absent && is_current(claim)) {\n"),
+        (CONDEMN, "    if (is_current(c, claim)) {\n",
+         "    if (claim->absent && is_current(c, claim)) {\n"),
     ]),
     # It does not look for pins.
     "pins_ignored": ("a pinned run was condemned", [
