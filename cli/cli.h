@@ -135,6 +135,10 @@ int target_check(cli *c, const char *url);
 /* Finds the snapshot that is meant, in c->snapshot. EXIT_OK, or the exit code after a message. */
 int target_find(cli *c);
 
+/* Finds the snapshot and opens what calls of administration need, with `threads` (0: one for each
+ * processor), and fills their options. EXIT_OK, or the exit code after a message. */
+int target_admin(cli *c, uint32_t threads, shardy_admin_options *options);
+
 /* Opens the snapshot, or lends the reader of the session. EXIT_OK, or the exit code after a
  * message. Give it back with target_close() in either case. */
 int target_open(cli *c, shardy_reader **reader_out);
