@@ -11,6 +11,8 @@
 #include <shardyfusion/shardyfusion.h>
 #include <shardyfusion/sys/store.h>
 
+#include <sys/types.h>
+
 typedef enum out_format {
     OUT_JSON = 0,
     OUT_JSONL = 1,
@@ -189,6 +191,10 @@ void signals_forget(void);
 /* Waits until there is something to read from the standard input, or its end. Returns 1; 0 when a
  * signal came first. */
 int signals_wait_input(void);
+/* What can be read from the terminal at this moment, as read() answers: Ctrl-C drops what was
+ * typed, so that there may be nothing although signals_wait_input() saw something; errno is EINTR
+ * then. */
+ssize_t signals_read_input(void *bytes, size_t n);
 /* 1 once after the terminal has changed its size, or the program came back to it. */
 int signals_terminal_changed(void);
 
