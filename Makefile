@@ -41,10 +41,10 @@ demo: ## set up, build, and show a snapshot being built, read and searched
 	@$(MAKE) --no-print-directory all
 	@SHARDY=$(CURDIR)/$(RELEASE)/cli/shardy scripts/demo
 
-demo-s3: ## the same in a bucket of an S3 server that it starts
+demo-s3: ## the same in a bucket, then with its manifests in Postgres; it starts both servers
 	@scripts/setup build test
 	@$(MAKE) --no-print-directory all
-	@SHARDY=$(CURDIR)/$(RELEASE)/cli/shardy scripts/demo-s3
+	@SHARDY=$(CURDIR)/$(RELEASE)/cli/shardy scripts/demo-s3 postgres
 
 check: ## set up, build and run all tests; ends with "N passed, N failed"
 	@scripts/setup test

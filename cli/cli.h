@@ -11,6 +11,8 @@
 #include <shardyfusion/shardyfusion.h>
 #include <shardyfusion/sys/store.h>
 
+#include <sys/types.h>
+
 typedef enum out_format {
     OUT_JSON = 0,
     OUT_JSONL = 1,
@@ -138,6 +140,10 @@ const shardy_manifest_store_options *target_manifest_store(const cli *c);
 /* Finds the snapshot that is meant, in c->snapshot. EXIT_OK, or the exit code after a message. */
 int target_find(cli *c);
 
+/* Finds the snapshot and opens what calls of administration need, with `threads` (0: one for each
+ * processor), and fills their options. EXIT_OK, or the exit code after a message. */
+int target_admin(cli *c, uint32_t threads, shardy_admin_options *options);
+
 /* Opens the snapshot, or lends the reader of the session. EXIT_OK, or the exit code after a
  * message. Give it back with target_close() in either case. */
 int target_open(cli *c, shardy_reader **reader_out);
@@ -188,6 +194,10 @@ void signals_forget(void);
 /* Waits until there is something to read from the standard input, or its end. Returns 1; 0 when a
  * signal came first. */
 int signals_wait_input(void);
+/* What can be read from the terminal at this moment, as read() answers: Ctrl-C drops what was
+ * typed, so that there may be nothing although signals_wait_input() saw something; errno is EINTR
+ * then. */
+ssize_t signals_read_input(void *bytes, size_t n);
 /* 1 once after the terminal has changed its size, or the program came back to it. */
 int signals_terminal_changed(void);
 

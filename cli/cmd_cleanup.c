@@ -220,9 +220,6 @@ static int get_options(cli *c, shardy_cleanup_options *o)
     if (opt_given(v, OPT_REGISTRY_PREFIX)) {
         o->run_registry_prefix = v->values[OPT_REGISTRY_PREFIX].text;
     }
-    o->admin.timeout_ms = target_timeout_ms(c, o->admin.timeout_ms);
-    o->admin.cancel = c->cancel;
-    o->admin.allow_network_fs = opt_given(v, OPT_NETWORK_FS);
     o->progress = on_progress;
     o->progress_user = c;
     return EXIT_OK;
@@ -233,9 +230,7 @@ int cmd_cleanup(cli *c)
     char *ref = NULL;
     shardy_cleanup_options options;
     int rc = get_options(c, &options);
-    rc = rc == EXIT_OK ? target_find(c) : rc;
-    rc = rc == EXIT_OK ? context_open(c, 0) : rc;
-    rc = rc == EXIT_OK ? bucket_open(c, c->snapshot) : rc;
+    rc = rc == EXIT_OK ? target_admin(c, 0, &options.admin) : rc;
     rc = rc == EXIT_OK ? target_ref(c, &ref) : rc;
     if (rc != EXIT_OK) {
         return rc;
@@ -243,9 +238,6 @@ int cmd_cleanup(cli *c)
     shardy_error err = {0};
     shardy_cleanup_result result = {0};
     options.ref = ref;
-    options.admin.cancel = c->cancel;
-    options.admin.store = c->store;
-    options.admin.manifest_store = target_manifest_store(c);
     progress_begin(&c->bar, !opt_given(&c->opts, OPT_QUIET), c->verbose, c->colour_err);
     shardy_status st = shardy_cleanup(c->context, c->snapshot, &options, &result, &err);
     progress_end(&c->bar);

@@ -107,20 +107,13 @@ static void add_table(const cli *c, strbuf *b, const shardy_history *history)
 int cmd_history(cli *c)
 {
     const opt_value *limit = &c->opts.values[OPT_LIMIT];
-    int rc = target_find(c);
-    rc = rc == EXIT_OK ? context_open(c, 0) : rc;
-    rc = rc == EXIT_OK ? bucket_open(c, c->snapshot) : rc;
+    shardy_admin_options options;
+    int rc = target_admin(c, 0, &options);
     if (rc != EXIT_OK) {
         return rc;
     }
     shardy_error err = {0};
     shardy_history history = {0};
-    shardy_admin_options options;
-    shardy_admin_options_init(&options, sizeof options);
-    options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
-    options.cancel = c->cancel;
-    options.store = c->store;
-    options.manifest_store = target_manifest_store(c);
     uint32_t count = limit->count ? (uint32_t)limit->number : 10;
     if (shardy_history_list(c->context, c->snapshot, count, &options, &history, &err) < 0) {
         return out_fail(c, &err, NULL);

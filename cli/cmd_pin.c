@@ -22,16 +22,7 @@ static int prepare(
     cli *c, shardy_rollback_target *target, int *named_out, shardy_admin_options *options)
 {
     int rc = find_target(c, target, named_out);
-    rc = rc == EXIT_OK ? target_find(c) : rc;
-    rc = rc == EXIT_OK ? context_open(c, 0) : rc;
-    rc = rc == EXIT_OK ? bucket_open(c, c->snapshot) : rc;
-    shardy_admin_options_init(options, sizeof *options);
-    options->timeout_ms = target_timeout_ms(c, options->timeout_ms);
-    options->cancel = c->cancel;
-    options->store = c->store;
-    options->manifest_store = target_manifest_store(c);
-    options->allow_network_fs = opt_given(&c->opts, OPT_NETWORK_FS);
-    return rc;
+    return rc == EXIT_OK ? target_admin(c, 0, options) : rc;
 }
 
 int cmd_pin(cli *c)

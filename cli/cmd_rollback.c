@@ -26,9 +26,8 @@ int cmd_rollback(cli *c)
     if (opt_given(v, OPT_REF) + opt_given(v, OPT_RUN_ID) + opt_given(v, OPT_OFFSET) != 1) {
         return out_usage(c, "exactly one of --ref, --run-id and --offset is needed");
     }
-    int rc = target_find(c);
-    rc = rc == EXIT_OK ? context_open(c, 0) : rc;
-    rc = rc == EXIT_OK ? bucket_open(c, c->snapshot) : rc;
+    shardy_admin_options options;
+    int rc = target_admin(c, 0, &options);
     if (rc != EXIT_OK) {
         return rc;
     }
@@ -39,13 +38,6 @@ int cmd_rollback(cli *c)
     if (opt_given(v, OPT_OFFSET)) {
         target.offset = (int64_t)v->values[OPT_OFFSET].number;
     }
-    shardy_admin_options options;
-    shardy_admin_options_init(&options, sizeof options);
-    options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
-    options.cancel = c->cancel;
-    options.store = c->store;
-    options.manifest_store = target_manifest_store(c);
-    options.allow_network_fs = opt_given(v, OPT_NETWORK_FS);
     shardy_error err = {0};
     shardy_buf ref = {0};
     if (shardy_rollback(c->context, c->snapshot, &target, &options, &ref, &err) < 0) {

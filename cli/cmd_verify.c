@@ -110,24 +110,18 @@ int cmd_verify(cli *c)
     const opt_values *v = &c->opts;
     uint32_t threads = (uint32_t)v->values[OPT_THREADS].number;
     char *ref = NULL;
-    int rc = target_find(c);
-    rc = rc == EXIT_OK ? context_open(c, threads) : rc;
-    rc = rc == EXIT_OK ? bucket_open(c, c->snapshot) : rc;
+    shardy_verify_options options;
+    shardy_verify_options_init(&options, sizeof options);
+    int rc = target_admin(c, threads, &options.admin);
     rc = rc == EXIT_OK ? target_ref(c, &ref) : rc;
     if (rc != EXIT_OK) {
         return rc;
     }
     shardy_error err = {0};
     shardy_verify_result result = {0};
-    shardy_verify_options options;
-    shardy_verify_options_init(&options, sizeof options);
     options.ref = ref;
     options.deep = opt_given(v, OPT_DEEP);
     options.threads = threads;
-    options.admin.timeout_ms = target_timeout_ms(c, options.admin.timeout_ms);
-    options.admin.cancel = c->cancel;
-    options.admin.store = c->store;
-    options.admin.manifest_store = target_manifest_store(c);
     options.progress = on_progress;
     options.progress_user = c;
     progress_begin(&c->bar, !opt_given(v, OPT_QUIET), c->verbose, c->colour_err);

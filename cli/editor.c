@@ -32,16 +32,19 @@ editor *editor_open(int on_terminal, const completion_source *source)
 static editor_outcome fill(editor *e)
 {
     for (;;) {
-        int ready = !e->on_terminal || signals_wait_input();
-        if (!ready && signals_caught()) {
-            int ends = signals_caught() != SIGINT;
-            signals_forget();
-            return ends ? EDITOR_END : EDITOR_INTERRUPTED;
+        if (e->on_terminal) {
+            int ready = signals_wait_input();
+            if (signals_caught()) {
+                int ends = signals_caught() != SIGINT;
+                signals_forget();
+                return ends ? EDITOR_END : EDITOR_INTERRUPTED;
+            }
+            if (signals_terminal_changed() || !ready) {
+                continue;
+            }
         }
-        if (e->on_terminal && signals_terminal_changed()) {
-            continue;
-        }
-        ssize_t n = read(STDIN_FILENO, e->chunk, sizeof e->chunk);
+        ssize_t n = e->on_terminal ? signals_read_input(e->chunk, sizeof e->chunk)
+                                   : read(STDIN_FILENO, e->chunk, sizeof e->chunk);
         if (n < 0 && errno == EINTR) {
             continue;
         }

@@ -58,7 +58,7 @@ static int get_byte(EditLine *el, char *byte)
             el_set(el, EL_REFRESH);
             continue;
         }
-        ssize_t n = ready ? read(STDIN_FILENO, byte, 1) : -1;
+        ssize_t n = ready ? signals_read_input(byte, 1) : -1;
         if (n >= 0) {
             return (int)n;
         }

@@ -1,5 +1,6 @@
 #include "cli.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -12,6 +13,7 @@ static volatile sig_atomic_t signal_number;
 static volatile sig_atomic_t signal_stays;  /* SIGINT ends a call, not the program */
 static volatile sig_atomic_t signal_redraw; /* the terminal is not what it was */
 static int signal_null_fd = -1;
+static int signal_input_fd = STDIN_FILENO; /* the terminal, to be read without waiting */
 static pthread_t signal_main;
 
 static void on_signal(int number)
@@ -88,6 +90,12 @@ void signals_stay(void)
     sigaction(SIGCONT, &action, NULL);
     signal_cancel = NULL;
     signal_stays = 1;
+    /* Opened once more: the terminal's own flags are shared with whoever started this process. */
+    char path[64];
+    int fd = ttyname_r(STDIN_FILENO, path, sizeof path) == 0
+                 ? open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+                 : -1;
+    signal_input_fd = fd >= 0 ? fd : STDIN_FILENO;
 }
 
 void signals_watch(shardy_cancel *cancel)
@@ -125,6 +133,15 @@ int signals_wait_input(void)
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return ready;
+}
+
+ssize_t signals_read_input(void *bytes, size_t n)
+{
+    ssize_t got = read(signal_input_fd, bytes, n);
+    if (got < 0 && errno == EAGAIN) {
+        errno = EINTR;
+    }
+    return got;
 }
 
 int signals_terminal_changed(void)

@@ -766,10 +766,15 @@ def session_interrupted_call(shardy, tmp):
     rows = "".join(json.dumps({"key": k}) + "\n" for k in range(2000))
     ask(shardy, tmp, "build", "snap", "--input", "-", "--vectors", "v.npy", "--metric", "l2",
         stdin=rows.encode())
+    with open(os.path.join(tmp, "q.npy"), "rb") as file:
+        queries = file.read()
+    fifo = os.path.join(tmp, "queries")
+    os.mkfifo(fifo)
     session = start_session(shardy, tmp, env={"TERM": "dumb"})
     for _ in range(50):
-        session.type("search --vector-file q.npy --top-k 1\n")
-        session.wait_for("--top-k 1\r\n")
+        session.type("search --vector-file queries --top-k 1\n")
+        with open(fifo, "wb") as file:
+            file.write(queries)  # more than a pipe holds: the call runs when this returns
         session.type(b"\x03")
         if "shardy: error: interrupted" in session.wait_for("shardy> "):
             break
