@@ -153,6 +153,10 @@ void target_close(const cli *c, shardy_reader *reader);
 /* Opens the snapshot at a ref, NULL: at the pointer. */
 int target_open_ref(cli *c, const char *ref, shardy_reader **reader_out);
 
+/* What --ref, --run-id or --offset names; *named_out 0: none is given. EXIT_OK, or the exit code
+ * after a message. */
+int target_named(const cli *c, shardy_rollback_target *target, int *named_out);
+
 /* The ref that --ref or --offset names, NULL for the current manifest; free it with sys_free(). */
 int target_ref(cli *c, char **ref_out);
 

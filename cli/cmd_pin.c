@@ -1,27 +1,9 @@
 #include "cli.h"
 
-/* What the options name; *named_out 0: nothing. EXIT_OK, or the exit code after a message. */
-static int find_target(const cli *c, shardy_rollback_target *target, int *named_out)
-{
-    const opt_values *v = &c->opts;
-    int count = opt_given(v, OPT_REF) + opt_given(v, OPT_RUN_ID) + opt_given(v, OPT_OFFSET);
-    if (count > 1) {
-        return out_usage(c, "options \"--ref\", \"--run-id\" and \"--offset\" exclude each other");
-    }
-    shardy_rollback_target_init(target, sizeof *target);
-    target->ref = v->values[OPT_REF].text;
-    target->run_id = v->values[OPT_RUN_ID].text;
-    if (opt_given(v, OPT_OFFSET)) {
-        target->offset = (int64_t)v->values[OPT_OFFSET].number;
-    }
-    *named_out = count;
-    return EXIT_OK;
-}
-
 static int prepare(
     cli *c, shardy_rollback_target *target, int *named_out, shardy_admin_options *options)
 {
-    int rc = find_target(c, target, named_out);
+    int rc = target_named(c, target, named_out);
     return rc == EXIT_OK ? target_admin(c, 0, options) : rc;
 }
 

@@ -22,21 +22,16 @@ static int print_ref(const cli *c, const shardy_buf *ref)
 
 int cmd_rollback(cli *c)
 {
-    const opt_values *v = &c->opts;
-    if (opt_given(v, OPT_REF) + opt_given(v, OPT_RUN_ID) + opt_given(v, OPT_OFFSET) != 1) {
-        return out_usage(c, "exactly one of --ref, --run-id and --offset is needed");
-    }
+    shardy_rollback_target target;
     shardy_admin_options options;
-    int rc = target_admin(c, 0, &options);
+    int named;
+    int rc = target_named(c, &target, &named);
+    if (rc == EXIT_OK && !named) {
+        rc = out_usage(c, "exactly one of --ref, --run-id and --offset is needed");
+    }
+    rc = rc == EXIT_OK ? target_admin(c, 0, &options) : rc;
     if (rc != EXIT_OK) {
         return rc;
-    }
-    shardy_rollback_target target;
-    shardy_rollback_target_init(&target, sizeof target);
-    target.ref = v->values[OPT_REF].text;
-    target.run_id = v->values[OPT_RUN_ID].text;
-    if (opt_given(v, OPT_OFFSET)) {
-        target.offset = (int64_t)v->values[OPT_OFFSET].number;
     }
     shardy_error err = {0};
     shardy_buf ref = {0};

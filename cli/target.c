@@ -171,6 +171,23 @@ int target_admin(cli *c, uint32_t threads, shardy_admin_options *options)
     return rc;
 }
 
+int target_named(const cli *c, shardy_rollback_target *target, int *named_out)
+{
+    const opt_values *v = &c->opts;
+    int count = opt_given(v, OPT_REF) + opt_given(v, OPT_RUN_ID) + opt_given(v, OPT_OFFSET);
+    if (count > 1) {
+        return out_usage(c, "options \"--ref\", \"--run-id\" and \"--offset\" exclude each other");
+    }
+    shardy_rollback_target_init(target, sizeof *target);
+    target->ref = v->values[OPT_REF].text;
+    target->run_id = v->values[OPT_RUN_ID].text;
+    if (opt_given(v, OPT_OFFSET)) {
+        target->offset = (int64_t)v->values[OPT_OFFSET].number;
+    }
+    *named_out = count;
+    return EXIT_OK;
+}
+
 int target_ref(cli *c, char **ref_out)
 {
     const opt_values *v = &c->opts;

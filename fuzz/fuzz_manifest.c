@@ -182,8 +182,8 @@ static void check_same(const manifest *a, const manifest *b)
     for (size_t i = 0; i < a->object_count; i++) {
         require(same_text(a->objects[i].path, b->objects[i].path), "an object stays");
         require(a->objects[i].size == b->objects[i].size, "its size stays");
-        require(same_bytes(
-                    &a->objects[i].digest, sizeof(sha256), &b->objects[i].digest, sizeof(sha256)),
+        require(same_bytes(a->objects[i].sha256, SHARDY_SHA256_LEN, b->objects[i].sha256,
+                    SHARDY_SHA256_LEN),
             "its digest stays");
     }
 }

@@ -122,7 +122,6 @@ typedef struct deep_check {
     const verify_deep_spec *spec;
     damage_list *damage;
     const shardy_engine_ops *engine;
-    shardy_object_digest *digests;
     _Atomic uint32_t next; /* shard to be walked */
     _Atomic int32_t stop;  /* there was a failure */
     mutex lock;            /* guards the rest */
@@ -140,7 +139,7 @@ static shardy_status walk(deep_check *c, const manifest_shard *shard, const char
     spec.context = c->spec->context;
     spec.store = c->spec->store;
     spec.shard_path = path;
-    spec.digests = c->digests;
+    spec.digests = m->objects;
     spec.digest_count = m->object_count;
     spec.verified = m->has_objects;
     spec.io = SHARDY_IO_MMAP;
@@ -275,22 +274,6 @@ static shardy_status walk_all(deep_check *c, shardy_error *err)
     return c->status;
 }
 
-/* Digests as engines take them. */
-static shardy_status copy_digests(deep_check *c, shardy_error *err)
-{
-    const manifest *m = c->spec->manifest;
-    c->digests = shardy__calloc(m->object_count, sizeof *c->digests);
-    if (!c->digests) {
-        return shardy__error_nomem(err, "verify");
-    }
-    for (size_t i = 0; i < m->object_count; i++) {
-        c->digests[i].path = m->objects[i].path;
-        c->digests[i].size = m->objects[i].size;
-        memcpy(c->digests[i].sha256, m->objects[i].digest.bytes, SHARDY_SHA256_LEN);
-    }
-    return SHARDY_OK;
-}
-
 shardy_status shardy__verify_deep(
     const verify_deep_spec *spec, damage_list *damage, shardy_error *err)
 {
@@ -309,10 +292,8 @@ shardy_status shardy__verify_deep(
         const damage_place place = {spec->stage, 0, 0};
         return shardy__damage_note(damage, place, spec->manifest_path, st, &error, err);
     }
-    SHARDY_TRY(copy_digests(&c, err));
     shardy__mutex_init(&c.lock);
     st = walk_all(&c, err);
     shardy__mutex_destroy(&c.lock);
-    shardy__free(c.digests);
     return st;
 }

@@ -61,7 +61,7 @@ typedef struct object_check {
 
 /* --- what comes next -------------------------------------------------------------------------- */
 
-static const manifest_object *object_of(const object_check *c, const active_object *a)
+static const shardy_object_digest *object_of(const object_check *c, const active_object *a)
 {
     return &c->spec->objects[a->number];
 }
@@ -76,7 +76,7 @@ static damage_place place_of(const object_check *c, const active_object *a, int 
  * none. */
 static int take_part(object_check *c, active_object *a, piece *p)
 {
-    const manifest_object *object = object_of(c, a);
+    const shardy_object_digest *object = object_of(c, a);
     if (!a->in_use || !a->sized || a->given_up || (!a->list_wanted && a->next >= object->size)) {
         return 0;
     }
@@ -143,7 +143,7 @@ static void piece_done(void *user, shardy_store_read *read)
 /* Starts the read of a piece that was taken. Called without the lock. */
 static void start_piece(object_check *c, piece *p)
 {
-    const manifest_object *object = object_of(c, p->object);
+    const shardy_object_digest *object = object_of(c, p->object);
     const uint64_t offset = p->read.offset;
     memset(&p->read, 0, sizeof p->read);
     int n = snprintf(p->key, sizeof p->key, "%s%s", object->path, p->is_list ? ".sums" : "");
@@ -169,7 +169,7 @@ static void start_piece(object_check *c, piece *p)
 static shardy_status check_size(object_check *c, piece *p, shardy_error *err)
 {
     active_object *a = p->object;
-    const manifest_object *object = object_of(c, a);
+    const shardy_object_digest *object = object_of(c, a);
     const uint64_t size = p->read.meta.size;
     if (size != object->size) {
         char reason[128];
@@ -205,7 +205,7 @@ static shardy_status hash_chunks(const object_check *c, const piece *p, shardy_e
 static shardy_status check_data(object_check *c, piece *p, shardy_error *err)
 {
     active_object *a = p->object;
-    const manifest_object *object = object_of(c, a);
+    const shardy_object_digest *object = object_of(c, a);
     if (p->read.status == SHARDY_NOT_FOUND) {
         p->gives_up = 1;
         return shardy__damage_add(
@@ -241,7 +241,7 @@ static shardy_status check_list(object_check *c, piece *p, shardy_error *err)
 static shardy_status judge_list(
     object_check *c, const active_object *a, int *usable_out, shardy_error *err)
 {
-    const manifest_object *object = object_of(c, a);
+    const shardy_object_digest *object = object_of(c, a);
     sha256 digest;
     *usable_out = 0;
     if (shardy__chunk_count(object->size) < 2 || a->list_status != SHARDY_OK) {
@@ -249,7 +249,7 @@ static shardy_status judge_list(
     }
     SHARDY_TRY(shardy__sha256(a->list.data, a->list.len, &digest, err));
     *usable_out = a->list.len == shardy__chunk_count(object->size) * SHARDY_SHA256_LEN &&
-                  memcmp(digest.bytes, object->digest.bytes, SHARDY_SHA256_LEN) == 0;
+                  memcmp(digest.bytes, object->sha256, SHARDY_SHA256_LEN) == 0;
     if (*usable_out) {
         return SHARDY_OK;
     }
@@ -262,13 +262,13 @@ static shardy_status judge_list(
 /* All of an object was read. */
 static shardy_status judge(object_check *c, const active_object *a, shardy_error *err)
 {
-    const manifest_object *object = object_of(c, a);
+    const shardy_object_digest *object = object_of(c, a);
     const size_t chunks = (size_t)shardy__chunk_count(object->size);
     sha256 digest;
     int usable;
     SHARDY_TRY(judge_list(c, a, &usable, err));
     SHARDY_TRY(shardy__sums_digest(a->sums, chunks, &digest, err));
-    if (memcmp(digest.bytes, object->digest.bytes, SHARDY_SHA256_LEN) == 0) {
+    if (memcmp(digest.bytes, object->sha256, SHARDY_SHA256_LEN) == 0) {
         return SHARDY_OK;
     }
     if (!usable) {

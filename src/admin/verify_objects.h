@@ -17,7 +17,7 @@
 typedef struct verify_objects_spec {
     shardy_context *context;
     shardy_store *store;
-    const manifest_object *objects;
+    const shardy_object_digest *objects;
     size_t count;
     uint32_t threads;    /* the calling one among them */
     uint32_t timeout_ms; /* of one read */

@@ -34,18 +34,18 @@ static shardy_status add_shard(
     shard->min_key = r->min_key;
     shard->max_key = r->max_key;
     for (uint32_t i = 0; i < r->object_count; i++) {
-        manifest_object *object = &m->objects[m->object_count++];
+        shardy_object_digest *object = &m->objects[m->object_count++];
         object->path = r->objects[i].path;
         object->size = r->objects[i].size;
-        object->digest = r->objects[i].digest;
+        memcpy(object->sha256, r->objects[i].digest.bytes, sizeof object->sha256);
     }
     return SHARDY_OK;
 }
 
 static int compare_objects(const void *a, const void *b)
 {
-    const manifest_object *x = a;
-    const manifest_object *y = b;
+    const shardy_object_digest *x = a;
+    const shardy_object_digest *y = b;
     return strcmp(x->path, y->path);
 }
 

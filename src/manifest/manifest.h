@@ -12,6 +12,7 @@
 
 #include <shardyfusion/key.h>
 #include <shardyfusion/sharding.h>
+#include <shardyfusion/sys/engine.h>
 
 #define SHARDY_MANIFEST_FORMAT_VERSION 4
 #define SHARDY_MANIFEST_CONTENT_TYPE   "application/x-sqlite3"
@@ -30,13 +31,6 @@ typedef struct manifest_shard {
     shardy_key max_key;
     int64_t duration_ms;
 } manifest_shard;
-
-/* One row of `shardy_objects`. */
-typedef struct manifest_object {
-    const char *path; /* relative to the root of the snapshot */
-    uint64_t size;
-    sha256 digest;
-} manifest_object;
 
 /* Strings and arrays live in the arena. */
 typedef struct manifest {
@@ -57,8 +51,8 @@ typedef struct manifest {
     manifest_custom parsed; /* what of it concerns us */
     manifest_shard *shards; /* ascending db_id */
     uint32_t shard_count;
-    int32_t has_objects;      /* 1: the table of digests is there */
-    manifest_object *objects; /* ascending path */
+    int32_t has_objects;           /* 1: the table of digests is there */
+    shardy_object_digest *objects; /* rows of `shardy_objects`, ascending path */
     size_t object_count;
 } manifest;
 
@@ -102,7 +96,7 @@ void shardy__manifest_free(manifest *m); /* NULL is fine */
 /* The row of a shard, NULL when it is empty. */
 const manifest_shard *shardy__manifest_shard(const manifest *m, uint32_t db_id);
 /* The digest of an object, NULL when none is recorded. */
-const manifest_object *shardy__manifest_object(const manifest *m, const char *path);
+const shardy_object_digest *shardy__manifest_object(const manifest *m, const char *path);
 uint64_t shardy__manifest_row_count(const manifest *m);
 
 /* Checks that every URL lies under the recorded prefix. CORRUPT naming the first that does not. A

@@ -434,7 +434,7 @@ static shardy_status order_shards(manifest *m, shardy_error *err)
 }
 
 static shardy_status parse_object_row(
-    const table_reader *t, manifest *m, manifest_object *object, shardy_error *err)
+    const table_reader *t, manifest *m, shardy_object_digest *object, shardy_error *err)
 {
     uint64_t n;
     record_value v;
@@ -452,7 +452,7 @@ static shardy_status parse_object_row(
             "the digest of \"%.300s\" is not a SHA-256 over chunks of %u bytes", object->path,
             SHARDY_CHUNK_LEN);
     }
-    memcpy(object->digest.bytes, v.data, SHARDY_SHA256_LEN);
+    memcpy(object->sha256, v.data, SHARDY_SHA256_LEN);
     return SHARDY_OK;
 }
 
@@ -468,7 +468,7 @@ static shardy_status read_objects(table_reader *t, manifest *m, shardy_error *er
         if (!m->objects) {
             return SHARDY_NOMEM;
         }
-        manifest_object *object = &m->objects[m->object_count];
+        shardy_object_digest *object = &m->objects[m->object_count];
         SHARDY_TRY(parse_object_row(t, m, object, err));
         if (m->object_count > 0 && strcmp(object[-1].path, object->path) >= 0) {
             return shardy__error(err, SHARDY_CORRUPT, "manifest",

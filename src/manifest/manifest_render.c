@@ -130,12 +130,12 @@ static shardy_status put_rows(btree_writer *w, const manifest *m, shardy_error *
     }
     shardy__bytebuf_free(&text);
     for (size_t i = 0; st >= 0 && i < m->object_count; i++) {
-        const manifest_object *o = &m->objects[i];
+        const shardy_object_digest *o = &m->objects[i];
         record_value row[] = {
             text_or_null(o->path),
             shardy__record_int((int64_t)o->size),
             shardy__record_int(SHARDY_CHUNK_LEN),
-            shardy__record_blob(o->digest.bytes, SHARDY_SHA256_LEN),
+            shardy__record_blob(o->sha256, SHARDY_SHA256_LEN),
         };
         st = shardy__btree_put_record(w, TABLE_OBJECTS, row, sizeof row / sizeof row[0], err);
     }

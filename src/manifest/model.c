@@ -40,7 +40,7 @@ const manifest_shard *shardy__manifest_shard(const manifest *m, uint32_t db_id)
     return low < m->shard_count && m->shards[low].db_id == db_id ? &m->shards[low] : NULL;
 }
 
-const manifest_object *shardy__manifest_object(const manifest *m, const char *path)
+const shardy_object_digest *shardy__manifest_object(const manifest *m, const char *path)
 {
     size_t low = 0;
     size_t high = m->object_count;

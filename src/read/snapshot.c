@@ -84,7 +84,6 @@ static void free_snapshot(shardy_snapshot *s)
     shardy__mutex_destroy(&s->lock);
     shardy__free(s->slots);
     shardy__free(s->slot_of);
-    shardy__free(s->digests);
     shardy__manifest_free(s->manifest);
     shardy__free(s);
     shardy__read_core_drop(core);
@@ -109,8 +108,7 @@ static shardy_status fill_tables(shardy_snapshot *s, shardy_error *err)
     s->slot_count = m->shard_count;
     s->slots = shardy__calloc(m->shard_count, sizeof *s->slots);
     s->slot_of = shardy__malloc((size_t)m->num_dbs * sizeof *s->slot_of);
-    s->digests = shardy__calloc(m->object_count, sizeof *s->digests);
-    if (!s->slots || !s->slot_of || !s->digests) {
+    if (!s->slots || !s->slot_of) {
         return shardy__error_nomem(err, "read");
     }
     memset(s->slot_of, 0xFF, (size_t)m->num_dbs * sizeof *s->slot_of);
@@ -118,11 +116,6 @@ static shardy_status fill_tables(shardy_snapshot *s, shardy_error *err)
         if (m->shards[i].db_url) {
             s->slot_of[m->shards[i].db_id] = i;
         }
-    }
-    for (size_t i = 0; i < m->object_count; i++) {
-        s->digests[i].path = m->objects[i].path;
-        s->digests[i].size = m->objects[i].size;
-        memcpy(s->digests[i].sha256, m->objects[i].digest.bytes, SHARDY_SHA256_LEN);
     }
     return SHARDY_OK;
 }
@@ -220,7 +213,7 @@ static shardy_status open_engine(shardy_snapshot *s, uint32_t slot, const call_l
     spec.context = s->core->context;
     spec.store = s->core->catalog.store;
     spec.shard_path = path;
-    spec.digests = s->digests;
+    spec.digests = s->manifest->objects;
     spec.digest_count = s->manifest->object_count;
     spec.verified = s->manifest->has_objects;
     spec.io = s->core->options.io;

@@ -57,10 +57,9 @@ struct shardy_snapshot {
     char engine_name[32];
     const shardy_engine_ops *engine; /* NULL: not in this build */
     int32_t has_vectors;
-    int32_t ranges;                /* 1: shards are read by ranges; decided once for all of them */
-    shardy_object_digest *digests; /* as the engines take them */
-    uint32_t *slot_of;             /* by db_id; UINT32_MAX: the shard is empty */
-    shard_slot *slots;             /* one per row of the manifest */
+    int32_t ranges;    /* 1: shards are read by ranges; decided once for all of them */
+    uint32_t *slot_of; /* by db_id; UINT32_MAX: the shard is empty */
+    shard_slot *slots; /* one per row of the manifest */
     uint32_t slot_count;
     mutex lock; /* rank: before the pin domain's; guards opening, open_count, hand */
     condition opened;

@@ -130,7 +130,7 @@ shardy_buf manifest_image(const char *run_id, int64_t created_us)
 {
     manifest *m;
     manifest_shard shards[2];
-    manifest_object object;
+    shardy_object_digest object;
     char urls[2][300];
     char created[SHARDY_TIME_TEXT_SIZE];
     shardy_buf image;

@@ -562,7 +562,7 @@ static manifest *make_manifest(uint32_t num_dbs, uint32_t shards, const char *cu
             s->attempt);
         m->objects[i].path = shardy__arena_strdup(&m->arena, text);
         m->objects[i].size = s->db_bytes;
-        memset(m->objects[i].digest.bytes, (int)(i & 0xFF), SHARDY_SHA256_LEN);
+        memset(m->objects[i].sha256, (int)(i & 0xFF), SHARDY_SHA256_LEN);
         snprintf(text, sizeof text, "s3://bucket/prefix/shards/run_id=run-1/db=%05u/attempt=%02u",
             s->db_id, s->attempt);
         s->db_url = shardy__arena_strdup(&m->arena, text);
@@ -626,7 +626,7 @@ static void assert_same_manifest(const manifest *a, const manifest *b)
     for (size_t i = 0; i < a->object_count; i++) {
         assert_string_equal(a->objects[i].path, b->objects[i].path);
         assert_true(a->objects[i].size == b->objects[i].size);
-        assert_memory_equal(&a->objects[i].digest, &b->objects[i].digest, sizeof(sha256));
+        assert_memory_equal(a->objects[i].sha256, b->objects[i].sha256, SHARDY_SHA256_LEN);
     }
 }
 

@@ -28,7 +28,8 @@ FAULTS = {
     # It is compared, but not in the same step in which it is moved.
     "read_then_write": ("lost update of the pointer", [
         (STORE,
-         "    put.condition = move->expected->text[0] ? SHARDY_PUT_IF_MATCH : SHARDY_PUT_IF_ABSENT;\n",
+         "    put.condition = move->expected->text[0] ? SHARDY_PUT_IF_MATCH"
+         " : SHARDY_PUT_IF_ABSENT;\n",
          """    shardy_buf seen = {0};
     shardy_object_meta meta = {0};
     shardy_status found = shardy_store_get(
