@@ -187,6 +187,9 @@ class Process:
         run = event.of_run()
         if self.role == "writes":
             return  # only to tell by whom it lost: it builds on what it wrote itself
+        known = self.fates.get(run)
+        if known is not None and known.state == CONDEMNED == event.state:
+            return  # condemned is the last word; loading a manifest listed later reads it again
         self.fates[run] = event
         self.read_at[run] = event.begin
         if self.role == "rolls to" and run == self.own and self.can("rollback_read_fate", run):
