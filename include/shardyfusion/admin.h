@@ -206,7 +206,7 @@ SHARDY_API shardy_status shardy_cleanup(shardy_context *context, const char *url
 
 /* Keeps a snapshot: no cleanup removes it until the pin is taken off. `name` is
  * [A-Za-z0-9._-]{1,63}; several snapshots may have a pin of the same name. target NULL: the current
- * one. *ref_out (may be NULL) gets the ref that was pinned, relative to the root; release it.
+ * one. *ref_out (may be NULL) gets the URL of the manifest that was pinned; release it.
  * Statuses: OK, also when it has that pin; INVALID (name, no such manifest, a run still at work);
  * GONE (it was condemned); CONFLICT (somebody else published, rolled back to or pinned that run at
  * this moment: try again); EXHAUSTED (too many pins); CORRUPT, CHECKSUM, FORMAT_VERSION (its

@@ -56,9 +56,14 @@ static shardy_status add_pin(
     const catalog *c, const pin_request *r, shardy_buf *ref_out, shardy_error *err)
 {
     loaded_manifest target;
+    char url[SHARDY_URL_LEN_MAX + 1];
     shardy_status st = load_target(c, r, &target, err);
     if (st >= 0 && ref_out) {
-        st = shardy__buf_copy(target.ref, strlen(target.ref), ref_out, err);
+        st = shardy__manifest_store_full_ref(
+            &c->manifests, target.manifest->s3_prefix, target.ref, url, err);
+    }
+    if (st >= 0 && ref_out) {
+        st = shardy__buf_copy(url, strlen(url), ref_out, err);
     }
     if (st >= 0) {
         st = shardy__pin_add(c, &target, r->name, err);
