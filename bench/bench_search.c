@@ -35,6 +35,13 @@ typedef struct matrix {
 
 /* --- vectors ---------------------------------------------------------------------------------- */
 
+static void need_file(int ok, const char *path, const char *expected)
+{
+    char message[4200];
+    snprintf(message, sizeof message, "%s: expected %s", path, expected);
+    bench_need(ok, message);
+}
+
 /* Reads what numpy writes for a C-contiguous float32 array of DIM columns. */
 static matrix read_npy(const char *dir, const char *name)
 {
@@ -42,17 +49,17 @@ static matrix read_npy(const char *dir, const char *name)
     char header[NPY_HEADER + 1] = {0};
     snprintf(path, sizeof path, "%s/%s", dir, name);
     FILE *f = fopen(path, "rb");
-    bench_need(f != NULL, path);
-    bench_need(fread(header, 1, NPY_HEADER, f) == NPY_HEADER, path);
-    bench_need(memcmp(header, "\x93NUMPY\x01\0\x76\0", 10) == 0 && strstr(header + 10, "'<f4'") &&
-                   strstr(header + 10, "'fortran_order': False"),
-        path);
+    need_file(f != NULL, path, "a file that can be opened");
+    need_file(fread(header, 1, NPY_HEADER, f) == NPY_HEADER, path, "an array of NumPy");
+    need_file(memcmp(header, "\x93NUMPY\x01\0\x76\0", 10) == 0 && strstr(header + 10, "'<f4'") &&
+                  strstr(header + 10, "'fortran_order': False"),
+        path, "float32, little-endian, in C order, in NumPy's format 1.0");
     const char *shape = strstr(header + 10, "'shape': (");
     char *end = NULL;
     size_t rows = shape ? strtoull(shape + strlen("'shape': ("), &end, 10) : 0;
-    bench_need(rows > 0 && strtoull(end + 1, NULL, 10) == DIM, path);
+    need_file(rows > 0 && strtoull(end + 1, NULL, 10) == DIM, path, "384 columns");
     matrix m = {bench_alloc(rows * DIM, sizeof(float)), rows};
-    bench_need(fread(m.data, sizeof(float) * DIM, rows, f) == rows, path);
+    need_file(fread(m.data, sizeof(float) * DIM, rows, f) == rows, path, "as many rows as it says");
     fclose(f);
     return m;
 }

@@ -110,6 +110,8 @@ int out_fail(const cli *c, const shardy_error *err, const char *key);
 int out_fail_text(const cli *c, shardy_status status, const char *text, const char *key);
 /* A mistake in the command line: message, usage line, where to find help; returns EXIT_USAGE. */
 int out_usage(const cli *c, const char *message);
+/* The same for a value that an option cannot have. */
+int out_usage_value(const cli *c, const char *option, const char *expected, const char *given);
 void out_warn(const cli *c, const char *message);
 /* Makes an error struct from a status and a message. */
 void out_set_error(shardy_error *err, shardy_status status, const char *format, ...)

@@ -56,8 +56,8 @@ static int get_page_size(const cli *c, uint32_t *page_size)
         return EXIT_OK;
     }
     if (opt_parse_uint(given->text, &n) != 0 || n < 512 || n > 65536 || (n & (n - 1)) != 0) {
-        return out_usage(c, "option \"--page-size\" must be auto or a power of two from 512 to "
-                            "65536");
+        return out_usage_value(
+            c, "page-size", "auto or a power of two from 512 to 65536", given->text);
     }
     *page_size = (uint32_t)n;
     return EXIT_OK;
@@ -341,6 +341,9 @@ static int run(build *b)
     progress_end(&c->bar);
     if (st < 0 && signals_caught()) {
         err.status = SHARDY_CANCELLED;
+    }
+    if (st >= 0 && result.rows_taken == 0) {
+        out_warn(c, "the input has no rows: what was published is empty");
     }
     rc = st < 0 ? out_fail(c, &err, NULL) : print_result(c, &result);
     shardy_build_result_dispose(&result);

@@ -204,8 +204,9 @@ static int get_options(cli *c, shardy_cleanup_options *o)
     shardy_cleanup_options_init(o, sizeof *o);
     if (opt_given(v, OPT_OLDER_THAN) &&
         !parse_age(v->values[OPT_OLDER_THAN].text, &o->older_than_s)) {
-        return out_usage(c, "option \"--older-than\" must be a number of days or hours like 7d or "
-                            "24h, at most 36500");
+        return out_usage_value(c, "older-than",
+            "a number of days or hours like 7d or 24h, at most 36500",
+            v->values[OPT_OLDER_THAN].text);
     }
     o->dry_run = opt_given(v, OPT_DRY_RUN);
     o->include_old_runs = opt_given(v, OPT_INCLUDE_OLD_RUNS);

@@ -27,7 +27,11 @@ static int load(const cli *c, const char *path, script *s)
     } else {
         (void)script_parse(s, is_stdin ? "<stdin>" : path, text, len, &message);
     }
-    int rc = message.len ? out_usage(c, strbuf_text(&message)) : EXIT_OK;
+    int unread = code != 0 && code != EFBIG;
+    int rc = EXIT_OK;
+    if (message.len) {
+        rc = out_fail_text(c, unread ? SHARDY_IO : SHARDY_INVALID, strbuf_text(&message), NULL);
+    }
     strbuf_free(&message);
     sys_free(text);
     return rc;

@@ -45,10 +45,9 @@ static int load_queries(const cli *c, npy_array *out)
     strbuf message = {0};
     int loaded = npy_load(v->values[OPT_VECTOR_FILE].text, out, &message);
     int rc = EXIT_OK;
-    if (loaded == -2) {
-        rc = out_usage(c, strbuf_text(&message));
-    } else if (loaded != 0) {
-        rc = out_fail_text(c, SHARDY_INVALID, strbuf_text(&message), NULL);
+    if (loaded != 0) {
+        shardy_status st = loaded == -2 ? SHARDY_IO : SHARDY_INVALID;
+        rc = out_fail_text(c, st, strbuf_text(&message), NULL);
     } else if (opt_given(v, OPT_VECTOR_ROW)) {
         uint64_t row = v->values[OPT_VECTOR_ROW].number;
         if (row >= out->rows) {
@@ -100,11 +99,8 @@ static int get_shard_ids(const cli *c, uint32_t **ids_out, size_t *count_out)
         uint64_t id = 0;
         memcpy(digits, first, len < sizeof digits ? len : 0);
         if (len >= sizeof digits || opt_parse_uint(digits, &id) != 0 || id > UINT32_MAX) {
-            shardy_error err;
-            out_set_error(&err, SHARDY_INVALID,
-                "option \"--shard-ids\" must be whole numbers separated by commas, not \"%.800s\"",
-                given->text);
-            return out_fail(c, &err, NULL);
+            return out_usage_value(
+                c, "shard-ids", "whole numbers separated by commas", given->text);
         }
         *ids_out = sys_resize(*ids_out, *count_out + 1, sizeof **ids_out);
         (*ids_out)[(*count_out)++] = (uint32_t)id;

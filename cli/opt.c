@@ -223,7 +223,7 @@ static int set_value(opt_value *value, const opt_def *def, const char *text, str
         rc = rc == 0 && (value->number < def->min || value->number > def->max) ? -2 : rc;
     } else if (def->kind == OPT_KIND_SECONDS) {
         rc = opt_parse_double(text, strlen(text), &value->seconds);
-        rc = rc == 0 && value->seconds < 0 ? -2 : rc;
+        rc = rc == 0 && (value->seconds < 0 || (def->min > 0 && value->seconds == 0)) ? -2 : rc;
     }
     if (rc == 0) {
         value->text = text;
@@ -233,7 +233,8 @@ static int set_value(opt_value *value, const opt_def *def, const char *text, str
     if (def->kind == OPT_KIND_CHOICE) {
         opt_add_choices(message, def->choices);
     } else if (def->kind == OPT_KIND_SECONDS) {
-        strbuf_puts(message, "a number of seconds of at least 0");
+        strbuf_puts(message,
+            def->min > 0 ? "a number of seconds above 0" : "a number of seconds of at least 0");
     } else {
         add_range(message, def);
     }
@@ -559,6 +560,10 @@ static int check_operands(parser *p)
         const char *extra = out->args[command->args_max];
         strbuf_puts(p->message, "unexpected argument ");
         add_name(p->message, extra, strlen(extra));
+        if (!p->in_line && !opt_given(out, OPT_SNAPSHOT) &&
+            opt_applies(&opt_table[OPT_SNAPSHOT], command)) {
+            strbuf_puts(p->message, "; the snapshot is named by --snapshot");
+        }
         return -1;
     }
     return 0;

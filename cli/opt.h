@@ -122,7 +122,7 @@ typedef enum opt_kind {
     OPT_KIND_CHOICE, /* one of `choices`, in any case */
     OPT_KIND_INT,    /* whole number within min..max */
     OPT_KIND_SIZE,   /* bytes: a whole number with K, M, G or T (powers of 1024) */
-    OPT_KIND_SECONDS /* a number >= 0, may have a fraction */
+    OPT_KIND_SECONDS /* a number >= 0, or > 0 when `min` is 1; may have a fraction */
 } opt_kind;
 
 typedef enum opt_group {

@@ -107,6 +107,7 @@ const opt_def opt_table[OPT_COUNT] = {
     [OPT_TIMEOUT] = {.id = OPT_TIMEOUT,
         .name = "timeout",
         .kind = OPT_KIND_SECONDS,
+        .min = 1,
         .group = OPT_GROUP_SNAPSHOT,
         .arg = "SECONDS",
         .default_text = "30",

@@ -166,6 +166,17 @@ int out_fail_text(const cli *c, shardy_status status, const char *text, const ch
     return out_fail(c, &err, key);
 }
 
+int out_usage_value(const cli *c, const char *option, const char *expected, const char *given)
+{
+    strbuf message = {0};
+    strbuf_printf(&message, "option \"--%s\" must be %s, not \"", option, expected);
+    utf8_add_visible(&message, given, strlen(given), 0);
+    strbuf_putc(&message, '"');
+    int rc = out_usage(c, strbuf_text(&message));
+    strbuf_free(&message);
+    return rc;
+}
+
 int out_usage(const cli *c, const char *message)
 {
     if (is_result(c)) {

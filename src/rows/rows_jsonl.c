@@ -112,9 +112,9 @@ static shardy_status take_line(shardy_row_source *s, shardy_bytes text, shardy_e
     shardy__json_reader_init(&r, text);
     shardy__rows_begin(s);
     shardy_status st = shardy__json_next(&r, NULL);
-    if (st >= 0 && r.token != JSON_OBJECT_BEGIN) {
-        st = shardy__error(
-            err, SHARDY_INVALID, "rows", "expected an object: a row is {\"name\": value, ...}");
+    if (st < 0 || r.token != JSON_OBJECT_BEGIN) {
+        st = shardy__error(err, SHARDY_INVALID, "rows",
+            "expected an object of JSON: a row is {\"name\": value, ...}");
         return fail_at(s, &r, line, st, err);
     }
     while (st >= 0) {

@@ -253,7 +253,8 @@ static void test_jsonl__errors_name_file_line_and_column(void **state)
         const char *message;
     } cases[] = {
         {"{\"key\":1}\n{\"key\":2 \"b\":1}\n", ":2:10: expected ',' or '}' in an object"},
-        {"\n \r\n{\"key\":1}\n[1]\n", ":4:1: expected an object: a row is {\"name\": value, ...}"},
+        {"\n \r\n{\"key\":1}\n[1]\n",
+            ":4:1: expected an object of JSON: a row is {\"name\": value, ...}"},
         {"{\"key\":1}\n{\"key\":1} x\n", ":2:11: expected nothing after the value"},
         {"{\"key\":1}{\"key\":2}\n", ":1:10: expected nothing after the value"},
         {"{\"key\":1\n}\n", ":1:9: the text ends in an object"},
@@ -261,7 +262,7 @@ static void test_jsonl__errors_name_file_line_and_column(void **state)
         {"{\"key\":\"\xFF\"}\n", ":1:9: invalid UTF-8 in a string"},
         {"{\"key\":1,\"b\":[1,{\"c\":}]}\n", ":1:22: expected a value"},
         {"{\"key\":1,\"b\":\"x\n", ":1:14: a string does not end"},
-        {"x", ":1:1: expected a value"},
+        {"x", ":1:1: expected an object of JSON: a row is {\"name\": value, ...}"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         check_invalid(*state, "rows.jsonl", cases[i].text, cases[i].message);
@@ -283,8 +284,8 @@ static void test_jsonl__blank_lines_and_a_byte_order_mark_are_skipped(void **sta
     check_rows(*state, "a.jsonl", "", "");
     check_rows(*state, "a.jsonl", "\n\n", "");
     check_rows(*state, "a.jsonl", "\xEF\xBB\xBF", "");
-    check_invalid(
-        *state, "a.jsonl", "{\"key\":1}\n\xEF\xBB\xBF{\"key\":2}\n", ":2:1: expected a value");
+    check_invalid(*state, "a.jsonl", "{\"key\":1}\n\xEF\xBB\xBF{\"key\":2}\n",
+        ":2:1: expected an object of JSON: a row is {\"name\": value, ...}");
 }
 
 static void test_jsonl__vectors_payloads_and_ids(void **state)
