@@ -553,7 +553,7 @@ static int write_traces(const char *path)
     dataset_problem problem = {""};
     open_race(&r, chosen);
     r.trace = fopen(path, "w");
-    int ok = r.trace && run_rounds(&r, PLANTED_ROUNDS, &problem);
+    int ok = r.trace && run_rounds(&r, quick_rounds[chosen], &problem);
     if (!ok || fclose(r.trace) != 0) {
         racer_die("trace", problem.text);
     }
