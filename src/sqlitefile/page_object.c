@@ -122,8 +122,10 @@ shardy_status shardy__object_hash_whole(shardy_store *store, const char *key, ui
         plan_read(&read, key, at, step, options);
         shardy_store_read_all(store, &read, 1);
         st = read_status(&read, err);
-        if (st == SHARDY_NOT_FOUND ||
-            (st >= 0 && read.body.len != (size - at < step ? size - at : step))) {
+        if (st == SHARDY_NOT_FOUND) { /* a cleanup took it, which is no damage */
+            st = shardy__error(
+                err, SHARDY_GONE, "read", "there is no object \"%.300s\" any more", key);
+        } else if (st >= 0 && read.body.len != (size - at < step ? size - at : step)) {
             st = shardy__error(
                 err, SHARDY_CHECKSUM, "read", "\"%.300s\" changed while it was read", key);
         }

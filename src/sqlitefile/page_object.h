@@ -24,7 +24,8 @@ shardy_status shardy__object_check_size(
  * expected one. */
 shardy_status shardy__object_hash_bytes(const char *key, shardy_bytes bytes, const sha256 *expected,
     chunk_digest *digests, shardy_error *err);
-/* The same for an object that is not in memory, piece by piece. */
+/* The same for an object that is not in memory, piece by piece. GONE when it is removed
+ * meanwhile. */
 shardy_status shardy__object_hash_whole(shardy_store *store, const char *key, uint64_t size,
     const page_source_options *options, chunk_digest *digests, shardy_error *err);
 

@@ -112,6 +112,7 @@ shardy_status dataset_build(shardy_context *context, const char *url, const char
     o.sync = options->sync;
     o.sidecar = options->sidecar;
     o.store = options->store;
+    o.manifest_store = options->manifests;
     o.scratch_dir = options->scratch_dir;
     o.progress = options->progress;
     o.progress_user = options->progress_user;
@@ -136,8 +137,8 @@ shardy_status dataset_build(shardy_context *context, const char *url, const char
     return st;
 }
 
-shardy_status dataset_rollback(shardy_context *context, const char *url, const char *stamp,
-    shardy_store *store, shardy_error *err)
+static shardy_status roll_back(
+    shardy_context *context, const dataset_place *place, const char *stamp, shardy_error *err)
 {
     shardy_admin_options options;
     shardy_rollback_target target;
@@ -145,10 +146,23 @@ shardy_status dataset_rollback(shardy_context *context, const char *url, const c
     shardy_admin_options_init(&options, sizeof options);
     shardy_rollback_target_init(&target, sizeof target);
     target.run_id = stamp;
-    options.store = store;
-    shardy_status st = shardy_rollback(context, url, &target, &options, &ref, err);
+    options.store = place->store;
+    options.manifest_store = place->manifests;
+    shardy_status st = shardy_rollback(context, place->url, &target, &options, &ref, err);
     shardy_buf_release(&ref);
     return st;
+}
+
+shardy_status dataset_rollback(shardy_context *context, const char *url, const char *stamp,
+    shardy_store *store, shardy_error *err)
+{
+    const dataset_place place = {url, store, NULL};
+    return roll_back(context, &place, stamp, err);
+}
+
+shardy_status dataset_rollback_at(const dataset_place *place, const char *stamp, shardy_error *err)
+{
+    return roll_back(NULL, place, stamp, err);
 }
 
 /* --- answers ---------------------------------------------------------------------------------- */
@@ -291,11 +305,22 @@ int dataset_check_snapshot(
 int dataset_check_current(
     const char *url, uint32_t rows, char stamp_out[DATASET_STAMP_MAX], dataset_problem *problem)
 {
+    const dataset_place place = {url, NULL, NULL};
+    return dataset_check_current_at(&place, rows, stamp_out, problem);
+}
+
+int dataset_check_current_at(const dataset_place *place, uint32_t rows,
+    char stamp_out[DATASET_STAMP_MAX], dataset_problem *problem)
+{
     shardy_error err = {0};
     shardy_reader *reader;
     shardy_snapshot *snapshot;
     shardy_snapshot_info info;
-    if (shardy_reader_open(NULL, url, NULL, &reader, &err) < 0) {
+    shardy_reader_options options;
+    shardy_reader_options_init(&options, sizeof options);
+    options.store = place->store;
+    options.manifest_store = place->manifests;
+    if (shardy_reader_open(NULL, place->url, &options, &reader, &err) < 0) {
         return wrong(problem, "open", err.message);
     }
     int ok = 0;

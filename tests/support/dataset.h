@@ -9,6 +9,14 @@
 #include <shardyfusion/shardyfusion.h>
 #include <shardyfusion/sys/store.h>
 
+/* Where a data set is. */
+typedef struct dataset_place {
+    const char *url;
+    shardy_store *store; /* NULL: from the URL; borrowed */
+    /* NULL: manifests and pointer are objects of the store */
+    const shardy_manifest_store_options *manifests;
+} dataset_place;
+
 #define DATASET_ROWS      24u
 #define DATASET_DIM       4u
 #define DATASET_SHARDS    2u
@@ -16,7 +24,8 @@
 #define DATASET_VALUE_MAX 4096u
 
 typedef struct dataset_options {
-    shardy_store *store; /* NULL: from the URL */
+    shardy_store *store;                            /* NULL: from the URL */
+    const shardy_manifest_store_options *manifests; /* NULL: objects of the store */
     const char *scratch_dir;
     uint32_t num_dbs;
     uint32_t threads;
@@ -70,6 +79,8 @@ shardy_status dataset_next_row(void *user, shardy_row *row_out, shardy_error *er
 shardy_status dataset_rollback(shardy_context *context, const char *url, const char *stamp,
     shardy_store *store, shardy_error *err);
 
+shardy_status dataset_rollback_at(const dataset_place *place, const char *stamp, shardy_error *err);
+
 /* What was wrong; "" when nothing was. */
 typedef struct dataset_problem {
     char text[400];
@@ -95,6 +106,8 @@ int dataset_check_snapshot(
  * is well. */
 int dataset_check_current(
     const char *url, uint32_t rows, char stamp_out[DATASET_STAMP_MAX], dataset_problem *problem);
+int dataset_check_current_at(const dataset_place *place, uint32_t rows,
+    char stamp_out[DATASET_STAMP_MAX], dataset_problem *problem);
 /* Opens a data set, reads all of its current snapshot, verifies it deeply and looks at every
  * manifest in its history: pointer and manifests must never name what is not there. The stamp of
  * the current snapshot goes to stamp_out. NOT 0: all is well. */

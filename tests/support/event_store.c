@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "catalog/catalog.h"
+#include "store/store.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +17,11 @@ typedef struct event_store {
     uint32_t removals;
 } event_store;
 
+static event_store *state_of(shardy_store *store)
+{
+    return store->state;
+}
+
 static int ends_with(const char *text, const char *tail)
 {
     size_t n = strlen(text);
@@ -28,19 +34,28 @@ static void copy_text(char *out, size_t size, const char *text)
     snprintf(out, size, "%.*s", (int)(size - 1), text);
 }
 
+void event_manifest_key(const char *ref, char *out, size_t size)
+{
+    char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    shardy_error ignored;
+    if (!ref[0] || shardy__catalog_ref(ref, key, &ignored) >= 0) {
+        copy_text(out, size, ref[0] ? key : "");
+    } else {
+        snprintf(out, size, MANIFEST_DIR "run_id=%.200s" MANIFEST_NAME, ref);
+    }
+}
+
 int event_parse(const char *key, shardy_bytes body, event *out)
 {
     shardy_error ignored;
     if (strcmp(key, POINTER_KEY) == 0) {
         pointer p;
-        char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-        if (shardy__pointer_parse(body, &p, &ignored) < 0 ||
-            shardy__catalog_ref(p.manifest_ref, ref, &ignored) < 0) {
+        if (shardy__pointer_parse(body, &p, &ignored) < 0) {
             return 0;
         }
         copy_text(out->run_id, sizeof out->run_id, p.run_id);
         copy_text(out->nonce, sizeof out->nonce, p.nonce);
-        copy_text(out->ref, sizeof out->ref, ref);
+        event_manifest_key(p.manifest_ref, out->ref, sizeof out->ref);
         out->generation = p.generation;
         return 1;
     }
@@ -54,14 +69,13 @@ int event_parse(const char *key, shardy_bytes body, event *out)
     }
     copy_text(out->run_id, sizeof out->run_id, f.run_id);
     copy_text(out->nonce, sizeof out->nonce, f.nonce);
-    copy_text(out->ref, sizeof out->ref, f.manifest_ref);
+    event_manifest_key(f.manifest_ref, out->ref, sizeof out->ref);
     out->state = f.state;
     out->adopted = shardy__fate_is_adopted(&f);
     out->pins = f.pin_count;
     return 1;
 }
 
-/* A place in the log; one to throw away when it is full, which the checker notices. */
 static event *begin_event(event_store *s, int32_t op, shardy_bytes key)
 {
     static event none;
@@ -81,6 +95,21 @@ static void end_event(event_store *s, event *e, shardy_status st)
 {
     e->end = atomic_fetch_add(&s->log->clock, 1) + 1;
     e->status = st;
+}
+
+event *event_begin(shardy_store *store, int32_t op, shardy_bytes key)
+{
+    return begin_event(state_of(store), op, key);
+}
+
+void event_end(shardy_store *store, event *e, shardy_status st)
+{
+    end_event(state_of(store), e, st);
+}
+
+const event_plan *event_store_plan(shardy_store *store)
+{
+    return &state_of(store)->plan;
 }
 
 static uint64_t event_caps(void *store)
@@ -143,6 +172,23 @@ static void arrive(event_store *s)
     }
 }
 
+void event_arrive(shardy_store *store)
+{
+    arrive(state_of(store));
+}
+
+static void count_removal(event_store *s)
+{
+    if (s->plan.dies_at_remove && ++s->removals == s->plan.dies_at_remove) {
+        raise(SIGKILL);
+    }
+}
+
+void event_count_removal(shardy_store *store)
+{
+    count_removal(state_of(store));
+}
+
 static shardy_status event_put(
     void *store, const shardy_store_put *put, shardy_object_meta *meta_out, shardy_error *err)
 {
@@ -196,9 +242,7 @@ static shardy_status event_remove(
     event_store *s = store;
     shardy_status first = SHARDY_OK;
     for (size_t i = 0; i < n; i++) {
-        if (s->plan.dies_at_remove && ++s->removals == s->plan.dies_at_remove) {
-            raise(SIGKILL);
-        }
+        count_removal(s);
         event *e = begin_event(s, EVENT_REMOVE, keys[i]);
         shardy_status st =
             shardy_store_remove(s->inner, &keys[i], 1, &results_out[i], first < 0 ? NULL : err);

@@ -1,5 +1,7 @@
 #include "publish_check.h"
 
+#include "pointer_check.h"
+
 #include "catalog/catalog.h"
 
 #include <stdio.h>
@@ -44,14 +46,48 @@ static publish_run_state *add_run(publish_world *w, const char *run_id)
     return run;
 }
 
-/* A pointer or a fate as it is in the directory. 1; 0: there is none. */
-static int read_object(const publish_world *w, const char *key, event *out)
+/* The pointer as it is now. 1; 0: there is none. */
+static int read_pointer(const publish_world *w, event *out)
 {
+    shardy_error err = {0};
+    catalog c;
+    catalog_options options = {0};
+    pointer now;
+    shardy_etag version;
+    memset(out, 0, sizeof *out);
+    options.store = w->at.store;
+    options.manifests = w->at.manifests;
+    options.timeout_ms = 30000;
+    shardy_context *context;
+    if (shardy_context_new(NULL, &context, &err) < 0) {
+        return 0;
+    }
+    int ok = shardy__catalog_open(context, w->at.url, &options, &c, &err) >= 0;
+    if (ok) {
+        ok = shardy__manifest_store_load_current(&c.manifests, &now, &version, &err) == SHARDY_OK;
+        shardy__catalog_close(&c);
+    }
+    shardy_context_free(context);
+    if (ok) {
+        snprintf(out->run_id, sizeof out->run_id, "%.63s", now.run_id);
+        event_manifest_key(now.manifest_ref, out->ref, sizeof out->ref);
+        snprintf(out->version, sizeof out->version, "%.79s", version.text);
+        out->generation = now.generation;
+    }
+    return ok;
+}
+
+/* A fate as it is now. 1; 0: there is none. */
+static int read_fate(const publish_world *w, const char *run_id, event *out)
+{
+    char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     shardy_error err = {0};
     shardy_buf body = {0};
     shardy_object_meta meta;
     memset(out, 0, sizeof *out);
-    if (shardy_store_get(w->store, key, 0, SHARDY_FATE_LEN_MAX, &body, &meta, &err) != SHARDY_OK) {
+    shardy__fate_key(run_id, key);
+    if (shardy_store_get(w->at.store, key, 0, SHARDY_FATE_LEN_MAX, &body, &meta, &err) !=
+        SHARDY_OK) {
         return 0;
     }
     int ok = event_parse(key, (shardy_bytes){body.data, body.len}, out);
@@ -60,38 +96,36 @@ static int read_object(const publish_world *w, const char *key, event *out)
     return ok;
 }
 
-static int read_fate(const publish_world *w, const char *run_id, event *out)
+static shardy_status list_history(
+    const publish_world *w, shardy_history *history, shardy_error *err)
 {
-    char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    shardy__fate_key(run_id, key);
-    return read_object(w, key, out);
+    shardy_admin_options options;
+    shardy_admin_options_init(&options, sizeof options);
+    options.store = w->at.store;
+    options.manifest_store = w->at.manifests;
+    return shardy_history_list(NULL, w->at.url, SHARDY_HISTORY_LIMIT_MAX, &options, history, err);
 }
 
-int publish_world_open(
-    publish_world *w, const char *dir, shardy_store *store, dataset_problem *problem)
+int publish_world_open(publish_world *w, const dataset_place *at, dataset_problem *problem)
 {
     shardy_error err = {0};
     shardy_history history;
     event now;
     memset(w, 0, sizeof *w);
-    w->dir = dir;
-    w->store = store;
-    if (!read_object(w, POINTER_KEY, &now)) {
-        return wrong(problem, "the start", dir, "no pointer");
+    w->at = *at;
+    if (!read_pointer(w, &now)) {
+        return wrong(problem, "the start", at->url, "no pointer");
     }
     snprintf(w->version, sizeof w->version, "%s", now.version);
     snprintf(w->run_id, sizeof w->run_id, "%s", now.run_id);
     w->generation = now.generation;
-    if (shardy_history_list(NULL, dir, SHARDY_HISTORY_LIMIT_MAX, NULL, &history, &err) < 0) {
-        return wrong(problem, "the start", dir, err.message);
+    if (list_history(w, &history, &err) < 0) {
+        return wrong(problem, "the start", at->url, err.message);
     }
     for (size_t i = 0; i < history.count; i++) {
-        char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "";
         publish_run_state *run = add_run(w, history.entries[i].run_id);
         run->published = 1;
-        if (shardy__catalog_ref(history.entries[i].ref, ref, &err) >= 0) {
-            snprintf(run->ref, sizeof run->ref, "%.299s", ref);
-        }
+        event_manifest_key(history.entries[i].ref, run->ref, sizeof run->ref);
         if (read_fate(w, run->run_id, &now)) {
             snprintf(run->version, sizeof run->version, "%s", now.version);
             run->state = now.state;
@@ -236,7 +270,8 @@ static int check_before_move(const round_view *v, const event *move)
     int taken = 0;
     for (size_t i = 0; i < v->count; i++) {
         const event *e = &v->events[i];
-        if (!done_put(e) || e->end > move->begin) {
+        int in_one = e->together && e->process == move->process && e->begin < move->begin;
+        if (!done_put(e) || (e->end > move->begin && !in_one)) {
             continue;
         }
         there |= strcmp(e->key, move->ref) == 0;
@@ -322,6 +357,13 @@ static int check_condemned(const round_view *v, const char *at_first)
     return 1;
 }
 
+/* Whether one of two puts tried out the conditions of the store on what the other has written. */
+static int is_probe(const event *a, const event *b)
+{
+    return a->process == b->process && strcmp(a->key, b->key) == 0 &&
+           (a->status == SHARDY_EXISTS || a->status == SHARDY_CONFLICT);
+}
+
 /* Nonces are what tells two writes apart when the bytes beside them are the same. */
 static int check_nonces(const round_view *v)
 {
@@ -330,7 +372,7 @@ static int check_nonces(const round_view *v)
             const event *a = &v->events[i];
             const event *b = &v->events[k];
             if (a->op == EVENT_PUT && b->op == EVENT_PUT && a->nonce[0] &&
-                strcmp(a->nonce, b->nonce) == 0) {
+                strcmp(a->nonce, b->nonce) == 0 && !is_probe(a, b)) {
                 return wrong(v->problem, "two writes with one nonce", a->run_id, a->nonce);
             }
         }
@@ -519,11 +561,13 @@ static int check_outcomes(
     return 1;
 }
 
-/* --- the directory ---------------------------------------------------------------------------- */
+/* --- the data set ----------------------------------------------------------------------------- */
 
 static int check_verified(
-    const publish_world *w, const char *ref, int deep, dataset_problem *problem)
+    const publish_world *w, const publish_run_state *run, int deep, dataset_problem *problem)
 {
+    int rows = w->at.manifests && w->at.manifests->kind == SHARDY_MANIFEST_POSTGRES;
+    const char *ref = rows ? run->run_id : run->ref;
     shardy_error err = {0};
     shardy_verify_options options;
     shardy_verify_result result;
@@ -531,7 +575,9 @@ static int check_verified(
     options.deep = deep;
     options.threads = 1;
     options.ref = ref;
-    if (shardy_verify(NULL, w->dir, &options, &result, &err) < 0) {
+    options.admin.store = w->at.store;
+    options.admin.manifest_store = w->at.manifests;
+    if (shardy_verify(NULL, w->at.url, &options, &result, &err) < 0) {
         return wrong(problem, "verify", ref, err.message);
     }
     int ok = result.status == SHARDY_VERIFY_OK;
@@ -549,7 +595,7 @@ static int check_absent(const publish_world *w, const char *run_id, dataset_prob
     shardy_error err = {0};
     shardy_store_page page = {0};
     snprintf(prefix, sizeof prefix, "shards/run_id=%s/", run_id);
-    if (shardy_store_list(w->store, prefix, 0, NULL, 1, &page, &err) < 0) {
+    if (shardy_store_list(w->at.store, prefix, 0, NULL, 1, &page, &err) < 0) {
         return wrong(problem, "list", run_id, err.message);
     }
     int ok = page.count == 0;
@@ -558,6 +604,20 @@ static int check_absent(const publish_world *w, const char *run_id, dataset_prob
     }
     shardy_store_page_dispose(&page);
     return ok;
+}
+
+/* Whether the writer of a run was killed while it added the manifest. */
+static int is_killed_adding(const round_view *v, const char *run_id)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        const event *e = &v->events[i];
+        char of_key[64];
+        if (e->op == EVENT_PUT && e->status == EVENT_OPEN && run_of_key(e->key, of_key) &&
+            strncmp(e->key, "manifests/", 10) == 0 && strcmp(of_key, run_id) == 0) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 /* A run that took part. */
@@ -577,19 +637,22 @@ static int check_run(const round_view *v, const publish_run_state *run)
                                     run->run_id, run->ref)
                               : check_absent(v->world, run->run_id, v->problem);
     }
-    return run->published ? check_verified(v->world, run->ref, 1, v->problem)
+    if (!run->published && is_killed_adding(v, run->run_id)) {
+        return 1;
+    }
+    return run->published ? check_verified(v->world, run, 1, v->problem)
                           : wrong(v->problem, "no manifest", run->run_id, "of a run that ended");
 }
 
-static int check_directory(const round_view *v)
+static int check_data_set(const round_view *v)
 {
     const publish_world *w = v->world;
     event now;
     char stamp[DATASET_STAMP_MAX];
-    if (!read_object(w, POINTER_KEY, &now) || strcmp(now.version, w->version) != 0) {
+    if (!read_pointer(w, &now) || strcmp(now.version, w->version) != 0) {
         return wrong(v->problem, "the pointer is not what the events say", now.run_id, w->run_id);
     }
-    if (!dataset_check_current(w->dir, DATASET_ROWS, stamp, v->problem)) {
+    if (!dataset_check_current_at(&w->at, DATASET_ROWS, stamp, v->problem)) {
         return 0;
     }
     if (strcmp(stamp, w->run_id) != 0) {
@@ -619,17 +682,26 @@ int publish_check_round(publish_world *w, const event_log *log, const publish_ou
     v.count = atomic_load(&log->count);
     v.problem = problem;
     v.cleans = rules->cleans;
-    char at_first[64];
-    snprintf(at_first, sizeof at_first, "%s", w->run_id);
+    event from;
+    memset(&from, 0, sizeof from);
+    snprintf(from.run_id, sizeof from.run_id, "%s", w->run_id);
+    snprintf(from.version, sizeof from.version, "%s", w->version);
     if (v.count > EVENTS_MAX) {
-        return wrong(problem, "the log of events is too small", w->dir, "raise EVENTS_MAX");
+        return wrong(problem, "the log of events is too small", w->at.url, "raise EVENTS_MAX");
     }
-    if (!check_fates(&v) || !check_moves(&v) || !check_condemned(&v, at_first) ||
+    if (!check_fates(&v) || !check_moves(&v) || !check_condemned(&v, from.run_id) ||
         !check_nonces(&v) || !check_removals(&v)) {
         return 0;
     }
+    pointer_history seen = {v.events, v.count, from, v.moves, v.move_count};
+    if (!pointer_check(&seen, problem)) {
+        return 0;
+    }
+    for (size_t i = 0; i < v.count; i++) {
+        w->answers += v.events[i].op == EVENT_ANSWER && v.events[i].status == SHARDY_OK;
+    }
     note_manifests(&v);
-    return check_outcomes(&v, outcomes, rules) && check_directory(&v);
+    return check_outcomes(&v, outcomes, rules) && check_data_set(&v);
 }
 
 int publish_check_history(const publish_world *w, int deep, dataset_problem *problem)
@@ -638,8 +710,8 @@ int publish_check_history(const publish_world *w, int deep, dataset_problem *pro
     shardy_history history;
     size_t expected = 0;
     size_t current = 0;
-    if (shardy_history_list(NULL, w->dir, SHARDY_HISTORY_LIMIT_MAX, NULL, &history, &err) < 0) {
-        return wrong(problem, "history", w->dir, err.message);
+    if (list_history(w, &history, &err) < 0) {
+        return wrong(problem, "history", w->at.url, err.message);
     }
     for (size_t i = 0; i < w->run_count; i++) {
         expected += w->runs[i].published != 0;
@@ -648,16 +720,18 @@ int publish_check_history(const publish_world *w, int deep, dataset_problem *pro
     if (!ok) {
         char text[64];
         snprintf(text, sizeof text, "%zu entries, expected %zu", history.count, expected);
-        wrong(problem, "the history", w->dir, text);
+        wrong(problem, "the history", w->at.url, text);
     }
     for (size_t i = 0; ok && i < history.count; i++) {
         const shardy_history_entry *e = &history.entries[i];
         const publish_run_state *run = publish_world_run((publish_world *)(uintptr_t)w, e->run_id);
         current += e->current && strcmp(e->run_id, w->run_id) == 0;
-        ok = run && run->published && strstr(e->ref, run->ref)
+        char key[300];
+        event_manifest_key(e->ref, key, sizeof key);
+        ok = run && run->published && strcmp(key, run->ref) == 0
                  ? 1
                  : wrong(problem, "the history names what is not there", e->run_id, e->ref);
-        ok = ok && check_verified(w, run->ref, deep, problem);
+        ok = ok && check_verified(w, run, deep, problem);
     }
     if (ok && current != 1) {
         ok = wrong(problem, "the history does not mark the current snapshot", w->run_id, "");

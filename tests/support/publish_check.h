@@ -1,6 +1,6 @@
 /* publish_check.h: decides whether several processes that published, rolled back and cleaned up at
  * once kept to the protocol: from the events of event_store.h, what each process was told, and what
- * is in the directory afterwards. It knows what a correct history of compare-and-swaps looks like
+ * is in the data set afterwards. It knows what a correct history of compare-and-swaps looks like
  * and nothing of how the library makes it.
  *
  * Nothing here asserts: the first thing that is wrong is put into words. */
@@ -15,14 +15,14 @@ typedef struct publish_outcome {
     char run_id[DATASET_STAMP_MAX]; /* that it published, or rolled back to */
     int32_t status;
     int32_t died;  /* 1: it was killed and was told nothing */
-    int32_t helps; /* it moves no pointer: 1: it cleaned up; 2: it pinned */
+    int32_t helps; /* it moves no pointer: 1: it cleaned up or read; 2: it pinned */
     char message[300];
 } publish_outcome;
 
 /* A run as the checker believes it to be. */
 typedef struct publish_run_state {
     char run_id[64];
-    char ref[300];     /* of its manifest; "" while there is none */
+    char ref[300];     /* key of its manifest as in events; "" while there is none */
     char version[80];  /* of its fate; "": it has none */
     int32_t state;     /* of its fate */
     int32_t published; /* its manifest is there */
@@ -31,19 +31,18 @@ typedef struct publish_run_state {
 
 /* The data set as it must be. */
 typedef struct publish_world {
-    const char *dir;
-    shardy_store *store; /* borrowed; of the directory */
+    dataset_place at; /* borrowed; its store may be another one from call to call */
     publish_run_state *runs;
     size_t run_count;
     size_t run_room;
     char version[80]; /* of the pointer */
     char run_id[64];  /* that it names */
     uint64_t generation;
+    uint64_t answers; /* of readers, so far */
 } publish_world;
 
 /* Takes the data set as it is, which is good by definition. 0 when it cannot be read. */
-int publish_world_open(
-    publish_world *w, const char *dir, shardy_store *store, dataset_problem *problem);
+int publish_world_open(publish_world *w, const dataset_place *at, dataset_problem *problem);
 void publish_world_close(publish_world *w);
 /* A run of before, or NULL. */
 publish_run_state *publish_world_run(publish_world *w, const char *run_id);

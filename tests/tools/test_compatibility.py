@@ -26,8 +26,15 @@ def functions():
 
 
 def cases():
-    """Names of the scripts of the command, as "file.case: name"."""
+    """Names of the scripts of the command, as "file.case: name", and of those over servers, as
+    "stores.py: Class.test_name"."""
     names = set()
+    owner = None
+    for line in (ROOT / "tests/cli/stores.py").read_text(encoding="utf-8").splitlines():
+        found = re.match(r"class (\w+)\(|    def (test_\w+)\(", line)
+        owner = found[1] or owner if found else owner
+        if found and found[2]:
+            names.add(f"stores.py: {owner}.{found[2]}")
     for path in ROOT.glob("tests/cli/cases/*.case"):
         for line in path.read_text(encoding="utf-8").splitlines():
             if line.startswith("### "):

@@ -30,12 +30,18 @@ def registered():
         text = path.read_text(encoding="utf-8")
         found = re.findall(r"add_test\(NAME (\S+)", text)
         names |= {name for name in found if "$" not in name}
-        if any("${check}" in name for name in found):
-            for values in re.findall(r"(?:set|list)\((?:APPEND )?checks ([^)]*)\)", text):
-                names |= {f"{path.parent.name}/{value}" for value in values.split()}
+        for pattern in found:
+            # one for each value of a list: foreach(check ${checks})
+            for word in re.findall(r"\$\{(check|place)\}", pattern):
+                lists = re.findall(rf"(?:set|list)\((?:APPEND )?{word}s ([^)]*)\)", text)
+                values = [value for values in lists for value in values.split()]
+                if "$" not in pattern.replace(f"${{{word}}}", ""):
+                    names |= {pattern.replace(f"${{{word}}}", value) for value in values}
     planted = subprocess.run([sys.executable, ROOT / "tests/race/planted/plant.py", "--list"],
                              capture_output=True, text=True, check=True).stdout
-    names |= {f"race/planted_{line.split(';')[0]}" for line in planted.splitlines()}
+    for line in planted.splitlines():
+        name, places = line.split(";")[:2]
+        names |= {f"race/planted_{name}_{place}" for place in places.split(",")}
     names |= {f"fuzz/{path.stem.removeprefix('fuzz_')}" for path in ROOT.glob("fuzz/fuzz_*.c")}
     return names
 

@@ -1,6 +1,7 @@
 /* Sources of pages: mapped, in memory, through a cache, over a store; digests; what outlives
  * them. */
 #include "base/thread.h"
+#include "sqlitefile/page_object.h"
 #include "support/sqlite_testing.h"
 #include "support/store_fixture.h"
 
@@ -490,6 +491,29 @@ static void test_object__is_checked_against_its_digest_whatever_the_store(void *
     }
 }
 
+/* A cleanup may take it between the opening of its file and the reading of its bytes. */
+static void test_object__that_goes_while_it_is_hashed_is_gone_and_not_damaged(void **state)
+{
+    file_fixture *f = *state;
+    shardy_error err = {0};
+    shardy_store *store = NULL;
+    page_source_options options;
+    chunk_digest digests;
+    shardy__page_source_options_init(&options);
+    options.digest = &f->digest;
+    assert_ok(shardy_store_open_mem(NULL, &store, &err));
+    shardy__chunk_digest_init(&digests);
+    assert_status(SHARDY_GONE,
+        shardy__object_hash_whole(store, "a/object", FILE_LEN, &options, &digests, &err));
+    shardy__chunk_digest_free(&digests);
+    put(store, "a/object", f->data, FILE_LEN - 1);
+    shardy__chunk_digest_init(&digests);
+    assert_status(SHARDY_CHECKSUM,
+        shardy__object_hash_whole(store, "a/object", FILE_LEN, &options, &digests, &err));
+    shardy__chunk_digest_free(&digests);
+    shardy_store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -510,6 +534,8 @@ int main(void)
             test_pread__a_file_that_gets_shorter_is_an_error, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_object__is_checked_against_its_digest_whatever_the_store, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_object__that_goes_while_it_is_hashed_is_gone_and_not_damaged, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
