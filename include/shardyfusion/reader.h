@@ -75,9 +75,9 @@ typedef struct shardy_reader_options {
      * user's own and closed to others. A full or failing disk fails no read: those go on in
      * memory */
     const char *cache_dir;
-    /* default 10 GiB: what these files may have together, at least SHARDY_FILE_CACHE_BYTES_MIN; those
-     * that were opened least recently are removed. Files that readers have open stay on the disk
-     * until they are closed, and are not counted any more */
+    /* default 10 GiB: what these files may have together, at least SHARDY_FILE_CACHE_BYTES_MIN;
+     * those that were opened least recently are removed. Files that readers have open stay on the
+     * disk until they are closed, and are not counted any more */
     uint64_t cache_bytes;
 } shardy_reader_options;
 

@@ -19,9 +19,10 @@ typedef struct cache_wait {
 } cache_wait;
 
 /* Opens a file for writing in a directory of the cache, makes it when it is missing, and takes its
- * lock; gives up when whoever has the lock has not changed the file for some seconds (DONE). OK: the
- * lock is held, and the file is the one of that name. NOT_FOUND: it was another one's when the lock
- * was free: look what has become of it. Statuses besides: TIMEOUT, CANCELLED, those of fs.h. */
+ * lock; gives up when whoever has the lock has not changed the file for five seconds (DONE).
+ * OK: the lock is held, and the file is the one of that name. NOT_FOUND: it had the name no more
+ * when the lock was free: look what has become of it. Besides: TIMEOUT, CANCELLED, those of
+ * fs.h. */
 shardy_status shardy__cache_lock(const cache_dirs *dirs, int dir, const char *name,
     const cache_wait *wait, int *fd_out, shardy_error *err);
 

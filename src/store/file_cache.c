@@ -213,8 +213,8 @@ static shardy_status read_entry(job *j, uint64_t file_len, shardy_error *err)
     return r->check_all ? check_bytes(f, &digest, err) : SHARDY_OK;
 }
 
-/* OK with j->found set; NOT_FOUND when there is no entry, or none that can be believed: who fills it
- * renames over what is there. */
+/* OK with j->found set; NOT_FOUND when there is no entry, or none that can be believed: who fills
+ * it renames over what is there. */
 static shardy_status find_entry(job *j, shardy_error *err)
 {
     const file_cache *cache = j->cache;

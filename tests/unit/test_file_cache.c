@@ -391,7 +391,7 @@ static void test_cache__versions_of_two_places_are_two_files(void **state)
     stage_close(&s);
 }
 
-/* --- the wrong answers that the reference gives ------------------------------------------------ */
+/* --- the wrong answers that the reference gives ----------------------------------------------- */
 
 /* C1: another object's file under the name. */
 static void test_cache__another_entry_under_the_name_is_replaced(void **state)
