@@ -54,6 +54,8 @@ typedef enum opt_id {
     OPT_SQLITE_MODE,
     OPT_SQLITE_PER_SHARD,
     OPT_SQLITE_TOTAL,
+    OPT_CACHE_DIR,
+    OPT_CACHE_SIZE,
     OPT_IO,
     OPT_TIMEOUT,
     OPT_OUTPUT_FORMAT,

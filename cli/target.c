@@ -258,6 +258,22 @@ static void set_access(const cli *c, shardy_reader_options *options)
     options->access = modes[mode];
 }
 
+/* Where downloaded shards are kept: the Python implementation downloads them to local_root. */
+static void set_cache(const cli *c, shardy_reader_options *options)
+{
+    const opt_values *opts = &c->opts;
+    options->cache_dir = c->cfg.local_root;
+    if (opt_given(opts, OPT_CACHE_DIR)) {
+        options->cache_dir = opts->values[OPT_CACHE_DIR].text;
+    }
+    if (options->cache_dir && !options->cache_dir[0]) {
+        options->cache_dir = NULL;
+    }
+    if (opt_given(opts, OPT_CACHE_SIZE)) {
+        options->cache_bytes = opts->values[OPT_CACHE_SIZE].number;
+    }
+}
+
 /* Opens the snapshot at a ref; the key that will be asked for first, if that is known. */
 static int open_at(
     cli *c, const char *ref, const char *first_key, size_t len, shardy_reader **reader_out)
@@ -275,6 +291,7 @@ static int open_at(
     }
     options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
     set_access(c, &options);
+    set_cache(c, &options);
     if (c->opts.values[OPT_IO].number == 1) {
         options.io = SHARDY_IO_PREAD;
     }

@@ -60,7 +60,11 @@ typedef void (*shardy_log_fn)(void *user, const shardy_log_record *record);
     X(SHARDS_BUILT, "shards", "shard attempts finished")                                           \
     X(SHARD_RETRIES, "shards", "shard attempts repeated after a failure")                          \
     X(PUBLISHES, "snapshots", "snapshots made current by this process")                            \
-    X(ROLLBACKS, "snapshots", "rollbacks done by this process")
+    X(ROLLBACKS, "snapshots", "rollbacks done by this process")                                    \
+    X(FILE_CACHE_HITS, "objects", "objects opened from the cache of files")                        \
+    X(FILE_CACHE_FILLS, "objects", "objects downloaded into the cache of files")                   \
+    X(FILE_CACHE_EVICTIONS, "files", "files removed from the cache to make room")                  \
+    X(FILE_CACHE_BYPASSES, "objects", "objects read without the cache of files, which there is")
 
 #define SHARDY_METRIC_ENUM_(name, unit, text) SHARDY_METRIC_##name,
 typedef enum shardy_metric {

@@ -67,6 +67,8 @@
 /* Cache of a reader for shards that are read by ranges: a few chunks of 64 KiB, so that a look-up
  * does not drop what it has just read. */
 #define SHARDY_PAGE_CACHE_BYTES_MIN (1u << 20)
+/* Files that a reader keeps of shards that it downloads: room for a few small shards. */
+#define SHARDY_FILE_CACHE_BYTES_MIN (1u << 20)
 /* Manifests looked at by history and by fallback. */
 #define SHARDY_HISTORY_LIMIT_MAX 100000u
 

@@ -69,6 +69,16 @@ typedef struct shardy_reader_options {
     const shardy_key *first_key;
     /* default NULL: objects beside the shards; else where manifest and pointer are */
     const struct shardy_manifest_store_options *manifest_store;
+    /* default NULL: shards of a store without local files that are read whole are read into memory;
+     * else they are kept as files below this directory, which all readers of this user may share.
+     * It is made when it is missing; in it the directory "shardyfusion-1", which must be this
+     * user's own and closed to others. A full or failing disk fails no read: those go on in
+     * memory */
+    const char *cache_dir;
+    /* default 10 GiB: what these files may have together, at least SHARDY_FILE_CACHE_BYTES_MIN;
+     * those that were opened least recently are removed. Files that readers have open stay on the
+     * disk until they are closed, and are not counted any more */
+    uint64_t cache_bytes;
 } shardy_reader_options;
 
 /* Writes the defaults into every field. */

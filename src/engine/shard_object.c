@@ -74,6 +74,8 @@ shardy_status shardy__shard_object_open(const shardy_engine_reader_spec *spec, c
     options.limits = &limits;
     options.context = spec->context;
     options.ranges = spec->page_cache;
+    options.files = spec->file_cache;
+    options.check_files = spec->check_files;
     shardy_status st =
         shardy__page_source_open_object(spec->store, path, &options, source_out, err);
     if (st == SHARDY_NOT_FOUND) {

@@ -21,6 +21,7 @@ void shardy_reader_options_init(shardy_reader_options *options, size_t struct_si
     defaults.auto_shard_bytes = 16u << 20;
     defaults.auto_total_bytes = (uint64_t)2 << 30;
     defaults.page_cache_bytes = 64u << 20;
+    defaults.cache_bytes = (uint64_t)10 << 30;
     shardy__options_init(options, struct_size, &defaults, sizeof defaults);
 }
 
@@ -52,10 +53,25 @@ static shardy_status check_options(const shardy_reader_options *o, shardy_error 
             "page_cache_bytes is %llu, expected %u or more",
             (unsigned long long)o->page_cache_bytes, SHARDY_PAGE_CACHE_BYTES_MIN);
     }
+    if (o->cache_bytes < SHARDY_FILE_CACHE_BYTES_MIN) {
+        return shardy__error(err, SHARDY_INVALID, "read",
+            "cache_bytes is %llu, expected %u or more", (unsigned long long)o->cache_bytes,
+            SHARDY_FILE_CACHE_BYTES_MIN);
+    }
     if (o->timeout_ms == 0) {
         return shardy__error(err, SHARDY_INVALID, "read", "timeout_ms is 0, expected 1 or more");
     }
     return shardy__rate_check(o->max_reads_per_second, "max_reads_per_second", err);
+}
+
+/* The cache of files, where shards may become files. */
+static shardy_status open_files(read_core *core, const shardy_reader_options *o, shardy_error *err)
+{
+    int is_local = (shardy_store_caps(core->catalog.store) & SHARDY_STORE_CAP_OPEN_LOCAL) != 0;
+    if (!o->cache_dir || is_local || o->access == SHARDY_ACCESS_RANGE) {
+        return SHARDY_OK;
+    }
+    return shardy__file_cache_open(core->context, o->cache_dir, o->cache_bytes, &core->files, err);
 }
 
 static shardy_status new_core(shardy_context *context, const char *url,
@@ -87,6 +103,9 @@ static shardy_status new_core(shardy_context *context, const char *url,
     if (st >= 0) {
         st = shardy__page_cache_new(options->page_cache_bytes, &core->pages, err);
     }
+    if (st >= 0) {
+        st = open_files(core, options, err);
+    }
     if (st >= 0 && options->engine) {
         const shardy_engine_ops *ops;
         snprintf(core->engine, sizeof core->engine, "%s", options->engine);
@@ -98,6 +117,7 @@ static shardy_status new_core(shardy_context *context, const char *url,
             shardy__catalog_close(&core->catalog);
         }
         shardy__page_cache_drop(core->pages);
+        shardy__file_cache_close(core->files);
         shardy__context_drop(core->context);
         shardy__free(core);
         return st;
@@ -108,6 +128,7 @@ static shardy_status new_core(shardy_context *context, const char *url,
     shardy__rate_init(&core->rate, core->context, options->max_reads_per_second, 0);
     core->options.first_key = NULL;
     core->options.manifest_store = NULL;
+    core->options.cache_dir = NULL;
     *core_out = core;
     return SHARDY_OK;
 }

@@ -13,6 +13,7 @@ void shardy__read_core_drop(read_core *core)
         shardy__rate_free(&core->rate);
         shardy__catalog_close(&core->catalog);
         shardy__page_cache_drop(core->pages);
+        shardy__file_cache_close(core->files);
         shardy__context_drop(core->context);
         shardy__free(core);
     }
@@ -201,6 +202,24 @@ static void evict(shardy_snapshot *s, uint32_t keep)
     }
 }
 
+int shardy__snapshot_distrust(shardy_snapshot *s, uint32_t slot, open_shard *shard)
+{
+    shard_slot *at = &s->slots[slot];
+    if (!shard || !s->core->files || s->ranges || shard->checked) {
+        return 0;
+    }
+    atomic_store(&at->distrusted, 1);
+    shardy__mutex_lock(&s->lock);
+    open_shard *expected = shard;
+    int mine = atomic_compare_exchange_strong(&at->shard, &expected, NULL);
+    s->open_count -= mine ? 1 : 0;
+    shardy__mutex_unlock(&s->lock);
+    if (mine) {
+        shardy__pin_retire(&s->core->pins, &shard->retired);
+    }
+    return 1;
+}
+
 static shardy_status open_engine(shardy_snapshot *s, uint32_t slot, const call_limits *limits,
     open_shard *shard, shardy_error *err)
 {
@@ -222,7 +241,18 @@ static shardy_status open_engine(shardy_snapshot *s, uint32_t slot, const call_l
     spec.deadline_ns = limits->deadline_ns;
     spec.cancel = limits->cancel;
     spec.page_cache = s->ranges ? s->core->pages : NULL;
-    return shardy__engine_reader_open(s->engine, &spec, &shard->engine, err);
+    spec.file_cache = s->ranges ? NULL : s->core->files;
+    spec.check_files = atomic_load(&s->slots[slot].distrusted) != 0;
+    shardy_status st = shardy__engine_reader_open(s->engine, &spec, &shard->engine, err);
+    if (st == SHARDY_CHECKSUM && spec.file_cache && !spec.check_files) {
+        /* The file may have been damaged in the cache: if so, it is replaced now. */
+        shardy__error_clear(err);
+        atomic_store(&s->slots[slot].distrusted, 1);
+        spec.check_files = 1;
+        st = shardy__engine_reader_open(s->engine, &spec, &shard->engine, err);
+    }
+    shard->checked = spec.check_files;
+    return st;
 }
 
 static shardy_status open_shard_now(shardy_snapshot *s, uint32_t slot, const call_limits *limits,

@@ -8,6 +8,7 @@
 #include "../engine/engine.h"
 #include "../route/router.h"
 #include "../sqlitefile/page_cache.h"
+#include "../store/file_cache.h"
 #include "pin.h"
 
 #include <shardyfusion/reader.h>
@@ -22,6 +23,7 @@ typedef struct read_core {
     char engine[32];               /* override; "" for none */
     pin_domain pins;
     page_cache *pages;  /* of all shards that are read by ranges */
+    file_cache *files;  /* of shards that are read whole; NULL: in memory */
     int32_t is_limited; /* 1: look-ups wait for `rate` */
     rate_limit rate;
 } read_core;
@@ -33,6 +35,7 @@ typedef struct open_shard {
     pin_retired retired; /* first member */
     read_core *core;
     engine_reader engine;
+    int32_t checked; /* 1: all bytes of its files were checked when it was opened */
 } open_shard;
 
 /* Where the open shard of a shard is kept. */
@@ -40,6 +43,7 @@ typedef struct shard_slot {
     _Atomic(open_shard *) shard; /* NULL: not open */
     _Atomic uint32_t used;       /* clock bit: asked since the hand passed last */
     uint32_t opening;            /* guarded by snapshot.lock: a thread is at it */
+    _Atomic uint32_t distrusted; /* its file in the cache was damaged once: check all of it */
 } shard_slot;
 
 /* All that is derived from one manifest. Immutable but for the slots. */
@@ -86,6 +90,12 @@ typedef struct call_limits {
  * Errors do not name the shard: callers do. */
 shardy_status shardy__snapshot_shard(shardy_snapshot *snapshot, uint32_t slot,
     const call_limits *limits, open_shard **shard_out, int32_t *opened_out, shardy_error *err);
+
+/* For who met bytes that differ from their digest in a shard (NULL: in none). A file of the cache
+ * may have been damaged since it was filled: then the shard is taken out of its slot and 1 is the
+ * answer, and who asks for it again gets it with a file that was checked or downloaded anew. 0: the
+ * bytes are not from there, or were checked already. */
+int shardy__snapshot_distrust(shardy_snapshot *snapshot, uint32_t slot, open_shard *shard);
 
 /* Reads of a snapshot that is pinned or held. Argument checks are done. */
 shardy_status shardy__snapshot_get(shardy_snapshot *snapshot, const shardy_key *key,

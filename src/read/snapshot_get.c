@@ -29,6 +29,19 @@ static shardy_status wait_for_key(shardy_snapshot *s, const open_shard *shard,
     return shardy__engine_get(&shard->engine, routed->stored.bytes, &engine_limits, value_out, err);
 }
 
+/* After a file of the cache turned out to be damaged: once more, from one that was checked. */
+static shardy_status get_again(shardy_snapshot *s, uint32_t slot, const routed_key *routed,
+    const shardy_read_options *options, shardy_buf *value_out, shardy_error *err)
+{
+    const call_limits limits = shardy__call_limits(s->core, options);
+    open_shard *shard;
+    int32_t opened = 0;
+    shardy__error_clear(err);
+    SHARDY_TRY(shardy__snapshot_shard(s, slot, &limits, &shard, &opened, err));
+    const shardy_engine_limits engine_limits = {limits.deadline_ns, limits.cancel};
+    return shardy__engine_get(&shard->engine, routed->stored.bytes, &engine_limits, value_out, err);
+}
+
 shardy_status shardy__snapshot_get(shardy_snapshot *s, const shardy_key *key,
     const shardy_read_options *options, shardy_buf *value_out, shardy_error *err)
 {
@@ -55,6 +68,9 @@ shardy_status shardy__snapshot_get(shardy_snapshot *s, const shardy_key *key,
     }
     if (__builtin_expect(st == SHARDY_PENDING, 0)) {
         st = wait_for_key(s, shard, &routed, options, value_out, err);
+    }
+    if (__builtin_expect(st == SHARDY_CHECKSUM, 0) && shardy__snapshot_distrust(s, slot, shard)) {
+        st = get_again(s, slot, &routed, options, value_out, err);
     }
     if (options && options->stats) {
         options->stats->shards = 1;
@@ -215,6 +231,14 @@ static void run_group(pool_task *task)
     }
     if (st >= 0) {
         st = shardy__engine_get_many(&shard->engine, &group->request, &group->error);
+    }
+    if (st == SHARDY_CHECKSUM && shardy__snapshot_distrust(s, group->slot, shard)) {
+        shardy__error_clear(&group->error);
+        st = shardy__snapshot_shard(
+            s, group->slot, &call->limits, &shard, &group->opened, &group->error);
+        if (st >= 0) {
+            st = shardy__engine_get_many(&shard->engine, &group->request, &group->error);
+        }
     }
     group->status = st;
 }

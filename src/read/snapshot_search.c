@@ -44,6 +44,7 @@ typedef struct search_call {
     size_t stride;
     shard_search *shards;
     uint32_t shard_count;
+    int again; /* 1: a payload was damaged in the cache, which is mended now */
 } search_call;
 
 /* What a shardy_hits owns. */
@@ -158,6 +159,15 @@ static shardy_status choose_shards(
 
 /* --- searching -------------------------------------------------------------------------------- */
 
+/* Opens the shard and searches it. */
+static shardy_status search_shard(shard_search *shard)
+{
+    const search_call *call = shard->call;
+    SHARDY_TRY(shardy__snapshot_shard(
+        call->snapshot, shard->slot, &call->limits, &shard->shard, &shard->opened, &shard->error));
+    return shardy__engine_search(&shard->shard->engine, &shard->request, &shard->op, &shard->error);
+}
+
 static void run_shard(pool_task *task)
 {
     shard_search *shard = (shard_search *)(void *)task;
@@ -172,12 +182,13 @@ static void run_shard(pool_task *task)
     shardy_status st = shardy__check_time(
         s->core->context, call->limits.deadline_ns, call->limits.cancel, "search", &shard->error);
     if (st >= 0) {
-        st = shardy__snapshot_shard(
-            s, shard->slot, &call->limits, &shard->shard, &shard->opened, &shard->error);
+        st = search_shard(shard);
     }
-    if (st >= 0) {
-        st = shardy__engine_search(
-            &shard->shard->engine, &shard->request, &shard->op, &shard->error);
+    if (st == SHARDY_CHECKSUM && shardy__snapshot_distrust(s, shard->slot, shard->shard)) {
+        shardy__engine_search_finish(&shard->shard->engine, shard->op);
+        shard->op = NULL;
+        shardy__error_clear(&shard->error);
+        st = search_shard(shard);
     }
     shard->status = st;
 }
@@ -253,7 +264,7 @@ static size_t gather(const search_call *call, size_t query, merge_entry *entries
     return count < call->query->top_k ? count : call->query->top_k;
 }
 
-static shardy_status copy_hit(const search_call *call, const merge_entry *entry, hits_owner *owner,
+static shardy_status copy_hit(search_call *call, const merge_entry *entry, hits_owner *owner,
     shardy_hit *out, shardy_error *err)
 {
     const shardy_engine_limits limits = {call->limits.deadline_ns, call->limits.cancel};
@@ -275,6 +286,10 @@ static shardy_status copy_hit(const search_call *call, const merge_entry *entry,
         out->has_payload = 1;
         out->payload.data = payload->data;
         out->payload.len = payload->len;
+    }
+    if (st == SHARDY_CHECKSUM) {
+        call->again |=
+            shardy__snapshot_distrust(call->snapshot, entry->shard->slot, entry->shard->shard);
     }
     return st < 0 ? shardy__error_prefix(err, st, "shard %u", entry->db_id) : SHARDY_OK;
 }
@@ -387,6 +402,32 @@ static shardy_status search_into(search_call *call, arena *scratch,
     return st < 0 ? st : merge(call, scratch, out, err);
 }
 
+static shardy_status search_once(
+    search_call *call, const shardy_read_options *options, shardy_hits *hits_out, shardy_error *err)
+{
+    hits_owner *owner = shardy__calloc(1, sizeof *owner);
+    if (!owner) {
+        return shardy__error_nomem(err, "search");
+    }
+    shardy__arena_init(&owner->arena);
+    hits_out->owner = owner;
+    arena scratch;
+    shardy__arena_init(&scratch);
+    call->again = 0;
+    call->shard_count = 0;
+    shardy_status st = search_into(call, &scratch, options, hits_out, err);
+    for (uint32_t i = 0; i < call->shard_count; i++) {
+        if (call->shards[i].shard) {
+            shardy__engine_search_finish(&call->shards[i].shard->engine, call->shards[i].op);
+        }
+    }
+    shardy__arena_free(&scratch);
+    if (st < 0) {
+        shardy_hits_dispose(hits_out);
+    }
+    return st;
+}
+
 shardy_status shardy__snapshot_search(shardy_snapshot *s, const shardy_query *query,
     const shardy_read_options *options, shardy_hits *hits_out, shardy_error *err)
 {
@@ -395,24 +436,12 @@ shardy_status shardy__snapshot_search(shardy_snapshot *s, const shardy_query *qu
     call.snapshot = s;
     call.query = query;
     SHARDY_TRY(check_query(s, query, &call.stride, err));
-    hits_owner *owner = shardy__calloc(1, sizeof *owner);
-    if (!owner) {
-        return shardy__error_nomem(err, "search");
-    }
-    shardy__arena_init(&owner->arena);
-    hits_out->owner = owner;
     call.limits = shardy__call_limits(s->core, options);
-    arena scratch;
-    shardy__arena_init(&scratch);
-    shardy_status st = search_into(&call, &scratch, options, hits_out, err);
-    for (uint32_t i = 0; i < call.shard_count; i++) {
-        if (call.shards[i].shard) {
-            shardy__engine_search_finish(&call.shards[i].shard->engine, call.shards[i].op);
-        }
-    }
-    shardy__arena_free(&scratch);
-    if (st < 0) {
-        shardy_hits_dispose(hits_out);
+    shardy_status st = search_once(&call, options, hits_out, err);
+    /* This can happen once to each shard. */
+    for (uint32_t i = 0; st == SHARDY_CHECKSUM && call.again && i < s->slot_count; i++) {
+        shardy__error_clear(err);
+        st = search_once(&call, options, hits_out, err);
     }
     return st;
 }

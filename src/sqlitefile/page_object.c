@@ -1,9 +1,11 @@
 /* page_object.c: a page source over an object of a store, with its digests. */
 #include "page_object.h"
 
+#include "../base/alloc.h"
 #include "../base/bytebuf.h"
 #include "../base/error.h"
 #include "../base/fs.h"
+#include "../store/file_cache.h"
 #include "page_remote.h"
 
 #include <shardyfusion/limits.h>
@@ -230,8 +232,7 @@ static shardy_status sums_of_body(const char *key, const sums_name *name, shardy
     return SHARDY_OK;
 }
 
-/* The whole object in one round trip. A cache of local files would take its place here: of an
- * object with a digest, all that is wanted is its bytes, wherever they are. */
+/* The whole object in one round trip. */
 static shardy_status open_memory(shardy_store *store, const char *key,
     const page_source_options *options, page_source **source_out, shardy_error *err)
 {
@@ -272,6 +273,92 @@ static shardy_status open_memory(shardy_store *store, const char *key,
     return st;
 }
 
+/* --- by way of the cache of files ------------------------------------------------------------- */
+
+typedef struct sums_wanted {
+    shardy_store *store;
+    const char *key;
+    uint64_t size;
+    const page_source_options *options;
+} sums_wanted;
+
+static shardy_status load_sums_for(void *user, shardy_buf *sums_out, shardy_error *err)
+{
+    const sums_wanted *w = user;
+    return shardy__chunk_count(w->size) > 1
+               ? load_sums(w->store, w->key, w->size, w->options, sums_out, err)
+               : SHARDY_NOT_FOUND;
+}
+
+/* Which version of an object without a digest there is now. A read, and not a look-up: it has a
+ * deadline. */
+static shardy_status find_version(shardy_store *store, const char *key,
+    const page_source_options *options, shardy_object_meta *meta_out, shardy_error *err)
+{
+    shardy_store_read read;
+    plan_read(&read, key, 0, 1, options);
+    shardy_store_read_all(store, &read, 1);
+    *meta_out = read.meta;
+    shardy_buf_release(&read.body);
+    shardy_status st = read_status(&read, err);
+    return st == SHARDY_OK ? shardy__object_check_size(key, meta_out->size, options, err) : st;
+}
+
+/* Each chunk is checked when it is first touched, as with any local file: opening costs the list of
+ * digests only, and a file that was damaged since it was filled is noticed. */
+static shardy_status open_cached_take(
+    cached_file *f, const page_source_options *options, page_source **source_out, shardy_error *err)
+{
+    const page_digests digests = {f->file.size, f->sums, f->sum_count};
+    shardy_status st = options->io == PAGE_IO_PREAD
+                           ? shardy__page_source_pread_take(
+                                 &f->file, &digests, options->cache_bytes, source_out, err)
+                           : shardy__page_source_map_take(&f->file, &digests, source_out, err);
+    shardy__free(f->sums);
+    return st;
+}
+
+static shardy_status open_file(shardy_store *store, const char *key,
+    const page_source_options *options, page_source **source_out, shardy_error *err)
+{
+    shardy_object_meta meta;
+    sums_wanted wanted = {store, key, options->size, options};
+    file_cache_request request;
+    memset(&request, 0, sizeof request);
+    request.store = store;
+    request.key = key;
+    request.digest = options->digest;
+    request.load_sums = load_sums_for;
+    request.user = &wanted;
+    request.size = options->size;
+    request.check_all = options->check_files;
+    if (options->limits) {
+        request.deadline_ns = options->limits->deadline_ns;
+        request.cancel = options->limits->cancel;
+    }
+    shardy_status st;
+    if (!options->digest || options->size == UINT64_MAX) {
+        st = find_version(store, key, options, &meta, err);
+        request.size = wanted.size = meta.size;
+        request.etag = meta.etag.text;
+    } else {
+        st = shardy__object_check_size(key, options->size, options, err);
+    }
+    if (st != SHARDY_OK) {
+        return st;
+    }
+    cached_file file;
+    st = shardy__file_cache_get(options->files, &request, &file, err);
+    if (st == SHARDY_OK) {
+        return open_cached_take(&file, options, source_out, err);
+    }
+    if (st == SHARDY_CONFLICT) {
+        return shardy__error(
+            err, SHARDY_CHECKSUM, "read", "\"%.300s\" changed while it was downloaded", key);
+    }
+    return st == SHARDY_DONE ? open_memory(store, key, options, source_out, err) : st;
+}
+
 shardy_status shardy__page_source_open_object(shardy_store *store, const char *key,
     const page_source_options *options, page_source **source_out, shardy_error *err)
 {
@@ -282,6 +369,9 @@ shardy_status shardy__page_source_open_object(shardy_store *store, const char *k
     if (shardy_store_caps(store) & SHARDY_STORE_CAP_OPEN_LOCAL) {
         return open_local(store, key, options, source_out, err);
     }
-    return options->ranges ? shardy__page_remote_open(store, key, options, source_out, err)
-                           : open_memory(store, key, options, source_out, err);
+    if (options->ranges) {
+        return shardy__page_remote_open(store, key, options, source_out, err);
+    }
+    return options->files ? open_file(store, key, options, source_out, err)
+                          : open_memory(store, key, options, source_out, err);
 }

@@ -149,6 +149,10 @@ typedef struct page_source_options {
     const sha256 *sidecar_digest;
     uint64_t sidecar_size;
     shardy_context *context; /* for the log and the metrics; with `sidecar_key` */
+    /* not NULL: an object that is no local file and is read whole becomes one in this cache
+     * (borrowed while opening); not with PAGE_IO_MEMORY */
+    struct file_cache *files;
+    int32_t check_files; /* 1: all bytes of a file that is there are checked first */
 } page_source_options;
 
 /* Defaults: no digest, any size, PAGE_IO_AUTO, 8 MiB. */

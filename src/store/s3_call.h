@@ -24,6 +24,7 @@ typedef struct s3_client {
     s3_place place;
     char region[64];
     uint64_t part_size;
+    char *place_text; /* the place, for a cache */
 } s3_client;
 
 /* How a failed condition is to be understood. */

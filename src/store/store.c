@@ -137,6 +137,13 @@ const char *shardy_store_name(const shardy_store *store)
     return store && store->ops->name ? store->ops->name : "";
 }
 
+const char *shardy__store_place(const shardy_store *store)
+{
+    const shardy_store_ops *ops = store->ops;
+    int has_slot = ops->struct_size >= offsetof(shardy_store_ops, place) + sizeof ops->place;
+    return has_slot && ops->place ? ops->place(store->state) : NULL;
+}
+
 /* --- checks ------------------------------------------------------------------------------- */
 
 shardy_status shardy__store_check_key(shardy_bytes key, shardy_error *err)

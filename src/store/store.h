@@ -29,6 +29,9 @@ typedef struct store_url_options {
 shardy_status shardy__store_open_url(shardy_context *context, const char *url,
     const store_url_options *options, shardy_store **store_out, shardy_error *err);
 
+/* Where the objects of a store are (shardy_store_ops.place), or NULL when it does not say. */
+const char *shardy__store_place(const shardy_store *store);
+
 /* INVALID naming the key when it breaks a rule of sys/store.h. */
 shardy_status shardy__store_check_key(shardy_bytes key, shardy_error *err);
 

@@ -157,6 +157,12 @@ static void clear(ahead_store *s)
     shardy__mutex_unlock(&s->lock);
 }
 
+static const char *ahead_place(void *store)
+{
+    const ahead_store *s = store;
+    return shardy__store_place(s->inner);
+}
+
 static void ahead_close(void *store)
 {
     ahead_store *s = store;
@@ -181,6 +187,7 @@ static const shardy_store_ops ahead_ops = {
     .open_local = ahead_open_local,
     .scratch = ahead_scratch,
     .close = ahead_close,
+    .place = ahead_place,
 };
 
 shardy_status shardy__store_wrap_ahead(shardy_context *context, shardy_store *inner, int owned,

@@ -234,6 +234,12 @@ static shardy_status fault_scratch(void *store, const char **path_out, shardy_er
     return st;
 }
 
+static const char *fault_place(void *store)
+{
+    const fault_store *s = store;
+    return shardy__store_place(s->inner);
+}
+
 static void fault_close(void *store)
 {
     shardy__free(store);
@@ -252,6 +258,7 @@ static const shardy_store_ops fault_ops = {
     .open_local = fault_open_local,
     .scratch = fault_scratch,
     .close = fault_close,
+    .place = fault_place,
 };
 
 shardy_status shardy_store_wrap_fault(

@@ -223,6 +223,12 @@ static uint64_t fs_caps(void *store)
     return caps;
 }
 
+static const char *fs_place(void *store)
+{
+    const fs_store *s = store;
+    return s->path;
+}
+
 static void fs_close(void *store)
 {
     fs_store *s = store;
@@ -248,6 +254,7 @@ static const shardy_store_ops fs_ops = {
     .open_local = fs_open_local,
     .scratch = shardy__store_fs_scratch,
     .close = fs_close,
+    .place = fs_place,
 };
 
 static shardy_status open_root(

@@ -175,6 +175,12 @@ static shardy_status limit_scratch(void *store, const char **path_out, shardy_er
     return shardy_store_scratch(s->inner, path_out, err);
 }
 
+static const char *limit_place(void *store)
+{
+    const limit_store *s = store;
+    return shardy__store_place(s->inner);
+}
+
 static void limit_close(void *store)
 {
     limit_store *s = store;
@@ -199,6 +205,7 @@ static const shardy_store_ops limit_ops = {
     .open_local = limit_open_local,
     .scratch = limit_scratch,
     .close = limit_close,
+    .place = limit_place,
 };
 
 /* --- making one ------------------------------------------------------------------------------- */

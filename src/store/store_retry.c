@@ -411,6 +411,12 @@ static shardy_status retry_scratch(void *store, const char **path_out, shardy_er
     return shardy_store_scratch(s->inner, path_out, err);
 }
 
+static const char *retry_place(void *store)
+{
+    const retry_store *s = store;
+    return shardy__store_place(s->inner);
+}
+
 static void retry_close(void *store)
 {
     retry_store *s = store;
@@ -434,6 +440,7 @@ static const shardy_store_ops retry_ops = {
     .open_local = retry_open_local,
     .scratch = retry_scratch,
     .close = retry_close,
+    .place = retry_place,
 };
 
 /* --- making one ------------------------------------------------------------------------------- */

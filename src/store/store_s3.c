@@ -658,7 +658,14 @@ static void s3_close(void *store)
     shardy__http_close(c->http);
     shardy__credentials_close(c->credentials);
     shardy__context_drop(c->context);
+    shardy__free(c->place_text);
     shardy__free(c);
+}
+
+static const char *s3_place_text(void *store)
+{
+    const s3_client *c = store;
+    return c->place_text;
 }
 
 static const shardy_store_ops s3_ops = {
@@ -672,6 +679,7 @@ static const shardy_store_ops s3_ops = {
     .list = s3_list_page,
     .remove = s3_remove,
     .close = s3_close,
+    .place = s3_place_text,
 };
 
 #define PART_SIZE_MIN ((uint64_t)5 << 20)
@@ -700,6 +708,19 @@ static const char *value_or(const char *value, const char *const *names)
     return found;
 }
 
+/* The URL of the prefix: the bucket is a part of the host or of the path. */
+static shardy_status name_place(s3_client *c, shardy_error *err)
+{
+    const s3_place *p = &c->place;
+    size_t size = strlen(p->scheme) + strlen(p->host) + strlen(p->base) + p->prefix_len + 5;
+    c->place_text = shardy__malloc(size);
+    if (!c->place_text) {
+        return shardy__error_nomem(err, "s3");
+    }
+    snprintf(c->place_text, size, "%s://%s%s/%s", p->scheme, p->host, p->base, p->prefix);
+    return SHARDY_OK;
+}
+
 static shardy_status find_place(
     s3_client *c, const char *url, const shardy_store_s3_options *options, shardy_error *err)
 {
@@ -711,7 +732,7 @@ static shardy_status find_place(
         region ? region : "us-east-1", options->addressing};
     SHARDY_TRY(shardy__s3_place_find(url, &where, &c->place, err));
     snprintf(c->region, sizeof c->region, "%s", where.region);
-    return SHARDY_OK;
+    return name_place(c, err);
 }
 
 static shardy_status check_options(const shardy_store_s3_options *o, shardy_error *err)

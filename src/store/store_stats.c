@@ -121,6 +121,12 @@ static shardy_status stats_scratch(void *store, const char **path_out, shardy_er
     return shardy_store_scratch(s->inner, path_out, err);
 }
 
+static const char *stats_place(void *store)
+{
+    const stats_store *s = store;
+    return shardy__store_place(s->inner);
+}
+
 static void stats_close(void *store)
 {
     shardy__free(store);
@@ -139,6 +145,7 @@ static const shardy_store_ops stats_ops = {
     .open_local = stats_open_local,
     .scratch = stats_scratch,
     .close = stats_close,
+    .place = stats_place,
 };
 
 shardy_status shardy_store_wrap_stats(

@@ -488,6 +488,27 @@ static void test_limits__threads_of_a_context(void **state)
     assert_names(SHARDY_THREADS_MAX);
 }
 
+static void test_limits__files_kept_by_readers(void **state)
+{
+    limits_fixture *f = *state;
+    const uint64_t least = SHARDY_FILE_CACHE_BYTES_MIN;
+    shardy_reader_close(finish_and_open(f, open_writer(f)));
+    for (uint64_t bytes = least - 1; bytes <= least + 1; bytes++) {
+        shardy_reader_options options;
+        shardy_reader *reader;
+        shardy_reader_options_init(&options, sizeof options);
+        options.store = f->store;
+        options.cache_bytes = bytes;
+        shardy_status st = shardy_reader_open(f->context, NULL, &options, &reader, &err);
+        assert_int_equal(st, bytes >= least ? SHARDY_OK : SHARDY_INVALID);
+        if (st == SHARDY_INVALID) {
+            assert_names(least);
+        } else {
+            shardy_reader_close(reader);
+        }
+    }
+}
+
 static void test_limits__caches_of_readers(void **state)
 {
     limits_fixture *f = *state;
@@ -572,6 +593,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_limits__memory_budgets_of_builds, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits__page_caches_of_readers, setup, teardown),
         cmocka_unit_test(test_limits__threads_of_a_context),
+        cmocka_unit_test_setup_teardown(test_limits__files_kept_by_readers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits__caches_of_readers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits__connections_of_a_bucket, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits__manifests_of_a_history, setup, teardown),

@@ -149,6 +149,12 @@ static shardy_status trip_remove(
     return shardy_store_remove(s->inner, keys, n, results_out, err);
 }
 
+static const char *trip_place(void *store)
+{
+    const trip_store *s = store;
+    return shardy__store_place(s->inner);
+}
+
 static void trip_close(void *store)
 {
     trip_store *s = store;
@@ -167,6 +173,7 @@ static const shardy_store_ops TRIP_OPS = {
     .list = trip_list,
     .remove = trip_remove,
     .close = trip_close,
+    .place = trip_place,
 };
 
 shardy_status trip_store_open(shardy_store *inner, shardy_store **store_out, shardy_error *err)

@@ -114,6 +114,10 @@ typedef struct shardy_engine_reader_spec {
     /* NULL: objects that are not local files are read whole; else by ranges, into this cache of the
      * reader's. For the engines of this library */
     void *page_cache;
+    /* NULL: objects that are read whole are read into memory; else they are kept as files in this
+     * cache of the reader's. For the engines of this library */
+    void *file_cache;
+    int32_t check_files; /* 1: files that are there are checked as a whole before they are used */
 } shardy_engine_reader_spec;
 
 /* How long a call may take. */

@@ -175,6 +175,12 @@ typedef struct shardy_store_ops {
 
     /* MUST. Once, after the last call has returned. Cannot fail. */
     void (*close)(void *store);
+
+    /* MAY. Where the objects are: text that is the same for every store of this place, in any
+     * process, and for no other (server, bucket and prefix; without secrets). Borrowed, constant
+     * for the life of the store. Without it, or NULL, objects without digests are not kept in a
+     * cache of files. */
+    const char *(*place)(void *store);
 } shardy_store_ops;
 
 /* A store with its state. */
