@@ -187,6 +187,10 @@ class Process:
         run = event.of_run()
         if self.role == "writes":
             return  # only to tell by whom it lost: it builds on what it wrote itself
+        before = self.fates.get(run)
+        if self.role == "cleans" and self.places.get(run) == "looked" and \
+                before is not None and before.state == event.state == CONDEMNED:
+            return  # for ever: read once more, with a manifest that may name its shards
         self.fates[run] = event
         self.read_at[run] = event.begin
         if self.role == "rolls to" and run == self.own and self.can("rollback_read_fate", run):
