@@ -909,6 +909,54 @@ static void test_others__one_downloads_while_the_others_wait(void **state)
     stage_close(&s);
 }
 
+/* --- places ----------------------------------------------------------------------------------- */
+
+static void test_place__is_that_of_the_innermost_store(void **state)
+{
+    (void)state;
+    stage s;
+    shardy_error err = {0};
+    shardy_store *wrapped[4];
+    stage_open(&s);
+    assert_ok(shardy_store_wrap_stats(NULL, s.named, &wrapped[0], &err));
+    assert_ok(shardy_store_wrap_fault(NULL, wrapped[0], &wrapped[1], &err));
+    assert_ok(shardy_store_wrap_retry(NULL, wrapped[1], NULL, &wrapped[2], &err));
+    assert_ok(shardy_store_wrap_limit(NULL, wrapped[2], NULL, &wrapped[3], &err));
+    assert_string_equal(shardy__store_place(wrapped[3]), "test://one");
+    for (size_t i = 4; i > 0; i--) {
+        shardy_store_close(wrapped[i - 1]);
+    }
+    assert_null(shardy__store_place(s.memory));
+    /* a table of a program that does not know the slot */
+    shardy_store *old;
+    shardy_store_ops ops = s.ops;
+    ops.struct_size = (uint32_t)offsetof(shardy_store_ops, place);
+    assert_ok(shardy_store_new_take(NULL, &ops, s.memory->state, &old, &err));
+    assert_null(shardy__store_place(old));
+    shardy_store_close(old);
+    stage_close(&s);
+}
+
+static void test_place__tells_buckets_and_prefixes_apart(void **state)
+{
+    (void)state;
+    static const char *const urls[] = {"s3://bucket/a", "s3://bucket/b", "s3://other/a"};
+    static const char *const places[] = {"http://localhost:9/bucket/a/",
+        "http://localhost:9/bucket/b/", "http://localhost:9/other/a/"};
+    shardy_error err = {0};
+    shardy_store_s3_options o;
+    shardy_store_s3_options_init(&o, sizeof o);
+    o.endpoint_url = "http://localhost:9";
+    o.access_key_id = "key";
+    o.secret_access_key = "secret";
+    for (size_t i = 0; i < 3; i++) {
+        shardy_store *store;
+        assert_ok(shardy_store_open_s3(NULL, urls[i], &o, &store, &err));
+        assert_string_equal(shardy__store_place(store), places[i]);
+        shardy_store_close(store);
+    }
+}
+
 /* --- the form of an entry --------------------------------------------------------------------- */
 
 static void test_entry__only_its_own_length_fits_a_tail(void **state)
@@ -960,6 +1008,8 @@ int main(void)
         cmocka_unit_test(test_others__one_who_does_not_get_on_is_waited_for_five_seconds),
         cmocka_unit_test(test_others__a_held_lock_of_the_cache_stops_no_reader),
         cmocka_unit_test(test_others__one_downloads_while_the_others_wait),
+        cmocka_unit_test(test_place__is_that_of_the_innermost_store),
+        cmocka_unit_test(test_place__tells_buckets_and_prefixes_apart),
         cmocka_unit_test(test_entry__only_its_own_length_fits_a_tail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
