@@ -38,6 +38,7 @@ static void set_from_file(shardy_store_s3_options *o, const credentials *found)
     o->access_key_id = found->access_key_id;
     o->secret_access_key = found->secret_access_key;
     o->session_token = found->session_token;
+    o->profile = found->aws_profile;
     o->ca_bundle = found->ca_bundle;
     o->addressing = addressing_of(found->addressing_style);
     o->verify_ssl = found->verify_ssl != 0;
@@ -58,6 +59,9 @@ static void set_from_option(shardy_store_s3_options *o, const char *text)
         o->endpoint_url = value;
     } else if (strncmp(text, "region_name", len) == 0) {
         o->region = value;
+    } else if (strncmp(text, "aws_profile", len) == 0) {
+        o->profile = value;
+        o->access_key_id = o->secret_access_key = o->session_token = NULL;
     } else if (strncmp(text, "addressing_style", len) == 0) {
         o->addressing = addressing_of(value);
     } else if (strncmp(text, "verify_ssl", len) == 0) {

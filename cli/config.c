@@ -69,6 +69,7 @@ static const field_def credentials_fields[] = {
     {"*", "access_key_id", FIELD_TEXT, 0, CREDENTIALS_AT(access_key_id), NULL, 0},
     {"*", "secret_access_key", FIELD_TEXT, 0, CREDENTIALS_AT(secret_access_key), NULL, 0},
     {"*", "session_token", FIELD_TEXT, 0, CREDENTIALS_AT(session_token), NULL, 0},
+    {"*", "aws_profile", FIELD_TEXT, 0, CREDENTIALS_AT(aws_profile), NULL, 0},
     {"*", "addressing_style", FIELD_TEXT, 0, CREDENTIALS_AT(addressing_style), NULL, 0},
     {"*", "signature_version", FIELD_TEXT, 0, CREDENTIALS_AT(signature_version), NULL, 0},
     {"*", "verify_ssl", FIELD_VERIFY, 0, CREDENTIALS_AT(verify_ssl), NULL, 0},
@@ -461,7 +462,12 @@ int credentials_load(credentials *c, const char *path, const char *profile, int 
 int s3_option_check(const char *text, strbuf *message)
 {
     static const char *const names[] = {"endpoint_url", "region_name", "addressing_style",
-        "signature_version", "verify_ssl", "connect_timeout", "read_timeout", "max_attempts"};
+        "signature_version", "aws_profile", "verify_ssl", "connect_timeout", "read_timeout",
+        "max_attempts"};
+    enum {
+        VERIFY_SSL = 5,
+        COUNT = sizeof names / sizeof names[0]
+    };
     const char *equals = strchr(text, '=');
     if (!equals || equals == text) {
         strbuf_puts(message, "option \"--s3-option\" must be KEY=VALUE, not ");
@@ -472,16 +478,16 @@ int s3_option_check(const char *text, strbuf *message)
     const char *value = equals + 1;
     uint64_t number = 0;
     size_t i = 0;
-    while (i < 8 && strcmp(names[i], name) != 0) {
+    while (i < COUNT && strcmp(names[i], name) != 0) {
         i++;
     }
     int rc = 0;
-    if (i == 8) {
-        rc = unknown("--s3-option", "key", name, names, 8, message);
-    } else if (i == 4 && opt_choice("true|1|yes|false|0|no", value) < 0) {
+    if (i == COUNT) {
+        rc = unknown("--s3-option", "key", name, names, COUNT, message);
+    } else if (i == VERIFY_SSL && opt_choice("true|1|yes|false|0|no", value) < 0) {
         strbuf_puts(message, "--s3-option: \"verify_ssl\" must be true or false");
         rc = -1;
-    } else if (i >= 5 && opt_parse_uint(value, &number) != 0) {
+    } else if (i > VERIFY_SSL && opt_parse_uint(value, &number) != 0) {
         strbuf_printf(message, "--s3-option: \"%s\" must be a whole number", name);
         rc = -1;
     }

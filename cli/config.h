@@ -58,6 +58,7 @@ typedef struct credentials {
     char *access_key_id;
     char *secret_access_key;
     char *session_token;
+    char *aws_profile; /* of the files of AWS */
     char *addressing_style;
     char *signature_version;
     int64_t verify_ssl;

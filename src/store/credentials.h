@@ -1,10 +1,17 @@
 /* credentials.h: where the keys that sign requests come from.
  *
- * A source answers with credentials that are good now. It may keep them, ask a service for others
- * before they expire, and so block; whoever asks holds no lock. Secrets are in no message and no
- * log, and are overwritten when they are given back. */
+ * The first of these that says anything: the options; the environment; a profile of the files of
+ * AWS; a web identity; the metadata of the container; the metadata of the instance. What it says
+ * must be whole: parts of two make no credentials, and what fails is an error, not the next one's
+ * turn.
+ *
+ * Those of a service expire. A source asks for others before, while everybody goes on with the old
+ * ones, also when asking fails, until they have expired. Secrets are in no message and no log, and
+ * are overwritten when they are given back. */
 #ifndef SHARDY_STORE_CREDENTIALS_H
 #define SHARDY_STORE_CREDENTIALS_H
+
+#include "http.h"
 
 #include "../base/context.h"
 
@@ -17,26 +24,40 @@ const char *shardy__credentials_token(const credentials *c); /* NULL: none */
 /* NULL is fine. */
 void shardy__credentials_drop(credentials *c);
 
-/* What the caller gave; NULL where it gave nothing. */
+/* What the caller gave; texts are NULL or "" where it gave nothing. */
 typedef struct credentials_options {
     const char *access_key_id;
     const char *secret_access_key;
     const char *session_token;
+    const char *profile;      /* given: the environment has no say */
+    const char *region;       /* of the token service; none: that of the profile, or us-east-1 */
+    const http_options *http; /* how services that are not on the machine are reached */
 } credentials_options;
 
 typedef struct credentials_source credentials_source;
 
-/* The first of: the options; S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, S3_SESSION_TOKEN;
- * AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN. A key without its secret, or the
- * other way round, is CONFIG: parts of two sets make none.
- * Statuses: OK; CONFIG (none there, or half of a set); NOMEM. */
+/* Finds out where credentials come from. Reads files, asks no service. Variables, beside those of
+ * keys (S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, S3_SESSION_TOKEN; the same with AWS_):
+ * AWS_PROFILE, AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE, HOME; AWS_WEB_IDENTITY_TOKEN_FILE,
+ * AWS_ROLE_ARN, AWS_ROLE_SESSION_NAME, AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL;
+ * AWS_CONTAINER_CREDENTIALS_RELATIVE_URI, AWS_CONTAINER_CREDENTIALS_FULL_URI,
+ * AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE, AWS_CONTAINER_AUTHORIZATION_TOKEN;
+ * AWS_EC2_METADATA_DISABLED, AWS_EC2_METADATA_SERVICE_ENDPOINT.
+ * Statuses: OK; CONFIG (there is nothing, with a list of what was tried; half of a set; what is not
+ * supported; a file that cannot be understood); IO, AUTH (files), NOMEM. */
 shardy_status shardy__credentials_open(shardy_context *context, const credentials_options *options,
     credentials_source **source_out, shardy_error *err);
-/* NULL is fine. */
+/* Waits for a request that is under way, which is cancelled. After the last get. NULL is fine. */
 void shardy__credentials_close(credentials_source *source);
 
-/* Credentials that are good now; drop them. Any thread. deadline_ns (0: none) and cancel (may be
- * NULL) bound a request for new ones. Statuses: OK, NOMEM. */
+/* The region that the profile names, if the profile was looked at; NULL: none. Borrowed. */
+const char *shardy__credentials_region(const credentials_source *source);
+
+/* Credentials that are good now; drop them. Any thread. Waits when there are none yet, or the old
+ * ones have expired: until deadline_ns (0: none) or cancel (may be NULL). The thread of the
+ * transfer engine never waits: it gets a retriable IO.
+ * Statuses: OK; CONFIG, AUTH (the service gives none); IO, CORRUPT (its reply); TIMEOUT, CANCELLED,
+ * NOMEM. */
 shardy_status shardy__credentials_get(credentials_source *source, int64_t deadline_ns,
     const shardy_cancel *cancel, credentials **credentials_out, shardy_error *err);
 

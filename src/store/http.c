@@ -806,3 +806,12 @@ shardy_status shardy__http_run(http_client *client, http_request *request, shard
     }
     return request->status;
 }
+
+int shardy__http_is_own_thread(const http_client *client)
+{
+    http_engine *e = client->engine;
+    shardy__mutex_lock(&e->lock);
+    int own = e->has_thread && pthread_equal(pthread_self(), e->thread);
+    shardy__mutex_unlock(&e->lock);
+    return own;
+}

@@ -86,5 +86,7 @@ void shardy__http_close(http_client *client);
 void shardy__http_start(http_client *client, http_request *request);
 /* The same, and waits. `done` and `user` are used by it. */
 shardy_status shardy__http_run(http_client *client, http_request *request, shardy_error *err);
+/* 1 on the thread that calls `done`, which must not wait for a request. */
+int shardy__http_is_own_thread(const http_client *client);
 
 #endif

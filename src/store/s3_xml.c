@@ -8,6 +8,7 @@
 #include <shardyfusion/limits.h>
 
 #include <expat.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -157,11 +158,16 @@ static shardy_status parse(
     r.user = user;
     r.err = err;
     shardy__bytebuf_init(&r.text, TEXT_LEN_MAX);
+    /* at once, so that no copy of a secret is left behind when it grows */
+    (void)shardy__bytebuf_reserve(&r.text, TEXT_LEN_MAX - 1);
     shardy__bytebuf_puts(&r.text, ""); /* so that an empty text is zero-terminated too */
     r.parser = XML_ParserCreate_MM("UTF-8", &memory_suite, NULL);
     shardy_status st =
         r.parser && r.text.data ? parse_with(&r, xml) : shardy__error_nomem(err, "s3");
     XML_ParserFree(r.parser);
+    if (r.text.data) {
+        OPENSSL_cleanse(r.text.data, r.text.room);
+    }
     shardy__bytebuf_free(&r.text);
     return st;
 }
@@ -395,4 +401,57 @@ shardy_status shardy__s3_parse_upload(shardy_bytes xml, s3_upload_result *out, s
         "InitiateMultipartUploadResult", "CompleteMultipartUploadResult", "Error", NULL};
     memset(out, 0, sizeof *out);
     return parse(xml, roots, on_upload, out, err);
+}
+
+/* --- credentials ---------------------------------------------------------------------------- */
+
+/* The text is a secret: it is in no message. */
+static shardy_status keep_secret(char *room, size_t size, const bytebuf *text, shardy_error *err)
+{
+    return shardy__credentials_keep(room, size, text->data, text->len)
+               ? SHARDY_OK
+               : shardy__error_native(err, SHARDY_CORRUPT, 1, 0, "s3",
+                     "the reply has a text of %zu bytes among its credentials", text->len);
+}
+
+static shardy_status on_assumed(
+    void *user, const char *path, const bytebuf *text, shardy_error *err)
+{
+    static const char root[] =
+        "/AssumeRoleWithWebIdentityResponse/AssumeRoleWithWebIdentityResult/Credentials/";
+    credentials_reply *c = user;
+    if (strcmp(path, "/ErrorResponse/Error/Code") == 0) {
+        shardy__credentials_keep_code(c->code, sizeof c->code, text->data, text->len);
+        return SHARDY_OK;
+    }
+    if (strncmp(path, root, sizeof root - 1) != 0) {
+        return SHARDY_OK;
+    }
+    path += sizeof root - 1;
+    if (strcmp(path, "AccessKeyId") == 0) {
+        return keep_secret(c->key_id, sizeof c->key_id, text, err);
+    }
+    if (strcmp(path, "SecretAccessKey") == 0) {
+        return keep_secret(c->secret, sizeof c->secret, text, err);
+    }
+    if (strcmp(path, "SessionToken") == 0) {
+        return keep_secret(c->token, sizeof c->token, text, err);
+    }
+    if (strcmp(path, "Expiration") == 0 &&
+        !shardy__time_parse(text->data, text->len, &c->expires_us)) {
+        c->expires_us = 0;
+    }
+    return SHARDY_OK;
+}
+
+shardy_status shardy__s3_parse_assumed(shardy_bytes xml, credentials_reply *out, shardy_error *err)
+{
+    static const char *const roots[] = {"AssumeRoleWithWebIdentityResponse", "ErrorResponse", NULL};
+    memset(out, 0, sizeof *out);
+    SHARDY_TRY(parse(xml, roots, on_assumed, out, err));
+    if (!out->code[0] && !shardy__credentials_complete(out)) {
+        return shardy__error_native(err, SHARDY_CORRUPT, 1, 0, "s3",
+            "the reply has no access key, or does not say when it expires");
+    }
+    return SHARDY_OK;
 }

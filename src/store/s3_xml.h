@@ -6,6 +6,8 @@
 #ifndef SHARDY_STORE_S3_XML_H
 #define SHARDY_STORE_S3_XML_H
 
+#include "credentials_reply.h"
+
 #include "../base/arena.h"
 #include "../base/error.h"
 
@@ -55,6 +57,10 @@ typedef struct s3_upload_result {
 } s3_upload_result;
 
 shardy_status shardy__s3_parse_upload(shardy_bytes xml, s3_upload_result *out, shardy_error *err);
+
+/* <AssumeRoleWithWebIdentityResponse> of the security token service; its <ErrorResponse> fills
+ * `code` and is OK. CORRUPT also when there are no credentials that expire. */
+shardy_status shardy__s3_parse_assumed(shardy_bytes xml, credentials_reply *out, shardy_error *err);
 
 /* <Error>; anything else, and nothing, leaves `out` empty: an error may have any body. */
 void shardy__s3_parse_failure(shardy_bytes xml, s3_failure *out);

@@ -721,13 +721,12 @@ static shardy_status name_place(s3_client *c, shardy_error *err)
     return SHARDY_OK;
 }
 
-static shardy_status find_place(
-    s3_client *c, const char *url, const shardy_store_s3_options *options, shardy_error *err)
+/* `region` is NULL when nobody says it. */
+static shardy_status find_place(s3_client *c, const char *url,
+    const shardy_store_s3_options *options, const char *region, shardy_error *err)
 {
-    static const char *const regions[] = {"S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION", NULL};
     static const char *const endpoints[] = {
         "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "SLATEDB_S3_ENDPOINT_URL", NULL};
-    const char *region = value_or(options->region, regions);
     s3_place_options where = {value_or(options->endpoint_url, endpoints),
         region ? region : "us-east-1", options->addressing};
     SHARDY_TRY(shardy__s3_place_find(url, &where, &c->place, err));
@@ -752,15 +751,21 @@ static shardy_status open_client(
     s3_client *c, const char *url, const shardy_store_s3_options *options, shardy_error *err)
 {
     static const char *const bundles[] = {"AWS_CA_BUNDLE", NULL};
-    SHARDY_TRY(check_options(options, err));
-    SHARDY_TRY(find_place(c, url, options, err));
-    c->part_size = options->part_size;
-    credentials_options keys = {
-        options->access_key_id, options->secret_access_key, options->session_token};
-    SHARDY_TRY(shardy__credentials_open(c->context, &keys, &c->credentials, err));
+    static const char *const regions[] = {"S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION", NULL};
+    const char *region = value_or(options->region, regions);
     http_options http = {options->proxy, value_or(options->ca_bundle, bundles),
         options->verify_ssl != 0, options->connect_timeout_ms, options->read_timeout_ms,
         options->connections_max};
+    credentials_options keys = {options->access_key_id, options->secret_access_key,
+        options->session_token, options->profile, region, &http};
+    SHARDY_TRY(check_options(options, err));
+    SHARDY_TRY(find_place(c, url, options, region, err));
+    c->part_size = options->part_size;
+    SHARDY_TRY(shardy__credentials_open(c->context, &keys, &c->credentials, err));
+    if (!region && shardy__credentials_region(c->credentials)) {
+        region = shardy__credentials_region(c->credentials);
+        SHARDY_TRY(find_place(c, url, options, region, err));
+    }
     return shardy__http_open(c->context, &http, &c->http, err);
 }
 

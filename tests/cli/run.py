@@ -60,7 +60,8 @@ class Failure(Exception):
 
 def environment(tmp, extra=None):
     """A surrounding in which nothing of the user's own counts."""
-    env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": tmp, "LANG": "C.UTF-8"}
+    env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": tmp, "LANG": "C.UTF-8",
+           "AWS_EC2_METADATA_DISABLED": "true"}
     for name in os.environ:
         if name.endswith("SAN_OPTIONS") or name in ("LD_LIBRARY_PATH", "LLVM_PROFILE_FILE"):
             env[name] = os.environ[name]

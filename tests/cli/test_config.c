@@ -290,6 +290,7 @@ static void test_s3_option__names_and_values_are_checked(void **state)
     } cases[] = {
         {"addressing_style=path", ""},
         {"verify_ssl=No", ""},
+        {"aws_profile=build", ""},
         {"max_attempts=3", ""},
         {"endpoint_url=http://x?a=b", ""},
         {"verify_ssl=maybe", "--s3-option: \"verify_ssl\" must be true or false"},

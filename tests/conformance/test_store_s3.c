@@ -644,6 +644,9 @@ static void test_open__the_environment_is_the_default(void **state)
     shardy_store_s3_options options;
     shardy_store_s3_options_init(&options, sizeof options);
     options.max_attempts = 1;
+    setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
+    setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent", 1);
+    setenv("AWS_CONFIG_FILE", "/nonexistent", 1);
     assert_status(SHARDY_CONFIG, shardy_store_open_s3(NULL, URL, NULL, &store, &err));
     assert_non_null(strstr(err.message, "no credentials"));
     setenv("AWS_ENDPOINT_URL", server_url(s3), 1);
@@ -661,7 +664,8 @@ static void test_open__the_environment_is_the_default(void **state)
     assert_int_equal(get(store, "k", 0, 1, &err), SHARDY_AUTH);
     shardy_store_close(store);
     static const char *const names[] = {"AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"};
+        "AWS_SECRET_ACCESS_KEY", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY",
+        "AWS_EC2_METADATA_DISABLED", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         unsetenv(names[i]);
     }

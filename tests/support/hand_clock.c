@@ -25,6 +25,11 @@ static void sleep_by_hand(void *user, int64_t us)
 
 shardy_context *hand_clock_context(hand_clock *clock)
 {
+    return hand_clock_context_with_log(clock, NULL, NULL);
+}
+
+shardy_context *hand_clock_context_with_log(hand_clock *clock, shardy_log_fn log, void *log_user)
+{
     shardy_error err;
     shardy_context_options options;
     shardy_context *context;
@@ -37,6 +42,9 @@ shardy_context *hand_clock_context(hand_clock *clock)
     options.clock.sleep_us = sleep_by_hand;
     options.clock.user = clock;
     options.threads = 1;
+    options.log = log;
+    options.log_user = log_user;
+    options.log_level = SHARDY_LOG_TRACE;
     assert_ok(shardy_context_new(&options, &context, &err));
     return context;
 }

@@ -232,8 +232,10 @@ typedef struct shardy_store_s3_options {
     const char *endpoint_url;
     /* default: S3_REGION, AWS_REGION, AWS_DEFAULT_REGION, or us-east-1 */
     const char *region;
-    /* the three go together. Default: S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, S3_SESSION_TOKEN,
-     * or the same with AWS_ */
+    /* The three go together. Default: the first that there is of S3_ACCESS_KEY_ID,
+     * S3_SECRET_ACCESS_KEY, S3_SESSION_TOKEN; the same with AWS_; a profile of ~/.aws/credentials
+     * and ~/.aws/config; web identity; container metadata; instance metadata. Those that expire are
+     * replaced before. docs/operations.md tells what each of them needs. */
     const char *access_key_id;
     const char *secret_access_key;
     const char *session_token;
@@ -250,6 +252,9 @@ typedef struct shardy_store_s3_options {
     /* default 6, with the first: calls that failed in passing are repeated as
      * shardy_store_wrap_retry() does it; 1: never */
     uint32_t max_attempts;
+    /* a profile of the files of AWS, which then goes before the environment; not together with
+     * access_key_id. Default: AWS_PROFILE, or "default" */
+    const char *profile;
 } shardy_store_s3_options;
 
 /* Writes the defaults into every field. */
@@ -260,7 +265,8 @@ SHARDY_API void shardy_store_s3_options_init(shardy_store_s3_options *options, s
  * believed when it fits the request: code, range, length, checksums. Uploads carry SHA-256
  * checksums; large ones go in parts, several at once, and leave nothing when they fail. Objects
  * whose keys break the rules above are neither listed nor reached.
- * Statuses: OK; INVALID (URL, bounds); CONFIG (endpoint, region, no credentials); NOMEM,
+ * Statuses: OK; INVALID (URL, bounds); CONFIG (endpoint, region, no credentials; whether instance
+ * metadata have some is known with the first request); AUTH, IO (files of credentials); NOMEM,
  * EXHAUSTED. */
 SHARDY_API shardy_status shardy_store_open_s3(shardy_context *context, const char *url,
     const shardy_store_s3_options *options, shardy_store **store_out,

@@ -1,0 +1,140 @@
+/* Finding credentials and asking for them while memory, reads and threads fail: each failure is
+ * told, nothing is left behind, and no secret is in a message. */
+#include "base/context.h"
+#include "store/credentials.h"
+#include "support/server.h"
+#include "support/support.h"
+#include "support/sweep.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MEMORY  SWEEP_BIT(SWEEP_ALLOC)
+#define READS   SWEEP_BIT(SWEEP_READ)
+#define THREADS SWEEP_BIT(SWEEP_THREAD)
+
+static server *services;
+static char *dir;
+static char token_path[512];
+static char file_path[512];
+
+static int start(void **state)
+{
+    static const char file[] = "[default]\naws_access_key_id = KEY\n"
+                               "aws_secret_access_key = SECRET-file\nregion = eu-west-3\n";
+    (void)state;
+    services = server_start_credentials(NULL);
+    dir = support_make_dir();
+    snprintf(token_path, sizeof token_path, "%s", support_path(dir, "token"));
+    snprintf(file_path, sizeof file_path, "%s", support_path(dir, "file"));
+    support_write_file(token_path, "SECRET-identity\n", 16);
+    support_write_file(file_path, file, sizeof file - 1);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    server_stop(services);
+    support_remove_dir(dir);
+    return 0;
+}
+
+/* The variables of a case, "NAME=value"; "URL" is that of the stub. */
+static void *set_variables(const void *param)
+{
+    static const char *const all[] = {"AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE",
+        "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_ENDPOINT_URL_STS",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_EC2_METADATA_DISABLED"};
+    const char *kind = param;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        unsetenv(all[i]);
+    }
+    setenv("HOME", dir, 1);
+    setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
+    if (strcmp(kind, "file") == 0) {
+        setenv("AWS_SHARED_CREDENTIALS_FILE", file_path, 1);
+        setenv("AWS_CONFIG_FILE", file_path, 1);
+    } else if (strcmp(kind, "identity") == 0) {
+        setenv("AWS_WEB_IDENTITY_TOKEN_FILE", token_path, 1);
+        setenv("AWS_ROLE_ARN", "arn", 1);
+        setenv("AWS_ENDPOINT_URL_STS", server_url(services), 1);
+    } else if (strcmp(kind, "container") == 0) {
+        char url[200];
+        snprintf(url, sizeof url, "%s/container", server_url(services));
+        setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url, 1);
+        setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token_path, 1);
+    } else if (strcmp(kind, "instance") == 0) {
+        unsetenv("AWS_EC2_METADATA_DISABLED");
+        setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server_url(services), 1);
+    }
+    return NULL;
+}
+
+static shardy_status open_and_get(shardy_context *context, shardy_error *err)
+{
+    credentials_source *source;
+    credentials *c = NULL;
+    const http_options http = {"", NULL, 1, 5000, 5000, 8};
+    const credentials_options options = {NULL, NULL, NULL, NULL, NULL, &http};
+    shardy_status st = shardy__credentials_open(context, &options, &source, err);
+    if (st >= 0) {
+        st = shardy__credentials_get(source, 0, NULL, &c, err);
+    }
+    shardy__credentials_drop(c);
+    shardy__credentials_close(source);
+    return st;
+}
+
+static shardy_status find_and_get(void *state, shardy_error *err)
+{
+    shardy_context *context;
+    (void)state;
+    shardy_status st = shardy_context_new(NULL, &context, err);
+    if (st >= 0) {
+        st = open_and_get(context, err);
+        shardy_context_free(context);
+    }
+    return st;
+}
+
+static void check_message(void *state, shardy_status status, const shardy_error *err)
+{
+    static const char *const secrets[] = {"SECRET-", "TOKEN-", "imds-token"};
+    (void)state;
+    for (size_t i = 0; status < 0 && i < sizeof secrets / sizeof secrets[0]; i++) {
+        assert_null(strstr(err->message, secrets[i]));
+    }
+}
+
+static void test_credentials__every_failure_is_told(void **state)
+{
+    (void)state;
+    static const sweep_case cases[] = {
+        {.name = "credentials of a file", .kinds = MEMORY | READS, .param = "file"},
+        {.name = "credentials of a web identity",
+            .kinds = MEMORY | READS | THREADS,
+            .param = "identity"},
+        {.name = "credentials of a container",
+            .kinds = MEMORY | READS | THREADS,
+            .param = "container"},
+        {.name = "credentials of an instance", .kinds = MEMORY | THREADS, .param = "instance"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        sweep_case c = cases[i];
+        c.setup = set_variables;
+        c.operation = find_and_get;
+        c.check = check_message;
+        sweep_run(&c);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_credentials__every_failure_is_told),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
