@@ -42,12 +42,15 @@ typedef struct cli {
     int verbose;
     credentials found; /* of credentials.toml, once target_check() read it */
     shardy_context *context;
-    shardy_store *store;   /* of an s3:// URL; NULL: the library finds it by the path */
-    shardy_cancel *cancel; /* requested by the first SIGINT or SIGTERM */
-    progress bar;          /* also takes the messages of the library */
-    int32_t key_encoding;  /* of the snapshot; 0: not asked for yet */
-    char *snapshot;        /* URL or path once target_find() found it */
-    cli_session *session;  /* NULL: one command, one reader */
+    shardy_store *store;    /* NULL: the library finds it by the path */
+    shardy_store *below[2]; /* the stores that `store` passes its calls on to, innermost first */
+    size_t below_count;
+    int in_bucket;                                /* the store is object storage */
+    shardy_cancel *cancel;                        /* requested by the first SIGINT or SIGTERM */
+    progress bar;                                 /* also takes the messages of the library */
+    int32_t key_encoding;                         /* of the snapshot; 0: not asked for yet */
+    char *snapshot;                               /* URL or path once target_find() found it */
+    cli_session *session;                         /* NULL: one command, one reader */
     shardy_manifest_store_options manifest_store; /* of Postgres; see target_manifest_store() */
 } cli;
 
@@ -100,6 +103,8 @@ int out_write(const cli *c, const strbuf *text);
 int out_write_bytes(const cli *c, const void *data, size_t len);
 /* What a terminal or a pipe gets in format text: controls are visible on a terminal. */
 void out_add_text(strbuf *b, const char *text, size_t len);
+/* Writes to the standard error. */
+void out_write_error(const strbuf *text);
 /* Starts a JSON object {"op": ..., in the layout of the format. */
 void out_json_begin(const cli *c, json_out *j, strbuf *b, const char *op);
 
@@ -127,9 +132,17 @@ int context_open(cli *c, uint32_t threads);
 
 /* --- object storage (bucket.c) ---------------------------------------------------------------- */
 
-/* Opens the store of an s3:// URL in c->store; nothing for other URLs. After target_check() and
- * context_open(). EXIT_OK, or the exit code after a message. */
+/* Opens the store of an s3:// URL in c->store, also that of a directory when it is to be limited;
+ * nothing for other URLs. After target_check() and context_open(). EXIT_OK, or the exit code after
+ * a message. */
 int bucket_open(cli *c, const char *url);
+void bucket_close(cli *c);
+
+/* --- what was asked of stores (stats.c) ------------------------------------------------------- */
+
+/* With --stats: prints what the command, which began at `since_ns`, has done. After its last call,
+ * with all readers closed. */
+void stats_print(const cli *c, int64_t since_ns);
 
 /* --- what several commands do (target.c) ------------------------------------------------------ */
 

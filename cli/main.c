@@ -125,9 +125,11 @@ int main(int argc, char **argv)
     config_init(&c.cfg);
     credentials_init(&c.found);
     c.format = (out_format)c.cfg.format;
+    int64_t since_ns = sys_now_ns();
     int rc = run(&c, argc, argv);
     progress_end(&c.bar);
-    shardy_store_close(c.store);
+    stats_print(&c, since_ns);
+    bucket_close(&c);
     shardy_cancel_free(c.cancel);
     shardy_context_free(c.context);
     credentials_free(&c.found);

@@ -28,7 +28,7 @@ static int write_all(int fd, const char *data, size_t len)
     return 0;
 }
 
-static void write_stderr(const strbuf *text)
+void out_write_error(const strbuf *text)
 {
     /* nobody is left to be told */
     (void)write_all(STDERR_FILENO, strbuf_text(text), text->len);
@@ -153,7 +153,7 @@ int out_fail(const cli *c, const shardy_error *err, const char *key)
     if (is_result(c)) {
         out_write_bytes(c, b.data, b.len);
     } else {
-        write_stderr(&b);
+        out_write_error(&b);
     }
     strbuf_free(&b);
     return cancelled ? 128 + signal_number : EXIT_ERROR;
@@ -194,7 +194,7 @@ int out_usage(const cli *c, const char *message)
     } else {
         strbuf_puts(&b, "usage: shardy [options] COMMAND ...\ntry \"shardy --help\"\n");
     }
-    write_stderr(&b);
+    out_write_error(&b);
     strbuf_free(&b);
     return EXIT_USAGE;
 }
@@ -203,7 +203,7 @@ void out_warn(const cli *c, const char *message)
 {
     strbuf b = {0};
     add_prefixed(c, &b, "warning: ", TERM_YELLOW, message);
-    write_stderr(&b);
+    out_write_error(&b);
     strbuf_free(&b);
 }
 

@@ -177,6 +177,39 @@ static const schema_field fields[] = {
     {"unpin", "", "name", T_TEXT, 1, NULL, "the pin"},
     {"unpin", "", "removed", T_INT, 1, NULL, "snapshots that it was taken off"},
 
+    {"stats", "", "command", T_TEXT | T_NULL, 1, NULL,
+        "the command; null for the interactive mode"},
+    {"stats", "", "elapsed_ms", T_NUMBER, 1, NULL, "milliseconds of the whole command"},
+    {"stats", "", "round_trips", T_INT | T_NULL, 1, NULL,
+        "longest row of requests of which each waited for the reply to the one before; this and "
+        "what else is null is not known of directories"},
+    {"stats", "", "requests", T_OBJECT, 1, NULL, "requests that were sent to object storage"},
+    {"stats", "requests", "get", T_INT | T_NULL, 1, NULL, "objects or ranges asked for"},
+    {"stats", "requests", "head", T_INT | T_NULL, 1, NULL, "questions about objects"},
+    {"stats", "requests", "put", T_INT | T_NULL, 1, NULL,
+        "objects or parts sent; begins and ends of uploads"},
+    {"stats", "requests", "list", T_INT | T_NULL, 1, NULL, "pages of listings"},
+    {"stats", "requests", "delete", T_INT | T_NULL, 1, NULL, "removals of one or many objects"},
+    {"stats", "requests", "failed", T_INT | T_NULL, 1, NULL, "of these, without a useful reply"},
+    {"stats", "", "bytes_received", T_INT | T_NULL, 1, NULL, "bodies of replies"},
+    {"stats", "", "bytes_sent", T_INT | T_NULL, 1, NULL, "bodies of requests"},
+    {"stats", "", "store", T_OBJECT, 1, NULL, "calls of the store, of whatever kind it is"},
+    {"stats", "store", "reads", T_INT, 1, NULL, "objects or parts read"},
+    {"stats", "store", "read_bytes", T_INT, 1, NULL, "bytes of them"},
+    {"stats", "store", "heads", T_INT, 1, NULL, "look-ups without a body"},
+    {"stats", "store", "puts", T_INT, 1, NULL, "objects written"},
+    {"stats", "store", "put_bytes", T_INT, 1, NULL, "bytes of them"},
+    {"stats", "store", "lists", T_INT, 1, NULL, "pages of listings"},
+    {"stats", "store", "deletes", T_INT, 1, NULL, "objects asked to be removed"},
+    {"stats", "store", "opens", T_INT, 1, NULL, "objects opened as files"},
+    {"stats", "", "retries", T_INT, 1, NULL, "calls made again after a failure"},
+    {"stats", "", "retries_refused", T_INT, 1, NULL, "retries for which the budget was used up"},
+    {"stats", "", "limit_waits", T_INT, 1, NULL, "calls that waited for a limit"},
+    {"stats", "", "limit_wait_us", T_INT, 1, NULL, "microseconds of waiting, all together"},
+    {"stats", "", "page_cache", T_OBJECT, 1, NULL, "cache of shards that are read by ranges"},
+    {"stats", "page_cache", "hits", T_INT, 1, NULL, "pages that were there"},
+    {"stats", "page_cache", "misses", T_INT, 1, NULL, "pages that were not"},
+
     {"error", "", "error", T_TEXT, 1, NULL, "what went wrong, one line"},
     {"error", "", "status", T_TEXT, 1, NULL, "name of the status of the library"},
     {"error", "", "key", T_TEXT, 0, NULL, "the key that it is about"},
@@ -188,7 +221,7 @@ enum {
 
 static const char *const names[] = {"build", "get", "multiget", "search", "info", "shards",
     "health", "route", "history", "refresh", "use", "rollback", "verify", "cleanup", "pin", "unpin",
-    "error", NULL};
+    "stats", "error", NULL};
 
 const char *const *schema_names(void)
 {

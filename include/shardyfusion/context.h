@@ -45,6 +45,20 @@ typedef void (*shardy_log_fn)(void *user, const shardy_log_record *record);
     X(STORE_RETRIES, "requests",                                                                   \
         "requests sent again after a failure, and those to learn its end")                         \
     X(STORE_RETRIES_REFUSED, "requests", "retries that did not happen: the budget was used up")    \
+    X(REQUESTS_GET, "requests", "objects, or ranges of them, asked of an object storage")          \
+    X(REQUESTS_HEAD, "requests", "questions about objects")                                        \
+    X(REQUESTS_PUT, "requests", "objects, or parts of them, sent; begins and ends of uploads")     \
+    X(REQUESTS_LIST, "requests", "pages of listings asked for")                                    \
+    X(REQUESTS_DELETE, "requests", "removals of one or many objects, uploads that were given up")  \
+    X(REQUESTS_FAILED, "requests",                                                                 \
+        "of these, without a reply, or answered by anything but success, absence or a condition")  \
+    X(REQUEST_BYTES_SENT, "bytes", "bodies of these requests")                                     \
+    X(REQUEST_BYTES_RECEIVED, "bytes", "bodies of their replies")                                  \
+    X(ROUND_TRIPS, "requests",                                                                     \
+        "the longest row of these of which each was sent after the reply to the one before")       \
+    X(PAGE_CACHE_HITS, "pages",                                                                    \
+        "pages found in the cache of shards read by ranges; counted when the shard is closed")     \
+    X(PAGE_CACHE_MISSES, "pages", "pages that were not there; counted when the shard is closed")   \
     X(LIMIT_WAITS, "calls", "calls that had to wait for a rate limit")                             \
     X(LIMIT_WAIT_US, "microseconds", "how long they had to wait, in all")                          \
     X(SHARD_OPENS, "shards", "shards opened by readers")                                           \

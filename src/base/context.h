@@ -53,6 +53,23 @@ static inline void shardy__count(const shardy_context *context, shardy_metric me
         &((shardy_context *)(uintptr_t)context)->metrics[metric], n, memory_order_relaxed);
 }
 
+/* Requests between these two, on any threads: the number of the step that one begins, and its end,
+ * before which nothing can have been sent that depends on its reply. */
+static inline uint64_t shardy__round_trip_begin(const shardy_context *context)
+{
+    return 1 + atomic_load(&context->metrics[SHARDY_METRIC_ROUND_TRIPS]);
+}
+
+static inline void shardy__round_trip_end(const shardy_context *context, uint64_t step)
+{
+    _Atomic uint64_t *most =
+        &((shardy_context *)(uintptr_t)context)->metrics[SHARDY_METRIC_ROUND_TRIPS];
+    uint64_t seen = atomic_load(most);
+    while (seen < step && !atomic_compare_exchange_weak(most, &seen, step)) {
+        /* another request has ended meanwhile */
+    }
+}
+
 /* One line to the log sink; formatted only when the level is wanted. */
 void shardy__log(const shardy_context *context, int32_t level, const char *component,
     const char *format, ...) SHARDY_PRINTF(4, 5);

@@ -65,6 +65,8 @@ struct cache_file {
     uint32_t shift;
     sha256 *sums;
     size_t in_flight; /* runs */
+    uint64_t hits;
+    uint64_t misses;
 };
 
 /* --- the table -------------------------------------------------------------------------------- */
@@ -325,6 +327,10 @@ void shardy__cache_file_close(cache_file *file)
         }
     }
     shardy__mutex_unlock(&cache->lock);
+    if (file->context) {
+        shardy__count(file->context, SHARDY_METRIC_PAGE_CACHE_HITS, file->hits);
+        shardy__count(file->context, SHARDY_METRIC_PAGE_CACHE_MISSES, file->misses);
+    }
     shardy__page_cache_drop(cache);
     shardy__free(file->sums);
     shardy__free(file);
@@ -377,6 +383,7 @@ shardy_status shardy__cache_get(
             unpin_unit(cache, u);
         } else {
             u->used = 1;
+            file->hits++;
             ref_out->data = u->data + (offset & (((uint64_t)1 << file->shift) - 1));
             ref_out->pin = u;
         }
@@ -620,7 +627,10 @@ static shardy_status pin_units(
     shardy__mutex_lock(&cache->lock);
     for (size_t i = 0; i < count; i++) {
         uint64_t offset = (uint64_t)(wants[i]->page - 1) * page_size;
+        size_t asked = load->unit_count;
         cache_unit *u = ask_unit(load, offset >> file->shift, UNIT_NEEDED);
+        file->misses += load->unit_count > asked;
+        file->hits += load->unit_count == asked && u;
         if (!u) {
             while (i-- > 0) {
                 ((cache_unit *)wants[i]->ref.pin)->pins--;

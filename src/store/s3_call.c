@@ -172,16 +172,49 @@ static shardy_status begin(s3_call *call, shardy_error *err)
     return st;
 }
 
+static void count_sent(s3_call *call)
+{
+    const shardy_context *context = call->client->context;
+    const http_request *http = &call->http;
+    shardy_metric kind = SHARDY_METRIC_REQUESTS_PUT;
+    if (call->method == HTTP_GET) {
+        kind = call->key.data ? SHARDY_METRIC_REQUESTS_GET : SHARDY_METRIC_REQUESTS_LIST;
+    } else if (call->method == HTTP_HEAD) {
+        kind = SHARDY_METRIC_REQUESTS_HEAD;
+    } else if (call->method == HTTP_DELETE || !call->key.data) {
+        kind = SHARDY_METRIC_REQUESTS_DELETE;
+    }
+    shardy__count(context, kind, 1);
+    shardy__count(context, SHARDY_METRIC_REQUEST_BYTES_SENT,
+        http->from_file ? http->body_len : http->body.len);
+    call->step = shardy__round_trip_begin(context);
+}
+
+static void count_reply(s3_call *call)
+{
+    const shardy_context *context = call->client->context;
+    const http_request *http = &call->http;
+    int32_t code = http->reply.code;
+    int answered = http->status >= 0 && (code < 400 || code == 404 || code == 412 || code == 416);
+    shardy__count(context, SHARDY_METRIC_REQUESTS_FAILED, !answered);
+    shardy__count(context, SHARDY_METRIC_REQUEST_BYTES_RECEIVED,
+        http->received ? http->received : http->reply_body.len);
+    shardy__round_trip_end(context, call->step);
+}
+
 shardy_status shardy__s3_call_run(s3_call *call, shardy_error *err)
 {
     SHARDY_TRY(begin(call, err));
+    count_sent(call);
     (void)shardy__http_run(call->client->http, &call->http, NULL);
+    count_reply(call);
     return shardy__s3_call_status(call, err);
 }
 
 static void http_done(http_request *request)
 {
     s3_call *call = request->user;
+    count_reply(call);
     call->done(call);
 }
 
@@ -196,6 +229,7 @@ void shardy__s3_call_start(s3_call *call)
     }
     call->http.done = http_done;
     call->http.user = call;
+    count_sent(call);
     shardy__http_start(call->client->http, &call->http);
 }
 

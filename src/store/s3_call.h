@@ -59,6 +59,7 @@ typedef struct s3_call {
     http_request http; /* its part for the body, the reply, deadline and cancel is the caller's */
     arena memory;      /* of what was put together for it */
     s3_failure failure;
+    uint64_t step; /* of the round trips of the context */
 } s3_call;
 
 void shardy__s3_call_header(s3_call *call, const char *name, const char *value);

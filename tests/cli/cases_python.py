@@ -15,6 +15,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN = os.path.join(os.path.dirname(HERE), "golden", "snapshots")
@@ -878,3 +879,142 @@ def postgres(shardy, tmp):
         assert b"not looked at" in ignored.stderr, ignored.stderr
         assert not glob.glob(os.path.join(tmp, "snap", "manifests*"))
         server.stdin.close()
+
+
+# --- object storage -------------------------------------------------------------------------------
+
+class Bucket:
+    """Our S3 server, with the environment that the command reaches it with."""
+
+    def __init__(self, delay_ms=20):
+        script = os.path.join(os.path.dirname(HERE), "servers", "s3_server.py")
+        self.process = subprocess.Popen(
+            ["python3", script, "--until-eof", "--delay-ms", str(delay_ms)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        ready = self.process.stdout.readline().split()
+        assert ready and ready[0] == "ready", ready
+        self.url = f"http://{ready[1]}:{ready[2]}"
+        self.env = {"AWS_ENDPOINT_URL": self.url, "AWS_REGION": "us-east-1",
+                    "AWS_ACCESS_KEY_ID": "test-access-key",
+                    "AWS_SECRET_ACCESS_KEY": "test-secret-key"}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait(60)
+
+    def control(self, method, path, body=None):
+        request = urllib.request.Request(f"{self.url}/_control/{path}", method=method,
+                                         data=None if body is None else json.dumps(body).encode())
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return reply.read().decode()
+
+    def counts(self):
+        lines = self.control("GET", "counts").splitlines()
+        return {name: int(value) for name, value in (line.split() for line in lines)}
+
+
+def write_rows(path, count):
+    with open(path, "w", encoding="utf-8") as file:
+        for i in range(count):
+            file.write(json.dumps({"key": f"key-{i:08}", "value": "x" * 80}) + "\n")
+
+
+def stats_of(done):
+    found = [json.loads(line) for line in done.stderr.splitlines() if line.startswith(b'{"op": "s')]
+    assert len(found) == 1, done.stderr
+    return found[0]
+
+
+def same_requests(stats, counts):
+    """What the command has counted is what the server has seen."""
+    kinds = {"get": ("operation.get_object",), "head": ("operation.head_object",),
+             "put": ("operation.put_object", "operation.create_upload", "operation.upload_part",
+                     "operation.complete_upload"),
+             "list": ("operation.list_objects",),
+             "delete": ("operation.delete_object", "operation.delete_objects",
+                        "operation.abort_upload")}
+    for kind, names in kinds.items():
+        seen = sum(counts.get(name, 0) for name in names)
+        assert stats["requests"][kind] == seen, (kind, stats, counts)
+    assert stats["bytes_sent"] == counts["bytes_in"], (stats, counts)
+
+
+@test
+def stats(shardy, tmp):
+    """stats: the requests, bytes and round trips of a command are those that the server saw"""
+    with Bucket(delay_ms=50) as bucket:
+        url = "s3://test-bucket/data"
+        write_rows(os.path.join(tmp, "rows"), 40000)
+        commands = [
+            ("build", url, "--input", "rows", "--input-format", "jsonl", "--run-id", "r1", "-q"),
+            ("-s", url, "get", "key-00000777", "--sqlite-mode", "range"),
+            ("-s", url, "multiget", "key-00000001", "key-00039000", "absent", "--sqlite-mode",
+             "range"),
+            ("-s", url, "get", "key-00000777", "--sqlite-mode", "download"),
+            ("-s", url, "history"), ("-s", url, "pin", "kept"), ("-s", url, "verify", "-q"),
+            ("-s", url, "cleanup", "-q")]
+        for command in commands:
+            bucket.control("DELETE", "log")
+            found = stats_of(ask(shardy, tmp, *command, "--stats", env=bucket.env))
+            counts = bucket.counts()
+            same_requests(found, counts)
+            # requests that were sent together may have come one after the other
+            assert 1 <= found["round_trips"] <= counts["round_trips"], (command, found, counts)
+            assert (found["requests"]["failed"], found["retries"]) == (0, 0), found
+        rule = {"kind": "status", "status": 503, "operation": "get_object", "times": 2}
+        bucket.control("POST", "faults", rule)
+        bucket.control("DELETE", "log")
+        found = stats_of(ask(shardy, tmp, "-s", url, "info", "--stats", env=bucket.env))
+        same_requests(found, bucket.counts())
+        assert (found["requests"]["failed"], found["retries"]) == (2, 2), found
+        done = ask(shardy, tmp, "-s", url, "get", "key-00000777", "--sqlite-mode", "range",
+                   "--stats", "--output-format", "text", env=bucket.env)
+        table = done.stderr.decode().splitlines()
+        assert table[0].split() == ["what", "count"], table
+        assert [line for line in table if line.startswith("round trips") and line.endswith(" 3")]
+    done = ask(shardy, tmp, "build", "snap", "--input", "rows", "--input-format", "jsonl", "-q")
+    found = stats_of(ask(shardy, tmp, "-s", "snap", "get", "key-00000777", "--stats"))
+    assert found["requests"]["get"] is None and found["round_trips"] is None, found
+    assert found["store"]["opens"] >= 1 and found["store"]["reads"] >= 2, found
+
+
+@test
+def limits(shardy, tmp):
+    """limits: requests and bytes of each second are bounded, also those of retries"""
+    with Bucket(delay_ms=0) as bucket:
+        url = "s3://test-bucket/data"
+        write_rows(os.path.join(tmp, "rows"), 1000)
+        ask(shardy, tmp, "build", url, "--input", "rows", "--input-format", "jsonl", "-q",
+            env=bucket.env)
+        # the bucket of tokens holds one second's worth: who takes more than that has to wait
+        limited = ("-s", url, "--max-requests-per-second", "1", "--stats", "--timeout")
+        late = ask(shardy, tmp, *limited, "0.001", "get", "key-00000001", code=1, env=bucket.env)
+        assert b'"TIMEOUT"' in late.stderr, late.stderr
+        found = stats_of(ask(shardy, tmp, "-s", url, "--max-requests-per-second", "2", "--stats",
+                             "get", "key-00000001", env=bucket.env))
+        assert found["limit_waits"] > 0, found
+        found = stats_of(ask(shardy, tmp, "-s", url, "--max-requests-per-second", "1000", "--stats",
+                             "get", "key-00000001", env=bucket.env))
+        assert found["limit_waits"] == 0, found
+        found = stats_of(ask(shardy, tmp, "-s", url, "--max-bytes-per-second", "100K", "--stats",
+                             "get", "key-00000001", env=bucket.env))
+        assert found["limit_waits"] > 0, found
+        rule = {"kind": "status", "status": 503, "operation": "get_object", "times": 1}
+        bucket.control("POST", "faults", rule)
+        found = stats_of(ask(shardy, tmp, "-s", url, "--max-requests-per-second", "1000", "--stats",
+                             "info", env=bucket.env))
+        assert found["retries"] == 1, found
+    # of directories as well, by path, URL and name of the pointer
+    ask(shardy, tmp, "build", "new", "--input", "rows", "--input-format", "jsonl", "-q",
+        "--max-requests-per-second", "1000")
+    here = os.path.join(tmp, "new")
+    for place in ("new", "new/_CURRENT", f"file://{here}", f"file://localhost{here}/_CURRENT"):
+        found = stats_of(ask(shardy, tmp, "-s", place, "--max-requests-per-second", "2", "--stats",
+                             "get", "key-00000001"))
+        assert found["limit_waits"] > 0, (place, found)
+    gone = ask(shardy, tmp, "-s", "nowhere", "--max-requests-per-second", "2", "info", code=1)
+    assert b"nowhere" in gone.stderr, gone.stderr

@@ -154,7 +154,8 @@ class Shardy:
                     objects.append(json.loads(line))
         for value in objects:
             if isinstance(value, dict) and "op" in value:
-                name = "error" if error or "error" in value else value["op"]
+                failed = "error" in value or (error and value["op"] != "stats")
+                name = "error" if failed else value["op"]
                 check_schema(value, self.schemas[name], {})
 
 
