@@ -143,6 +143,35 @@ static shardy_status remote_get(
     return shardy__cache_get(f->file, offset, ref_out, err);
 }
 
+/* What is likely to be wanted after the first page of an overflow chain, where the sidecar knows
+ * that it does not lie behind that page: asks for it where it is. A guess like any other: the links
+ * in the pages decide. */
+static void start_chain(
+    const remote_file *f, size_t page_size, page_want *want, const page_limits *limits)
+{
+    page_want wants[PAGE_START_MAX];
+    page_want *list[PAGE_START_MAX];
+    const sidecar_chain chain = shardy__sidecar_chain(f->side, want->page);
+    size_t count = chain.count <= want->ahead ? chain.count : (size_t)want->ahead + 1;
+    size_t row = 1;
+    while (row < count && chain.pages[row] == chain.pages[row - 1] + 1) {
+        row++;
+    }
+    if (row >= count) {
+        return;
+    }
+    want->ahead = 0;
+    for (size_t at = 0; at < count;) {
+        size_t n = 0;
+        while (at < count && n < PAGE_START_MAX) {
+            wants[n] = (page_want){chain.pages[at++], 0, {NULL, NULL}};
+            list[n] = &wants[n];
+            n++;
+        }
+        shardy__cache_start(f->file, page_size, list, n, limits);
+    }
+}
+
 static shardy_status remote_fetch(void *state, size_t page_size, page_want *const *wants,
     size_t count, const page_limits *limits, shardy_error *err)
 {
@@ -152,6 +181,12 @@ static shardy_status remote_fetch(void *state, size_t page_size, page_want *cons
         wants[0]->ref.data = side_bytes(f, offset, page_size);
         if (wants[0]->ref.data) {
             return SHARDY_OK;
+        }
+    }
+    int chains = f->side && shardy__sidecar_page_size(f->side) == page_size;
+    for (size_t i = 0; chains && i < count; i++) {
+        if (wants[i]->ahead > 0) {
+            start_chain(f, page_size, wants[i], limits);
         }
     }
     return shardy__cache_fetch(f->file, page_size, wants, count, limits, err);

@@ -18,6 +18,9 @@
 #define OBJECT_LEN_MAX ((uint64_t)1 << 50)
 /* An object that is read whole into memory. */
 #define BODY_LEN_MAX ((size_t)64 << 30)
+/* Pages in a row without an object of ours, for one of ours: a million objects. Who makes it more
+ * is not listing. */
+#define PAGES_EMPTY_MAX 1000u
 /* The most that one request lists or deletes. */
 #define BATCH_MAX 1000u
 /* Entries with keys of which every byte is encoded, and what else belongs to them. */
@@ -276,11 +279,13 @@ static int compare_entries(const void *a, const void *b)
     return strcmp(x->key, y->key);
 }
 
-/* The key below the prefix of the store; NULL for what is no key of a store. */
+/* The key below the prefix of the store; NULL for what is no key of a store. CORRUPT: not below the
+ * prefix that was asked for. */
 static shardy_status take_key(const s3_client *client, s3_page *page, const s3_list *list,
-    const s3_list_entry *e, const char **key_out)
+    const s3_list_entry *e, const char *asked, const char **key_out)
 {
     size_t prefix = client->place.prefix_len;
+    size_t asked_len = strlen(asked);
     char *text = shardy__arena_strndup(&page->memory, e->key, e->key_len);
     *key_out = NULL;
     if (!text) {
@@ -288,7 +293,8 @@ static shardy_status take_key(const s3_client *client, s3_page *page, const s3_l
     }
     size_t len = list->encoded ? shardy__s3_decode(text, e->key_len) : e->key_len;
     text[len] = '\0';
-    if (len < prefix || memcmp(text, client->place.prefix, prefix) != 0) {
+    if (len < prefix + asked_len || memcmp(text, client->place.prefix, prefix) != 0 ||
+        memcmp(text + prefix, asked, asked_len) != 0) {
         return SHARDY_CORRUPT;
     }
     size_t slash = e->is_prefix && text[len - 1] == '/';
@@ -299,8 +305,32 @@ static shardy_status take_key(const s3_client *client, s3_page *page, const s3_l
     return SHARDY_OK;
 }
 
+/* What is listed. */
+typedef struct list_query {
+    const char *prefix;
+    char delimiter;
+    const char *token; /* of the server; NULL: from the beginning */
+    const char *after; /* entries that come are behind this key; "" at the beginning */
+    size_t limit;
+} list_query;
+
+/* NULL when entries ascend, from what was listed before on. */
+static const char *order_problem(const s3_page *page, const list_query *q)
+{
+    const char *last = q->after;
+    for (size_t i = 0; i < page->count; i++) {
+        if (strcmp(page->entries[i].key, last) <= 0) {
+            return "lists what it has listed";
+        }
+        last = page->entries[i].key;
+    }
+    return page->next_token && q->token && strcmp(page->next_token, q->token) == 0
+               ? "goes on from where it began"
+               : NULL;
+}
+
 static shardy_status take_entries(
-    s3_call *call, const s3_list *list, s3_page *page, shardy_error *err)
+    s3_call *call, const s3_list *list, const list_query *q, s3_page *page, shardy_error *err)
 {
     page->count = 0;
     page->next_token = list->next_token;
@@ -310,7 +340,7 @@ static shardy_status take_entries(
     }
     for (const s3_list_entry *e = list->first; e; e = e->next) {
         const char *key;
-        shardy_status st = take_key(call->client, page, list, e, &key);
+        shardy_status st = take_key(call->client, page, list, e, q->prefix, &key);
         if (st < 0) {
             return st == SHARDY_NOMEM
                        ? shardy__error_nomem(err, "s3")
@@ -328,16 +358,9 @@ static shardy_status take_entries(
     if (page->count > 1) {
         qsort(page->entries, page->count, sizeof *page->entries, compare_entries);
     }
-    return SHARDY_OK;
+    const char *problem = order_problem(page, q);
+    return problem ? wrong_reply(call, problem, err) : SHARDY_OK;
 }
-
-/* What is listed. */
-typedef struct list_query {
-    const char *prefix;
-    char delimiter;
-    const char *token;
-    size_t limit;
-} list_query;
 
 static void fill_list_call(s3_call *call, const list_query *q, const char *prefix, char number[24])
 {
@@ -382,29 +405,79 @@ static shardy_status list_once(
     }
     if (st == SHARDY_OK) {
         st = list.count > q->limit ? wrong_reply(&call, "lists more than was asked for", err)
-                                   : take_entries(&call, &list, page, err);
+                                   : take_entries(&call, &list, q, page, err);
     }
     shardy__s3_call_dispose(&call);
     return st;
 }
 
+/* Tokens that we give are those of the server with the last key behind them: so a listing that does
+ * not go on is noticed, whoever asks for its pages. No key has a newline. */
+#define TOKEN_MARK '\n'
+
+static shardy_status make_token(s3_page *page, const char *last, shardy_error *err)
+{
+    if (page->next_token) {
+        size_t len = strlen(page->next_token);
+        size_t last_len = strlen(last);
+        char *text = shardy__arena_alloc(&page->memory, len + last_len + 2);
+        if (!text) {
+            return shardy__error_nomem(err, "s3");
+        }
+        memcpy(text, page->next_token, len);
+        text[len] = TOKEN_MARK;
+        memcpy(text + len + 1, last, last_len + 1);
+        page->next_token = text;
+    }
+    return SHARDY_OK;
+}
+
+/* A page may be all objects that are none of ours: then the next one is it. `token` is that of the
+ * server. */
+static shardy_status list_some(
+    s3_client *client, list_query *q, arena *tokens, s3_page *page, shardy_error *err)
+{
+    for (uint32_t i = 0; i < PAGES_EMPTY_MAX; i++) {
+        SHARDY_TRY(list_once(client, q, page, err));
+        if (page->count > 0 || !page->next_token) {
+            const char *last = page->count ? page->entries[page->count - 1].key : "";
+            return make_token(page, last, err);
+        }
+        q->token = shardy__arena_strdup(tokens, page->next_token);
+        if (!q->token) {
+            return shardy__error_nomem(err, "s3");
+        }
+        shardy__arena_free(&page->memory);
+        shardy__arena_init(&page->memory);
+        page->next_token = NULL;
+    }
+    return shardy__error(err, SHARDY_IO, "s3",
+        "list of \"s3://%.100s/%.200s\": \"%u\" pages one after the other without an object that "
+        "is one",
+        client->place.bucket, client->place.prefix, PAGES_EMPTY_MAX);
+}
+
 static shardy_status s3_list_page(void *store, const char *prefix, char delimiter,
     const char *token, size_t limit, shardy_store_page *page_out, shardy_error *err)
 {
+    arena tokens;
     s3_page *page = shardy__calloc(1, sizeof *page);
     if (!page) {
         return shardy__error_nomem(err, "s3");
     }
     shardy__arena_init(&page->memory);
+    shardy__arena_init(&tokens);
     page_out->owner = page;
     page_out->dispose = dispose_page;
-    list_query q = {prefix, delimiter, token, limit};
-    shardy_status st;
-    /* A page may be all objects that are none of ours. The server ends that: its tokens go on. */
-    do {
-        st = list_once(store, &q, page, err);
-        q.token = page->next_token;
-    } while (st >= 0 && page->count == 0 && page->next_token);
+    const char *mark = token ? strrchr(token, TOKEN_MARK) : NULL;
+    list_query q = {prefix, delimiter, token, mark ? mark + 1 : "", limit};
+    shardy_status st = SHARDY_OK;
+    if (mark) {
+        q.token = shardy__arena_strndup(&tokens, token, (size_t)(mark - token));
+        st = q.token ? SHARDY_OK : shardy__error_nomem(err, "s3");
+    }
+    st = st < 0 ? st : list_some(store, &q, &tokens, page, err);
+    shardy__arena_free(&tokens);
     if (st < 0) {
         shardy_store_page_dispose(page_out);
         return st;

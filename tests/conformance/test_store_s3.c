@@ -472,6 +472,54 @@ static void test_answers__a_listing_that_is_none_is_an_error(void **state)
     }
 }
 
+/* How many pages of one entry are listed before it fails, or ends. */
+static size_t list_on(shardy_store *store, const char *prefix, shardy_status *st_out)
+{
+    char *token = NULL;
+    size_t pages = 0;
+    do {
+        shardy_error err = {0};
+        shardy_store_page page;
+        *st_out = shardy_store_list(store, prefix, 0, token, 10, &page, &err);
+        free(token);
+        token = page.next_token ? strdup(page.next_token) : NULL;
+        pages += *st_out == SHARDY_OK;
+        shardy_store_page_dispose(&page);
+    } while (token && pages < 10);
+    free(token);
+    return pages;
+}
+
+#define LISTING_ON "<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"
+
+static void test_answers__a_listing_that_does_not_go_on_is_an_error(void **state)
+{
+    shardy_store *store = *state;
+    shardy_status st;
+    put_ok(store, "a/x", "1");
+    /* the same token again: at once where nothing of ours is listed, else with the next page */
+    set_rule(
+        "\"kind\": \"body\", \"body\": \"<ListBucketResult>" LISTING_ON "</ListBucketResult>\"");
+    assert_int_equal(list_on(store, "", &st), 0);
+    assert_int_equal(st, SHARDY_IO);
+    assert_true(server_count(s3, "operation.list_objects", NULL) <= 2);
+    /* the same object under another token */
+    server_reset(s3);
+    server_faults(s3,
+        "[{\"operation\": \"list_objects\", \"to\": 1, \"kind\": \"body\", \"body\": "
+        "\"<ListBucketResult><Contents><Key>" PREFIX
+        "/a/x</Key><Size>1</Size></Contents>" LISTING_ON
+        "</ListBucketResult>\"}, {\"operation\": \"list_objects\", \"kind\": \"body\", "
+        "\"body\": \"<ListBucketResult><Contents><Key>" PREFIX "/"
+        "a/x</Key><Size>1</Size></Contents><IsTruncated>true</IsTruncated><NextContinuationToken>u"
+        "</NextContinuationToken></ListBucketResult>\"}]");
+    assert_int_equal(list_on(store, "", &st), 1);
+    assert_int_equal(st, SHARDY_IO);
+    /* an object of another prefix than was asked for */
+    assert_int_equal(list_on(store, "b/", &st), 0);
+    assert_int_equal(st, SHARDY_IO);
+}
+
 /* --- time --------------------------------------------------------------------------------- */
 
 typedef struct canceller {
@@ -794,6 +842,8 @@ int main(void)
             test_answers__of_a_put_say_whether_it_was_done, open_store, close_store),
         cmocka_unit_test_setup_teardown(
             test_answers__a_listing_that_is_none_is_an_error, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_answers__a_listing_that_does_not_go_on_is_an_error, open_store, close_store),
         cmocka_unit_test_setup_teardown(
             test_time__a_cancelled_call_ends_while_the_server_hangs, open_store, close_store),
         cmocka_unit_test_setup_teardown(

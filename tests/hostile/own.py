@@ -119,9 +119,9 @@ def manifest_change(change, signed):
         if not signed:
             return
         data = content(path)
-        # A manifest of one chunk: the digest of its object is its SHA-256.
+        # A manifest of one chunk: the digest of its object is that of the chunk's.
         assert len(data) <= 65536
-        digest = hashlib.sha256(data).hexdigest()
+        digest = hashlib.sha256(hashlib.sha256(data).digest()).hexdigest()
         pointer = pointer_of(root)
         pointer["shardyfusion"].update(manifest_sha256=digest, manifest_size=len(data))
         write_pointer(root, pointer, True)

@@ -12,11 +12,14 @@
   POST   /_control/settings    delay_ms, record_headers, and those of the application
   PUT    /_control/object      ?bucket=&key=: the body is put there without a request being counted
   GET    /_control/object      what is there
+  PUT    /_control/bucket      ?bucket=: all that is in there from now on, {"key": "base64", ...}
+  GET    /_control/bucket      ?bucket=: {"key": "etag", ...}
 
 The log and the counts take ?since=N (numbers above N), operation, key, method, bucket (patterns),
 status (a number).
 """
 
+import base64
 import fnmatch
 import json
 import urllib.parse
@@ -151,6 +154,17 @@ def get_object(server, _, query, send):
         send(body)
 
 
+def put_bucket(server, request, query, send):
+    objects = json.loads(bytes(request.body))
+    server.application.fill(query["bucket"], {key: base64.b64decode(text)
+                                              for key, text in objects.items()})
+    send()
+
+
+def get_bucket(server, _, query, send):
+    send(json.dumps(server.application.tags(query["bucket"])).encode())
+
+
 ROUTES = {
     ("POST", "faults"): add_faults,
     ("PUT", "faults"): replace_faults,
@@ -164,4 +178,6 @@ ROUTES = {
     ("POST", "settings"): settings,
     ("PUT", "object"): put_object,
     ("GET", "object"): get_object,
+    ("PUT", "bucket"): put_bucket,
+    ("GET", "bucket"): get_bucket,
 }

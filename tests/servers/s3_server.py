@@ -246,6 +246,16 @@ class Application:
         stored = self.buckets[bucket_name].objects.get(key)
         return None if stored is None else stored.data
 
+    def fill(self, bucket_name, objects):
+        """A bucket with these objects and nothing else."""
+        bucket = s3_objects.Bucket(bucket_name, self.buckets[bucket_name].conditions)
+        for key, body in objects.items():
+            bucket.put(key, self.stored(body, {}))
+        self.buckets[bucket_name] = bucket
+
+    def tags(self, bucket_name):
+        return {key: stored.etag for key, stored in self.buckets[bucket_name].objects.items()}
+
     # --- helpers ---
 
     def stored(self, data, headers):

@@ -8,6 +8,7 @@
 #include "base/digest.h"
 #include "sqlitefile/page_cache.h"
 #include "sqlitefile/page_remote.h"
+#include "sqlitefile/sidecar_write.h"
 #include "store/store.h"
 
 #include <pthread.h>
@@ -196,6 +197,111 @@ static void test_page_remote__long_runs_are_split(void **state)
     assert_int_equal(counts.requests, 3);
     assert_int_equal(counts.steps, 1);
     assert_int_equal(counts.bytes, 48u << 16);
+    object_free(&o);
+}
+
+/* --- chains ----------------------------------------------------------------------------------- */
+
+typedef struct bytes {
+    uint8_t data[4096];
+    size_t len;
+} bytes;
+
+static shardy_status write_bytes(
+    void *user, uint64_t offset, const void *data, size_t len, shardy_error *err)
+{
+    bytes *b = user;
+    (void)err;
+    assert_true(offset + len <= sizeof b->data);
+    memcpy(b->data + offset, data, len);
+    b->len = (size_t)offset + len > b->len ? (size_t)offset + len : b->len;
+    return SHARDY_OK;
+}
+
+/* Opens the object with a sidecar that knows of one overflow chain. */
+static void open_with_chain(object *o, const uint32_t *links, uint32_t count)
+{
+    shardy_error err = {0};
+    sidecar_list list;
+    bytes side = {{0}, 0};
+    sha256 digest;
+    uint64_t len;
+    const btree_sink sink = {write_bytes, &side};
+    shardy__sidecar_list_init(&list, PAGE);
+    shardy__sidecar_list_chain(&list, links[0], count);
+    list.links = links;
+    assert_ok(shardy__sidecar_write(&list, &sink, &len, &err));
+    shardy__sidecar_list_free(&list);
+    chunk_digest digests;
+    shardy__chunk_digest_init(&digests);
+    assert_ok(shardy__chunk_digest_add(&digests, side.data, side.len, &err));
+    assert_ok(shardy__chunk_digest_finish(&digests, &digest, &err));
+    shardy__chunk_digest_free(&digests);
+    put_object(o, "shards/one/shard.sidecar", side.data, side.len);
+    page_source_options options;
+    shardy__page_source_options_init(&options);
+    options.ranges = o->cache;
+    options.digest = &o->digest;
+    options.size = SIZE;
+    options.sidecar_key = "shards/one/shard.sidecar";
+    options.sidecar_digest = &digest;
+    options.sidecar_size = side.len;
+    options.context = o->context;
+    assert_ok(shardy__page_source_open_object(o->store, KEY, &options, &o->source, &err));
+    assert_ok(shardy__page_source_set_pages(o->source, PAGE, PAGES, &err));
+    assert_int_equal(shardy_context_metric(o->context, SHARDY_METRIC_SIDECARS_USED), 1);
+}
+
+#define LINKS 12u
+
+static void test_page_remote__a_chain_is_read_where_the_sidecar_says_it_is(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    object o;
+    object_make(&o, 16u << 20);
+    assert_ok(trip_store_open(o.memory, &o.store, &err));
+    /* each page of the chain is far from the last, also backwards */
+    uint32_t links[LINKS];
+    for (uint32_t i = 0; i < LINKS; i++) {
+        links[i] = page_of(i % 2 ? 4 * i : 60 - 4 * i, i);
+    }
+    open_with_chain(&o, links, LINKS);
+    (void)trip_store_take(o.store);
+    assert_ok(fetch_pages(&o, links, 1, LINKS - 1, NULL, &err));
+    trip_counts counts = trip_store_take(o.store);
+    assert_int_equal(counts.steps, 1);
+    assert_true(counts.requests <= LINKS);
+    for (uint32_t i = 0; i < LINKS; i++) {
+        assert_ok(fetch_page(&o, links[i], &err));
+    }
+    assert_int_equal(trip_store_take(o.store).requests, 0);
+    /* another page, whose chain it does not know: what follows it */
+    const uint32_t other = page_of(5, 3);
+    assert_ok(fetch_pages(&o, &other, 1, 16, NULL, &err));
+    assert_ok(fetch_page(&o, page_of(6, 3), &err));
+    counts = trip_store_take(o.store);
+    assert_int_equal(counts.steps, 1);
+    object_free(&o);
+}
+
+static void test_page_remote__of_a_chain_only_what_is_wanted_is_read(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    object o;
+    object_make(&o, 16u << 20);
+    assert_ok(trip_store_open(o.memory, &o.store, &err));
+    const uint32_t links[] = {page_of(10, 0), page_of(30, 0), page_of(50, 0), page_of(20, 0)};
+    open_with_chain(&o, links, 4);
+    (void)trip_store_take(o.store);
+    /* a part of the value; then the first page alone */
+    assert_ok(fetch_pages(&o, links, 1, 1, NULL, &err));
+    page_ref ref;
+    assert_status(SHARDY_PENDING, shardy__page_get(o.source, links[2], &ref, &err));
+    assert_int_equal(trip_store_take(o.store).requests, 2);
+    assert_ok(fetch_page(&o, links[0], &err));
+    assert_int_equal(trip_store_take(o.store).requests, 0);
     object_free(&o);
 }
 
@@ -529,6 +635,8 @@ int main(void)
         cmocka_unit_test(
             test_page_remote__neighbours_are_one_request_and_the_rest_comes_at_the_same_time),
         cmocka_unit_test(test_page_remote__long_runs_are_split),
+        cmocka_unit_test(test_page_remote__a_chain_is_read_where_the_sidecar_says_it_is),
+        cmocka_unit_test(test_page_remote__of_a_chain_only_what_is_wanted_is_read),
         cmocka_unit_test(
             test_page_remote__an_object_without_digests_is_read_by_pages_of_one_version),
         cmocka_unit_test(test_page_remote__a_changed_object_is_told),
