@@ -5,54 +5,11 @@
  *
  * Rows have the sizes of the other benchmarks. The files are in the page cache. */
 #include "support/bench.h"
+#include "support/digest_peer.h"
 
-#include <openssl/evp.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#define CHUNK_LEN   65536u
-#define MEMORY_LEN  (8u << 20) /* a thread: from a cache it would not be the same */
-#define THREADS_MAX 64u
-
-typedef struct digest_work {
-    pthread_t thread;
-    uint8_t *memory;
-    uint64_t bytes;
-} digest_work;
-
-static void *compute(void *user)
-{
-    digest_work *w = user;
-    EVP_MD *sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bench_need(sha256 && ctx, "SHA-256");
-    uint8_t sum[32];
-    for (uint64_t done = 0; done < w->bytes; done += CHUNK_LEN) {
-        bench_need(EVP_DigestInit_ex2(ctx, sha256, NULL) == 1 &&
-                       EVP_DigestUpdate(ctx, w->memory + done % MEMORY_LEN, CHUNK_LEN) == 1 &&
-                       EVP_DigestFinal_ex(ctx, sum, NULL) == 1,
-            "SHA-256");
-    }
-    EVP_MD_CTX_free(ctx);
-    EVP_MD_free(sha256);
-    return NULL;
-}
-
-static double time_digest(digest_work *works, uint32_t threads, uint64_t bytes)
-{
-    double start = bench_now_ns();
-    for (uint32_t i = 0; i < threads; i++) {
-        works[i].bytes = bytes / threads;
-        bench_need(pthread_create(&works[i].thread, NULL, compute, &works[i]) == 0, "thread");
-    }
-    for (uint32_t i = 0; i < threads; i++) {
-        pthread_join(works[i].thread, NULL);
-    }
-    return bench_now_ns() - start;
-}
 
 static double time_verify(const char *path, uint32_t threads, int deep, uint64_t *bytes_out)
 {
@@ -73,20 +30,15 @@ static double time_verify(const char *path, uint32_t threads, int deep, uint64_t
 
 static void run_pair(const bench_options *o, const char *path, uint32_t threads, int deep)
 {
-    digest_work works[THREADS_MAX];
     bench_sample s;
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < threads; i++) {
-        works[i].memory = bench_alloc(MEMORY_LEN, 1);
-        memset(works[i].memory, (int)i + 1, MEMORY_LEN);
-    }
     time_verify(path, threads, deep, &bytes);
     for (int r = 0; r < o->rounds; r++) {
         if (r % 2 == 0) {
             s.ours[r] = time_verify(path, threads, deep, &bytes) / 1e6;
-            s.peer[r] = time_digest(works, threads, bytes) / 1e6;
+            s.peer[r] = bench_time_digest(threads, bytes) / 1e6;
         } else {
-            s.peer[r] = time_digest(works, threads, bytes) / 1e6;
+            s.peer[r] = bench_time_digest(threads, bytes) / 1e6;
             s.ours[r] = time_verify(path, threads, deep, &bytes) / 1e6;
         }
     }
@@ -98,9 +50,6 @@ static void run_pair(const bench_options *o, const char *path, uint32_t threads,
         (double)bytes / bench_median(s.ours, o->rounds) / 1e3);
     bench_line line = {name, "SHA-256 of as many bytes", "ms", o->rows, deep ? 0 : 0.8, more};
     bench_report(&line, &s, o->rounds);
-    for (uint32_t i = 0; i < threads; i++) {
-        free(works[i].memory);
-    }
 }
 
 int main(int argc, char **argv)
@@ -109,7 +58,7 @@ int main(int argc, char **argv)
     bench_init(argc, argv, &o);
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     uint32_t threads = o.threads > 1 ? o.threads : processors > 1 ? (uint32_t)processors : 1;
-    threads = threads < THREADS_MAX ? threads : THREADS_MAX;
+    threads = threads < DIGEST_THREADS_MAX ? threads : DIGEST_THREADS_MAX;
     uint8_t *keys = bench_alloc(o.rows, BENCH_KEY_LEN);
     bench_random_keys(keys, o.rows);
     char *path = bench_fresh_dir(o.dir, "verify");

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDED = ROOT / "docs/plots/figures.jsonl"
-GROUPS = ("get", "search", "build", "open", "rows", "verify", "remote", "count")
+GROUPS = ("get", "search", "build", "open", "rows", "verify", "remote", "transfer", "count")
 
 
 def read(path):

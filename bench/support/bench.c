@@ -43,6 +43,8 @@ static void take_argument(const char *argument, bench_options *o)
         o->data = v;
     } else if ((v = value_of(argument, "--vec0"))) {
         o->vec0 = v;
+    } else if ((v = value_of(argument, "--url"))) {
+        o->url = v;
     } else if ((v = value_of(argument, "--mode"))) {
         o->mode = v;
     } else if ((v = value_of(argument, "--count"))) {

@@ -18,6 +18,7 @@ typedef struct bench_options {
     const char *dir;  /* scratch directory, made when it does not exist; default build/bench */
     const char *data; /* directory with vectors.f32.npy and queries.f32.npy; NULL: generated */
     const char *vec0; /* sqlite-vec as a loadable extension */
+    const char *url;  /* of the server that bench/run has started */
     const char *mode; /* for one measurement in a process of its own; NULL: all */
     size_t count;     /* operations in that mode */
     uint32_t threads;

@@ -108,7 +108,8 @@ typedef struct shardy_context_options {
     shardy_log_fn log; /* default NULL: no log */
     void *log_user;
     int32_t log_level; /* default SHARDY_LOG_WARN; records above it are not formatted */
-    /* worker threads for parallel work; default 0: as many as there are processors */
+    /* worker threads for parallel work; default 0: as many as there are processors. A read of
+     * several shards of a store without local files has up to 64 more, which wait for it */
     uint32_t threads;
     shardy_clock clock; /* default: the system's */
     uint64_t seed; /* default 0: unpredictable; else run ids, nonces and jitter follow from it */

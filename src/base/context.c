@@ -62,6 +62,9 @@ shardy_status shardy_context_new(
         st = shardy__pool_new(context->threads, &context->pool, err);
     }
     if (st >= 0) {
+        st = shardy__pool_new(CONTEXT_WAITERS, &context->waiters, err);
+    }
+    if (st >= 0) {
         st = shardy__timer_new(context, &context->timer, err);
     }
     if (st >= 0) {
@@ -69,6 +72,7 @@ shardy_status shardy_context_new(
     }
     if (st < 0) {
         shardy__timer_free(context->timer);
+        shardy__pool_free(context->waiters);
         shardy__pool_free(context->pool);
         shardy__free(context);
         return st;
@@ -109,6 +113,7 @@ void shardy__context_drop(shardy_context *context)
         shardy__mutex_destroy(&context->part_lock);
         shardy__timer_free(context->read_timer);
         shardy__timer_free(context->timer);
+        shardy__pool_free(context->waiters);
         shardy__pool_free(context->pool);
         shardy__free(context);
     }

@@ -15,6 +15,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* Threads for work that waits for a store most of its time: as many as a store has connections. */
+#define CONTEXT_WAITERS 64u
+
 /* Something of a higher layer that lasts as long as the context: `end` frees it. */
 typedef struct context_part {
     void (*end)(struct context_part *part);
@@ -27,6 +30,7 @@ struct shardy_context {
     _Atomic uint64_t rand_state;
     uint64_t process; /* generation in which it was made */
     pool *pool;
+    pool *waiters; /* CONTEXT_WAITERS threads, whatever `threads` is */
     timer *timer;
     pthread_mutex_t part_lock; /* rank: above all others, held while the part is made */
     context_part *transfers;

@@ -168,6 +168,26 @@ void shardy__pool_wait_task(pool_group *group, const pool_task *task)
     shardy__mutex_unlock(&p->lock);
 }
 
+void shardy__pool_run(
+    pool *p, pool_task *first, size_t count, size_t stride, void (*run)(pool_task *task))
+{
+    char *at = (char *)first;
+    if (!p) {
+        for (size_t i = 0; i < count; i++) {
+            run((pool_task *)(void *)(at + i * stride));
+        }
+        return;
+    }
+    pool_group group;
+    shardy__pool_group_init(&group, p);
+    for (size_t i = 0; i < count; i++) {
+        pool_task *task = (pool_task *)(void *)(at + i * stride);
+        task->run = run;
+        shardy__pool_submit(&group, task);
+    }
+    shardy__pool_wait(&group, 0);
+}
+
 uint32_t shardy__pool_open(pool_group *group)
 {
     shardy__mutex_lock(&group->pool->lock);

@@ -7,6 +7,7 @@
 
 #include "error.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct pool pool;
@@ -37,6 +38,11 @@ void shardy__pool_submit(pool_group *group, pool_task *task);
 void shardy__pool_wait(pool_group *group, uint32_t open_max);
 /* Runs queued tasks of this pool on the calling thread until that task is finished. */
 void shardy__pool_wait_task(pool_group *group, const pool_task *task);
+/* Runs `count` tasks whose pool_task are `stride` bytes apart, from the first one on, and waits for
+ * them: on the threads of the pool and the calling one, or in order on this one when `p` is
+ * NULL. */
+void shardy__pool_run(
+    pool *p, pool_task *first, size_t count, size_t stride, void (*run)(pool_task *task));
 /* Tasks of the group that are not finished. */
 uint32_t shardy__pool_open(pool_group *group);
 

@@ -167,9 +167,16 @@ void shardy__manifest_store_close(manifest_store *m)
 shardy_status shardy__manifest_store_load_current(
     const manifest_store *m, pointer *out, shardy_etag *version_out, shardy_error *err)
 {
+    return shardy__manifest_store_load_newer(m, NULL, out, version_out, err);
+}
+
+shardy_status shardy__manifest_store_load_newer(const manifest_store *m, const shardy_etag *known,
+    pointer *out, shardy_etag *version_out, shardy_error *err)
+{
     memset(version_out, 0, sizeof *version_out);
     shardy_manifest_current current;
     memset(&current, 0, sizeof current);
+    current.known = known;
     shardy_status st = m->ops->load_current(m->state, &current, err);
     if (st == SHARDY_OK) {
         *version_out = current.version;

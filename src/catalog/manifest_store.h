@@ -34,6 +34,10 @@ void shardy__manifest_store_close(manifest_store *m);
 /* The pointer and its version. OK; NOT_FOUND; CORRUPT and those of the store. */
 shardy_status shardy__manifest_store_load_current(
     const manifest_store *m, pointer *out, shardy_etag *version_out, shardy_error *err);
+/* The same; NOT_MODIFIED when it still has the version `known`, which costs no more than asking. A
+ * store that cannot tell answers OK. */
+shardy_status shardy__manifest_store_load_newer(const manifest_store *m, const shardy_etag *known,
+    pointer *out, shardy_etag *version_out, shardy_error *err);
 /* The image of a manifest. OK; NOT_FOUND; INVALID (a ref that cannot name a manifest); CORRUPT (too
  * large). */
 shardy_status shardy__manifest_store_load(

@@ -21,14 +21,22 @@ typedef struct object_manifest_store {
 static shardy_status object_load_current(
     void *store, shardy_manifest_current *current_out, shardy_error *err)
 {
-    object_manifest_store *m = store;
-    shardy_object_meta meta;
-    shardy_status st = shardy_store_get(
-        m->store, m->pointer_key, 0, SHARDY_CURRENT_LEN_MAX + 1, &current_out->body, &meta, err);
-    if (st == SHARDY_OK) {
-        current_out->version = meta.etag;
+    const object_manifest_store *m = store;
+    const shardy_etag *known = current_out->known;
+    shardy_store_read read;
+    memset(&read, 0, sizeof read);
+    read.key = shardy__bytes(m->pointer_key, strlen(m->pointer_key));
+    read.len = SHARDY_CURRENT_LEN_MAX + 1;
+    read.if_none_match = known && known->text[0] ? known->text : NULL;
+    shardy_store_read_all(m->store, &read, 1);
+    current_out->body = read.body;
+    if (read.status == SHARDY_OK) {
+        current_out->version = read.meta.etag;
     }
-    return st;
+    if (read.status < 0 && err) {
+        *err = read.error;
+    }
+    return (shardy_status)read.status;
 }
 
 static shardy_status object_load(

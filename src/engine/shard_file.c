@@ -226,6 +226,7 @@ shardy_status shardy__shard_file_get_many(
     const btree_answers answers = {request->values_out, request->statuses_out};
     btree_tree kv = f->kv;
     kv.limits = &limits;
+    kv.fetches_max = request->fetches_max;
     SHARDY_TRY(shardy__btree_get_many(
         &kv, RECORD_BLOB, request->keys, request->count, f->value_field, answers, err));
     if (lends) {

@@ -511,7 +511,7 @@ shardy_status shardy__vec_payload(const vec_tables *t, int64_t rowid, const page
 shardy_status shardy__vec_rows_ahead(
     const btree_tree *tree, const uint64_t *rows, size_t count, shardy_error *err)
 {
-    if (count < 2 || !shardy__page_source_starts(tree->file->source)) {
+    if (count == 0 || !shardy__page_source_starts(tree->file->source)) {
         return SHARDY_OK;
     }
     size_t room = count < BTREE_BATCH_FETCHES ? count : BTREE_BATCH_FETCHES;

@@ -4,6 +4,10 @@
 
 #include <string.h>
 
+/* So much of a remote shard is on its way or waits to be compared: requests of 1 MiB that take
+ * 30 ms bring half a gigabyte a second then. The cache keeps what it has room for. */
+#define AHEAD_BYTES (16u << 20)
+
 /* A cut of vectors in memory: bytes of a payload that lie together. */
 typedef struct piece {
     const uint8_t *data;
@@ -45,6 +49,7 @@ shardy_status shardy__vec_rows_init(vec_rows *r, const vec_tables *t, shardy_err
     r->tables = t;
     r->row_len = t->dim * (uint32_t)sizeof(float);
     r->per_page = t->file.btree->usable - 4;
+    r->ahead_max = AHEAD_BYTES;
     shardy__vec_view_init(&r->view, t);
     if (!allocate(r)) {
         return shardy__error_nomem(err, "engine");
@@ -139,10 +144,6 @@ static shardy_status fetch_pages(
     take_fetched(r, places, count);
     return st;
 }
-
-/* So much of a remote shard is on its way or waits to be compared: requests of 1 MiB that take
- * 30 ms bring half a gigabyte a second then. The cache keeps what it has room for. */
-#define AHEAD_BYTES (16u << 20)
 
 /* At most so many pages are asked for at once. */
 #define FETCH_MAX 64u
@@ -353,7 +354,7 @@ static void ask_ahead(vec_rows *r)
     uint32_t pages[PAGE_START_MAX];
     uint32_t ahead[PAGE_START_MAX];
     size_t count = 0;
-    uint64_t most = AHEAD_BYTES / t->file.btree->page_size;
+    uint64_t most = r->ahead_max / t->file.btree->page_size;
     uint64_t on_way = 0;
     uint32_t i = r->chunk;
     for (; i < t->count && on_way < most && count + 2 <= PAGE_START_MAX; i++) {

@@ -24,9 +24,10 @@ typedef struct vec_rows {
 
     /* private */
     vec_view view;
-    uint32_t chunk; /* number of the next chunk */
-    uint32_t asked; /* chunks before this one were asked for */
-    uint32_t slot;  /* next one of the view */
+    uint32_t chunk;     /* number of the next chunk */
+    uint32_t asked;     /* chunks before this one were asked for */
+    uint64_t ahead_max; /* bytes on their way or waiting to be compared */
+    uint32_t slot;      /* next one of the view */
     uint32_t row_len;
     uint32_t per_page; /* payload bytes of an overflow page */
     const void **at;

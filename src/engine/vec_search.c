@@ -62,11 +62,14 @@ shardy_status shardy__vec_search_new(const vec_tables *tables, shardy_engine_sea
     s->vectors = shardy__aligned_alloc(
         LINE_FLOATS * sizeof(float), (request->query_count + 1) * aligned_dim(s) * sizeof(float));
     shardy_status st = s->queries && s->vectors && s->collectors
-                           ? shardy__vec_rows_init(&s->rows, tables, err)
+                           ? shardy__vec_rows_init(&s->rows, s->tables, err)
                            : shardy__error_nomem(err, "engine");
     if (st < 0) {
         shardy__vec_search_free(s);
         return st;
+    }
+    if (request->ahead_max > 0 && request->ahead_max < s->rows.ahead_max) {
+        s->rows.ahead_max = request->ahead_max;
     }
     *search_out = s;
     return SHARDY_OK;

@@ -181,10 +181,28 @@ static shardy_status load_fallback(
     return st;
 }
 
+/* Whether the pointer still names what is served; NOT_MODIFIED then. *seen is the version of the
+ * pointer that was seen last. */
+static shardy_status ask_pointer(
+    read_core *core, const shardy_snapshot *current, shardy_etag *seen, shardy_error *err)
+{
+    pointer p;
+    shardy_etag version;
+    shardy_status st = shardy__manifest_store_load_newer(
+        &core->catalog.manifests, current->fallback ? NULL : seen, &p, &version, err);
+    if (st == SHARDY_OK && strcmp(p.manifest_ref, current->manifest_ref) == 0 &&
+        !current->fallback) {
+        *seen = version;
+        return SHARDY_NOT_MODIFIED;
+    }
+    return st;
+}
+
 /* Loads what the pointer names now into a new snapshot. `current` (may be NULL) is what is served:
- * NOT_MODIFIED when the pointer still names it. */
+ * NOT_MODIFIED when the pointer still names it. *seen becomes the version of the pointer whose
+ * snapshot is served. */
 static shardy_status load_current(read_core *core, const shardy_snapshot *current,
-    int allow_fallback, shardy_snapshot **snapshot_out, shardy_error *err)
+    int allow_fallback, shardy_etag *seen, shardy_snapshot **snapshot_out, shardy_error *err)
 {
     pointer p;
     shardy_etag version;
@@ -192,13 +210,10 @@ static shardy_status load_current(read_core *core, const shardy_snapshot *curren
     memset(&loaded, 0, sizeof loaded);
     *snapshot_out = NULL;
     if (current) {
-        shardy_status st =
-            shardy__manifest_store_load_current(&core->catalog.manifests, &p, &version, err);
-        if (st == SHARDY_OK && strcmp(p.manifest_ref, current->manifest_ref) == 0 &&
-            !current->fallback) {
-            return SHARDY_NOT_MODIFIED;
+        shardy_status st = ask_pointer(core, current, seen, err);
+        if (st != SHARDY_OK && st != SHARDY_NOT_FOUND) {
+            return st;
         }
-        SHARDY_TRY(st);
     }
     shardy_status st = shardy__catalog_load_current(&core->catalog, &p, &version, &loaded, err);
     if (st == SHARDY_NOT_FOUND) {
@@ -222,6 +237,7 @@ static shardy_status load_current(read_core *core, const shardy_snapshot *curren
     if (st >= 0) {
         (*snapshot_out)->generation = p.has_ours ? p.generation : 0;
         (*snapshot_out)->fallback = fallback;
+        *seen = version;
     }
     return st;
 }
@@ -309,7 +325,7 @@ shardy_status shardy_reader_open(shardy_context *context, const char *url,
         o.access == SHARDY_ACCESS_AUTO ? o.auto_total_bytes : 0};
     reader->core->catalog.ahead = o.first_key ? &ahead : NULL;
     st = o.ref ? load_named(reader->core, o.ref, &snapshot, err)
-               : load_current(reader->core, NULL, 1, &snapshot, err);
+               : load_current(reader->core, NULL, 1, &reader->seen, &snapshot, err);
     reader->core->catalog.ahead = NULL;
     atomic_init(&reader->current, snapshot);
     if (st < 0) {
@@ -569,7 +585,7 @@ static shardy_status load_next(shardy_reader *reader, shardy_error *err)
 {
     shardy_snapshot *next = NULL;
     shardy_snapshot *old = atomic_load(&reader->current); /* stays: only a refresh replaces it */
-    shardy_status st = load_current(reader->core, old, 0, &next, err);
+    shardy_status st = load_current(reader->core, old, 0, &reader->seen, &next, err);
     if (st == SHARDY_OK) {
         shardy__store_ahead_clear(reader->core->catalog.store); /* of the old snapshot */
         old->retired.free = free_retired_snapshot;

@@ -8,6 +8,7 @@ struct shardy_reader {
     read_core *core;
     _Atomic(shardy_snapshot *) current; /* the reader has one reference */
     int32_t pinned_ref;                 /* opened at a fixed manifest */
+    shardy_etag seen;                   /* of the pointer to `current`; of who refreshes */
     mutex state_lock;                   /* rank: leaf; guards the rest */
     int refreshing;                     /* somebody refreshes: one at a time */
     condition refreshed;                /* nobody does any more */

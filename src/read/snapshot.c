@@ -342,6 +342,28 @@ shardy_status shardy__snapshot_shard(shardy_snapshot *s, uint32_t slot, const ca
     return st;
 }
 
+int shardy__snapshot_is_cold(const shardy_snapshot *s, uint32_t slot)
+{
+    return atomic_load_explicit(&s->slots[slot].shard, memory_order_relaxed) == NULL;
+}
+
+shard_spread shardy__snapshot_spread(const shardy_snapshot *s, uint32_t shards, int cold, int worth)
+{
+    const shardy_context *context = s->core->context;
+    shard_spread spread = {NULL, 0};
+    int local = (shardy_store_caps(s->core->catalog.store) & SHARDY_STORE_CAP_OPEN_LOCAL) != 0;
+    if (shards < 2) {
+        return spread;
+    }
+    if (s->ranges || (cold && !local)) {
+        spread.pool = context->waiters;
+        spread.waits = shards < CONTEXT_WAITERS ? shards : CONTEXT_WAITERS;
+    } else if (worth && context->threads > 1) {
+        spread.pool = context->pool;
+    }
+    return spread;
+}
+
 call_limits shardy__call_limits(const read_core *core, const shardy_read_options *options)
 {
     call_limits limits = {0, NULL};

@@ -97,6 +97,19 @@ shardy_status shardy__snapshot_shard(shardy_snapshot *snapshot, uint32_t slot,
  * bytes are not from there, or were checked already. */
 int shardy__snapshot_distrust(shardy_snapshot *snapshot, uint32_t slot, open_shard *shard);
 
+/* How the work of one call is spread over its shards. */
+typedef struct shard_spread {
+    pool *pool;     /* NULL: one shard after the other, on the calling thread */
+    uint32_t waits; /* shards at work at once that wait for a store; 0: they wait for none */
+} shard_spread;
+
+/* `cold`: one of the shards at least is not open. `worth`: the work is more than handing it to
+ * other threads. Shards that are far away are asked all at once, whatever `worth` says, by threads
+ * that are there to wait: round trips do not add up over shards. */
+shard_spread shardy__snapshot_spread(
+    const shardy_snapshot *snapshot, uint32_t shards, int cold, int worth);
+int shardy__snapshot_is_cold(const shardy_snapshot *snapshot, uint32_t slot);
+
 /* Reads of a snapshot that is pinned or held. Argument checks are done. */
 shardy_status shardy__snapshot_get(shardy_snapshot *snapshot, const shardy_key *key,
     const shardy_read_options *options, shardy_buf *value_out, shardy_error *err);

@@ -11,6 +11,10 @@
 /* Below this many keys in one call the shards are asked one after the other, unless they are far
  * away: handing a task to another thread costs as much as some hundred look-ups. */
 #define PARALLEL_KEYS_MIN 4096u
+/* Keys of one call that wait for their pages at once, over all shards, each of which may hold a
+ * chunk: 128 MiB. Each shard has a few of them at least. */
+#define FETCHES_MAX       2048u
+#define SHARD_FETCHES_MIN 16u
 
 static shardy_status route(const shardy_snapshot *s, const shardy_key *key,
     const shardy_read_options *options, routed_key *out, shardy_error *err)
@@ -107,6 +111,7 @@ typedef struct multi_get {
     int32_t *statuses;
     key_group *groups;
     uint32_t group_count;
+    uint32_t fetches_max; /* keys of one shard that wait at once; 0: all */
 } multi_get;
 
 /* What a shardy_values owns. */
@@ -222,6 +227,7 @@ static void run_group(pool_task *task)
     group->request.count = group->count;
     group->request.values_out = call->found + group->first;
     group->request.statuses_out = call->statuses + group->first;
+    group->request.fetches_max = call->fetches_max;
     group->request.limits = (shardy_engine_limits){call->limits.deadline_ns, call->limits.cancel};
     shardy_status st = shardy__check_time(
         s->core->context, call->limits.deadline_ns, call->limits.cancel, "read", &group->error);
@@ -245,21 +251,18 @@ static void run_group(pool_task *task)
 
 static void run_groups(multi_get *call)
 {
-    shardy_context *context = call->snapshot->core->context;
-    int worth = call->count >= PARALLEL_KEYS_MIN || call->snapshot->ranges;
-    if (!worth || call->group_count < 2 || context->threads < 2) {
-        for (uint32_t i = 0; i < call->group_count; i++) {
-            run_group(&call->groups[i].task);
-        }
-        return;
+    int cold = 0;
+    for (uint32_t i = 0; !cold && i < call->group_count; i++) {
+        cold = shardy__snapshot_is_cold(call->snapshot, call->groups[i].slot);
     }
-    pool_group group;
-    shardy__pool_group_init(&group, context->pool);
-    for (uint32_t i = 0; i < call->group_count; i++) {
-        call->groups[i].task.run = run_group;
-        shardy__pool_submit(&group, &call->groups[i].task);
+    const shard_spread spread = shardy__snapshot_spread(
+        call->snapshot, call->group_count, cold, call->count >= PARALLEL_KEYS_MIN);
+    if (spread.waits > 0 && call->count > FETCHES_MAX) {
+        uint32_t each = FETCHES_MAX / spread.waits;
+        call->fetches_max = each > SHARD_FETCHES_MIN ? each : SHARD_FETCHES_MIN;
     }
-    shardy__pool_wait(&group, 0);
+    shardy__pool_run(
+        spread.pool, &call->groups->task, call->group_count, sizeof *call->groups, run_group);
 }
 
 /* Moves what the groups found into the result; `owner` takes over everything that has to be

@@ -45,6 +45,9 @@ typedef struct search_call {
     shard_search *shards;
     uint32_t shard_count;
     int again; /* 1: a payload was damaged in the cache, which is mended now */
+    uint64_t ahead_max; /* bytes that one shard reads ahead; 0: as it likes */
+    struct payload_rows *parts;
+    uint64_t *rows; /* of all parts */
 } search_call;
 
 /* What a shardy_hits owns. */
@@ -177,6 +180,7 @@ static void run_shard(pool_task *task)
     shard->request.query_count = call->query->count;
     shard->request.stride = call->stride;
     shard->request.k = call->query->top_k;
+    shard->request.ahead_max = call->ahead_max;
     shard->request.deadline_ns = call->limits.deadline_ns;
     shard->request.cancel = call->limits.cancel;
     shardy_status st = shardy__check_time(
@@ -196,23 +200,20 @@ static void run_shard(pool_task *task)
 static void run_shards(search_call *call)
 {
     const shardy_snapshot *s = call->snapshot;
-    shardy_context *context = s->core->context;
     uint64_t rows = shardy__manifest_row_count(s->manifest);
     uint64_t work = rows * s->manifest->parsed.dim * call->query->count;
-    int worth = work >= PARALLEL_WORK_MIN || s->ranges;
-    if (call->shard_count < 2 || context->threads < 2 || !worth) {
-        for (uint32_t i = 0; i < call->shard_count; i++) {
-            run_shard(&call->shards[i].task);
-        }
-        return;
+    int cold = 0;
+    for (uint32_t i = 0; !cold && i < call->shard_count; i++) {
+        cold = shardy__snapshot_is_cold(s, call->shards[i].slot);
     }
-    pool_group group;
-    shardy__pool_group_init(&group, context->pool);
-    for (uint32_t i = 0; i < call->shard_count; i++) {
-        call->shards[i].task.run = run_shard;
-        shardy__pool_submit(&group, &call->shards[i].task);
+    const shard_spread spread =
+        shardy__snapshot_spread(s, call->shard_count, cold, work >= PARALLEL_WORK_MIN);
+    if (spread.waits > 0 && s->ranges) {
+        /* together no more than the cache has room for beside what is compared */
+        call->ahead_max = shardy__page_cache_budget(s->core->pages) / 2 / spread.waits;
     }
-    shardy__pool_wait(&group, 0);
+    shardy__pool_run(
+        spread.pool, &call->shards->task, call->shard_count, sizeof *call->shards, run_shard);
 }
 
 /* --- merging ---------------------------------------------------------------------------------- */
@@ -294,15 +295,27 @@ static shardy_status copy_hit(search_call *call, const merge_entry *entry, hits_
     return st < 0 ? shardy__error_prefix(err, st, "shard %u", entry->db_id) : SHARDY_OK;
 }
 
-/* Payloads of the hits of one query, shard by shard: each shard gets all that it needs at once. */
-static shardy_status payloads_ahead(const search_call *call, arena *scratch,
-    const merge_entry *entries, size_t count, shardy_error *err)
+/* Rows of one shard whose payloads are wanted. */
+typedef struct payload_rows {
+    pool_task task; /* first member */
+    const open_shard *shard;
+    shardy_engine_limits limits;
+    const uint64_t *rows;
+    size_t count;
+} payload_rows;
+
+static void run_payloads(pool_task *task)
 {
-    const shardy_engine_limits limits = {call->limits.deadline_ns, call->limits.cancel};
-    uint64_t *rows = shardy__arena_calloc(scratch, count, sizeof *rows);
-    if (!rows) {
-        return shardy__error_nomem(err, "search");
-    }
+    const payload_rows *p = (const payload_rows *)(const void *)task;
+    shardy__engine_payloads_ahead(&p->shard->engine, p->rows, p->count, &p->limits);
+}
+
+/* Payloads of the hits of one query: each shard gets all that it needs at once, and all shards do
+ * so together. */
+static void payloads_ahead(const search_call *call, const merge_entry *entries, size_t count)
+{
+    uint64_t *rows = call->rows;
+    uint32_t part_count = 0;
     for (uint32_t i = 0; i < call->shard_count; i++) {
         size_t n = 0;
         for (size_t k = 0; k < count; k++) {
@@ -311,10 +324,17 @@ static shardy_status payloads_ahead(const search_call *call, arena *scratch,
             }
         }
         if (n > 0) {
-            shardy__engine_payloads_ahead(&call->shards[i].shard->engine, rows, n, &limits);
+            payload_rows *part = &call->parts[part_count++];
+            part->shard = call->shards[i].shard;
+            part->limits = (shardy_engine_limits){call->limits.deadline_ns, call->limits.cancel};
+            part->rows = rows;
+            part->count = n;
+            rows += n;
         }
     }
-    return SHARDY_OK;
+    const shard_spread spread = shardy__snapshot_spread(call->snapshot, part_count, 0, 0);
+    shardy__pool_run(
+        spread.pool, &call->parts->task, part_count, sizeof *call->parts, run_payloads);
 }
 
 static size_t most_hits(const search_call *call)
@@ -346,7 +366,9 @@ static shardy_status merge(search_call *call, arena *scratch, shardy_hits *out, 
     }
     shardy_hit *hits = shardy__arena_calloc(&owner->arena, total, sizeof *hits);
     owner->payloads = shardy__arena_calloc(&owner->arena, total, sizeof *owner->payloads);
-    if (!entries || !offsets || !hits || !owner->payloads) {
+    call->parts = shardy__arena_calloc(scratch, call->shard_count, sizeof *call->parts);
+    call->rows = shardy__arena_calloc(scratch, per_query, sizeof *call->rows);
+    if (!entries || !offsets || !hits || !owner->payloads || !call->parts || !call->rows) {
         return shardy__error_nomem(err, "search");
     }
     out->hits = hits;
@@ -355,7 +377,7 @@ static shardy_status merge(search_call *call, arena *scratch, shardy_hits *out, 
     for (size_t q = 0; q < queries; q++) {
         size_t count = gather(call, q, entries);
         if (call->snapshot->ranges) {
-            SHARDY_TRY(payloads_ahead(call, scratch, entries, count, err));
+            payloads_ahead(call, entries, count);
         }
         for (size_t i = 0; i < count; i++) {
             SHARDY_TRY(copy_hit(call, &entries[i], owner, &hits[offsets[q] + i], err));

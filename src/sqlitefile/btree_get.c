@@ -323,7 +323,9 @@ static shardy_status make_walks(batch *b, size_t walks, shardy_error *err)
 
 static shardy_status run_walks(batch *b, shardy_error *err)
 {
-    size_t walks = b->spec.lends ? BTREE_BATCH_WALKS : BTREE_BATCH_FETCHES;
+    const uint32_t most = b->tree->fetches_max;
+    size_t fetches = most > 0 && most < BTREE_BATCH_FETCHES ? most : BTREE_BATCH_FETCHES;
+    size_t walks = b->spec.lends ? BTREE_BATCH_WALKS : fetches;
     shardy_status st = make_walks(b, b->left < walks ? b->left : walks, err);
     while (st >= 0 && b->active > 0) {
         size_t waiting = 0;

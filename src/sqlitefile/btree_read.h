@@ -78,7 +78,7 @@ typedef struct btree_tree {
     uint64_t low_window;
     uint64_t high_window;
     int32_t window_type; /* RECORD_BLOB, RECORD_TEXT, RECORD_INT (rowids); RECORD_NULL: not known */
-    int32_t reserved;
+    uint32_t fetches_max; /* keys of a batch that wait at once; 0, as it is made: the bound above */
     /* of whatever waits for pages of it; NULL, as it is made: none. Borrowed */
     const page_limits *limits;
 } btree_tree;

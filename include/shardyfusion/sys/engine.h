@@ -135,6 +135,7 @@ typedef struct shardy_engine_get {
     shardy_buf hold;        /* set by the engine, the caller's to release: keeps all values alive
                                that have no `release` of their own */
     shardy_engine_limits limits;
+    uint32_t fetches_max; /* keys whose pages are waited for at once; 0: as the engine likes */
 } shardy_engine_get;
 
 /* One candidate of a search. */
@@ -157,6 +158,7 @@ typedef struct shardy_engine_search {
     const shardy_engine_hit *hits;
     const size_t *offsets;
     uint64_t vectors_scanned;
+    uint64_t ahead_max; /* bytes to read ahead of the comparison; 0: as the engine likes */
 } shardy_engine_search;
 
 typedef struct shardy_engine_row {

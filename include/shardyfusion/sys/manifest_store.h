@@ -44,6 +44,8 @@ typedef struct shardy_manifest_move {
 typedef struct shardy_manifest_current {
     shardy_buf body; /* the pointer document (formats.md, section 2); released by the receiver */
     shardy_etag version;
+    /* set by the caller: NULL, or the version that it has read already */
+    const shardy_etag *known;
 } shardy_manifest_current;
 
 typedef struct shardy_manifest_store_ops {
@@ -55,7 +57,8 @@ typedef struct shardy_manifest_store_ops {
     int32_t refs_are_run_ids;
     int32_t reserved;
 
-    /* MUST. Any thread. OK, or NOT_FOUND when nothing was ever published. */
+    /* MUST. Any thread. OK, or NOT_FOUND when nothing was ever published. NOT_MODIFIED when the
+     * pointer still has the version `known`: a store that cannot tell answers OK. */
     shardy_status (*load_current)(
         void *store, shardy_manifest_current *current_out, shardy_error *err);
     /* MUST. Any thread. The image of a manifest: OK, NOT_FOUND. Larger than
