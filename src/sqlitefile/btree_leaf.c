@@ -6,8 +6,9 @@
  * interpolation), one or two of the value. Each depends on the one before, but not on those of
  * other keys. A group of LEAF_GROUP look-ups therefore goes through the stages together: each stage
  * asks for the lines of the next one (a prefetch) and goes on to the next look-up; when it is this
- * one's turn again, its line has come. No line is asked for on a guess, because ten prefetched
- * lines cost as much time as one that is waited for.
+ * one's turn again, its line has come. In a group no line is asked for on a guess, because ten
+ * prefetched lines cost as much time as one that is waited for. A look-up by itself has nothing
+ * else to do while it waits, and guesses: see "one" below.
  *
  *   place    window of the key -> bucket -> post        3 passes over the group
  *   page     header of the leaf -> cell pointer
@@ -28,6 +29,10 @@
 #define LEAF_MORE (LEAF_UNKNOWN + 1)
 /* Guesses by interpolation before bisection. */
 #define LEAF_GUESSES 4u
+/* What is compared of a cell ends about here: length of the payload (2 bytes), header of the record
+ * (4), a key of 16. */
+#define LEAF_KEY_END 24u
+#define LEAF_LINE    64
 
 typedef struct leaf_probe {
     const uint8_t *page;
@@ -37,7 +42,8 @@ typedef struct leaf_probe {
     uint64_t high;
     size_t len;
     uint32_t at; /* index of the key */
-    uint32_t place;
+    uint32_t bucket;
+    uint32_t leaf; /* number of its page */
     uint32_t cells;
     uint32_t first; /* the cell is in [first, last) */
     uint32_t last;
@@ -69,14 +75,14 @@ static WALK_INLINE int begin_probe(const leaf_search *s, uint32_t at, leaf_probe
     p->key = key->data;
     p->len = key->len;
     p->window = key->len > f->skip ? shardy__key_window(p->key + f->skip, key->len - f->skip) : 0;
-    p->place = shardy__fence_bucket(f, p->window);
-    __builtin_prefetch(&f->buckets[p->place]);
+    p->bucket = shardy__fence_bucket(f, p->window);
+    __builtin_prefetch(&f->buckets[p->bucket]);
     return 1;
 }
 
 static WALK_INLINE void ask_posts(const leaf_search *s, const leaf_probe *p)
 {
-    const fence_post *first = &s->fence->posts[s->fence->buckets[p->place].first];
+    const fence_post *first = &s->fence->posts[s->fence->buckets[p->bucket].first];
     __builtin_prefetch(first);
     __builtin_prefetch(first + FENCE_RUN);
 }
@@ -100,8 +106,8 @@ static WALK_INLINE int find_leaf(const leaf_search *s, leaf_probe *p)
     }
     p->low = place > 0 ? f->posts[place - 1].window : 0;
     p->high = place < f->count ? f->posts[place].window : UINT64_MAX;
-    p->place = f->posts[place].page;
-    p->page = shardy__page_hint(s->source, p->place);
+    p->leaf = f->posts[place].page;
+    p->page = shardy__page_hint(s->source, p->leaf);
     return p->page != NULL;
 }
 
@@ -126,14 +132,14 @@ static WALK_INLINE void guess_next(leaf_probe *p)
     p->guess = p->first + i;
     const uint8_t *cell = p->page + cell_at(p, p->guess);
     __builtin_prefetch(cell);
-    __builtin_prefetch(cell + 24); /* the key may go on in the next line */
+    __builtin_prefetch(cell + LEAF_KEY_END); /* the key may go on in the next line */
 }
 
 /* Reads the header of the leaf. 0: it is not at hand, no such leaf, or broken. */
 static WALK_INLINE int open_leaf(const leaf_search *s, leaf_probe *p)
 {
     page_ref ref;
-    if (p->place == 1 || shardy__page_get(s->source, p->place, &ref, NULL) != SHARDY_OK) {
+    if (p->leaf == 1 || shardy__page_get(s->source, p->leaf, &ref, NULL) != SHARDY_OK) {
         return 0;
     }
     p->page = ref.data; /* a source that lends has nothing to unpin */
@@ -304,12 +310,17 @@ size_t shardy__leaf_get_many(const leaf_call *call)
  * nothing else to do: a page near the one that the posts will name (writers put the leaves one
  * after the other, and to translate the address of the first of neighbouring pages takes longer
  * than to read a line), then the lines where the cell is expected in a page of rows of about the
- * same length, which writers fill from its end downwards in the order of the keys. */
-#define LEAF_REACH 320
+ * same length, which writers fill from its end downwards in the order of the keys.
+ *
+ * Ten lines are asked for there, what one that is waited for costs: LEAF_REACH bytes, three rows of
+ * the design, to either side of the place. LEAF_POINTERS is what the header and the cell pointers
+ * of such a page take: the rows lie behind it. */
+#define LEAF_REACH    (5 * LEAF_LINE)
+#define LEAF_POINTERS (2 * LEAF_LINE)
 
 static WALK_INLINE void ask_near(const leaf_search *s, const leaf_probe *p)
 {
-    const uint8_t *near = shardy__page_hint(s->source, s->fence->buckets[p->place].page);
+    const uint8_t *near = shardy__page_hint(s->source, s->fence->buckets[p->bucket].page);
     if (near) {
         __builtin_prefetch(near);
     }
@@ -318,11 +329,12 @@ static WALK_INLINE void ask_near(const leaf_search *s, const leaf_probe *p)
 static WALK_INLINE void ask_around(const leaf_search *s, const leaf_probe *p)
 {
     __builtin_prefetch(p->page);
-    __builtin_prefetch(p->page + 64);
-    int32_t room = (int32_t)s->usable - 128;
-    int32_t at = room + 64 - (int32_t)(share_of(p) * (double)room) - LEAF_REACH;
+    __builtin_prefetch(p->page + LEAF_LINE);
+    int32_t room = (int32_t)s->usable - LEAF_POINTERS;
+    int32_t end = (int32_t)s->usable - (int32_t)(share_of(p) * (double)room);
+    int32_t at = end - LEAF_LINE - LEAF_REACH; /* a line back: the middle of the row, not its end */
     const uint8_t *from = p->page + (at > 0 ? at : 0);
-    for (int i = 0; i < 2 * LEAF_REACH; i += 64) {
+    for (int i = 0; i < 2 * LEAF_REACH; i += LEAF_LINE) {
         __builtin_prefetch(from + i);
     }
 }

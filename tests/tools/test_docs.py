@@ -51,6 +51,14 @@ class DocsTest(unittest.TestCase):
                 with self.subTest(document=name, path=path):
                     self.assertTrue((ROOT / path).exists())
 
+    def test_functions_that_are_named_are_in_their_file(self):
+        pairs = re.findall(r"`((?:src|cli)/[\w./-]+\.[ch])`\s+\(`(\w+)\(\)`\)",
+                           read(ROOT / "docs/architecture.md"))
+        self.assertNotEqual([], pairs)
+        for path, function in pairs:
+            with self.subTest(path=path, function=function):
+                self.assertRegex(read(ROOT / path), rf"(?m)^\w[^;(]*\b{function}\([^;]*\n{{")
+
     def test_tests_that_are_named_exist(self):
         kinds = "|".join(p.name for p in (ROOT / "tests").iterdir() if p.is_dir())
         for path in DOCUMENTS + [ROOT / "Makefile", ROOT / "scripts/check", ROOT / "scripts/test"]:
