@@ -42,8 +42,8 @@ typedef struct place {
 
 typedef struct bench {
     const bench_options *options;
-    uint8_t *keys;                           /* of the large shard, sorted */
-    uint8_t others[SHARDS * BENCH_KEY_LEN];  /* one of each shard */
+    uint8_t *keys;                          /* of the large shard, sorted */
+    uint8_t others[SHARDS * BENCH_KEY_LEN]; /* one of each shard */
     shardy_context *context;
     shardy_store *store;
     shardy_reader *reader;
@@ -265,7 +265,11 @@ static void first_value(bench *b, const place *p, const char *name, int told, do
     beside(b, name, ours, take(b), "sqlite3 over ranges");
 }
 
-typedef enum later_kind { LATER_PRESENT, LATER_ABSENT, LATER_OVERFLOW } later_kind;
+typedef enum later_kind {
+    LATER_PRESENT,
+    LATER_ABSENT,
+    LATER_OVERFLOW
+} later_kind;
 
 /* Keys drawn anew, one after the other. Returns the mean of ours. */
 static bench_trips later(bench *b, const place *p, const char *name, later_kind kind)
@@ -292,8 +296,7 @@ static bench_trips later(bench *b, const place *p, const char *name, later_kind 
     }
     (void)take(b);
     for (size_t i = 0; i < LATER; i++) {
-        ours_get(
-            b, asked + i * BENCH_KEY_LEN, kind == LATER_ABSENT ? SHARDY_NOT_FOUND : SHARDY_OK);
+        ours_get(b, asked + i * BENCH_KEY_LEN, kind == LATER_ABSENT ? SHARDY_NOT_FOUND : SHARDY_OK);
         bench_trips one = take(b);
         sum = (bench_trips){
             sum.steps + one.steps, sum.requests + one.requests, sum.bytes + one.bytes};
@@ -401,8 +404,8 @@ static void budget(bench *b, const place *p)
     char more[64];
     bench_sample sample = {{ours.requests}, {CALLS * 1.2 + 100}};
     snprintf(more, sizeof more, ",\"exact\":true,\"failed\":%u", failed);
-    const bench_line line = {"remote_retry_budget_requests", "1.2 x 10,000 calls + 100 tokens",
-        "count", CALLS, 1, more};
+    const bench_line line = {
+        "remote_retry_budget_requests", "1.2 x 10,000 calls + 100 tokens", "count", CALLS, 1, more};
     bench_report(&line, &sample, 1);
     shardy_store_close(store);
     shardy_context_free(context);

@@ -116,8 +116,8 @@ static double download_ours(bench *b)
     int fd = open(b->target, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     bench_need(fd >= 0, b->target);
     double start = bench_now_ns();
-    bench_check(shardy__transfer_download(b->store, OBJECT_NAME, fd, &o, NULL, &err), "download",
-        &err);
+    bench_check(
+        shardy__transfer_download(b->store, OBJECT_NAME, fd, &o, NULL, &err), "download", &err);
     double ns = bench_now_ns() - start;
     close(fd);
     unlink(b->target);
@@ -230,8 +230,7 @@ static void run(bench *b, const contest *c)
 int main(int argc, char **argv)
 {
     static const contest contests[] = {{"upload_1_gib", upload_ours, upload_peer},
-        {"download_1_gib", download_ours, download_peer},
-        {"verify_s3", verify_ours, verify_peer}};
+        {"download_1_gib", download_ours, download_peer}, {"verify_s3", verify_ours, verify_peer}};
     bench_options o;
     bench_init(argc, argv, &o);
     bench_need(o.url != NULL, "--url is needed");

@@ -44,7 +44,7 @@ typedef struct search_call {
     size_t stride;
     shard_search *shards;
     uint32_t shard_count;
-    int again; /* 1: a payload was damaged in the cache, which is mended now */
+    int again;          /* 1: a payload was damaged in the cache, which is mended now */
     uint64_t ahead_max; /* bytes that one shard reads ahead; 0: as it likes */
     struct payload_rows *parts;
     uint64_t *rows; /* of all parts */
