@@ -182,7 +182,7 @@ static void test_parse__mistakes_name_the_nearest_option(void **state)
         "unknown option \"--output-fromat\"; did you mean \"--output-format\"?");
     assert_refused("get k --out json", "unknown option \"--out\"; did you mean "
                                        "\"--output-format\"?");
-    assert_refused("build d --shards 3", "unknown option \"--shards\"");
+    assert_refused("build d --chunks 3", "unknown option \"--chunks\"");
     assert_refused("get k --zzzzzzzz", "unknown option \"--zzzzzzzz\"");
     assert_refused("get k -x", "unknown option \"-x\"");
     assert_refused("get k -strict", "unknown option \"-strict\"; did you mean \"--strict\"?");
@@ -227,8 +227,8 @@ static void test_parse__wrong_values_say_what_was_expected(void **state)
     assert_refused("get k --ref", "option \"--ref\" needs a value (REF)");
     assert_refused("get k --strict=yes", "option \"--strict\" takes no value");
     assert_refused("get", "missing argument KEY");
-    assert_refused("get a b", "unexpected argument \"b\"");
-    assert_refused("info x", "unexpected argument \"x\"");
+    assert_refused("get a b", "unexpected argument \"b\"; the snapshot is named by --snapshot");
+    assert_refused("info x", "unexpected argument \"x\"; the snapshot is named by --snapshot");
 }
 
 static void test_parse_size__units_are_powers_of_1024(void **state)
@@ -335,7 +335,7 @@ static void test_line__one_argument_may_stand_for_an_option(void **state)
     assert_line_refused("history abc", CMDS_TYPED,
         "option \"--limit\" must be a whole number from 1 to 100000, not \"abc\"");
     assert_line_refused("history 1 2", CMDS_TYPED, "unexpected argument \"1\"");
-    assert_refused("history 3", "unexpected argument \"3\"");
+    assert_refused("history 3", "unexpected argument \"3\"; the snapshot is named by --snapshot");
 }
 
 static void test_line__only_what_belongs_to_a_line_is_an_option(void **state)

@@ -15,6 +15,7 @@ typedef struct event_store {
     event_plan plan;
     int arrived;
     uint32_t removals;
+    event seen; /* the last read of the pointer that had an answer */
 } event_store;
 
 static event_store *state_of(shardy_store *store)
@@ -130,6 +131,21 @@ static const char *key_text(shardy_bytes key, char text_out[SHARDY_OBJECT_KEY_LE
     return text_out;
 }
 
+/* A pointer that is as it was is one that was read: what it says was written down then. */
+static shardy_status end_pointer_read(event_store *s, const shardy_store_read *read, event *e)
+{
+    if (e->op == EVENT_READ_POINTER && read->status == SHARDY_OK) {
+        s->seen = *e;
+    } else if (e->op == EVENT_READ_POINTER && read->status == SHARDY_NOT_MODIFIED &&
+               strcmp(s->seen.version, read->if_none_match) == 0) {
+        event known = s->seen;
+        known.begin = e->begin;
+        *e = known;
+        return SHARDY_OK;
+    }
+    return (shardy_status)read->status;
+}
+
 static void event_read(
     void *store, shardy_store_read *reads, size_t n, shardy_store_done_fn done, void *user)
 {
@@ -150,7 +166,7 @@ static void event_read(
                 event_parse(key, (shardy_bytes){reads[i].body.data, reads[i].body.len}, e);
             }
             copy_text(e->version, sizeof e->version, reads[i].meta.etag.text);
-            end_event(s, e, (shardy_status)reads[i].status);
+            end_event(s, e, end_pointer_read(s, &reads[i], e));
         }
         done(user, &reads[i]);
     }

@@ -511,6 +511,8 @@ static void test_open_url__knows_directories_and_names_what_it_does_not(void **s
     unsetenv("AWS_ACCESS_KEY_ID");
     unsetenv("S3_SECRET_ACCESS_KEY");
     unsetenv("AWS_SECRET_ACCESS_KEY");
+    setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
+    setenv("HOME", dir, 1); /* where there are no profiles */
     assert_status(SHARDY_CONFIG, shardy__store_open_url(NULL, "s3://bucket/p", NULL, &store, &err));
     assert_non_null(strstr(err.message, "credentials"));
     setenv("AWS_ACCESS_KEY_ID", "id", 1);
