@@ -69,7 +69,7 @@ static void check_fails(
     }
 }
 
-/* --- TLS --------------------------------------------------------------------------------------- */
+/* --- TLS ------------------------------------------------------------------------------------ */
 
 static void test_tls__a_certificate_of_a_known_authority_is_accepted(void **state)
 {
@@ -126,7 +126,7 @@ static void test_tls__wrong_certificates_are_refused(void **state)
     }
 }
 
-/* --- proxies ------------------------------------------------------------------------------------ */
+/* --- proxies -------------------------------------------------------------------------------- */
 
 static void test_proxy__requests_go_through_it(void **state)
 {
