@@ -299,6 +299,9 @@ static failure_row row_of_http(int32_t code)
     if (code == 401 || code == 403) {
         row.status = SHARDY_AUTH;
         row.text = refused_text;
+    } else if (code == 407) {
+        row.status = SHARDY_AUTH;
+        row.text = "the proxy wants a user and a password, or others";
     } else if (code == 501) {
         row.status = SHARDY_UNSUPPORTED;
     } else {

@@ -125,6 +125,18 @@ server *server_start_moto(void)
     return start("moto_server.py", NULL);
 }
 
+server *server_start_proxy(const server *to, const char *user)
+{
+    char port[16];
+    char option[128];
+    char tls[300];
+    snprintf(port, sizeof port, "%u", to->port);
+    snprintf(option, sizeof option, "--user=%s", user ? user : "");
+    snprintf(tls, sizeof tls, "--tls-port=%s", to->words[0][0] ? to->words[0] : "1");
+    const char *const arguments[] = {option, tls, port, NULL};
+    return start("proxy_server.py", arguments);
+}
+
 server *server_start_credentials(const char *const *arguments)
 {
     return start("credentials_server.py", arguments);

@@ -28,6 +28,9 @@ server *server_start_moto(void);
 server *server_start_credentials(const char *const *arguments);
 /* Answers everything with an error and records what it was sent (the same, --evil). */
 server *server_start_evil(void);
+/* A proxy to one of ours, by http:// and, when that has "--tls", by CONNECT; whatever host is
+ * named. `user` is "NAME:PASSWORD", or NULL. It has no control interface. */
+server *server_start_proxy(const server *to, const char *user);
 /* Postgres, with an empty database. Takes some seconds. */
 server *server_start_postgres(void);
 /* Ends it and frees. NULL is fine. */
