@@ -12,6 +12,8 @@
   POST   /_control/settings    delay_ms, record_headers, and those of the application
   PUT    /_control/object      ?bucket=&key=: the body is put there without a request being counted
   GET    /_control/object      what is there
+  POST   /_control/copy        ?bucket=&from=&to=: below the prefix `to` is then what is below
+                               `from`, and nothing else
 
 The log and the counts take ?since=N (numbers above N), operation, key, method, bucket (patterns),
 status (a number).
@@ -151,6 +153,10 @@ def get_object(server, _, query, send):
         send(body)
 
 
+def copy_objects(server, _, query, send):
+    send(b"%d\n" % server.application.copy(query["bucket"], query["from"], query["to"]))
+
+
 ROUTES = {
     ("POST", "faults"): add_faults,
     ("PUT", "faults"): replace_faults,
@@ -164,4 +170,5 @@ ROUTES = {
     ("POST", "settings"): settings,
     ("PUT", "object"): put_object,
     ("GET", "object"): get_object,
+    ("POST", "copy"): copy_objects,
 }

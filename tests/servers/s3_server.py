@@ -246,6 +246,16 @@ class Application:
         stored = self.buckets[bucket_name].objects.get(key)
         return None if stored is None else stored.data
 
+    def copy(self, bucket_name, source, target):
+        """Makes the objects below one prefix those below another as well; tells how many."""
+        bucket = self.buckets[bucket_name]
+        for key in [key for key in bucket.objects if key.startswith(target)]:
+            bucket.delete(key)
+        found = {key: stored for key, stored in bucket.objects.items() if key.startswith(source)}
+        for key, stored in found.items():
+            bucket.put(target + key[len(source):], stored)
+        return len(found)
+
     # --- helpers ---
 
     def stored(self, data, headers):
