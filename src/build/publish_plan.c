@@ -80,11 +80,23 @@ static shardy_status fill_custom(const shardy_plan *plan, const attempt_result *
     return st;
 }
 
+/* When the manifest is made. One that was begun before, perhaps by a process that died, is made
+ * again as it was, so that the run never has two. */
+static int64_t manifest_time(const shardy_plan *plan)
+{
+    const fate *f = &plan->run.fate;
+    int64_t us;
+    return f->state == FATE_PUBLISHING && f->has_manifest &&
+                   shardy__manifest_store_ref_time(&plan->catalog.manifests, f->manifest_ref, &us)
+               ? us
+               : shardy__wall_us(plan->context);
+}
+
 static shardy_status fill_manifest(const shardy_plan *plan, const attempt_result *winners,
     size_t count, manifest *m, shardy_error *err)
 {
     char created[SHARDY_TIME_TEXT_SIZE];
-    m->created_us = shardy__wall_us(plan->context);
+    m->created_us = manifest_time(plan);
     shardy__time_format_iso(m->created_us, created);
     m->created_at = shardy__arena_strdup(&m->arena, created);
     m->run_id = plan->run_id;
@@ -124,11 +136,11 @@ typedef struct manifest_name {
     char url[SHARDY_URL_LEN_MAX + 1];
 } manifest_name;
 
-static shardy_status name_manifest(const shardy_plan *plan, manifest_name *name, shardy_error *err)
+static shardy_status name_manifest(
+    const shardy_plan *plan, int64_t created_us, manifest_name *name, shardy_error *err)
 {
     const manifest_store *m = &plan->catalog.manifests;
-    SHARDY_TRY(shardy__manifest_store_name(
-        m, plan->run_id, shardy__wall_us(plan->context), name->ref, err));
+    SHARDY_TRY(shardy__manifest_store_name(m, plan->run_id, created_us, name->ref, err));
     return shardy__manifest_store_full_ref(m, plan->prefix, name->ref, name->url, err);
 }
 
@@ -199,7 +211,7 @@ shardy_status shardy__plan_publish(shardy_plan *plan, const attempt_result *winn
         st = fill_manifest(plan, winners, count, m, &error);
     }
     if (st >= 0) {
-        st = name_manifest(plan, &name, &error);
+        st = name_manifest(plan, m->created_us, &name, &error);
     }
     /* before anything becomes visible, so that nothing can fail after it */
     if (st >= 0 && result) {

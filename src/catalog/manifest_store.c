@@ -90,6 +90,17 @@ shardy_status shardy__manifest_store_ref(const manifest_store *m, const char *te
     return SHARDY_OK;
 }
 
+int shardy__manifest_store_ref_time(const manifest_store *m, const char *ref, int64_t *us_out)
+{
+    size_t dir = strlen(MANIFEST_DIR);
+    size_t name = strlen(MANIFEST_NAME);
+    size_t len = strlen(ref);
+    const char *run_id;
+    size_t run_id_len;
+    return !m->ops->refs_are_run_ids && len > dir + name &&
+           shardy__manifest_dir_parse(ref + dir, len - dir - name, &run_id, &run_id_len, us_out);
+}
+
 int shardy__manifest_store_ref_run_id(
     const manifest_store *m, const char *ref, char run_id_out[SHARDY_OBJECT_KEY_LEN_MAX + 1])
 {

@@ -80,6 +80,8 @@ shardy_status shardy__manifest_store_ref(const manifest_store *m, const char *te
     char ref_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_error *err);
 /* Whether a run id can be a ref. */
 int shardy__manifest_is_run_id(const char *text);
+/* The time in the name of a manifest. 0: there is none. */
+int shardy__manifest_store_ref_time(const manifest_store *m, const char *ref, int64_t *us_out);
 /* The run id in a ref. 0 when there is none. */
 int shardy__manifest_store_ref_run_id(
     const manifest_store *m, const char *ref, char run_id_out[SHARDY_OBJECT_KEY_LEN_MAX + 1]);

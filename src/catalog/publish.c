@@ -50,12 +50,14 @@ static int is_doubtful(const catalog *c)
            strcmp(shardy_store_name(c->store), "mem") != 0;
 }
 
-/* A put of the fate as it is, under a condition that does not hold. */
+/* A put of the fate with another nonce, under a condition that does not hold. Its text is no
+ * other's: a put whose answer was lost is not taken for the one that made the fate. */
 static shardy_status probe(
     const catalog *c, const fate *f, int32_t condition, shardy_status expected, shardy_error *err)
 {
     char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     shardy_etag wrong = f->version;
+    fate other = *f;
     shardy_error error;
     shardy_buf text;
     shardy__fate_key(f->run_id, key);
@@ -63,7 +65,8 @@ static shardy_status probe(
         /* another version of the same shape */
         *p = *p >= '0' && *p <= '8' ? (char)(*p + 1) : *p == '9' ? '0' : *p;
     }
-    SHARDY_TRY(shardy__fate_render(f, &text, err));
+    shardy__rand_hex32(c->context, other.nonce);
+    SHARDY_TRY(shardy__fate_render(&other, &text, err));
     shardy_store_put put = {0};
     put.key = shardy__bytes(key, strlen(key));
     put.condition = condition;
@@ -89,8 +92,8 @@ static shardy_status probe(
     return shardy__error_prefix(err, st, "trying out conditional writes");
 }
 
-/* One probe, on an object that is there anyway: whoever ignores the conditions writes the bytes
- * that it has. */
+/* One probe, on an object that is there anyway: whoever ignores the conditions writes a fate that
+ * is as good. */
 static shardy_status probe_conditions(const catalog *c, const fate *f, shardy_error *err)
 {
     SHARDY_TRY(probe(c, f, SHARDY_PUT_IF_ABSENT, SHARDY_EXISTS, err));
@@ -242,6 +245,62 @@ static shardy_status replace_pointer(
     return SHARDY_CONFLICT;
 }
 
+/* A publish that was begun before, by this process or by one that died, goes on with the manifest
+ * that was begun: it may be there, and the pointer may name it. */
+static shardy_status check_resumed(
+    const fate *f, const char *ref, const sha256 *digest, size_t size, shardy_error *err)
+{
+    if (strcmp(f->manifest_ref, ref) == 0 && f->manifest_size == size &&
+        memcmp(&f->manifest_digest, digest, sizeof *digest) == 0) {
+        return SHARDY_OK;
+    }
+    return shardy__error(err, SHARDY_MISUSE, "publish",
+        "run \"%.128s\" was about to be published with another manifest, \"%.300s\", and may have "
+        "been: the history tells",
+        f->run_id, f->manifest_ref);
+}
+
+/* The manifest was there before: whether it is this one. */
+static shardy_status check_manifest(
+    const catalog *c, const char *ref, shardy_bytes image, shardy_error *err)
+{
+    shardy_buf there;
+    SHARDY_TRY(shardy__manifest_store_load(&c->manifests, ref, &there, err));
+    const int same = there.len == image.len && memcmp(there.data, image.data, image.len) == 0;
+    shardy_buf_release(&there);
+    return same ? SHARDY_OK
+                : shardy__error(err, SHARDY_EXISTS, "publish",
+                      "there is another manifest \"%.300s\" already", ref);
+}
+
+/* Whether the pointer names the manifest of this run. */
+static int is_current(const catalog *c, const fate *f, const char *manifest_ref)
+{
+    pointer now;
+    shardy_etag version;
+    shardy_error ignored;
+    return shardy__manifest_store_load_current(&c->manifests, &now, &version, &ignored) ==
+               SHARDY_OK &&
+           now.has_ours && strcmp(now.manifest_ref, manifest_ref) == 0 &&
+           memcmp(&now.manifest_digest, &f->manifest_digest, sizeof f->manifest_digest) == 0;
+}
+
+/* What came of a publish that had been begun before, when its manifest was found or the pointer had
+ * moved meanwhile. */
+static shardy_status resume(const catalog *c, publish_run *run, const manifest_publish *what,
+    shardy_status st, shardy_error *err)
+{
+    run->manifest_tried = 1;
+    if (st == SHARDY_EXISTS) {
+        SHARDY_TRY(check_manifest(c, what->ref, what->image, err));
+        st = shardy__manifest_store_set_current(
+            &c->manifests, what->pointer, what->expected, &run->pointer_open, err);
+    }
+    return st == SHARDY_CONFLICT && is_current(c, &run->fate, what->pointer->manifest_ref)
+               ? SHARDY_OK
+               : st;
+}
+
 shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const char *ref,
     const char *manifest_ref, shardy_bytes image, shardy_error *err)
 {
@@ -251,9 +310,15 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
             "run \"%.128s\" cannot be published again: its fate is %s", f->run_id,
             shardy__fate_state_name(f->state));
     }
+    sha256 digest;
+    const int resumed = f->state == FATE_PUBLISHING && f->has_manifest;
+    SHARDY_TRY(shardy__object_digest(image.data, image.len, &digest, err));
+    if (resumed) {
+        SHARDY_TRY(check_resumed(f, ref, &digest, image.len, err));
+    }
     f->has_manifest = 1;
     snprintf(f->manifest_ref, sizeof f->manifest_ref, "%s", ref);
-    SHARDY_TRY(shardy__object_digest(image.data, image.len, &f->manifest_digest, err));
+    f->manifest_digest = digest;
     f->manifest_size = image.len;
     /* model: writer_take */
     shardy_status st = shardy__fate_change(c->context, c->store, f, FATE_PUBLISHING, err);
@@ -268,6 +333,9 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
     manifest_publish what = {ref, image, &p, &run->seen};
     st = shardy__manifest_store_publish(
         &c->manifests, &what, &run->manifest_tried, &run->pointer_open, err);
+    if (resumed) {
+        st = resume(c, run, &what, st, err);
+    }
     if (st == SHARDY_CONFLICT && run->replaces) {
         st = replace_pointer(c, run, manifest_ref, err);
     }

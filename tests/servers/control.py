@@ -14,6 +14,8 @@
   GET    /_control/object      what is there
   PUT    /_control/bucket      ?bucket=: all that is in there from now on, {"key": "base64", ...}
   GET    /_control/bucket      ?bucket=: {"key": "etag", ...}
+  POST   /_control/copy        ?bucket=&from=&to=: below the prefix `to` is then what is below
+                               `from`, and nothing else
 
 The log and the counts take ?since=N (numbers above N), operation, key, method, bucket (patterns),
 status (a number).
@@ -165,6 +167,10 @@ def get_bucket(server, _, query, send):
     send(json.dumps(server.application.tags(query["bucket"])).encode())
 
 
+def copy_objects(server, _, query, send):
+    send(b"%d\n" % server.application.copy(query["bucket"], query["from"], query["to"]))
+
+
 ROUTES = {
     ("POST", "faults"): add_faults,
     ("PUT", "faults"): replace_faults,
@@ -180,4 +186,5 @@ ROUTES = {
     ("GET", "object"): get_object,
     ("PUT", "bucket"): put_bucket,
     ("GET", "bucket"): get_bucket,
+    ("POST", "copy"): copy_objects,
 }

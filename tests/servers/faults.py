@@ -5,7 +5,7 @@ A script is a list of rules. A rule is a JSON object; what is not written matche
   which requests
     method      "GET", or a list of methods
     operation   "get_object", ... (the names of s3_server.py), a pattern
-    bucket, key, query    patterns as in a shell: * ? [...]
+    bucket, key, query, range    patterns as in a shell: * ? [...]
     from, to    the how-manieth request that fits the above, from 1; both included
     number_from, number_to    the same, counted over all requests of the server
     every       only each n-th of those
@@ -52,7 +52,7 @@ import gzip
 import random
 import re
 
-MATCHERS = ("method", "operation", "bucket", "key", "query")
+MATCHERS = ("method", "operation", "bucket", "key", "query", "range")
 COMMON = {*MATCHERS, "from", "to", "number_from", "number_to", "every", "percent", "seed", "times",
           "kind", "applied", "at"}
 MEMBERS = {
@@ -123,7 +123,7 @@ class Rule:
 
     def fits(self, request):
         for name, pattern in self.patterns:
-            if not pattern.match(getattr(request, name)):
+            if not pattern.match(getattr(request, name) or ""):
                 return False
         self.seen += 1
         if not (self.first <= self.seen <= self.last

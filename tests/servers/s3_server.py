@@ -256,6 +256,16 @@ class Application:
     def tags(self, bucket_name):
         return {key: stored.etag for key, stored in self.buckets[bucket_name].objects.items()}
 
+    def copy(self, bucket_name, source, target):
+        """Makes the objects below one prefix those below another as well; tells how many."""
+        bucket = self.buckets[bucket_name]
+        for key in [key for key in bucket.objects if key.startswith(target)]:
+            bucket.delete(key)
+        found = {key: stored for key, stored in bucket.objects.items() if key.startswith(source)}
+        for key, stored in found.items():
+            bucket.put(target + key[len(source):], stored)
+        return len(found)
+
     # --- helpers ---
 
     def stored(self, data, headers):

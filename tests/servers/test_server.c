@@ -126,6 +126,26 @@ static int exit_code(pid_t pid)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+static void test_server__uses_of_faults_are_counted_and_objects_copied(void **state)
+{
+    (void)state;
+    server_put_object(s3, SERVER_BUCKET, "from/a", "1", 1);
+    server_put_object(s3, SERVER_BUCKET, "from/b", "2", 1);
+    server_put_object(s3, SERVER_BUCKET, "to/c", "3", 1);
+    assert_int_equal(server_copy_objects(s3, SERVER_BUCKET, "from/", "to/"), 2);
+    char *b = server_get_object(s3, SERVER_BUCKET, "to/b", NULL);
+    assert_string_equal(b, "2");
+    free(b);
+    assert_null(server_get_object(s3, SERVER_BUCKET, "to/c", NULL));
+    assert_int_equal(server_faults_used(s3), 0);
+    server_faults(s3, "[{\"kind\": \"drop\", \"times\": 1}, {\"kind\": \"status\"}]");
+    for (int i = 0; i < 3; i++) {
+        server_reply reply = server_request(s3, "GET", "/" SERVER_BUCKET "/to/b", "", 0);
+        server_reply_free(&reply);
+    }
+    assert_int_equal(server_faults_used(s3), 3);
+}
+
 static void test_server__requests_wait_for_a_release(void **state)
 {
     (void)state;
@@ -292,6 +312,8 @@ int main(void)
         cmocka_unit_test_setup(test_server__objects_are_put_and_read, reset_s3),
         cmocka_unit_test_setup(test_server__requests_are_counted, reset_s3),
         cmocka_unit_test_setup(test_server__a_script_makes_requests_fail, reset_s3),
+        cmocka_unit_test_setup(
+            test_server__uses_of_faults_are_counted_and_objects_copied, reset_s3),
         cmocka_unit_test_setup(test_server__requests_wait_for_a_release, reset_s3),
         cmocka_unit_test_setup(test_server__settings_are_taken, reset_s3),
         cmocka_unit_test(test_server__tls_has_a_port_of_its_own),

@@ -392,3 +392,26 @@ char *server_get_object(server *s, const char *bucket, const char *key, size_t *
     object_target(target, sizeof target, bucket, key);
     return control(s, "GET", target, NULL, len_out ? len_out : &len);
 }
+
+unsigned server_copy_objects(server *s, const char *bucket, const char *from, const char *to)
+{
+    char target[1024];
+    snprintf(target, sizeof target, "/_control/copy?bucket=%s&from=%s&to=%s", bucket, from, to);
+    char *text = control(s, "POST", target, NULL, NULL);
+    unsigned count = (unsigned)strtoul(text, NULL, 10);
+    free(text);
+    return count;
+}
+
+uint64_t server_faults_used(server *s)
+{
+    static const char member[] = "\"used\": ";
+    uint64_t sum = 0;
+    char *text = control(s, "GET", "/_control/faults", NULL, NULL);
+    for (const char *at = text; (at = strstr(at, member)) != NULL;) {
+        at += sizeof member - 1;
+        sum += strtoull(at, NULL, 10);
+    }
+    free(text);
+    return sum;
+}

@@ -70,6 +70,11 @@ void server_release(server *s, unsigned count);
 void server_put_object(
     server *s, const char *bucket, const char *key, const void *data, size_t len);
 char *server_get_object(server *s, const char *bucket, const char *key, size_t *len_out);
+/* Below the prefix `to` is then what is below `from`, and nothing else; no request is counted.
+ * Returns how many objects. */
+unsigned server_copy_objects(server *s, const char *bucket, const char *from, const char *to);
+/* How many requests the rules of server_faults() have been applied to, in all. */
+uint64_t server_faults_used(server *s);
 
 /* A request without a signature, to any path of a server of ours. Returns the status of HTTP, 0
  * when the server closed without a reply; the body zero-terminated, free with free(). */

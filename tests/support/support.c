@@ -1,6 +1,7 @@
 #include "support.h"
 
 #include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,4 +158,26 @@ const char *support_vec0(void)
     print_message("skipped: no oracle at %s (run scripts/fetch-sqlite-vec)\n", SHARDY_VEC0_PATH);
     skip();
     return NULL;
+}
+
+static char watched[200];
+
+static void on_alarm(int number)
+{
+    static const char text[] = "\nhangs: ";
+    (void)number;
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+    ignored += write(STDERR_FILENO, watched, strlen(watched));
+    (void)ignored;
+    _exit(9);
+}
+
+void support_watch(const char *what, unsigned seconds)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = what ? on_alarm : SIG_DFL;
+    snprintf(watched, sizeof watched, "%s", what ? what : "");
+    sigaction(SIGALRM, &action, NULL);
+    alarm(what ? seconds : 0);
 }

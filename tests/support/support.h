@@ -33,6 +33,10 @@ const char *support_path(const char *dir, const char *name);
 char *support_read_file(const char *path, size_t *len_out);
 void support_write_file(const char *path, const void *data, size_t len);
 
+/* Ends the program, naming what it does, should that last so many seconds. NULL: it is done. For
+ * what would hang if something were wrong; not for measuring. */
+void support_watch(const char *what, unsigned seconds);
+
 /* Seeded random numbers (splitmix64): print the seed when a randomised test fails. */
 typedef struct support_rand {
     uint64_t state;

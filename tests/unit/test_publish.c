@@ -2,6 +2,7 @@
  * is told by whom, what is missing or damaged is not rolled back to, and nothing outside of the
  * data set is opened. */
 #include "support/event_store.h"
+#include "support/hand_clock.h"
 #include "support/store_fixture.h"
 
 #include "base/bytebuf.h"
@@ -368,6 +369,42 @@ static void test_publish__asks_a_store_far_away_whether_it_honours_conditions(vo
     assert_listing(f->store, "", 0,
         "runs/run_id=probe-0/fate runs/run_id=probe-1/fate runs/run_id=probe-2/fate "
         "runs/run_id=probe-3/fate ");
+}
+
+static void test_publish__asks_again_when_the_answer_about_conditions_is_lost(void **state)
+{
+    const fixture *f = *state;
+    if (f->scenario != MEM) {
+        return;
+    }
+    hand_clock clock;
+    shardy_context *context = hand_clock_context(&clock);
+    shardy_store *faults;
+    shardy_store *store;
+    catalog c;
+    assert_ok(shardy_store_wrap_fault(context, f->store, &faults, &err));
+    assert_ok(shardy_store_wrap_retry(context, faults, NULL, &store, &err));
+    const catalog_options o = {.store = store};
+    assert_ok(shardy__catalog_open(NULL, NULL, &o, &c, &err));
+    shardy_context *own = c.context;
+    c.context = context;
+    uint64_t calls = UINT64_MAX;
+    for (uint64_t nth = 1; nth <= calls; nth++) {
+        publish_run run;
+        uint64_t failed;
+        char id[32];
+        snprintf(id, sizeof id, "lost-%u", (unsigned)nth);
+        shardy_store_fault_set(faults, nth, 0, SHARDY_FAULT_AFTER, SHARDY_IO);
+        assert_ok(shardy__publish_begin(&c, id, "shards", "test", &run, &err));
+        shardy_store_fault_counts(faults, &calls, &failed);
+        assert_int_equal(failed, nth <= calls);
+    }
+    assert_true(calls > 5);
+    c.context = own;
+    shardy__catalog_close(&c);
+    shardy_store_close(store);
+    shardy_store_close(faults);
+    shardy_context_free(context);
 }
 
 static void test_publish__a_condemned_run_is_fenced_and_shows_nothing(void **state)
@@ -845,6 +882,7 @@ int main(void)
         STORE_TEST(test_publish__who_replaces_moves_the_pointer_past_what_is_older),
         STORE_TEST(test_publish__who_replaces_has_to_have_its_run_still),
         STORE_TEST(test_publish__asks_a_store_far_away_whether_it_honours_conditions),
+        STORE_TEST(test_publish__asks_again_when_the_answer_about_conditions_is_lost),
         STORE_TEST(test_publish__a_condemned_run_is_fenced_and_shows_nothing),
         STORE_TEST(test_publish__a_damaged_pointer_is_replaced_by_a_good_one),
         STORE_TEST(test_publish__abandoning_removes_the_run_and_no_other),
