@@ -50,6 +50,7 @@ typedef struct bench {
     shardy_store *peer_store;
     sqlite3 *db;
     sqlite3_stmt *get;
+    uint32_t connections; /* of the next store of ours; 0: the default */
 } bench;
 
 /* --- figures ---------------------------------------------------------------------------------- */
@@ -150,7 +151,7 @@ static void build(bench *b, place *p, const uint8_t *others, size_t other_count)
     shardy_writer *w;
     shardy_writer_options o;
     shardy_build_result result = {0};
-    shardy_store *store = bench_s3_open(NULL, b->options->url, p->url);
+    shardy_store *store = bench_s3_open(NULL, b->options->url, p->url, 0);
     shardy_writer_options_init(&o, sizeof o);
     o.num_dbs = SHARDS;
     o.store = store;
@@ -183,7 +184,7 @@ static void open_ours(bench *b, const place *p, const uint8_t *first_key)
     shardy_store_close(b->store);
     shardy_context_free(b->context);
     bench_check(shardy_context_new(NULL, &b->context, &err), "context", &err);
-    b->store = bench_s3_open(b->context, b->options->url, p->url);
+    b->store = bench_s3_open(b->context, b->options->url, p->url, b->connections);
     shardy_reader_options_init(&o, sizeof o);
     o.access = SHARDY_ACCESS_RANGE;
     o.store = b->store;
@@ -201,7 +202,7 @@ static void open_peer(bench *b, const place *p)
         sqlite3_close(b->db);
         shardy_store_close(b->peer_store);
     }
-    b->peer_store = bench_s3_open(NULL, b->options->url, p->url);
+    b->peer_store = bench_s3_open(NULL, b->options->url, p->url, 0);
     b->db = bench_sqlite_open_ranges(b->peer_store, p->object);
     b->get = bench_prepare(b->db, "SELECT v FROM kv WHERE k = ?");
 }
@@ -313,21 +314,47 @@ static bench_trips later(bench *b, const place *p, const char *name, later_kind 
     return mean(sum, LATER);
 }
 
-static void many(bench *b, const place *p, const char *name, const uint8_t *asked, int near)
+static bench_trips ours_many(bench *b, const place *p, const uint8_t *asked)
 {
     open_ours(b, p, NULL);
     (void)take(b);
     ours_multi_get(b, asked, KEYS);
-    bench_trips ours = take(b);
+    return take(b);
+}
+
+static bench_trips peer_many(bench *b, const place *p, const uint8_t *asked)
+{
     open_peer(b, p);
     for (size_t i = 0; i < KEYS; i++) {
         peer_get(b, asked + i * BENCH_KEY_LEN, SQLITE_ROW);
     }
+    return take(b);
+}
+
+static void neighbours(bench *b, const place *p)
+{
+    const char *name = "multi_get_near";
+    bench_trips ours = ours_many(b, p, middle_key(b));
     at_most(b, name, "round_trips", ours.steps, 3);
-    if (near) {
-        at_most(b, name, "requests", ours.requests, KEYS / 4.0);
-    }
-    beside(b, name, ours, take(b), "sqlite3 over ranges");
+    at_most(b, name, "requests", ours.requests, KEYS / 4.0);
+    beside(b, name, ours, peer_many(b, p, middle_key(b)), "sqlite3 over ranges");
+}
+
+/* Each of some 200 ranges is a request, so what they take depends on how many requests a store may
+ * have on their way: by default 64. */
+static void scattered(bench *b, const place *p)
+{
+    const char *name = "multi_get_far";
+    uint8_t *asked = bench_alloc(KEYS, BENCH_KEY_LEN);
+    bench_pick(b->keys, b->options->rows, asked, KEYS);
+    bench_trips peer = peer_many(b, p, asked);
+    beside(b, name, ours_many(b, p, asked), peer, "sqlite3 over ranges");
+    b->connections = SHARDY_CONNECTIONS_MAX;
+    bench_trips ours = ours_many(b, p, asked);
+    at_most(b, "multi_get_far_256_connections", "round_trips", ours.steps, 3);
+    beside(b, "multi_get_far_256_connections", ours, peer, "sqlite3 over ranges");
+    b->connections = 0;
+    free(asked);
 }
 
 static void all_shards(bench *b, const place *p)
@@ -386,7 +413,7 @@ static void budget(bench *b, const place *p)
     shardy_context_options_init(&o, sizeof o);
     o.clock = (shardy_clock){hand_wall, hand_monotonic, hand_sleep, &skipped};
     bench_check(shardy_context_new(&o, &context, &err), "context", &err);
-    shardy_store *store = bench_s3_open(context, b->options->url, p->url);
+    shardy_store *store = bench_s3_open(context, b->options->url, p->url, 0);
     bench_control(b->options->url, "PUT", "faults",
         "{\"kind\": \"status\", \"status\": 503, \"percent\": 50, \"seed\": 7}");
     (void)take(b);
@@ -413,7 +440,6 @@ static void budget(bench *b, const place *p)
 
 static void run(bench *b, const place *with, const place *without)
 {
-    uint8_t *asked = bench_alloc(KEYS, BENCH_KEY_LEN);
     bench_control(b->options->url, "POST", "settings", "{\"delay_ms\": 20}");
     first_value(b, with, "first_value_sidecar", 0, 4);
     first_value(b, with, "first_value_told", 1, 3);
@@ -422,14 +448,12 @@ static void run(bench *b, const place *with, const place *without)
     bench_trips absent = later(b, with, "later_absent", LATER_ABSENT);
     at_most(b, "absent_and_present", "requests", absent.requests, present.requests * 1.1 + 0.1);
     (void)later(b, with, "later_overflow", LATER_OVERFLOW);
-    many(b, with, "multi_get_near", middle_key(b), 1);
-    bench_pick(b->keys, b->options->rows, asked, KEYS);
-    many(b, with, "multi_get_far", asked, 0);
+    neighbours(b, with);
+    scattered(b, with);
     all_shards(b, with);
     refresh(b, with);
     bench_control(b->options->url, "POST", "settings", "{\"delay_ms\": 0}");
     budget(b, with);
-    free(asked);
 }
 
 int main(int argc, char **argv)

@@ -4,7 +4,8 @@ connection, files by sendfile, what is put is received and forgotten. It checks 
 
 usage: plain_server.py DIRECTORY        the first line of the output is "ready HOST PORT"
 
-/test-bucket/KEY is the file DIRECTORY/KEY.
+/test-bucket/KEY is the file DIRECTORY/KEY. POST /_control/rate?N: from now on all connections
+together carry no more than N bytes a second in each direction, as a link does; 0: no limit.
 """
 
 import os
@@ -12,11 +13,40 @@ import re
 import socket
 import sys
 import threading
+import time
 from urllib.parse import unquote
 
 XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 BUCKET = "/test-bucket/"
 PIECE = 1 << 20
+
+
+class Link:
+    """Lets bytes pass at a rate, whoever sends them."""
+
+    piece = 256 << 10
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.rate = 0
+        self.free_at = 0.0
+
+    def most(self):
+        return self.piece if self.rate else 1 << 30
+
+    def passed(self, count):
+        if not self.rate:
+            return
+        with self.lock:
+            now = time.monotonic()
+            # what was not used in 10 ms is lost
+            self.free_at = max(self.free_at, now - 0.01) + count / self.rate
+            wait = self.free_at - now
+        if wait > 0:
+            time.sleep(wait)
+
+
+OUT, IN = Link(), Link()
 
 
 def head(status, headers=(), length=0):
@@ -47,18 +77,20 @@ def send_file(sock, root, path, headers, with_body):
         left = last - first + 1
         sock.sendall(head(status, more, left))
         while left > 0 and with_body:
-            sent = os.sendfile(sock.fileno(), file.fileno(), first, left)
+            sent = os.sendfile(sock.fileno(), file.fileno(), first, min(left, OUT.most()))
             if sent == 0:
                 return
+            OUT.passed(sent)
             first, left = first + sent, left - sent
 
 
 def receive(sock, rest, left, room):
     left -= len(rest)
     while left > 0:
-        got = sock.recv_into(room, min(left, PIECE))
+        got = sock.recv_into(room, min(left, PIECE, IN.most()))
         if got == 0:
             return
+        IN.passed(got)
         left -= got
 
 
@@ -68,7 +100,10 @@ def answer(sock, root, method, target, headers, rest, room):
     if headers.get("expect"):
         sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
     receive(sock, rest, int(headers.get("content-length", 0)), room)
-    if method in ("GET", "HEAD"):
+    if target.startswith("/_control/"):
+        OUT.rate = IN.rate = int(query)
+        send_text(sock, "200 OK", "")
+    elif method in ("GET", "HEAD"):
         send_file(sock, root, path, headers, method == "GET")
     elif method == "POST" and query.startswith("uploads"):
         send_text(sock, "200 OK", f"{XML}<InitiateMultipartUploadResult><UploadId>1</UploadId>"

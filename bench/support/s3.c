@@ -14,7 +14,8 @@ typedef struct reply {
     size_t len;
 } reply;
 
-shardy_store *bench_s3_open(shardy_context *context, const char *endpoint, const char *url)
+shardy_store *bench_s3_open(
+    shardy_context *context, const char *endpoint, const char *url, uint32_t connections)
 {
     shardy_error err;
     shardy_store *store;
@@ -25,6 +26,7 @@ shardy_store *bench_s3_open(shardy_context *context, const char *endpoint, const
     o.access_key_id = "test-access-key";
     o.secret_access_key = "test-secret-key";
     o.proxy = "";
+    o.connections_max = connections ? connections : o.connections_max;
     bench_check(shardy_store_open_s3(context, url, &o, &store, &err), "store", &err);
     return store;
 }

@@ -7,9 +7,10 @@
 
 #define BENCH_BUCKET "s3://test-bucket"
 
-/* Opens `url` of the server at `endpoint` with the keys that our servers expect. Ends the program
- * when it fails. */
-shardy_store *bench_s3_open(shardy_context *context, const char *endpoint, const char *url);
+/* Opens `url` of the server at `endpoint` with the keys that our servers expect. 0 connections: as
+ * many as a store has by default. Ends the program when it fails. */
+shardy_store *bench_s3_open(
+    shardy_context *context, const char *endpoint, const char *url, uint32_t connections);
 
 /* What the log of tests/servers/s3_server.py says about the requests since the last take, which it
  * forgets. */

@@ -580,6 +580,11 @@ static void test_reading__needs_no_threads(void **state)
     static const reading_case cases[] = {
         {"multi_get (threads)", op_multi_get_many, {.with_reader = 1, .threads = 4},
             SWEEP_BIT(SWEEP_THREAD), SWEEP_BIT(SWEEP_THREAD)},
+        {"multi_get (ranges, threads)", op_multi_get,
+            {.by_store = 1, .ranges = 1, .with_reader = 1}, SWEEP_BIT(SWEEP_THREAD),
+            SWEEP_BIT(SWEEP_THREAD)},
+        {"search (ranges, threads)", op_search, {.by_store = 1, .ranges = 1, .with_reader = 1},
+            SWEEP_BIT(SWEEP_THREAD), SWEEP_BIT(SWEEP_THREAD)},
     };
     sweep_reading(cases, sizeof cases / sizeof cases[0]);
 }
