@@ -142,6 +142,7 @@ shardy_status shardy__snapshot_new_take(read_core *core, loaded_manifest *loaded
     s->core = core;
     s->manifest = loaded->manifest;
     loaded->manifest = NULL;
+    s->manifest_size = loaded->size;
     snprintf(s->ref, sizeof s->ref, "%s", loaded->ref);
     snprintf(s->manifest_ref, sizeof s->manifest_ref, "%s", manifest_ref);
     s->verified = loaded->verified && s->manifest->has_objects;
@@ -208,27 +209,35 @@ static void evict(shardy_snapshot *s, uint32_t keep)
     }
 }
 
+shardy_status shardy__snapshot_engine_spec(shardy_snapshot *s, uint32_t slot,
+    char path_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_engine_reader_spec *spec,
+    shardy_error *err)
+{
+    const manifest_shard *row = &s->manifest->shards[slot];
+    memset(spec, 0, sizeof *spec);
+    SHARDY_TRY(shardy__manifest_shard_path(s->manifest, row, path_out, err));
+    spec->struct_size = sizeof *spec;
+    spec->context = s->core->context;
+    spec->store = s->core->catalog.shards;
+    spec->shard_path = path_out;
+    spec->digests = s->digests;
+    spec->digest_count = s->manifest->object_count;
+    spec->verified = s->manifest->has_objects;
+    spec->io = s->core->options.io;
+    spec->dim = s->manifest->parsed.dim;
+    spec->metric = s->manifest->parsed.metric;
+    spec->page_cache = s->ranges ? s->core->pages : NULL;
+    return SHARDY_OK;
+}
+
 static shardy_status open_engine(shardy_snapshot *s, uint32_t slot, const call_limits *limits,
     open_shard *shard, shardy_error *err)
 {
     char path[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    const manifest_shard *row = &s->manifest->shards[slot];
-    SHARDY_TRY(shardy__manifest_shard_path(s->manifest, row, path, err));
     shardy_engine_reader_spec spec;
-    memset(&spec, 0, sizeof spec);
-    spec.struct_size = sizeof spec;
-    spec.context = s->core->context;
-    spec.store = s->core->catalog.store;
-    spec.shard_path = path;
-    spec.digests = s->digests;
-    spec.digest_count = s->manifest->object_count;
-    spec.verified = s->manifest->has_objects;
-    spec.io = s->core->options.io;
-    spec.dim = s->manifest->parsed.dim;
-    spec.metric = s->manifest->parsed.metric;
+    SHARDY_TRY(shardy__snapshot_engine_spec(s, slot, path, &spec, err));
     spec.deadline_ns = limits->deadline_ns;
     spec.cancel = limits->cancel;
-    spec.page_cache = s->ranges ? s->core->pages : NULL;
     return shardy__engine_reader_open(s->engine, &spec, &shard->engine, err);
 }
 
