@@ -14,7 +14,8 @@
 shardy_status shardy__shard_object_open(const shardy_engine_reader_spec *spec, const char *name,
     int32_t io, page_source **source_out, shardy_error *err);
 
-/* What reading an object of a shard takes: opening it, and one page more. Of local files nothing. */
+/* What reading an object of a shard takes: opening it, and one page more. Nothing for local
+ * files. */
 typedef struct shard_cost {
     page_cost open;
     page_cost page;

@@ -8,9 +8,9 @@ typedef struct bound_store {
     shardy_store *inner;
     int owned;
     uint32_t call_ms;
-    shardy_context *context; /* borrowed: the store has a reference */
+    shardy_context *context;       /* borrowed: the store has a reference */
     shardy_store_limits operation; /* on the clock of `inner` */
-    shardy_store_ops ops; /* a copy, with the name of the inner store */
+    shardy_store_ops ops;          /* a copy, with the name of the inner store */
 } bound_store;
 
 static int64_t earlier(int64_t a, int64_t b)

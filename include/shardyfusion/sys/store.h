@@ -170,9 +170,9 @@ typedef struct shardy_store_ops {
     shardy_status (*put)(
         void *store, const shardy_store_put *put, shardy_object_meta *meta_out, shardy_error *err);
 
-    /* MUST. At most `what->limit` entries after its token, whose keys begin with its prefix. Objects
-     * that come or go meanwhile may be missed or seen, all others are seen once. The page is the
-     * receiver's to dispose. */
+    /* MUST. At most `what->limit` entries after its token, whose keys begin with its prefix.
+     * Objects that come or go meanwhile may be missed or seen, all others are seen once. The page
+     * is the receiver's to dispose. */
     shardy_status (*list)(void *store, const shardy_store_listing *what,
         shardy_store_page *page_out, shardy_error *err);
 
