@@ -917,7 +917,7 @@ class Bucket:
         return {name: int(value) for name, value in (line.split() for line in lines)}
 
 
-def write_rows(path, count):
+def rows_file(path, count):
     with open(path, "w", encoding="utf-8") as file:
         for i in range(count):
             file.write(json.dumps({"key": f"key-{i:08}", "value": "x" * 80}) + "\n")
@@ -948,7 +948,7 @@ def stats(shardy, tmp):
     """stats: the requests, bytes and round trips of a command are those that the server saw"""
     with Bucket(delay_ms=50) as bucket:
         url = "s3://test-bucket/data"
-        write_rows(os.path.join(tmp, "rows"), 40000)
+        rows_file(os.path.join(tmp, "rows"), 40000)
         commands = [
             ("build", url, "--input", "rows", "--input-format", "jsonl", "--run-id", "r1", "-q"),
             ("-s", url, "get", "key-00000777", "--sqlite-mode", "range"),
@@ -987,7 +987,7 @@ def limits(shardy, tmp):
     """limits: requests and bytes of each second are bounded, also those of retries"""
     with Bucket(delay_ms=0) as bucket:
         url = "s3://test-bucket/data"
-        write_rows(os.path.join(tmp, "rows"), 1000)
+        rows_file(os.path.join(tmp, "rows"), 1000)
         ask(shardy, tmp, "build", url, "--input", "rows", "--input-format", "jsonl", "-q",
             env=bucket.env)
         # the bucket of tokens holds one second's worth: who takes more than that has to wait
@@ -1046,7 +1046,7 @@ def explain(shardy, tmp):
                                      (40000, "always", "download"), (200, "always", "download"),
                                      (40000, "always", "auto")):
             url = f"s3://test-bucket/{count}-{sidecar}-{mode}"
-            write_rows(os.path.join(tmp, "rows"), count)
+            rows_file(os.path.join(tmp, "rows"), count)
             ask(shardy, tmp, "build", url, "--input", "rows", "--input-format", "jsonl", "-q",
                 "--num-dbs", "1", "--sidecar", sidecar, env=bucket.env)
             options = ("-s", url, "--sqlite-mode", mode, "--stats")

@@ -182,7 +182,7 @@ static void test_parse__mistakes_name_the_nearest_option(void **state)
         "unknown option \"--output-fromat\"; did you mean \"--output-format\"?");
     assert_refused("get k --out json", "unknown option \"--out\"; did you mean "
                                        "\"--output-format\"?");
-    assert_refused("build d --shards 3", "unknown option \"--shards\"");
+    assert_refused("build d --shards 3", "unknown option \"--shards\"; did you mean \"--stats\"?");
     assert_refused("get k --zzzzzzzz", "unknown option \"--zzzzzzzz\"");
     assert_refused("get k -x", "unknown option \"-x\"");
     assert_refused("get k -strict", "unknown option \"-strict\"; did you mean \"--strict\"?");
@@ -200,9 +200,10 @@ static void test_parse__options_of_other_commands_are_refused(void **state)
         "option \"--strict\" does not apply to \"info\"; it is an option of get and multiget");
     assert_refused(
         "--strict get k", "option \"--strict\" must come after the command: get and multiget");
-    assert_refused("--ref x schema", "option \"--ref\" does not apply to \"schema\"; it is an "
-                                     "option of get, multiget, search, info, shards, health, "
-                                     "route, rollback, verify, cleanup, pin, unpin and exec");
+    assert_refused("--ref x schema",
+        "option \"--ref\" does not apply to \"schema\"; it is an "
+        "option of get, multiget, search, info, shards, health, "
+        "route, rollback, verify, cleanup, pin, unpin, explain and exec");
 }
 
 static void test_parse__wrong_values_say_what_was_expected(void **state)
