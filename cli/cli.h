@@ -69,6 +69,7 @@ int cmd_verify(cli *c);
 int cmd_cleanup(cli *c);
 int cmd_pin(cli *c);
 int cmd_unpin(cli *c);
+int cmd_explain(cli *c);
 int cmd_exec(cli *c);
 int cmd_schema(cli *c);
 int cmd_refresh(cli *c);

@@ -22,6 +22,7 @@ typedef enum command_id {
     CMD_CLEANUP,
     CMD_PIN,
     CMD_UNPIN,
+    CMD_EXPLAIN,
     CMD_EXEC,
     CMD_SCHEMA,
     CMD_COUNT,

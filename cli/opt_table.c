@@ -4,7 +4,8 @@
 
 #define READS                                                                                      \
     (CMD_BIT(CMD_GET) | CMD_BIT(CMD_MULTIGET) | CMD_BIT(CMD_SEARCH) | CMD_BIT(CMD_INFO) |          \
-        CMD_BIT(CMD_SHARDS) | CMD_BIT(CMD_HEALTH) | CMD_BIT(CMD_ROUTE) | CMD_BIT(CMD_EXEC))
+        CMD_BIT(CMD_SHARDS) | CMD_BIT(CMD_HEALTH) | CMD_BIT(CMD_ROUTE) | CMD_BIT(CMD_EXEC) |       \
+        CMD_BIT(CMD_EXPLAIN))
 #define KEEPS (CMD_BIT(CMD_PIN) | CMD_BIT(CMD_UNPIN))
 #define SNAPSHOTS                                                                                  \
     (READS | CMD_BIT(CMD_HISTORY) | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_VERIFY) |                  \
@@ -13,7 +14,7 @@
     (READS | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_VERIFY) | CMD_BIT(CMD_CLEANUP) | KEEPS |          \
         CMD_BIT(CMD_USE))
 #define STORES (SNAPSHOTS | CMD_BIT(CMD_BUILD))
-#define KEYS   (CMD_BIT(CMD_GET) | CMD_BIT(CMD_MULTIGET) | CMD_BIT(CMD_ROUTE))
+#define KEYS   (VALUES | CMD_BIT(CMD_ROUTE) | CMD_BIT(CMD_EXPLAIN))
 #define VALUES (CMD_BIT(CMD_GET) | CMD_BIT(CMD_MULTIGET))
 
 const opt_def opt_table[OPT_COUNT] = {
@@ -630,6 +631,15 @@ const command_def command_table[CMD_TABLE_COUNT] = {
         "Takes the pin off every snapshot that has it, or off that of --ref, --run-id or --offset. "
         "Exits with 1 when none has it.",
         "shardy unpin -s ./snap audit-2026", 0, NULL},
+    [CMD_EXPLAIN] = {CMD_EXPLAIN, "explain", "open|get KEY|search", "WHAT", 1, 2,
+        "say what a look-up will ask of the store",
+        "Predicts round trips, requests and bytes, from pointer and manifest alone: of opening the "
+        "snapshot, of the first look-up (cold), and of another one (warm). A round trip is a step "
+        "that waits for the reply to the one before. What depends on the content of a shard is an "
+        "estimate, and marked so. --stats tells what really happened.",
+        "shardy explain -s s3://bucket/data get user:42\n"
+        "shardy explain -s s3://bucket/data search --sqlite-mode range",
+        0, NULL},
     [CMD_EXEC] = {CMD_EXEC, "exec", "--script FILE", NULL, 0, 0, "run the commands of a script",
         "A script is a YAML mapping. commands is a list of mappings, each with an op (get, "
         "multiget, search, route, info, shards, health, history or refresh), what it is asked "

@@ -177,6 +177,28 @@ static const schema_field fields[] = {
     {"unpin", "", "name", T_TEXT, 1, NULL, "the pin"},
     {"unpin", "", "removed", T_INT, 1, NULL, "snapshots that it was taken off"},
 
+    {"explain", "", "what", T_TEXT, 1, "open|get|search", "the call that is explained"},
+    {"explain", "", "key", T_TEXT | T_NULL, 1, NULL, "the key of a get"},
+    {"explain", "", "db_id", T_INT | T_NULL, 1, NULL, "its shard"},
+    {"explain", "", "shards", T_INT, 1, NULL, "shards that are asked"},
+    {"explain", "", "access", T_TEXT, 1, "local|download|range", "how shards are read"},
+    {"explain", "", "sidecar", T_BOOL, 1, NULL, "whether the index of a shard is read as a whole"},
+    {"explain", "", "hint", T_BOOL, 1, NULL, "whether that comes together with the manifest"},
+    {"explain", "", "exact", T_BOOL, 1, NULL,
+        "so many round trips and requests, at most so many bytes; false: an estimate"},
+    {"explain", "", "open", T_OBJECT, 1, NULL, "opening the snapshot"},
+    {"explain", "open", "round_trips", T_INT, 1, NULL, "steps that wait for one another"},
+    {"explain", "open", "requests", T_INT, 1, NULL, "requests"},
+    {"explain", "open", "bytes", T_INT, 1, NULL, "bytes of their replies"},
+    {"explain", "", "cold", T_OBJECT, 1, NULL, "from there to the first answer"},
+    {"explain", "cold", "round_trips", T_INT, 1, NULL, "steps that wait for one another"},
+    {"explain", "cold", "requests", T_INT, 1, NULL, "requests"},
+    {"explain", "cold", "bytes", T_INT, 1, NULL, "bytes of their replies"},
+    {"explain", "", "warm", T_OBJECT, 1, NULL, "another answer"},
+    {"explain", "warm", "round_trips", T_INT, 1, NULL, "steps that wait for one another"},
+    {"explain", "warm", "requests", T_INT, 1, NULL, "requests"},
+    {"explain", "warm", "bytes", T_INT, 1, NULL, "bytes of their replies"},
+
     {"stats", "", "command", T_TEXT | T_NULL, 1, NULL,
         "the command; null for the interactive mode"},
     {"stats", "", "elapsed_ms", T_NUMBER, 1, NULL, "milliseconds of the whole command"},
@@ -221,7 +243,7 @@ enum {
 
 static const char *const names[] = {"build", "get", "multiget", "search", "info", "shards",
     "health", "route", "history", "refresh", "use", "rollback", "verify", "cleanup", "pin", "unpin",
-    "stats", "error", NULL};
+    "explain", "stats", "error", NULL};
 
 const char *const *schema_names(void)
 {

@@ -17,6 +17,7 @@ static int (*const runs[CMD_TABLE_COUNT])(cli *c) = {
     [CMD_CLEANUP] = cmd_cleanup,
     [CMD_PIN] = cmd_pin,
     [CMD_UNPIN] = cmd_unpin,
+    [CMD_EXPLAIN] = cmd_explain,
     [CMD_EXEC] = cmd_exec,
     [CMD_SCHEMA] = cmd_schema,
     [CMD_REFRESH] = cmd_refresh,

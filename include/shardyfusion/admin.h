@@ -13,7 +13,9 @@ extern "C" {
 
 typedef struct shardy_admin_options {
     size_t struct_size;
-    uint32_t timeout_ms;         /* default 30000 for each store call */
+    /* default 30000: of the call; of each request of shardy_verify() and shardy_cleanup(), which
+     * may take long, and of each transaction where manifests are in a database */
+    uint32_t timeout_ms;
     const shardy_cancel *cancel; /* default NULL */
     int32_t allow_network_fs;    /* default 0: publishing on a network file system is refused */
     struct shardy_store *store;  /* default NULL: from the URL */

@@ -197,6 +197,56 @@ SHARDY_API shardy_status shardy_reader_shard_details(const shardy_reader *reader
 SHARDY_API shardy_status shardy_reader_route_key(const shardy_reader *reader, const shardy_key *key,
     const shardy_read_options *options, uint32_t *db_id_out, shardy_error *err) SHARDY_MUST_USE;
 
+typedef enum shardy_explain_what {
+    SHARDY_EXPLAIN_OPEN = 1,
+    SHARDY_EXPLAIN_GET = 2,
+    SHARDY_EXPLAIN_SEARCH = 3, /* of all shards */
+    SHARDY_EXPLAIN_RESERVED_ = 32767
+} shardy_explain_what;
+
+typedef struct shardy_explain_request {
+    size_t struct_size;
+    int32_t what; /* shardy_explain_what; default SHARDY_EXPLAIN_OPEN */
+    int32_t reserved;
+    const shardy_key *key;              /* of GET */
+    const shardy_read_options *options; /* default NULL; of GET, for its routing context */
+} shardy_explain_request;
+
+/* Writes the defaults into every field. */
+SHARDY_API void shardy_explain_request_init(shardy_explain_request *request, size_t struct_size);
+
+/* What is asked of a store that is no directory. A round trip is a step that has to wait for the
+ * reply to the one before. */
+typedef struct shardy_cost {
+    uint32_t round_trips;
+    uint32_t requests;
+    uint64_t bytes;
+} shardy_cost;
+
+typedef struct shardy_explanation {
+    int32_t access;  /* shardy_access, but not AUTO; 0: local files, which take no requests */
+    int32_t sidecar; /* 1: the index of the shard is an object that is read instead of its tree */
+    /* 1: a reader that was told the key when it was opened reads that index with the manifest; then
+     * `cold` is that of such a reader */
+    int32_t hint;
+    /* 1: so many round trips and requests, unless a value is longer than its page, and at most so
+     * many bytes; 0: an estimate, because it depends on what is in the shard */
+    int32_t exact;
+    uint32_t shards;  /* that are asked */
+    uint32_t db_id;   /* of GET */
+    shardy_cost open; /* shardy_reader_open() */
+    shardy_cost cold; /* that, and the first call */
+    shardy_cost warm; /* a call on shards that were asked before, for something else */
+} shardy_explanation;
+
+/* Predicts what a call on the current snapshot would ask of its store, from the manifest: nothing
+ * is read.
+ * Statuses: OK; INVALID, ROUTE (key); UNSUPPORTED (no vectors; an engine of which it is not known);
+ * CORRUPT, FORKED. Threads: any thread, any time. */
+SHARDY_API shardy_status shardy_reader_explain(const shardy_reader *reader,
+    const shardy_explain_request *request, shardy_explanation *explanation_out,
+    shardy_error *err) SHARDY_MUST_USE;
+
 typedef enum shardy_health_status {
     SHARDY_HEALTHY = 0,
     /* serving, but older than the threshold, or a refresh failed, or on a fallback */

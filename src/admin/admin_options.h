@@ -6,7 +6,8 @@
 
 #include <shardyfusion/admin.h>
 
-/* Opens the directory that is administrated, or the store of the options. Statuses as
+/* Opens the directory that is administrated, or the store of the options, for a call that ends by
+ * its timeout: shardy__catalog_limit() for those that may take longer. Statuses as
  * shardy__catalog_open(). Ownership: shardy__catalog_close(). */
 shardy_status shardy__admin_open_catalog(shardy_context *context, const char *url,
     const shardy_admin_options *options, catalog *out, shardy_error *err);

@@ -174,6 +174,8 @@ static shardy_status clean_runs(cleaner *k, shardy_error *err)
 static shardy_status clean(cleaner *k, const char *url, shardy_error *err)
 {
     SHARDY_TRY(shardy__admin_open_catalog(k->context, url, &k->options->admin, &k->catalog, err));
+    /* many requests, each of them in time */
+    shardy__catalog_limit(&k->catalog, 0, k->options->admin.cancel);
     shardy_status st = shardy__cleanup_plan(k, err);
     if (st >= 0 && k->target[0]) {
         st = shardy__cleanup_stale_attempts(k, err);

@@ -159,7 +159,7 @@ static uint64_t total_bytes(const manifest *m)
 
 static shardy_status verify_objects(verifier *v, const manifest *m, shardy_error *err)
 {
-    const verify_objects_spec spec = {v->context, v->catalog.store, m->objects, m->object_count,
+    const verify_objects_spec spec = {v->context, v->catalog.shards, m->objects, m->object_count,
         v->threads, v->options->admin.timeout_ms, v->options->admin.cancel, tell, v, STAGE_OBJECTS};
     verify_objects_counts counts;
     shardy_status st = shardy__verify_objects(&spec, &v->damage, &counts, err);
@@ -170,8 +170,8 @@ static shardy_status verify_objects(verifier *v, const manifest *m, shardy_error
 
 static shardy_status verify_deep(verifier *v, const manifest *m, shardy_error *err)
 {
-    const verify_deep_spec spec = {v->context, v->catalog.store, m, v->manifest_path, v->threads,
-        tell, v, v->result->bytes, STAGE_SHARDS};
+    const verify_deep_spec spec = {v->context, v->catalog.store, v->catalog.shards, m,
+        v->manifest_path, v->threads, tell, v, v->result->bytes, STAGE_SHARDS};
     return shardy__verify_deep(&spec, &v->damage, err);
 }
 
@@ -215,7 +215,8 @@ static shardy_status run(verifier *v, const char *url, shardy_error *err)
         .store = admin->store,
         .manifests = admin->manifest_store,
         .timeout_ms = admin->timeout_ms,
-        .cancel = admin->cancel};
+        .cancel = admin->cancel,
+        .bound = 1};
     SHARDY_TRY(shardy__catalog_open(v->context, url, &o, &v->catalog, err));
     shardy_status st = verify_snapshot(v, err);
     if (st >= 0) {

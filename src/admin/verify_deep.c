@@ -137,7 +137,7 @@ static shardy_status walk(deep_check *c, const manifest_shard *shard, const char
     memset(&spec, 0, sizeof spec);
     spec.struct_size = sizeof spec;
     spec.context = c->spec->context;
-    spec.store = c->spec->store;
+    spec.store = c->spec->shards;
     spec.shard_path = path;
     spec.digests = m->objects;
     spec.digest_count = m->object_count;

@@ -12,6 +12,7 @@
 typedef struct verify_deep_spec {
     shardy_context *context;
     shardy_store *store;
+    shardy_store *shards; /* the same for what is large */
     const manifest *manifest;
     const char *manifest_path; /* for findings about the manifest itself */
     uint32_t threads;          /* the calling one among them */

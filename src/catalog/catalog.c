@@ -2,6 +2,7 @@
 
 #include "../base/uri.h"
 #include "../store/store_ahead.h"
+#include "../store/store_bound.h"
 #ifdef SHARDY_HAVE_POSTGRES
 #include "postgres.h"
 #endif
@@ -73,6 +74,33 @@ static shardy_status open_manifests(const catalog_options *options, catalog *out
     }
 }
 
+static shardy_status wrap_store(const catalog_options *options, catalog *c, shardy_error *err)
+{
+    shardy_store *around = NULL;
+    if (options->ahead && !(shardy_store_caps(c->store) & SHARDY_STORE_CAP_OPEN_LOCAL)) {
+        SHARDY_TRY(
+            shardy__store_wrap_ahead(c->context, c->store, !c->store_borrowed, &around, err));
+        c->store = around;
+        c->store_borrowed = 0;
+    }
+    c->shards = c->store;
+    if (options->bound) {
+        SHARDY_TRY(shardy__store_wrap_bound(
+            c->context, c->store, !c->store_borrowed, options->timeout_ms, &around, err));
+        c->store = around;
+        c->store_borrowed = 0;
+        shardy__catalog_limit(c, 0, options->cancel);
+    }
+    return SHARDY_OK;
+}
+
+void shardy__catalog_limit(catalog *c, int64_t deadline_ns, const shardy_cancel *cancel)
+{
+    const shardy_store_limits limits = {deadline_ns, cancel};
+    c->limits = limits;
+    shardy__store_bound_set(c->store, limits);
+}
+
 shardy_status shardy__catalog_open(shardy_context *context, const char *url,
     const catalog_options *options, catalog *out, shardy_error *err)
 {
@@ -94,14 +122,8 @@ shardy_status shardy__catalog_open(shardy_context *context, const char *url,
                 err, SHARDY_INVALID, "url", "there is no directory \"%.300s\"", out->url);
         }
     }
-    if (st >= 0 && options->ahead &&
-        !(shardy_store_caps(out->store) & SHARDY_STORE_CAP_OPEN_LOCAL)) {
-        shardy_store *ahead = NULL;
-        st = shardy__store_wrap_ahead(context, out->store, !out->store_borrowed, &ahead, err);
-        if (st >= 0) {
-            out->store = ahead;
-            out->store_borrowed = 0;
-        }
+    if (st >= 0) {
+        st = wrap_store(options, out, err);
     }
     if (st >= 0) {
         st = open_manifests(options, out, err);
@@ -235,7 +257,7 @@ static void read_ahead(const catalog *c, const pointer *p, const char *ref)
         hint->shard_bytes < AHEAD_SHARD_MAX ? hint->shard_bytes : AHEAD_SHARD_MAX);
     const ahead_want wants[3] = {{ref, p->manifest_size + 1}, {sidecar, AHEAD_SIDECAR_MAX},
         {sums, chunks * SHARDY_SHA256_LEN + 1}};
-    shardy__store_ahead(c->store, wants, 3);
+    shardy__store_ahead(c->shards, wants, 3, &c->limits);
 }
 
 shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_out,

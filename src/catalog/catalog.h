@@ -21,6 +21,10 @@ typedef struct catalog {
     shardy_context *context; /* borrowed */
     shardy_store *store;     /* rooted at the data set; borrowed when `borrowed` */
     int32_t store_borrowed;
+    /* the same without the limits of shardy__catalog_limit(): for shards, whose reads have their
+     * own */
+    shardy_store *shards;
+    shardy_store_limits limits; /* see shardy__catalog_limit() */
     manifest_store manifests;
     char pointer_key[256];
     char url[SHARDY_URL_LEN_MAX + 1]; /* of the root, normalised */
@@ -36,8 +40,11 @@ typedef struct catalog_options {
     int32_t single_writer; /* 1: publish without asking the store whether it honours conditions */
     int32_t ahead;         /* 1: objects can be read ahead, unless they are local files */
     const shardy_manifest_store_options *manifests; /* NULL: objects of the store */
-    uint32_t timeout_ms;         /* of a call to a manifest store that is no store of objects */
-    const shardy_cancel *cancel; /* of such a call; may be NULL; borrowed */
+    /* of each transaction of a manifest store that is no store of objects, and with `bound` of each
+     * call of the store, unless shardy__catalog_limit() says until when all of them last */
+    uint32_t timeout_ms;
+    const shardy_cancel *cancel; /* of the same; may be NULL; borrowed */
+    int32_t bound;               /* 1: calls of the store end in time */
 } catalog_options;
 
 /* Opens the data set that `url` names: a directory, a file:// URL, or that of the pointer in it.
@@ -46,6 +53,10 @@ typedef struct catalog_options {
 shardy_status shardy__catalog_open(shardy_context *context, const char *url,
     const catalog_options *options, catalog *out, shardy_error *err);
 void shardy__catalog_close(catalog *c);
+
+/* Of a catalog that is bound: all its calls from now on end by `deadline_ns` or when `cancel` is
+ * requested; 0 and NULL: only the timeout of each call counts. Not while another thread uses it. */
+void shardy__catalog_limit(catalog *c, int64_t deadline_ns, const shardy_cancel *cancel);
 
 /* A manifest that was loaded and checked. */
 typedef struct loaded_manifest {

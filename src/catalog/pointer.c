@@ -136,6 +136,7 @@ shardy_status shardy__pointer_parse(shardy_bytes text, pointer *out, shardy_erro
     SHARDY_TRY(shardy__document_parse(text, what, &json, err));
     shardy_status st = parse_root(shardy_json_root(json), text, out, err);
     shardy_json_free(json);
+    out->size = text.len;
     if (st < 0) {
         memset(out, 0, sizeof *out);
     }

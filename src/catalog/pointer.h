@@ -24,6 +24,7 @@ typedef struct pointer {
     sha256 manifest_digest;
     uint64_t manifest_size;
     char nonce[POINTER_NONCE_LEN + 1];
+    uint64_t size;     /* of the document */
     pointer_hint hint; /* num_dbs 0: none, or none that we understand */
     /* Name of a member that neither the reference nor we write, "" for none: passed over, but
      * worth a remark. */

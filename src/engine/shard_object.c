@@ -36,50 +36,85 @@ static int name_sidecar(
     return n > 0 && (size_t)n <= SHARDY_OBJECT_KEY_LEN_MAX;
 }
 
+/* The options by which an object of a shard is opened, and what they point at. */
+typedef struct shard_object {
+    char path[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    char sidecar[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    sha256 digest;
+    sha256 sidecar_digest;
+    page_limits limits;
+    page_source_options options;
+} shard_object;
+
+static shardy_status describe(const shardy_engine_reader_spec *spec, const char *name, int32_t io,
+    shard_object *o, shardy_error *err)
+{
+    int n = snprintf(o->path, sizeof o->path, "%s/%s", spec->shard_path, name);
+    if (n < 0 || (size_t)n >= sizeof o->path) {
+        return shardy__error(err, SHARDY_INVALID, "engine", "the shard path is too long");
+    }
+    page_source_options *options = &o->options;
+    shardy__page_source_options_init(options);
+    options->io = io;
+    if (spec->verified) {
+        const shardy_object_digest *expected = find_digest(spec, o->path);
+        if (!expected) {
+            return shardy__error(err, SHARDY_CORRUPT, "manifest",
+                "no digest is recorded for \"%.300s\", but the snapshot has digests", o->path);
+        }
+        memcpy(o->digest.bytes, expected->sha256, sizeof o->digest.bytes);
+        options->digest = &o->digest;
+        options->size = expected->size;
+    }
+    if (spec->page_cache && name_sidecar(spec, o->sidecar)) {
+        const shardy_object_digest *expected = find_digest(spec, o->sidecar);
+        if (expected) {
+            memcpy(o->sidecar_digest.bytes, expected->sha256, sizeof o->sidecar_digest.bytes);
+            options->sidecar_digest = &o->sidecar_digest;
+            options->sidecar_size = expected->size;
+        }
+        options->sidecar_key = expected || !spec->verified ? o->sidecar : NULL;
+    }
+    o->limits = (page_limits){spec->deadline_ns, spec->cancel};
+    options->limits = &o->limits;
+    options->context = spec->context;
+    options->ranges = spec->page_cache;
+    options->files = spec->file_cache;
+    options->check_files = spec->check_files;
+    return SHARDY_OK;
+}
+
 shardy_status shardy__shard_object_open(const shardy_engine_reader_spec *spec, const char *name,
     int32_t io, page_source **source_out, shardy_error *err)
 {
     *source_out = NULL;
-    char path[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    int n = snprintf(path, sizeof path, "%s/%s", spec->shard_path, name);
-    if (n < 0 || (size_t)n >= sizeof path) {
-        return shardy__error(err, SHARDY_INVALID, "engine", "the shard path is too long");
-    }
-    page_source_options options;
-    shardy__page_source_options_init(&options);
-    options.io = io;
-    sha256 digest;
-    if (spec->verified) {
-        const shardy_object_digest *expected = find_digest(spec, path);
-        if (!expected) {
-            return shardy__error(err, SHARDY_CORRUPT, "manifest",
-                "no digest is recorded for \"%.300s\", but the snapshot has digests", path);
-        }
-        memcpy(digest.bytes, expected->sha256, sizeof digest.bytes);
-        options.digest = &digest;
-        options.size = expected->size;
-    }
-    char sidecar[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    sha256 sidecar_digest;
-    if (spec->page_cache && name_sidecar(spec, sidecar)) {
-        const shardy_object_digest *expected = find_digest(spec, sidecar);
-        if (expected) {
-            memcpy(sidecar_digest.bytes, expected->sha256, sizeof sidecar_digest.bytes);
-            options.sidecar_digest = &sidecar_digest;
-            options.sidecar_size = expected->size;
-        }
-        options.sidecar_key = expected || !spec->verified ? sidecar : NULL;
-    }
-    const page_limits limits = {spec->deadline_ns, spec->cancel};
-    options.limits = &limits;
-    options.context = spec->context;
-    options.ranges = spec->page_cache;
-    options.files = spec->file_cache;
-    options.check_files = spec->check_files;
+    shard_object o;
+    SHARDY_TRY(describe(spec, name, io, &o, err));
     shardy_status st =
-        shardy__page_source_open_object(spec->store, path, &options, source_out, err);
+        shardy__page_source_open_object(spec->store, o.path, &o.options, source_out, err);
     if (st == SHARDY_NOT_FOUND) {
-        return shardy__error(err, SHARDY_GONE, "read", "there is no object \"%.300s\"", path);
+        return shardy__error(err, SHARDY_GONE, "read", "there is no object \"%.300s\"", o.path);
     }
     return st;
+}
+
+shardy_status shardy__shard_object_cost(
+    const shardy_engine_reader_spec *spec, const char *name, shard_cost *out, shardy_error *err)
+{
+    memset(out, 0, sizeof *out);
+    shard_object o;
+    SHARDY_TRY(describe(spec, name, PAGE_IO_AUTO, &o, err));
+    if (shardy_store_caps(spec->store) & SHARDY_STORE_CAP_OPEN_LOCAL) {
+        return SHARDY_OK;
+    }
+    out->sidecar_bytes = o.options.sidecar_digest ? o.options.sidecar_size : 0;
+    if (spec->page_cache) {
+        shardy__page_remote_cost(o.path, &o.options, &out->open, &out->page, &out->sidecar);
+        return SHARDY_OK;
+    }
+    const int known = o.options.digest && o.options.size != UINT64_MAX;
+    const uint64_t chunks = known ? shardy__chunk_count(o.options.size) : 0;
+    out->open = (page_cost){1, chunks > 1 ? 2 : 1, known ? o.options.size : 0, !known};
+    out->open.bytes += chunks > 1 ? chunks * SHARDY_SHA256_LEN : 0;
+    return SHARDY_OK;
 }

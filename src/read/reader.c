@@ -97,7 +97,8 @@ static shardy_status new_core(shardy_context *context, const char *url,
             .store = options->store,
             .manifests = options->manifest_store,
             .timeout_ms = options->timeout_ms,
-            .ahead = ahead};
+            .ahead = ahead,
+            .bound = 1};
         st = shardy__catalog_open(core->context, url, &catalog_opts, &core->catalog, err);
     }
     if (st >= 0) {
@@ -238,6 +239,9 @@ static shardy_status load_current(read_core *core, const shardy_snapshot *curren
         (*snapshot_out)->generation = p.has_ours ? p.generation : 0;
         (*snapshot_out)->fallback = fallback;
         *seen = version;
+        (*snapshot_out)->pointer_size = p.size;
+        (*snapshot_out)->pointer_ours = p.has_ours;
+        (*snapshot_out)->hint = p.hint;
     }
     return st;
 }
@@ -324,9 +328,12 @@ shardy_status shardy_reader_open(shardy_context *context, const char *url,
         o.access == SHARDY_ACCESS_AUTO ? o.auto_shard_bytes : 0,
         o.access == SHARDY_ACCESS_AUTO ? o.auto_total_bytes : 0};
     reader->core->catalog.ahead = o.first_key ? &ahead : NULL;
+    call_limits limits = shardy__call_limits(reader->core, NULL);
+    shardy__catalog_limit(&reader->core->catalog, limits.deadline_ns, NULL);
     st = o.ref ? load_named(reader->core, o.ref, &snapshot, err)
                : load_current(reader->core, NULL, 1, &reader->seen, &snapshot, err);
     reader->core->catalog.ahead = NULL;
+    shardy__catalog_limit(&reader->core->catalog, 0, NULL);
     atomic_init(&reader->current, snapshot);
     if (st < 0) {
         shardy_reader_close(reader);
@@ -381,7 +388,7 @@ static shardy_status wait_for_turn(read_core *core, size_t units,
 
 /* Every call on a reader works on the snapshot that is current when it begins, between pin and
  * unpin. */
-static shardy_status begin(
+shardy_status shardy__reader_begin(
     const shardy_reader *reader, pin *pin_out, shardy_snapshot **snapshot_out, shardy_error *err)
 {
     if (__builtin_expect(reader->core->process != shardy__process_generation(), 0)) {
@@ -402,7 +409,7 @@ shardy_status shardy_reader_get(const shardy_reader *reader, const shardy_key *k
     WAIT_FOR_TURN(reader->core, 1);
     pin p;
     shardy_snapshot *s;
-    SHARDY_TRY(begin(reader, &p, &s, err));
+    SHARDY_TRY(shardy__reader_begin(reader, &p, &s, err));
     shardy_status st = shardy__snapshot_get(s, key, options, value_out, err);
     shardy__unpin(p);
     return st;
@@ -417,7 +424,7 @@ shardy_status shardy_reader_multi_get(const shardy_reader *reader, const shardy_
     WAIT_FOR_TURN(reader->core, key_count);
     pin p;
     shardy_snapshot *s;
-    SHARDY_TRY(begin(reader, &p, &s, err));
+    SHARDY_TRY(shardy__reader_begin(reader, &p, &s, err));
     shardy_status st = shardy__snapshot_multi_get(s, keys, key_count, options, values_out, err);
     shardy__unpin(p);
     return st;
@@ -431,7 +438,7 @@ shardy_status shardy_reader_search(const shardy_reader *reader, const shardy_que
     WAIT_FOR_TURN(reader->core, query->count);
     pin p;
     shardy_snapshot *s;
-    SHARDY_TRY(begin(reader, &p, &s, err));
+    SHARDY_TRY(shardy__reader_begin(reader, &p, &s, err));
     shardy_status st = shardy__snapshot_search(s, query, options, hits_out, err);
     shardy__unpin(p);
     return st;
@@ -444,7 +451,7 @@ shardy_status shardy_reader_pin(
     *snapshot_out = NULL;
     pin p;
     shardy_snapshot *s;
-    SHARDY_TRY(begin(reader, &p, &s, err));
+    SHARDY_TRY(shardy__reader_begin(reader, &p, &s, err));
     /* The pin keeps the snapshot alive until it has a reference more. */
     shardy__snapshot_hold(s);
     shardy__unpin(p);
@@ -522,7 +529,7 @@ shardy_status shardy_reader_route_key(const shardy_reader *reader, const shardy_
     *db_id_out = 0;
     pin p;
     shardy_snapshot *s;
-    SHARDY_TRY(begin(reader, &p, &s, err));
+    SHARDY_TRY(shardy__reader_begin(reader, &p, &s, err));
     routed_key routed;
     shardy_status st =
         shardy__router_route(&s->router, key, options ? options->routing_context : NULL,
@@ -587,7 +594,7 @@ static shardy_status load_next(shardy_reader *reader, shardy_error *err)
     shardy_snapshot *old = atomic_load(&reader->current); /* stays: only a refresh replaces it */
     shardy_status st = load_current(reader->core, old, 0, &reader->seen, &next, err);
     if (st == SHARDY_OK) {
-        shardy__store_ahead_clear(reader->core->catalog.store); /* of the old snapshot */
+        shardy__store_ahead_clear(reader->core->catalog.shards); /* of the old snapshot */
         old->retired.free = free_retired_snapshot;
         /* model: retire_swap */
         atomic_store(&reader->current, next);
@@ -613,7 +620,9 @@ shardy_status shardy_reader_refresh(
     shardy_status st = begin_refresh(reader, &limits, &error);
     int has_turn = st >= 0;
     if (has_turn) {
+        shardy__catalog_limit(&reader->core->catalog, limits.deadline_ns, limits.cancel);
         st = load_next(reader, &error);
+        shardy__catalog_limit(&reader->core->catalog, 0, NULL);
     }
     note_refresh(reader, st, &error); /* before the next one can have something to note */
     if (has_turn) {
@@ -655,7 +664,7 @@ shardy_status shardy_reader_health(const shardy_reader *reader, double staleness
     memset(health_out, 0, sizeof *health_out);
     pin p;
     shardy_snapshot *s;
-    SHARDY_TRY(begin(reader, &p, &s, err));
+    SHARDY_TRY(shardy__reader_begin(reader, &p, &s, err));
     shardy_reader *r = (shardy_reader *)(uintptr_t)reader;
     shardy__mutex_lock(&r->state_lock);
     health_out->refresh_status = r->refresh_status;

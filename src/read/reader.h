@@ -16,4 +16,8 @@ struct shardy_reader {
     char refresh_message[512];
 };
 
+/* Pins and gives the snapshot that is current. Unpin it. FORKED. */
+shardy_status shardy__reader_begin(
+    const shardy_reader *reader, pin *pin_out, shardy_snapshot **snapshot_out, shardy_error *err);
+
 #endif

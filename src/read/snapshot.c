@@ -136,6 +136,7 @@ shardy_status shardy__snapshot_new_take(read_core *core, loaded_manifest *loaded
     s->core = core;
     s->manifest = loaded->manifest;
     loaded->manifest = NULL;
+    s->manifest_size = loaded->size;
     snprintf(s->ref, sizeof s->ref, "%s", loaded->ref);
     snprintf(s->manifest_ref, sizeof s->manifest_ref, "%s", manifest_ref);
     s->verified = loaded->verified && s->manifest->has_objects;
@@ -220,28 +221,36 @@ int shardy__snapshot_distrust(shardy_snapshot *s, uint32_t slot, open_shard *sha
     return 1;
 }
 
+shardy_status shardy__snapshot_engine_spec(shardy_snapshot *s, uint32_t slot,
+    char path_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_engine_reader_spec *spec,
+    shardy_error *err)
+{
+    const manifest_shard *row = &s->manifest->shards[slot];
+    memset(spec, 0, sizeof *spec);
+    SHARDY_TRY(shardy__manifest_shard_path(s->manifest, row, path_out, err));
+    spec->struct_size = sizeof *spec;
+    spec->context = s->core->context;
+    spec->store = s->core->catalog.shards;
+    spec->shard_path = path_out;
+    spec->digests = s->manifest->objects;
+    spec->digest_count = s->manifest->object_count;
+    spec->verified = s->manifest->has_objects;
+    spec->io = s->core->options.io;
+    spec->dim = s->manifest->parsed.dim;
+    spec->metric = s->manifest->parsed.metric;
+    spec->page_cache = s->ranges ? s->core->pages : NULL;
+    spec->file_cache = s->ranges ? NULL : s->core->files;
+    return SHARDY_OK;
+}
+
 static shardy_status open_engine(shardy_snapshot *s, uint32_t slot, const call_limits *limits,
     open_shard *shard, shardy_error *err)
 {
     char path[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    const manifest_shard *row = &s->manifest->shards[slot];
-    SHARDY_TRY(shardy__manifest_shard_path(s->manifest, row, path, err));
     shardy_engine_reader_spec spec;
-    memset(&spec, 0, sizeof spec);
-    spec.struct_size = sizeof spec;
-    spec.context = s->core->context;
-    spec.store = s->core->catalog.store;
-    spec.shard_path = path;
-    spec.digests = s->manifest->objects;
-    spec.digest_count = s->manifest->object_count;
-    spec.verified = s->manifest->has_objects;
-    spec.io = s->core->options.io;
-    spec.dim = s->manifest->parsed.dim;
-    spec.metric = s->manifest->parsed.metric;
+    SHARDY_TRY(shardy__snapshot_engine_spec(s, slot, path, &spec, err));
     spec.deadline_ns = limits->deadline_ns;
     spec.cancel = limits->cancel;
-    spec.page_cache = s->ranges ? s->core->pages : NULL;
-    spec.file_cache = s->ranges ? NULL : s->core->files;
     spec.check_files = atomic_load(&s->slots[slot].distrusted) != 0;
     shardy_status st = shardy__engine_reader_open(s->engine, &spec, &shard->engine, err);
     if (st == SHARDY_CHECKSUM && spec.file_cache && !spec.check_files) {

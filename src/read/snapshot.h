@@ -55,6 +55,10 @@ struct shardy_snapshot {
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     char manifest_ref[SHARDY_URL_LEN_MAX + 1]; /* as the pointer names it */
     uint64_t generation;                       /* of the pointer; 0: unknown */
+    uint64_t manifest_size;                    /* bytes of the image */
+    uint64_t pointer_size;                     /* of the document; 0: it was not asked */
+    int32_t pointer_ours;                      /* it promised the digest of the manifest */
+    pointer_hint hint;                         /* of the pointer */
     int32_t verified; /* objects have digests, and the manifest had the one that was promised */
     int32_t fallback; /* an older manifest than the pointer's */
     router router;
@@ -84,6 +88,12 @@ typedef struct call_limits {
     int64_t deadline_ns;
     const shardy_cancel *cancel;
 } call_limits;
+
+/* What the engine of a shard is opened with. It points at `path_out`. CORRUPT when the manifest has
+ * no path for it. */
+shardy_status shardy__snapshot_engine_spec(shardy_snapshot *snapshot, uint32_t slot,
+    char path_out[SHARDY_OBJECT_KEY_LEN_MAX + 1], shardy_engine_reader_spec *spec,
+    shardy_error *err);
 
 /* The open shard of a slot; opened by one thread while others wait. The domain must be pinned: the
  * shard stays open until unpin. *opened_out (may be NULL) becomes 1 when this call opened it.

@@ -539,20 +539,55 @@ static shardy_status new_remote(remote_open *o, remote_file **file_out, shardy_e
     return SHARDY_OK;
 }
 
+static void init_open(
+    remote_open *o, shardy_store *store, const char *key, const page_source_options *options)
+{
+    o->store = store;
+    o->key = key;
+    o->options = options;
+    o->head_at = READ_NONE;
+    o->sums_at = READ_NONE;
+    o->side_at = READ_NONE;
+    o->count = 0;
+    o->size = 0;
+    o->side = NULL;
+}
+
+void shardy__page_remote_cost(const char *key, const page_source_options *options,
+    page_cost *open_out, page_cost *page_out, int32_t *sidecar_out)
+{
+    remote_open o;
+    const uint64_t size = options->size;
+    const int known = options->digest && size != UINT64_MAX;
+    init_open(&o, NULL, key, options);
+    plan_reads(&o, 1);
+    *sidecar_out = o.side_at != READ_NONE;
+    *open_out = (page_cost){1, (uint32_t)o.count, 0, !known};
+    for (size_t i = 0; i < o.count; i++) {
+        uint64_t len = o.reads[i].len;
+        if (i == o.head_at) {
+            len = known && size < len ? size : len;
+        } else if (i == o.sums_at || i == o.side_at) {
+            len--; /* one more is asked for than is expected */
+        }
+        open_out->bytes += i == o.side_at && !options->sidecar_digest ? 0 : len;
+    }
+    memset(page_out, 0, sizeof *page_out);
+    if (known && shardy__chunk_count(size) <= 1) {
+        return; /* it has come as a whole */
+    }
+    *page_out = (page_cost){1, 1, known ? SHARDY_CHUNK_LEN : 1u << REMOTE_UNIT_SHIFT_MIN, 1};
+    /* With the index at hand, exactly this. Else the page may have come already, or, where the end
+     * of the file that was read is not all of its interior pages, one of these is missing. */
+    page_out->guessed = !*sidecar_out || !known;
+}
+
 shardy_status shardy__page_remote_open(shardy_store *store, const char *key,
     const page_source_options *options, page_source **source_out, shardy_error *err)
 {
     *source_out = NULL;
     remote_open o;
-    o.store = store;
-    o.key = key;
-    o.options = options;
-    o.head_at = READ_NONE;
-    o.sums_at = READ_NONE;
-    o.side_at = READ_NONE;
-    o.count = 0;
-    o.size = 0;
-    o.side = NULL;
+    init_open(&o, store, key, options);
     remote_file *f = NULL;
     shardy_status st = read_first(&o, err);
     if (st == SHARDY_OK) {

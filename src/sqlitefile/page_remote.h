@@ -17,4 +17,17 @@
 shardy_status shardy__page_remote_open(shardy_store *store, const char *key,
     const page_source_options *options, page_source **source_out, shardy_error *err);
 
+/* What reading takes, as far as it can be told without doing it. */
+typedef struct page_cost {
+    uint32_t round_trips;
+    uint32_t requests;
+    uint64_t bytes;
+    int32_t guessed; /* 1: it depends on what is in the object */
+} page_cost;
+
+/* Of opening an object by ranges, with a sidecar when the options have one that is used
+ * (*sidecar_out); and of one page that is far from all others after that. Nothing is read. */
+void shardy__page_remote_cost(const char *key, const page_source_options *options,
+    page_cost *open_out, page_cost *page_out, int32_t *sidecar_out);
+
 #endif

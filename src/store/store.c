@@ -469,18 +469,29 @@ shardy_status shardy_store_get(shardy_store *store, const char *key, uint64_t of
 
 /* --- the other calls ---------------------------------------------------------------------- */
 
-shardy_status shardy_store_head(
-    shardy_store *store, const char *key, shardy_object_meta *meta_out, shardy_error *err)
+static const shardy_store_limits no_limits = {0, NULL};
+
+shardy_status shardy_store_head_within(shardy_store *store, const char *key,
+    const shardy_store_limits *limits, shardy_object_meta *meta_out, shardy_error *err)
 {
     SHARDY_CHECK_ARG(meta_out);
     memset(meta_out, 0, sizeof *meta_out);
     CHECK_STORE(store);
+    limits = limits ? limits : &no_limits;
     SHARDY_TRY(shardy__store_check_key(text_key(key), err));
+    SHARDY_TRY(
+        shardy__check_time(store->context, limits->deadline_ns, limits->cancel, "store", err));
     count(store, SHARDY_METRIC_STORE_HEADS, 1);
     shardy_error own;
     begin_call(&own);
-    shardy_status st = store->ops->head(store->state, text_key(key), meta_out, &own);
+    shardy_status st = store->ops->head(store->state, text_key(key), limits, meta_out, &own);
     return end_call(check_answer(store, "head", st, &own), &own, err);
+}
+
+shardy_status shardy_store_head(
+    shardy_store *store, const char *key, shardy_object_meta *meta_out, shardy_error *err)
+{
+    return shardy_store_head_within(store, key, NULL, meta_out, err);
 }
 
 static shardy_status check_put(
@@ -569,30 +580,32 @@ static int page_is_right(const shardy_store_page *page, const char *prefix, size
     return 1;
 }
 
-shardy_status shardy_store_list(shardy_store *store, const char *prefix, char delimiter,
-    const char *token, size_t limit, shardy_store_page *page_out, shardy_error *err)
+shardy_status shardy_store_list_within(shardy_store *store, const shardy_store_listing *what,
+    shardy_store_page *page_out, shardy_error *err)
 {
     SHARDY_CHECK_ARG(page_out);
     memset(page_out, 0, sizeof *page_out);
-    SHARDY_CHECK_ARG(prefix);
+    SHARDY_CHECK_ARG(what && what->prefix);
     CHECK_STORE(store);
-    SHARDY_TRY(check_prefix(prefix, err));
-    if (delimiter != 0 && delimiter != '/') {
+    SHARDY_TRY(check_prefix(what->prefix, err));
+    if (what->delimiter != 0 && what->delimiter != '/') {
         return shardy__error(err, SHARDY_INVALID, "store",
-            "the delimiter of a listing is character %d, expected '/' or 0", (int)delimiter);
+            "the delimiter of a listing is character %d, expected '/' or 0", (int)what->delimiter);
     }
-    if (limit == 0 || limit > SHARDY_LIST_LIMIT_MAX) {
+    if (what->limit == 0 || what->limit > SHARDY_LIST_LIMIT_MAX) {
         return shardy__error(err, SHARDY_INVALID, "store",
-            "a page of a listing is to have %zu entries, expected 1 to %u", limit,
+            "a page of a listing is to have %zu entries, expected 1 to %u", what->limit,
             SHARDY_LIST_LIMIT_MAX);
     }
+    SHARDY_TRY(shardy__check_time(
+        store->context, what->limits.deadline_ns, what->limits.cancel, "store", err));
     count(store, SHARDY_METRIC_STORE_LISTS, 1);
     shardy_error own;
     begin_call(&own);
-    shardy_status st =
-        store->ops->list(store->state, prefix, delimiter, token, limit, page_out, &own);
+    shardy_status st = store->ops->list(store->state, what, page_out, &own);
     st = check_answer(store, "list", st, &own);
-    if (st == SHARDY_NOT_FOUND || (st == SHARDY_OK && !page_is_right(page_out, prefix, limit))) {
+    if (st == SHARDY_NOT_FOUND ||
+        (st == SHARDY_OK && !page_is_right(page_out, what->prefix, what->limit))) {
         st = shardy__error(&own, SHARDY_INTERNAL, "store",
             "list of the store \"%.40s\" gave a page out of order, or of something else",
             shardy_store_name(store));
@@ -601,6 +614,13 @@ shardy_status shardy_store_list(shardy_store *store, const char *prefix, char de
         shardy_store_page_dispose(page_out);
     }
     return end_call(st, &own, err);
+}
+
+shardy_status shardy_store_list(shardy_store *store, const char *prefix, char delimiter,
+    const char *token, size_t limit, shardy_store_page *page_out, shardy_error *err)
+{
+    const shardy_store_listing what = {prefix, token, limit, no_limits, delimiter};
+    return shardy_store_list_within(store, &what, page_out, err);
 }
 
 void shardy_store_page_dispose(shardy_store_page *page)
@@ -613,26 +633,41 @@ void shardy_store_page_dispose(shardy_store_page *page)
     }
 }
 
-shardy_status shardy_store_remove(shardy_store *store, const shardy_bytes *keys, size_t n,
-    int32_t *results_out, shardy_error *err)
+shardy_status shardy_store_remove_within(shardy_store *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
 {
     SHARDY_CHECK_ARG(n == 0 || (keys && results_out));
     for (size_t i = 0; i < n; i++) {
         results_out[i] = SHARDY_INVALID;
     }
     CHECK_STORE(store);
+    limits = limits ? limits : &no_limits;
     for (size_t i = 0; i < n; i++) {
         SHARDY_TRY(shardy__store_check_key(keys[i], err));
     }
     if (n == 0) {
         return SHARDY_OK;
     }
+    shardy_status in_time =
+        shardy__check_time(store->context, limits->deadline_ns, limits->cancel, "store", err);
+    if (in_time < 0) {
+        for (size_t i = 0; i < n; i++) {
+            results_out[i] = in_time;
+        }
+        return in_time;
+    }
     count(store, SHARDY_METRIC_STORE_DELETES, n);
     shardy_error own;
     begin_call(&own);
-    shardy_status st = store->ops->remove(store->state, keys, n, results_out, &own);
+    shardy_status st = store->ops->remove(store->state, keys, n, limits, results_out, &own);
     st = check_answer(store, "remove", st, &own);
     return st == SHARDY_NOT_FOUND ? SHARDY_OK : end_call(st, &own, err);
+}
+
+shardy_status shardy_store_remove(shardy_store *store, const shardy_bytes *keys, size_t n,
+    int32_t *results_out, shardy_error *err)
+{
+    return shardy_store_remove_within(store, keys, n, NULL, results_out, err);
 }
 
 shardy_status shardy_store_open_local(

@@ -104,12 +104,12 @@ static const char *key_text(shardy_bytes key, char text_out[SHARDY_OBJECT_KEY_LE
     return text_out;
 }
 
-static shardy_status ahead_head(
-    void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
+static shardy_status ahead_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
+    shardy_object_meta *meta_out, shardy_error *err)
 {
     const ahead_store *s = store;
     char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    return shardy_store_head(s->inner, key_text(key, text), meta_out, err);
+    return shardy_store_head_within(s->inner, key_text(key, text), limits, meta_out, err);
 }
 
 static shardy_status ahead_put(
@@ -119,18 +119,18 @@ static shardy_status ahead_put(
     return shardy_store_put_object(s->inner, put, meta_out, err);
 }
 
-static shardy_status ahead_list(void *store, const char *prefix, char delimiter, const char *token,
-    size_t limit, shardy_store_page *page_out, shardy_error *err)
+static shardy_status ahead_list(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
 {
     const ahead_store *s = store;
-    return shardy_store_list(s->inner, prefix, delimiter, token, limit, page_out, err);
+    return shardy_store_list_within(s->inner, what, page_out, err);
 }
 
-static shardy_status ahead_remove(
-    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
+static shardy_status ahead_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
 {
     const ahead_store *s = store;
-    return shardy_store_remove(s->inner, keys, n, results_out, err);
+    return shardy_store_remove_within(s->inner, keys, n, limits, results_out, err);
 }
 
 static shardy_status ahead_open_local(
@@ -227,7 +227,8 @@ static void keep_object(ahead_store *s, const char *key, shardy_store_read *read
     free_object(object);
 }
 
-void shardy__store_ahead(shardy_store *ahead, const ahead_want *wants, size_t count)
+void shardy__store_ahead(
+    shardy_store *ahead, const ahead_want *wants, size_t count, const shardy_store_limits *limits)
 {
     shardy_store_read reads[STORE_AHEAD_MAX];
     if (ahead->ops != &ahead_ops) {
@@ -240,6 +241,8 @@ void shardy__store_ahead(shardy_store *ahead, const ahead_want *wants, size_t co
         reads[i].key.data = wants[i].key;
         reads[i].key.len = strlen(wants[i].key);
         reads[i].len = wants[i].len_max;
+        reads[i].deadline_ns = limits->deadline_ns;
+        reads[i].cancel = limits->cancel;
     }
     shardy_store_read_all(s->inner, reads, count);
     for (size_t i = 0; i < count; i++) {

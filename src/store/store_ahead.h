@@ -23,7 +23,8 @@ typedef struct ahead_want {
 
 /* Reads them in one round trip, and waits. What cannot be read, or is too long, is forgotten: who
  * asks for it finds out why. At most STORE_AHEAD_MAX at any time. */
-void shardy__store_ahead(shardy_store *ahead, const ahead_want *wants, size_t count);
+void shardy__store_ahead(
+    shardy_store *ahead, const ahead_want *wants, size_t count, const shardy_store_limits *limits);
 /* Forgets what nobody asked for. */
 void shardy__store_ahead_clear(shardy_store *ahead);
 

@@ -139,8 +139,8 @@ static void fault_read(
 
 /* --- the other calls ---------------------------------------------------------------------- */
 
-static shardy_status fault_head(
-    void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
+static shardy_status fault_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
+    shardy_object_meta *meta_out, shardy_error *err)
 {
     fault_store *s = store;
     char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
@@ -148,8 +148,8 @@ static shardy_status fault_head(
     if (fault == SHARDY_FAULT_BEFORE) {
         return fault_error(s, "head", err);
     }
-    shardy_status st =
-        shardy_store_head(s->inner, shardy__store_key_text(key, text), meta_out, err);
+    shardy_status st = shardy_store_head_within(
+        s->inner, shardy__store_key_text(key, text), limits, meta_out, err);
     return fault ? fault_error(s, "head", err) : st;
 }
 
@@ -165,15 +165,15 @@ static shardy_status fault_put(
     return fault ? fault_error(s, "put", err) : st;
 }
 
-static shardy_status fault_list(void *store, const char *prefix, char delimiter, const char *token,
-    size_t limit, shardy_store_page *page_out, shardy_error *err)
+static shardy_status fault_list(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
 {
     fault_store *s = store;
     int32_t fault = next_fault(s, 0);
     if (fault == SHARDY_FAULT_BEFORE) {
         return fault_error(s, "list", err);
     }
-    shardy_status st = shardy_store_list(s->inner, prefix, delimiter, token, limit, page_out, err);
+    shardy_status st = shardy_store_list_within(s->inner, what, page_out, err);
     if (!fault) {
         return st;
     }
@@ -181,14 +181,14 @@ static shardy_status fault_list(void *store, const char *prefix, char delimiter,
     return fault_error(s, "list", err);
 }
 
-static shardy_status fault_remove(
-    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
+static shardy_status fault_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
 {
     fault_store *s = store;
     int32_t fault = next_fault(s, 0);
     shardy_status st = SHARDY_OK;
     if (fault != SHARDY_FAULT_BEFORE) {
-        st = shardy_store_remove(s->inner, keys, n, results_out, err);
+        st = shardy_store_remove_within(s->inner, keys, n, limits, results_out, err);
     }
     if (!fault) {
         return st;

@@ -177,13 +177,14 @@ static void fs_read(
     }
 }
 
-static shardy_status fs_head(
-    void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
+static shardy_status fs_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
+    shardy_object_meta *meta_out, shardy_error *err)
 {
     const fs_store *s = store;
     fs_key k;
     int fd;
     file_info info;
+    (void)limits; /* files do not wait */
     shardy__store_fs_split_key(key, &k);
     shardy_status st = shardy__root_open_file(&s->root, k.text, &fd, &info, err);
     if (st != SHARDY_OK) {

@@ -63,11 +63,11 @@ shardy_status shardy__store_fs_etag_of_bytes(
 /* Slots of the table. */
 shardy_status shardy__store_fs_put(
     void *store, const shardy_store_put *put, shardy_object_meta *meta_out, shardy_error *err);
-shardy_status shardy__store_fs_remove(
-    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err);
+shardy_status shardy__store_fs_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err);
 shardy_status shardy__store_fs_scratch(void *store, const char **path_out, shardy_error *err);
-shardy_status shardy__store_fs_list(void *store, const char *prefix, char delimiter,
-    const char *token, size_t limit, shardy_store_page *page_out, shardy_error *err);
+shardy_status shardy__store_fs_list(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err);
 
 /* Removes the directory of this writer, unless this is a child of the process that made it. */
 void shardy__store_fs_close_own(fs_store *s);

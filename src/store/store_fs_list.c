@@ -402,15 +402,15 @@ static shardy_status fill_page(lister *l, const char *prefix, shardy_error *err)
     return st < 0 ? st : SHARDY_OK;
 }
 
-shardy_status shardy__store_fs_list(void *store, const char *prefix, char delimiter,
-    const char *token, size_t limit, shardy_store_page *page_out, shardy_error *err)
+shardy_status shardy__store_fs_list(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
 {
     lister l;
     memset(&l, 0, sizeof l);
     l.store = store;
-    l.token = token;
-    l.rolls_up = delimiter == '/';
-    l.limit = limit;
+    l.token = what->token;
+    l.rolls_up = what->delimiter == '/';
+    l.limit = what->limit;
     l.fd = -1;
     l.page = shardy__calloc(1, sizeof *l.page);
     if (!l.page) {
@@ -419,7 +419,7 @@ shardy_status shardy__store_fs_list(void *store, const char *prefix, char delimi
     shardy__arena_init(&l.page->arena);
     page_out->owner = l.page;
     page_out->dispose = dispose_page;
-    shardy_status st = fill_page(&l, prefix, err);
+    shardy_status st = fill_page(&l, what->prefix, err);
     while (l.depth > 0) {
         leave(&l);
     }
@@ -427,7 +427,7 @@ shardy_status shardy__store_fs_list(void *store, const char *prefix, char delimi
     shardy__free(l.levels);
     if (st < 0) {
         shardy_store_page_dispose(page_out);
-        return shardy__error_prefix(err, st, "list \"%.300s\"", prefix);
+        return shardy__error_prefix(err, st, "list \"%.300s\"", what->prefix);
     }
     page_out->entries = l.page->entries;
     page_out->count = l.page->count;

@@ -697,10 +697,11 @@ static shardy_status remove_one(fs_store *s, shardy_bytes bytes, shardy_error *e
     return st < 0 ? shardy__error_prefix(err, st, "remove \"%.300s\"", key.text) : SHARDY_OK;
 }
 
-shardy_status shardy__store_fs_remove(
-    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
+shardy_status shardy__store_fs_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
 {
     shardy_status first = SHARDY_OK;
+    (void)limits; /* files do not wait */
     for (size_t i = 0; i < n; i++) {
         shardy_error later;
         shardy__error_clear(&later);

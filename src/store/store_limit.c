@@ -130,34 +130,36 @@ static shardy_status limit_put(
 
 /* --- the other calls -------------------------------------------------------------------------- */
 
-static shardy_status take_request(limit_store *s, shardy_error *err)
+static shardy_status take_request(
+    limit_store *s, const shardy_store_limits *limits, shardy_error *err)
 {
-    return shardy__rate_take(&s->rate, units_of(1, 0), 0, NULL, err);
+    return shardy__rate_take(&s->rate, units_of(1, 0), limits->deadline_ns, limits->cancel, err);
 }
 
-static shardy_status limit_head(
-    void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
+static shardy_status limit_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
+    shardy_object_meta *meta_out, shardy_error *err)
 {
     limit_store *s = store;
     char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    SHARDY_TRY(take_request(s, err));
-    return shardy_store_head(s->inner, shardy__store_key_text(key, text), meta_out, err);
+    SHARDY_TRY(take_request(s, limits, err));
+    return shardy_store_head_within(
+        s->inner, shardy__store_key_text(key, text), limits, meta_out, err);
 }
 
-static shardy_status limit_list(void *store, const char *prefix, char delimiter, const char *token,
-    size_t limit, shardy_store_page *page_out, shardy_error *err)
+static shardy_status limit_list(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
 {
     limit_store *s = store;
-    SHARDY_TRY(take_request(s, err));
-    return shardy_store_list(s->inner, prefix, delimiter, token, limit, page_out, err);
+    SHARDY_TRY(take_request(s, &what->limits, err));
+    return shardy_store_list_within(s->inner, what, page_out, err);
 }
 
-static shardy_status limit_remove(
-    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
+static shardy_status limit_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
 {
     limit_store *s = store;
-    SHARDY_TRY(take_request(s, err));
-    return shardy_store_remove(s->inner, keys, n, results_out, err);
+    SHARDY_TRY(take_request(s, limits, err));
+    return shardy_store_remove_within(s->inner, keys, n, limits, results_out, err);
 }
 
 static shardy_status limit_open_local(
@@ -165,7 +167,8 @@ static shardy_status limit_open_local(
 {
     limit_store *s = store;
     char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    SHARDY_TRY(take_request(s, err));
+    const shardy_store_limits none = {0, NULL};
+    SHARDY_TRY(take_request(s, &none, err));
     return shardy_store_open_local(s->inner, shardy__store_key_text(key, text), file_out, err);
 }
 

@@ -92,10 +92,11 @@ static void mem_read(
     }
 }
 
-static shardy_status mem_head(
-    void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
+static shardy_status mem_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
+    shardy_object_meta *meta_out, shardy_error *err)
 {
     mem_store *s = store;
+    (void)limits; /* nothing waits */
     (void)err;
     shardy__mutex_lock(&s->lock);
     const mem_object *o = shardy__map_get(&s->objects, key.data, key.len);
@@ -200,10 +201,11 @@ static shardy_status mem_put(
     return st;
 }
 
-static shardy_status mem_remove(
-    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
+static shardy_status mem_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
 {
     mem_store *s = store;
+    (void)limits; /* nothing waits */
     (void)err;
     for (size_t i = 0; i < n; i++) {
         shardy__mutex_lock(&s->lock);
@@ -258,8 +260,8 @@ static shardy_status gather(const mem_store *s, const char *prefix, char delimit
     return SHARDY_OK;
 }
 
-static shardy_status mem_list(void *store, const char *prefix, char delimiter, const char *token,
-    size_t limit, shardy_store_page *page_out, shardy_error *err)
+static shardy_status mem_list(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
 {
     mem_store *s = store;
     arena *a = shardy__calloc(1, sizeof *a);
@@ -272,7 +274,7 @@ static shardy_status mem_list(void *store, const char *prefix, char delimiter, c
     shardy_status st;
     shardy__mutex_lock(&s->lock);
     shardy_store_entry *entries = shardy__arena_calloc(a, s->objects.count, sizeof *entries);
-    st = entries ? gather(s, prefix, delimiter, a, entries, &count, err)
+    st = entries ? gather(s, what->prefix, what->delimiter, a, entries, &count, err)
                  : shardy__error_nomem(err, "store");
     shardy__mutex_unlock(&s->lock);
     if (st < 0) {
@@ -284,11 +286,11 @@ static shardy_status mem_list(void *store, const char *prefix, char delimiter, c
     }
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
-        if ((token && strcmp(entries[i].key, token) <= 0) ||
+        if ((what->token && strcmp(entries[i].key, what->token) <= 0) ||
             (kept > 0 && strcmp(entries[kept - 1].key, entries[i].key) == 0)) {
             continue;
         }
-        if (kept == limit) {
+        if (kept == what->limit) {
             page_out->next_token = entries[kept - 1].key;
             break;
         }

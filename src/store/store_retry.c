@@ -349,43 +349,43 @@ static uint64_t retry_caps(void *store)
     return shardy_store_caps(s->inner);
 }
 
-static shardy_status retry_head(
-    void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
+static shardy_status retry_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
+    shardy_object_meta *meta_out, shardy_error *err)
 {
     retry_store *s = store;
-    retry_call c = {0};
+    retry_call c = {0, 0, limits->deadline_ns, limits->cancel};
     char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     shardy_status st;
     shardy__store_key_text(key, text);
     add_to_budget(s);
     do {
-        st = shardy_store_head(s->inner, text, meta_out, err);
+        st = shardy_store_head_within(s->inner, text, limits, meta_out, err);
     } while (wait_to_retry(s, &c, &st, err));
     return st;
 }
 
-static shardy_status retry_list(void *store, const char *prefix, char delimiter, const char *token,
-    size_t limit, shardy_store_page *page_out, shardy_error *err)
+static shardy_status retry_list(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
 {
     retry_store *s = store;
-    retry_call c = {0};
+    retry_call c = {0, 0, what->limits.deadline_ns, what->limits.cancel};
     shardy_status st;
     add_to_budget(s);
     do {
-        st = shardy_store_list(s->inner, prefix, delimiter, token, limit, page_out, err);
+        st = shardy_store_list_within(s->inner, what, page_out, err);
     } while (wait_to_retry(s, &c, &st, err));
     return st;
 }
 
-static shardy_status retry_remove(
-    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
+static shardy_status retry_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
 {
     retry_store *s = store;
-    retry_call c = {0};
+    retry_call c = {0, 0, limits->deadline_ns, limits->cancel};
     shardy_status st;
     add_to_budget(s);
     do {
-        st = shardy_store_remove(s->inner, keys, n, results_out, err);
+        st = shardy_store_remove_within(s->inner, keys, n, limits, results_out, err);
     } while (wait_to_retry(s, &c, &st, err));
     return st;
 }

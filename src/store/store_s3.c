@@ -233,7 +233,8 @@ static void s3_read_all(
     }
 }
 
-static s3_call new_call(s3_client *client, http_method method, const char *verb, shardy_bytes key)
+static s3_call new_call(s3_client *client, http_method method, const char *verb, shardy_bytes key,
+    const shardy_store_limits *limits)
 {
     s3_call call;
     memset(&call, 0, sizeof call);
@@ -241,13 +242,15 @@ static s3_call new_call(s3_client *client, http_method method, const char *verb,
     call.method = method;
     call.verb = verb;
     call.key = key;
+    call.http.deadline_ns = limits->deadline_ns;
+    call.http.cancel = limits->cancel;
     return call;
 }
 
-static shardy_status s3_head(
-    void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
+static shardy_status s3_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
+    shardy_object_meta *meta_out, shardy_error *err)
 {
-    s3_call call = new_call(store, HTTP_HEAD, "head", key);
+    s3_call call = new_call(store, HTTP_HEAD, "head", key, limits);
     shardy_status st = shardy__s3_call_run(&call, err);
     if (st == SHARDY_OK) {
         st = take_head(&call, meta_out, err);
@@ -307,11 +310,9 @@ static shardy_status take_key(const s3_client *client, s3_page *page, const s3_l
 
 /* What is listed. */
 typedef struct list_query {
-    const char *prefix;
-    char delimiter;
+    const shardy_store_listing *what;
     const char *token; /* of the server; NULL: from the beginning */
     const char *after; /* entries that come are behind this key; "" at the beginning */
-    size_t limit;
 } list_query;
 
 /* NULL when entries ascend, from what was listed before on. */
@@ -340,7 +341,7 @@ static shardy_status take_entries(
     }
     for (const s3_list_entry *e = list->first; e; e = e->next) {
         const char *key;
-        shardy_status st = take_key(call->client, page, list, e, q->prefix, &key);
+        shardy_status st = take_key(call->client, page, list, e, q->what->prefix, &key);
         if (st < 0) {
             return st == SHARDY_NOMEM
                        ? shardy__error_nomem(err, "s3")
@@ -364,11 +365,11 @@ static shardy_status take_entries(
 
 static void fill_list_call(s3_call *call, const list_query *q, const char *prefix, char number[24])
 {
-    snprintf(number, 24, "%zu", q->limit < BATCH_MAX ? q->limit : BATCH_MAX);
+    snprintf(number, 24, "%zu", q->what->limit < BATCH_MAX ? q->what->limit : BATCH_MAX);
     if (q->token) {
         shardy__s3_call_query(call, "continuation-token", q->token);
     }
-    if (q->delimiter) {
+    if (q->what->delimiter) {
         shardy__s3_call_query(call, "delimiter", "/");
     }
     shardy__s3_call_query(call, "encoding-type", "url");
@@ -383,12 +384,12 @@ static shardy_status list_once(
 {
     char number[24];
     char prefix[2 * SHARDY_OBJECT_KEY_LEN_MAX + 4];
-    int len = snprintf(prefix, sizeof prefix, "%s%s", client->place.prefix, q->prefix);
+    int len = snprintf(prefix, sizeof prefix, "%s%s", client->place.prefix, q->what->prefix);
     if (len < 0 || (size_t)len > SHARDY_OBJECT_KEY_LEN_MAX) {
         page->count = 0;
         return SHARDY_OK; /* nothing can have such a key */
     }
-    s3_call call = new_call(client, HTTP_GET, "list", shardy__bytes(NULL, 0));
+    s3_call call = new_call(client, HTTP_GET, "list", shardy__bytes(NULL, 0), &q->what->limits);
     fill_list_call(&call, q, prefix, number);
     s3_list list;
     shardy_status st = shardy__s3_call_run(&call, err);
@@ -404,7 +405,7 @@ static shardy_status list_once(
         st = shardy__s3_failure_status(&call, err);
     }
     if (st == SHARDY_OK) {
-        st = list.count > q->limit ? wrong_reply(&call, "lists more than was asked for", err)
+        st = list.count > q->what->limit ? wrong_reply(&call, "lists more than was asked for", err)
                                    : take_entries(&call, &list, q, page, err);
     }
     shardy__s3_call_dispose(&call);
@@ -457,8 +458,8 @@ static shardy_status list_some(
         client->place.bucket, client->place.prefix, PAGES_EMPTY_MAX);
 }
 
-static shardy_status s3_list_page(void *store, const char *prefix, char delimiter,
-    const char *token, size_t limit, shardy_store_page *page_out, shardy_error *err)
+static shardy_status s3_list_page(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
 {
     arena tokens;
     s3_page *page = shardy__calloc(1, sizeof *page);
@@ -469,11 +470,11 @@ static shardy_status s3_list_page(void *store, const char *prefix, char delimite
     shardy__arena_init(&tokens);
     page_out->owner = page;
     page_out->dispose = dispose_page;
-    const char *mark = token ? strrchr(token, TOKEN_MARK) : NULL;
-    list_query q = {prefix, delimiter, token, mark ? mark + 1 : "", limit};
+    const char *mark = what->token ? strrchr(what->token, TOKEN_MARK) : NULL;
+    list_query q = {what, what->token, mark ? mark + 1 : ""};
     shardy_status st = SHARDY_OK;
     if (mark) {
-        q.token = shardy__arena_strndup(&tokens, token, (size_t)(mark - token));
+        q.token = shardy__arena_strndup(&tokens, what->token, (size_t)(mark - what->token));
         st = q.token ? SHARDY_OK : shardy__error_nomem(err, "s3");
     }
     st = st < 0 ? st : list_some(store, &q, &tokens, page, err);
@@ -490,9 +491,10 @@ static shardy_status s3_list_page(void *store, const char *prefix, char delimite
 
 /* --- removing ------------------------------------------------------------------------------- */
 
-static shardy_status remove_one(s3_client *client, shardy_bytes key, shardy_error *err)
+static shardy_status remove_one(
+    s3_client *client, shardy_bytes key, const shardy_store_limits *limits, shardy_error *err)
 {
-    s3_call call = new_call(client, HTTP_DELETE, "remove", key);
+    s3_call call = new_call(client, HTTP_DELETE, "remove", key, limits);
     shardy_status st = shardy__s3_call_run(&call, err);
     shardy__s3_call_dispose(&call);
     return st == SHARDY_NOT_FOUND ? SHARDY_OK : st;
@@ -537,6 +539,7 @@ typedef struct removal {
     const shardy_bytes *keys;
     int32_t *results;
     size_t n;
+    const shardy_store_limits *limits;
     map index; /* full key to its result */
     shardy_error *err;
 } removal;
@@ -545,7 +548,8 @@ typedef struct removal {
 static void fail_removal(
     removal *r, int32_t *result, const char *key, const char *code, const char *message)
 {
-    s3_call call = new_call(r->client, HTTP_POST, "remove", shardy__bytes(key, strlen(key)));
+    s3_call call =
+        new_call(r->client, HTTP_POST, "remove", shardy__bytes(key, strlen(key)), r->limits);
     snprintf(call.failure.code, sizeof call.failure.code, "%s", code);
     snprintf(call.failure.message, sizeof call.failure.message, "%s", message);
     call.http.reply.code = 200;
@@ -603,7 +607,7 @@ static shardy_status send_removal(removal *r, const bytebuf *xml, shardy_error *
     char md5_text[SHARDY_BASE64_SIZE(SHARDY_MD5_LEN)];
     SHARDY_TRY(shardy__sha256(xml->data, xml->len, &digest, err));
     shardy__base64(digest.bytes, sizeof digest.bytes, checksum);
-    s3_call call = new_call(r->client, HTTP_POST, "remove", shardy__bytes(NULL, 0));
+    s3_call call = new_call(r->client, HTTP_POST, "remove", shardy__bytes(NULL, 0), r->limits);
     if (shardy__md5(xml->data, xml->len, md5)) { /* older servers want nothing else */
         shardy__base64(md5, sizeof md5, md5_text);
         shardy__s3_call_header(&call, "content-md5", md5_text);
@@ -655,12 +659,12 @@ static shardy_status collect_results(removal *r, shardy_error *err)
     return first;
 }
 
-static shardy_status remove_batch(
-    s3_client *client, const shardy_bytes *keys, size_t n, int32_t *results, shardy_error *err)
+static shardy_status remove_batch(s3_client *client, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results, shardy_error *err)
 {
     shardy_error own;
     shardy__error_clear(&own);
-    removal r = {client, keys, results, n, {0}, &own};
+    removal r = {client, keys, results, n, limits, {0}, &own};
     bytebuf xml;
     shardy__map_init(&r.index);
     shardy__bytebuf_init(&xml, n * 6 * (SHARDY_OBJECT_KEY_LEN_MAX + 16) + 256);
@@ -687,8 +691,8 @@ static shardy_status remove_batch(
     return st;
 }
 
-static shardy_status s3_remove(
-    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
+static shardy_status s3_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
 {
     shardy_status first = SHARDY_OK;
     size_t at = 0;
@@ -700,10 +704,10 @@ static shardy_status s3_remove(
         shardy_error own;
         shardy_status st;
         if (end - at > 1) {
-            st = remove_batch(store, keys + at, end - at, results_out + at, &own);
+            st = remove_batch(store, keys + at, end - at, limits, results_out + at, &own);
         } else {
             end = at + 1;
-            st = remove_one(store, keys[at], &own);
+            st = remove_one(store, keys[at], limits, &own);
             results_out[at] = st;
         }
         if (st < 0 && first >= 0) {

@@ -69,13 +69,14 @@ static void stats_read(
     shardy_store_read_start(s->inner, reads, n, finish_read, call);
 }
 
-static shardy_status stats_head(
-    void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
+static shardy_status stats_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
+    shardy_object_meta *meta_out, shardy_error *err)
 {
     stats_store *s = store;
     char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     add(&s->heads, 1);
-    return shardy_store_head(s->inner, shardy__store_key_text(key, text), meta_out, err);
+    return shardy_store_head_within(
+        s->inner, shardy__store_key_text(key, text), limits, meta_out, err);
 }
 
 static shardy_status stats_put(
@@ -90,20 +91,20 @@ static shardy_status stats_put(
     return st;
 }
 
-static shardy_status stats_list(void *store, const char *prefix, char delimiter, const char *token,
-    size_t limit, shardy_store_page *page_out, shardy_error *err)
+static shardy_status stats_list(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
 {
     stats_store *s = store;
     add(&s->lists, 1);
-    return shardy_store_list(s->inner, prefix, delimiter, token, limit, page_out, err);
+    return shardy_store_list_within(s->inner, what, page_out, err);
 }
 
-static shardy_status stats_remove(
-    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
+static shardy_status stats_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
 {
     stats_store *s = store;
     add(&s->removes, n);
-    return shardy_store_remove(s->inner, keys, n, results_out, err);
+    return shardy_store_remove_within(s->inner, keys, n, limits, results_out, err);
 }
 
 static shardy_status stats_open_local(

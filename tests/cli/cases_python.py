@@ -917,7 +917,7 @@ class Bucket:
         return {name: int(value) for name, value in (line.split() for line in lines)}
 
 
-def write_long_rows(path, count):
+def rows_file(path, count):
     with open(path, "w", encoding="utf-8") as file:
         for i in range(count):
             file.write(json.dumps({"key": f"key-{i:08}", "value": "x" * 80}) + "\n")
@@ -948,7 +948,7 @@ def stats(shardy, tmp):
     """stats: the requests, bytes and round trips of a command are those that the server saw"""
     with Bucket(delay_ms=50) as bucket:
         url = "s3://test-bucket/data"
-        write_long_rows(os.path.join(tmp, "rows"), 40000)
+        rows_file(os.path.join(tmp, "rows"), 40000)
         commands = [
             ("build", url, "--input", "rows", "--input-format", "jsonl", "--run-id", "r1", "-q"),
             ("-s", url, "get", "key-00000777", "--sqlite-mode", "range"),
@@ -987,7 +987,7 @@ def limits(shardy, tmp):
     """limits: requests and bytes of each second are bounded, also those of retries"""
     with Bucket(delay_ms=0) as bucket:
         url = "s3://test-bucket/data"
-        write_long_rows(os.path.join(tmp, "rows"), 1000)
+        rows_file(os.path.join(tmp, "rows"), 1000)
         ask(shardy, tmp, "build", url, "--input", "rows", "--input-format", "jsonl", "-q",
             env=bucket.env)
         # the bucket of tokens holds one second's worth: who takes more than that has to wait
@@ -1018,3 +1018,70 @@ def limits(shardy, tmp):
         assert found["limit_waits"] > 0, (place, found)
     gone = ask(shardy, tmp, "-s", "nowhere", "--max-requests-per-second", "2", "info", code=1)
     assert b"nowhere" in gone.stderr, gone.stderr
+
+
+@test
+def explain(shardy, tmp):
+    """explain: what is predicted for open and get is what the server is asked, cold and warm"""
+    def take(cost, done, bucket, exact, earlier=None):
+        found = stats_of(done)
+        seen = {"requests": sum(found["requests"][k] for k in ("get", "head", "list")),
+                "bytes": found["store"]["read_bytes"]}
+        same_requests(found, bucket.counts())
+        for name, value in seen.items():
+            predicted = cost[name] + (earlier[name] if earlier else 0)
+            assert value <= predicted, (name, cost, earlier, found)
+            if exact and name == "requests":
+                assert value == predicted, (name, cost, earlier, found)
+        if not earlier:
+            assert found["round_trips"] <= cost["round_trips"], (cost, found)
+            if exact:
+                assert found["round_trips"] == cost["round_trips"], (cost, found)
+
+    with Bucket(delay_ms=50) as bucket:
+        keys = ("key-00000001", "key-00019999")
+        script = "commands: [" + ",".join(f"{{op: get, key: {key}}}" for key in keys) + "]"
+        for count, sidecar, mode in ((200, "always", "range"), (200, "never", "range"),
+                                     (40000, "always", "range"), (40000, "never", "range"),
+                                     (40000, "always", "download"), (200, "always", "download"),
+                                     (40000, "always", "auto")):
+            url = f"s3://test-bucket/{count}-{sidecar}-{mode}"
+            rows_file(os.path.join(tmp, "rows"), count)
+            ask(shardy, tmp, "build", url, "--input", "rows", "--input-format", "jsonl", "-q",
+                "--num-dbs", "1", "--sidecar", sidecar, env=bucket.env)
+            options = ("-s", url, "--sqlite-mode", mode, "--stats")
+            bucket.control("DELETE", "log")
+            done = ask(shardy, tmp, *options, "explain", "open", env=bucket.env)
+            told = json.loads(done.stdout)
+            assert told["exact"] and told["cold"] == told["open"], told
+            take(told["open"], done, bucket, True)
+            # it reads no more than that for a key either
+            bucket.control("DELETE", "log")
+            done = ask(shardy, tmp, *options, "explain", "get", keys[0], env=bucket.env)
+            told = json.loads(done.stdout)
+            take(told["open"], done, bucket, True)
+            assert told["access"] == ("range" if mode == "range" else "download"), told
+            large = count > 200 and mode == "range"
+            assert told["sidecar"] == (large and sidecar == "always"), told
+            assert told["exact"] == (not large or told["sidecar"]), told
+            bucket.control("DELETE", "log")
+            done = ask(shardy, tmp, *options, "get", keys[0], env=bucket.env)
+            take(told["cold"], done, bucket, told["exact"])
+            # a script opens its reader without a first key
+            bucket.control("DELETE", "log")
+            done = ask(shardy, tmp, *options, "exec", "--script", "-", stdin=script.encode(),
+                       env=bucket.env)
+            first = dict(told["cold"])
+            if told["hint"] and not told["sidecar"]:
+                first["requests"] -= 2
+            take(told["warm"], done, bucket, told["exact"], first)
+        table = ask(shardy, tmp, "-s", url, "explain", "get", "key-1", "--output-format", "table",
+                    env=bucket.env).stdout.decode()
+        assert "round trips" in table and "access=download" in table, table
+    ask(shardy, tmp, "build", "snap", "--input", "rows", "--input-format", "jsonl", "-q")
+    told = answer(shardy, tmp, "-s", "snap", "explain", "get", keys[0])
+    nothing = {"round_trips": 0, "requests": 0, "bytes": 0}
+    assert told["access"] == "local" and told["cold"] == nothing and told["exact"], told
+    ask(shardy, tmp, "-s", "snap", "explain", "search", code=1)
+    for wrong in (("explain",), ("explain", "get"), ("explain", "open", "k"), ("explain", "all")):
+        ask(shardy, tmp, "-s", "snap", *wrong, code=2)

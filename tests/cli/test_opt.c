@@ -200,9 +200,10 @@ static void test_parse__options_of_other_commands_are_refused(void **state)
         "option \"--strict\" does not apply to \"info\"; it is an option of get and multiget");
     assert_refused(
         "--strict get k", "option \"--strict\" must come after the command: get and multiget");
-    assert_refused("--ref x schema", "option \"--ref\" does not apply to \"schema\"; it is an "
-                                     "option of get, multiget, search, info, shards, health, "
-                                     "route, rollback, verify, cleanup, pin, unpin and exec");
+    assert_refused("--ref x schema",
+        "option \"--ref\" does not apply to \"schema\"; it is an "
+        "option of get, multiget, search, info, shards, health, "
+        "route, rollback, verify, cleanup, pin, unpin, explain and exec");
 }
 
 static void test_parse__wrong_values_say_what_was_expected(void **state)

@@ -646,7 +646,11 @@ static shardy_status op_route_and_health(void *state, shardy_error *err)
     shardy_health health;
     shardy_key key = dataset_key(1, text);
     shardy_status st = SWEEP_CALL(shardy_reader_route_key, s->reader, &key, NULL, &db_id, err);
-    return st < 0 ? st : SWEEP_CALL(shardy_reader_health, s->reader, -1, &health, err);
+    if (st >= 0) {
+        st = SWEEP_CALL(shardy_reader_health, s->reader, -1, &health, err);
+    }
+    shardy_explanation explanation;
+    return st < 0 ? st : SWEEP_CALL(shardy_reader_explain, s->reader, NULL, &explanation, err);
 }
 
 static shardy_status read_some(const stage *s, shardy_error *err)

@@ -287,6 +287,9 @@ static shardy_status op_head(void *state, shardy_error *err)
     trial *t = state;
     shardy_object_meta meta;
     shardy_status st = SWEEP_CALL(shardy_store_head, t->faults, "d/old", &meta, err);
+    if (st >= 0) {
+        st = SWEEP_CALL(shardy_store_head_within, t->faults, "d/old", NULL, &meta, err);
+    }
     t->received = meta.size;
     return st;
 }
@@ -322,7 +325,8 @@ static void check_list(void *state, shardy_status status, const shardy_error *er
 static shardy_status op_list_rolled_up(void *state, shardy_error *err)
 {
     trial *t = state;
-    return SWEEP_CALL(shardy_store_list, t->faults, "", '/', NULL, 10, &t->page, err);
+    const shardy_store_listing what = {"", NULL, 10, {0, NULL}, '/'};
+    return SWEEP_CALL(shardy_store_list_within, t->faults, &what, &t->page, err);
 }
 
 static void check_rolled_up(void *state, shardy_status status, const shardy_error *err)
@@ -341,7 +345,9 @@ static shardy_status op_remove(void *state, shardy_error *err)
     trial *t = state;
     shardy_bytes keys[] = {bytes_of("d/old"), bytes_of("none"), bytes_of("d/e/f")};
     int32_t results[3];
-    return SWEEP_CALL(shardy_store_remove, t->faults, keys, 3, results, err);
+    shardy_status st = SWEEP_CALL(shardy_store_remove, t->faults, keys, 3, results, err);
+    return st < 0 ? st
+                  : SWEEP_CALL(shardy_store_remove_within, t->faults, keys, 3, NULL, results, err);
 }
 
 static void check_removed(void *state, shardy_status status, const shardy_error *told)

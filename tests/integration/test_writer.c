@@ -39,10 +39,11 @@ static void watched_read(
     shardy_store_read_start(((watched_store *)store)->inner, reads, n, done, user);
 }
 
-static shardy_status watched_head(
-    void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *error)
+static shardy_status watched_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
+    shardy_object_meta *meta_out, shardy_error *error)
 {
-    return shardy_store_head(((watched_store *)store)->inner, key.data, meta_out, error);
+    return shardy_store_head_within(
+        ((watched_store *)store)->inner, key.data, limits, meta_out, error);
 }
 
 static shardy_status watched_put(
@@ -64,17 +65,17 @@ static shardy_status watched_put(
     return shardy_store_put_object(w->inner, put, meta_out, error);
 }
 
-static shardy_status watched_list(void *store, const char *prefix, char delimiter,
-    const char *token, size_t limit, shardy_store_page *page_out, shardy_error *error)
+static shardy_status watched_list(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *error)
 {
-    return shardy_store_list(
-        ((watched_store *)store)->inner, prefix, delimiter, token, limit, page_out, error);
+    return shardy_store_list_within(((watched_store *)store)->inner, what, page_out, error);
 }
 
-static shardy_status watched_remove(
-    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *error)
+static shardy_status watched_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *error)
 {
-    return shardy_store_remove(((watched_store *)store)->inner, keys, n, results_out, error);
+    return shardy_store_remove_within(
+        ((watched_store *)store)->inner, keys, n, limits, results_out, error);
 }
 
 static void watched_close(void *store)

@@ -172,12 +172,12 @@ static void event_read(
     }
 }
 
-static shardy_status event_head(
-    void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
+static shardy_status event_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
+    shardy_object_meta *meta_out, shardy_error *err)
 {
     event_store *s = store;
     char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    return shardy_store_head(s->inner, key_text(key, text), meta_out, err);
+    return shardy_store_head_within(s->inner, key_text(key, text), limits, meta_out, err);
 }
 
 static void arrive(event_store *s)
@@ -245,23 +245,23 @@ static shardy_status event_put(
     return st;
 }
 
-static shardy_status event_list(void *store, const char *prefix, char delimiter, const char *token,
-    size_t limit, shardy_store_page *page_out, shardy_error *err)
+static shardy_status event_list(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
 {
     event_store *s = store;
-    return shardy_store_list(s->inner, prefix, delimiter, token, limit, page_out, err);
+    return shardy_store_list_within(s->inner, what, page_out, err);
 }
 
-static shardy_status event_remove(
-    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
+static shardy_status event_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
 {
     event_store *s = store;
     shardy_status first = SHARDY_OK;
     for (size_t i = 0; i < n; i++) {
         count_removal(s);
         event *e = begin_event(s, EVENT_REMOVE, keys[i]);
-        shardy_status st =
-            shardy_store_remove(s->inner, &keys[i], 1, &results_out[i], first < 0 ? NULL : err);
+        shardy_status st = shardy_store_remove_within(
+            s->inner, &keys[i], 1, limits, &results_out[i], first < 0 ? NULL : err);
         end_event(s, e, st);
         first = first < 0 ? first : st;
     }

@@ -125,13 +125,13 @@ static void late_read_start(
     pthread_mutex_unlock(&s->lock);
 }
 
-static shardy_status late_head(
-    void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
+static shardy_status late_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
+    shardy_object_meta *meta_out, shardy_error *err)
 {
     const late_store *s = store;
     char text[1100];
     snprintf(text, sizeof text, "%.*s", (int)key.len, (const char *)key.data);
-    return shardy_store_head(s->inner, text, meta_out, err);
+    return shardy_store_head_within(s->inner, text, limits, meta_out, err);
 }
 
 static shardy_status late_put(
@@ -141,18 +141,18 @@ static shardy_status late_put(
     return shardy_store_put_object(s->inner, put, meta_out, err);
 }
 
-static shardy_status late_list(void *store, const char *prefix, char delimiter, const char *token,
-    size_t limit, shardy_store_page *page_out, shardy_error *err)
+static shardy_status late_list(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
 {
     const late_store *s = store;
-    return shardy_store_list(s->inner, prefix, delimiter, token, limit, page_out, err);
+    return shardy_store_list_within(s->inner, what, page_out, err);
 }
 
-static shardy_status late_remove(
-    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
+static shardy_status late_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
 {
     const late_store *s = store;
-    return shardy_store_remove(s->inner, keys, n, results_out, err);
+    return shardy_store_remove_within(s->inner, keys, n, limits, results_out, err);
 }
 
 static void late_close(void *store)

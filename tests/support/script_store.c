@@ -80,13 +80,13 @@ static const char *text_of(shardy_bytes key, char text_out[1025])
     return text_out;
 }
 
-static shardy_status script_head(
-    void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
+static shardy_status script_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
+    shardy_object_meta *meta_out, shardy_error *err)
 {
     script_store *s = store;
     char text[1025];
     script_step step = next_step(s, SCRIPT_HEAD);
-    shardy_status st = shardy_store_head(s->mem, text_of(key, text), meta_out, err);
+    shardy_status st = shardy_store_head_within(s->mem, text_of(key, text), limits, meta_out, err);
     return step.kind ? refuse(&step, err) : st;
 }
 
@@ -102,24 +102,23 @@ static shardy_status script_put(
     return step.kind ? refuse(&step, err) : st;
 }
 
-static shardy_status script_list(void *store, const char *prefix, char delimiter, const char *token,
-    size_t limit, shardy_store_page *page_out, shardy_error *err)
+static shardy_status script_list(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
 {
     script_store *s = store;
     script_step step = next_step(s, SCRIPT_LIST);
-    return step.kind ? refuse(&step, err)
-                     : shardy_store_list(s->mem, prefix, delimiter, token, limit, page_out, err);
+    return step.kind ? refuse(&step, err) : shardy_store_list_within(s->mem, what, page_out, err);
 }
 
-static shardy_status script_remove(
-    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
+static shardy_status script_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
 {
     script_store *s = store;
     script_step step = next_step(s, SCRIPT_REMOVE);
     if (step.kind == SHARDY_FAULT_BEFORE) {
         return refuse(&step, err);
     }
-    shardy_status st = shardy_store_remove(s->mem, keys, n, results_out, err);
+    shardy_status st = shardy_store_remove_within(s->mem, keys, n, limits, results_out, err);
     return step.kind ? refuse(&step, err) : st;
 }
 

@@ -106,15 +106,16 @@ static const char *key_text(shardy_bytes key, char *text, size_t size)
     return text;
 }
 
-static shardy_status trip_head(
-    void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
+static shardy_status trip_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
+    shardy_object_meta *meta_out, shardy_error *err)
 {
     trip_store *s = store;
     char text[1100];
     pthread_mutex_lock(&s->lock);
     uint32_t step = note_start(s, 1);
     pthread_mutex_unlock(&s->lock);
-    shardy_status st = shardy_store_head(s->inner, key_text(key, text, sizeof text), meta_out, err);
+    shardy_status st =
+        shardy_store_head_within(s->inner, key_text(key, text, sizeof text), limits, meta_out, err);
     pthread_mutex_lock(&s->lock);
     note_answer(s, step);
     pthread_mutex_unlock(&s->lock);
@@ -128,25 +129,25 @@ static shardy_status trip_put(
     return shardy_store_put_object(s->inner, put, meta_out, err);
 }
 
-static shardy_status trip_list(void *store, const char *prefix, char delimiter, const char *token,
-    size_t limit, shardy_store_page *page_out, shardy_error *err)
+static shardy_status trip_list(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
 {
     trip_store *s = store;
     pthread_mutex_lock(&s->lock);
     uint32_t step = note_start(s, 1);
     pthread_mutex_unlock(&s->lock);
-    shardy_status st = shardy_store_list(s->inner, prefix, delimiter, token, limit, page_out, err);
+    shardy_status st = shardy_store_list_within(s->inner, what, page_out, err);
     pthread_mutex_lock(&s->lock);
     note_answer(s, step);
     pthread_mutex_unlock(&s->lock);
     return st;
 }
 
-static shardy_status trip_remove(
-    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
+static shardy_status trip_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
 {
     const trip_store *s = store;
-    return shardy_store_remove(s->inner, keys, n, results_out, err);
+    return shardy_store_remove_within(s->inner, keys, n, limits, results_out, err);
 }
 
 static const char *trip_place(void *store)

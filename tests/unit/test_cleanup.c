@@ -858,7 +858,7 @@ static void test_cleanup__counts_what_is_gone_and_is_finished_by_the_next(void *
     publish_three(w);
     shardy_store *inner = w->store;
     shardy_store *faults;
-    assert_ok(shardy_store_wrap_fault(w->context, inner, &faults, &err));
+    assert_ok(shardy_store_wrap_fault(NULL, inner, &faults, &err));
     w->options.keep_last = 1;
     w->options.max_retries = 2;
     w->options.admin.store = faults;

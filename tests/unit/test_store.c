@@ -45,9 +45,10 @@ static void odd_read(
     }
 }
 
-static shardy_status odd_head(
-    void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err)
+static shardy_status odd_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
+    shardy_object_meta *meta_out, shardy_error *err)
 {
+    (void)limits;
     (void)key;
     (void)meta_out;
     (void)err;
@@ -63,14 +64,11 @@ static shardy_status odd_put(
     return ((odd_store *)store)->answer;
 }
 
-static shardy_status odd_list(void *store, const char *prefix, char delimiter, const char *token,
-    size_t limit, shardy_store_page *page_out, shardy_error *err)
+static shardy_status odd_list(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
 {
     odd_store *s = store;
-    (void)prefix;
-    (void)delimiter;
-    (void)token;
-    (void)limit;
+    (void)what;
     (void)err;
     const char *p = s->keys;
     while (p && *p && page_out->count < 4) {
@@ -84,9 +82,10 @@ static shardy_status odd_list(void *store, const char *prefix, char delimiter, c
     return s->answer;
 }
 
-static shardy_status odd_remove(
-    void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err)
+static shardy_status odd_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
 {
+    (void)limits;
     (void)keys;
     (void)n;
     (void)results_out;
@@ -127,7 +126,7 @@ static void test_new_take__a_table_without_a_slot_is_refused_and_its_state_close
         int closes = 1;
         switch (i) {
         case 0:
-            ops.abi = 2;
+            ops.abi = SHARDY_STORE_ABI + 1;
             closes = 0;
             break;
         case 1:

@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define SHARDY_STORE_ABI 1
+#define SHARDY_STORE_ABI 2
 
 enum {
     SHARDY_STORE_CAP_PUT_IF_ABSENT = 1 << 0,
@@ -102,6 +102,23 @@ typedef struct shardy_store_put {
     const shardy_cancel *cancel;
 } shardy_store_put;
 
+/* When a call has to be over, whatever the store waits for: TIMEOUT, or CANCELLED. Reads and puts
+ * have the same in their own structs. Stores around one another are of contexts with the same
+ * clock. */
+typedef struct shardy_store_limits {
+    int64_t deadline_ns;         /* monotonic clock of the context; 0: none */
+    const shardy_cancel *cancel; /* NULL: none */
+} shardy_store_limits;
+
+/* What is to be listed. */
+typedef struct shardy_store_listing {
+    const char *prefix; /* "", or ends in '/' */
+    const char *token;  /* NULL: from the start; else the next_token of a page of this listing */
+    size_t limit;       /* of entries: 1 to SHARDY_LIST_LIMIT_MAX */
+    shardy_store_limits limits;
+    char delimiter; /* '/': keys that have it after the prefix are rolled up; 0: none */
+} shardy_store_listing;
+
 typedef struct shardy_store_entry {
     const char *key; /* zero-terminated; ends in '/' for a common prefix */
     uint64_t size;
@@ -126,7 +143,8 @@ typedef struct shardy_local_file {
     int64_t modified_us;
 } shardy_local_file;
 
-/* One table per kind of store; `store` is its state. Slots say: MUST or MAY · threads · statuses ·
+/* One table per kind of store; `store` is its state. `limits` is never NULL; a store that passes
+ * calls on to another gives them too. Slots say: MUST or MAY · threads · statuses ·
  * ownership. Each failing call sets `err`. All slots may be called from any number of threads at
  * once. */
 typedef struct shardy_store_ops {
@@ -143,8 +161,8 @@ typedef struct shardy_store_ops {
         void *store, shardy_store_read *reads, size_t n, shardy_store_done_fn done, void *user);
 
     /* MUST. OK or NOT_FOUND. */
-    shardy_status (*head)(
-        void *store, shardy_bytes key, shardy_object_meta *meta_out, shardy_error *err);
+    shardy_status (*head)(void *store, shardy_bytes key, const shardy_store_limits *limits,
+        shardy_object_meta *meta_out, shardy_error *err);
 
     /* MUST. OK with the new version in *meta_out; EXISTS, CONFLICT, NO_SPACE, IO, ...
      * UNSUPPORTED for a condition without its capability bit. After a failure the object is as it
@@ -152,18 +170,16 @@ typedef struct shardy_store_ops {
     shardy_status (*put)(
         void *store, const shardy_store_put *put, shardy_object_meta *meta_out, shardy_error *err);
 
-    /* MUST. At most `limit` (1 to SHARDY_LIST_LIMIT_MAX) entries after `token` (NULL: from the
-     * start; else the next_token of a page of the same listing) whose key begins with `prefix`,
-     * which is "" or ends in '/'. With the delimiter '/' (0: none), keys that have it after the
-     * prefix are rolled up. Objects that come or go meanwhile may be missed or seen, all others are
-     * seen once. The page is the receiver's to dispose. */
-    shardy_status (*list)(void *store, const char *prefix, char delimiter, const char *token,
-        size_t limit, shardy_store_page *page_out, shardy_error *err);
+    /* MUST. At most `what->limit` entries after its token, whose keys begin with its prefix.
+     * Objects that come or go meanwhile may be missed or seen, all others are seen once. The page
+     * is the receiver's to dispose. */
+    shardy_status (*list)(void *store, const shardy_store_listing *what,
+        shardy_store_page *page_out, shardy_error *err);
 
     /* MUST. results_out[i] is OK also when there was no such object. Returns the first failure,
      * having tried all. */
-    shardy_status (*remove)(
-        void *store, const shardy_bytes *keys, size_t n, int32_t *results_out, shardy_error *err);
+    shardy_status (*remove)(void *store, const shardy_bytes *keys, size_t n,
+        const shardy_store_limits *limits, int32_t *results_out, shardy_error *err);
 
     /* MAY (CAP_OPEN_LOCAL). OK, NOT_FOUND, EXHAUSTED, IO. */
     shardy_status (*open_local)(
@@ -388,6 +404,16 @@ SHARDY_API shardy_status shardy_store_list(shardy_store *store, const char *pref
 SHARDY_API void shardy_store_page_dispose(shardy_store_page *page);
 SHARDY_API shardy_status shardy_store_remove(shardy_store *store, const shardy_bytes *keys,
     size_t n, int32_t *results_out, shardy_error *err) SHARDY_MUST_USE;
+/* The same three with limits; NULL: none. */
+SHARDY_API shardy_status shardy_store_head_within(shardy_store *store, const char *key,
+    const shardy_store_limits *limits, shardy_object_meta *meta_out,
+    shardy_error *err) SHARDY_MUST_USE;
+SHARDY_API shardy_status shardy_store_list_within(shardy_store *store,
+    const shardy_store_listing *what, shardy_store_page *page_out,
+    shardy_error *err) SHARDY_MUST_USE;
+SHARDY_API shardy_status shardy_store_remove_within(shardy_store *store, const shardy_bytes *keys,
+    size_t n, const shardy_store_limits *limits, int32_t *results_out,
+    shardy_error *err) SHARDY_MUST_USE;
 SHARDY_API shardy_status shardy_store_open_local(shardy_store *store, const char *key,
     shardy_local_file *file_out, shardy_error *err) SHARDY_MUST_USE;
 SHARDY_API shardy_status shardy_store_scratch(
