@@ -406,7 +406,7 @@ static shardy_status list_once(
     }
     if (st == SHARDY_OK) {
         st = list.count > q->what->limit ? wrong_reply(&call, "lists more than was asked for", err)
-                                   : take_entries(&call, &list, q, page, err);
+                                         : take_entries(&call, &list, q, page, err);
     }
     shardy__s3_call_dispose(&call);
     return st;
