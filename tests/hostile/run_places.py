@@ -6,7 +6,7 @@ usage: run_places.py PATH_TO_ASK PATH_TO_SHARDY [-k WORD] [--kind fs|s3|pg]... [
                      [--every N] [--write]
 
 For each the questions of its case are put (ask.c: opening, getting, history, verifying, pinning,
-cleaning up, rolling back). Each answer must be the one of expected_places.txt. Besides:
+cleaning up, rolling back). Each answer must be the one of expected_places.json. Besides:
 
   * no file outside of the directory is opened, made or removed, and nothing is connected to but the
     server: looked at with strace;
@@ -16,9 +16,9 @@ cleaning up, rolling back). Each answer must be the one of expected_places.txt. 
   * what the current run has is never removed;
   * no value of another data set is ever the answer; a failure has a message of one line.
 
-The slowest answer is printed, and never judged. -v prints all answers; --every N asks
-about each N-th data set only. Without Postgres, or a build that has it, those
-cases are left out. --write makes expected_places.txt anew: read what changes in it."""
+The slowest answer is printed, and never judged. -v prints all answers; --every N asks about each
+N-th data set only. Without Postgres, or a build that has it, those cases are left out. --write
+makes expected_places.json anew: read what changes in it."""
 
 import base64
 import collections
@@ -41,7 +41,7 @@ import run
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SERVERS = os.path.join(os.path.dirname(HERE), "servers")
-EXPECTED = os.path.join(HERE, "expected_places.txt")
+EXPECTED = os.path.join(HERE, "expected_places.json")
 KEY = "k0050"  # its value has overflow pages
 BUCKET = "test-bucket"
 OTHER_BUCKET = "other-bucket"
@@ -435,7 +435,7 @@ def short(answer):
         raise Wrong(f"{answer['question']} answers {out!r}, from another data set")
     if answer["question"].startswith("get"):
         return out[:1]
-    return out or "OK"
+    return re.sub(r"[^!-~]", "?", out) or "OK"
 
 
 def ask(home, case, data):
@@ -557,6 +557,31 @@ def main():
     return judge(found, kinds, word or every > 1, write, tools)
 
 
+def write_expected(found):
+    """{name: answers}, or {name: {kind: answers}} where kinds of places differ."""
+    by_name = collections.defaultdict(dict)
+    for name, text in found.items():
+        case, _, kind = name.rpartition("@")
+        by_name[case][kind] = text
+    with open(EXPECTED, "w", encoding="utf-8") as file:
+        json.dump({name: texts if len(set(texts.values())) > 1 else next(iter(texts.values()))
+                   for name, texts in sorted(by_name.items())}, file, indent=1)
+        file.write("\n")
+
+
+def read_expected(kinds):
+    with open(EXPECTED, encoding="utf-8") as file:
+        expected = json.load(file)
+    found = {}
+    for case in places.cases():
+        texts = expected.pop(case.name, {})
+        for kind in case.kinds:
+            text = texts if isinstance(texts, str) else texts.get(kind)
+            if kind in kinds and text:
+                found[f"{case.name}@{kind}"] = text
+    return {**found, **{f"{name}@{kinds[0]}": "" for name in expected}}
+
+
 def judge(found, kinds, partly, write, tools):
     wrong = [text for text in found.values() if text.startswith("WRONG")]
     for text in wrong:
@@ -565,12 +590,9 @@ def judge(found, kinds, partly, write, tools):
         print(f"places: the slowest answer took {most / 1000:.1f} ms ({unit}): {name}")
     print(f"places: at most {tools.requests[0]} requests: {tools.requests[1]}")
     if write:
-        with open(EXPECTED, "w", encoding="utf-8") as file:
-            file.writelines(f"{name}: {text}\n" for name, text in sorted(found.items()))
+        write_expected(found)
         return 1 if wrong else 0
-    with open(EXPECTED, encoding="utf-8") as file:
-        expected = dict(line.rstrip("\n").split(": ", 1) for line in file)
-    expected = {name: text for name, text in expected.items() if name.rsplit("@")[-1] in kinds}
+    expected = read_expected(kinds)
     differ = 0
     for name, text in found.items():
         if expected.get(name) != text and not text.startswith("WRONG"):

@@ -1,9 +1,8 @@
-/* The store that is told what will be read soon: what it answers by itself, and what it passes on. */
+/* The store that is told what will be read soon: what it answers itself, what it passes on. */
 #include "support/support.h"
 #include "support/trip_store.h"
 
 #include "store/store_ahead.h"
-
 
 #include <pthread.h>
 #include <stdio.h>
