@@ -435,7 +435,10 @@ def short(answer):
         raise Wrong(f"{answer['question']} answers {out!r}, from another data set")
     if answer["question"].startswith("get"):
         return out[:1]
-    return re.sub(r"[^!-~]", "?", out) or "OK"
+    if answer["question"] == "info":  # the name of the run may be anything
+        run_id, _, rest = out.partition(",") if out.count(",") == 2 else ("", "", out)
+        return f"{run_id if run_id in ('a', 'b', 'c') else 'other'},{rest}"
+    return out or "OK"
 
 
 def ask(home, case, data):
