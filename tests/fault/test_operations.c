@@ -30,6 +30,7 @@
 typedef struct trial_shape {
     int by_store;    /* through a fault store, else by the path */
     int ranges;      /* which has no local files and is read by ranges */
+    int told;        /* the reader knows its first key, and the pointer where its shard is */
     int with_reader; /* a reader is open */
     int warm;        /* and its shards are */
     int fresh;       /* an empty directory instead of a clone of the origin */
@@ -73,13 +74,37 @@ static void open_reader(trial *t)
     }
 }
 
+/* A snapshot whose shards have sidecars and more than one chunk, so that its pointer tells where
+ * they are. */
+static char *indexed;
+
+static const char *indexed_dir(void)
+{
+    if (!indexed) {
+        shardy_error err = {0};
+        dataset_options options;
+        indexed = support_make_dir();
+        dataset_options_init(&options);
+        options.sidecar = SHARDY_SIDECAR_ALWAYS;
+        options.value_len = 400000 / DATASET_ROWS;
+        assert_ok(dataset_build(NULL, indexed, NOW, &options, &err));
+    }
+    return indexed;
+}
+
+static int remove_dirs(void **state)
+{
+    support_remove_dir(indexed);
+    return origin_teardown(state);
+}
+
 static void *trial_new(const void *param)
 {
     shardy_error err = {0};
     trial *t = calloc(1, sizeof *t);
     assert_non_null(t);
     t->shape = param;
-    t->url = origin_dir();
+    t->url = t->shape->told ? indexed_dir() : origin_dir();
     if (t->shape->changes || t->shape->fresh) {
         t->dir = support_make_dir();
         t->url = t->dir;
@@ -372,8 +397,14 @@ static shardy_status op_open(void *state, shardy_error *err)
 {
     trial *t = state;
     shardy_reader_options options;
+    char text[16];
+    const shardy_key key = dataset_key(0, text);
     shardy_reader_options_init(&options, sizeof options);
     options.store = t->faults;
+    if (t->shape->told) {
+        options.access = SHARDY_ACCESS_RANGE;
+        options.first_key = &key;
+    }
     shardy_status st = shardy_reader_open(t->context, t->url, &options, &t->reader, err);
     assert_true((st == SHARDY_OK) == (t->reader != NULL));
     return st;
@@ -398,6 +429,12 @@ static shardy_status op_get(void *state, shardy_error *err)
         shardy_buf_release(&value);
     }
     return st;
+}
+
+static shardy_status op_open_and_get(void *state, shardy_error *err)
+{
+    shardy_status st = op_open(state, err);
+    return st < 0 ? st : op_get(state, err);
 }
 
 /* All rows, over and over, in one call. */
@@ -566,6 +603,8 @@ static void test_reading__survives_faults_of_the_machine(void **state)
             KINDS_LOCAL, AHEAD},
         {"search (ranges)", op_search, {.by_store = 1, .ranges = 1, .with_reader = 1}, KINDS_LOCAL,
             AHEAD},
+        {"open and get (told)", op_open_and_get, {.by_store = 1, .ranges = 1, .told = 1},
+            KINDS_LOCAL, AHEAD | SWEEP_BIT(SWEEP_READ)},
         {"search (warm)", op_search, {.with_reader = 1, .warm = 1}, SWEEP_BIT(SWEEP_ALLOC), 0},
         {"info", op_info, {.with_reader = 1}, SWEEP_BIT(SWEEP_ALLOC), 0},
         {"history", op_history, {0}, KINDS_LOCAL, 0},
@@ -604,6 +643,8 @@ static void test_reading__survives_faults_of_the_store(void **state)
         {"multi_get (ranges, store)", op_multi_get, {.by_store = 1, .ranges = 1, .with_reader = 1},
             KINDS_STORE | KINDS_SHORT, AHEAD},
         {"search (ranges, store)", op_search, {.by_store = 1, .ranges = 1, .with_reader = 1},
+            KINDS_STORE | KINDS_SHORT, AHEAD},
+        {"open and get (told, store)", op_open_and_get, {.by_store = 1, .ranges = 1, .told = 1},
             KINDS_STORE | KINDS_SHORT, AHEAD},
         {"history (store)", op_history, {.by_store = 1}, KINDS_STORE, 0},
         {"verify (store)", op_verify, {.by_store = 1}, KINDS_STORE | KINDS_SHORT, 0},
@@ -687,5 +728,5 @@ int main(void)
     if (only) {
         cmocka_set_test_filter(only);
     }
-    return cmocka_run_group_tests(tests, origin_setup, origin_teardown);
+    return cmocka_run_group_tests(tests, origin_setup, remove_dirs);
 }

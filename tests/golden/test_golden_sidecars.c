@@ -1,9 +1,12 @@
-/* Sidecars that the reference wrote: we read them, they are bound to their files, and what we would
- * write for the same files has the same body. */
+/* Sidecars that the reference wrote: we read them, they are bound to their files, what we would
+ * write for the same files has the same body, and a reader of a bucket uses them. */
+#include "support/server.h"
 #include "support/sidecar_testing.h"
 
 #include <openssl/evp.h>
+#include <shardyfusion/shardyfusion.h>
 #include <shardyfusion/sys/store.h>
+#include <shardyfusion/sys/text.h>
 #include <zstd.h>
 
 static const char snapshot[] = "tests/golden/snapshots/";
@@ -136,11 +139,148 @@ static void test_golden__sidecars_of_snapshots_are_read_and_made_again(void **st
     assert_true(total.chains > 0);
 }
 
+/* --- in a bucket ------------------------------------------------------------------------------ */
+
+typedef struct bucket {
+    server *s3;
+    shardy_context *context;
+    shardy_store *store;
+    shardy_reader *reader;
+} bucket;
+
+/* A golden snapshot in a bucket, whose shards are read by ranges. */
+static void open_bucket(bucket *b, const char *name)
+{
+    shardy_error err = {0};
+    char dir[300];
+    snprintf(dir, sizeof dir, "%s%s", snapshot, name);
+    const char *const arguments[] = {"--preload", support_source(dir), NULL};
+    b->s3 = server_start_s3(arguments);
+    shardy_store_s3_options options;
+    shardy_store_s3_options_init(&options, sizeof options);
+    options.endpoint_url = server_url(b->s3);
+    options.region = SERVER_REGION;
+    options.access_key_id = SERVER_ACCESS_KEY;
+    options.secret_access_key = SERVER_SECRET_KEY;
+    options.proxy = "";
+    assert_ok(shardy_context_new(NULL, &b->context, &err));
+    assert_ok(shardy_store_open_s3(b->context, "s3://" SERVER_BUCKET, &options, &b->store, &err));
+    shardy_reader_options reading;
+    shardy_reader_options_init(&reading, sizeof reading);
+    reading.store = b->store;
+    reading.access = SHARDY_ACCESS_RANGE;
+    assert_ok(shardy_reader_open(b->context, NULL, &reading, &b->reader, &err));
+}
+
+static void close_bucket(bucket *b)
+{
+    shardy_reader_close(b->reader);
+    shardy_store_close(b->store);
+    shardy_context_free(b->context);
+    server_stop(b->s3);
+}
+
+static const char KEYED[] = "kv_sqlite_sidecar";
+
+/* Looks each record up; gives how many shards were opened. */
+static size_t check_records(const bucket *b)
+{
+    shardy_error err = {0};
+    char path[400];
+    size_t len;
+    shardy_json *json = NULL;
+    snprintf(path, sizeof path, "%s%s/expected.json", snapshot, KEYED);
+    char *text = support_read_file(support_source(path), &len);
+    assert_ok(shardy_json_parse((shardy_bytes){text, len}, &json, &err));
+    const shardy_json_value *records = shardy_json_get(shardy_json_root(json), "records");
+    size_t count = shardy_json_count(records);
+    size_t opened = 0;
+    uint64_t before = server_count(b->s3, "requests", NULL);
+    assert_int_equal(count, 1500);
+    for (size_t i = 0; i < count; i++) {
+        const shardy_json_value *record = shardy_json_at(records, i);
+        shardy_buf value;
+        shardy_read_options options;
+        shardy_read_stats stats = {0};
+        const shardy_bytes key_text = shardy_json_string(shardy_json_get(record, "key"));
+        const shardy_key key = shardy_key_text(key_text.data, key_text.len);
+        const shardy_bytes expected = shardy_json_string(shardy_json_get(record, "value"));
+        shardy_read_options_init(&options, sizeof options);
+        options.stats = &stats;
+        assert_ok(shardy_reader_get(b->reader, &key, &options, &value, &err));
+        uint64_t after = server_count(b->s3, "requests", NULL);
+        assert_int_equal(value.len, expected.len);
+        assert_memory_equal(value.data, expected.data, value.len);
+        shardy_buf_release(&value);
+        /* opening a shard: its first bytes, which tell the version, and the sidecar; then a leaf,
+         * and what overflows it */
+        assert_true(after - before <= (stats.shards_opened ? 4u : 2u));
+        before = after;
+        opened += stats.shards_opened;
+    }
+    shardy_json_free(json);
+    free(text);
+    return opened;
+}
+
+static uint64_t metric(const bucket *b, shardy_metric number)
+{
+    return shardy_context_metric(b->context, number);
+}
+
+static void test_golden__sidecars_are_used_by_a_reader_of_a_bucket(void **state)
+{
+    (void)state;
+    bucket b;
+    open_bucket(&b, KEYED);
+    uint64_t opening = server_count(b.s3, "requests", NULL);
+    size_t opened = check_records(&b);
+    uint64_t all = server_count(b.s3, "requests", NULL);
+    print_message("%llu requests to open, %llu for 1500 values of %zu shards\n",
+        (unsigned long long)opening, (unsigned long long)(all - opening), opened);
+    assert_int_equal(opened, 2);
+    assert_int_equal(metric(&b, SHARDY_METRIC_SIDECARS_USED), 2);
+    assert_int_equal(metric(&b, SHARDY_METRIC_SIDECARS_UNUSED), 0);
+    assert_int_equal(server_count(b.s3, "requests", "key=*shard.sidecar"), 2);
+    close_bucket(&b);
+}
+
+static void test_golden__a_sidecar_of_another_version_of_its_shard_is_not_used(void **state)
+{
+    (void)state;
+    bucket b;
+    shardy_error err = {0};
+    shardy_store_page page;
+    open_bucket(&b, KEYED);
+    assert_ok(shardy_store_list(b.store, "shards/", 0, NULL, 1000, &page, &err));
+    for (size_t i = 0; i < page.count; i++) {
+        const char *key = page.entries[i].key;
+        if (strstr(key, "shard.sidecar")) {
+            size_t len;
+            char *side = server_get_object(b.s3, SERVER_BUCKET, key, &len);
+            assert_non_null(side);
+            side[SIDECAR_PREFIX_LEN + 3] ^= 1; /* in the ETag that it names */
+            server_put_object(b.s3, SERVER_BUCKET, key, side, len);
+            free(side);
+        }
+    }
+    shardy_store_page_dispose(&page);
+    const shardy_key key = shardy_key_cstr("sidecar-key-654435761");
+    shardy_buf value;
+    assert_ok(shardy_reader_get(b.reader, &key, NULL, &value, &err));
+    shardy_buf_release(&value);
+    assert_int_equal(metric(&b, SHARDY_METRIC_SIDECARS_USED), 0);
+    assert_int_equal(metric(&b, SHARDY_METRIC_SIDECARS_UNUSED), 1);
+    close_bucket(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden__sidecars_are_read_and_made_again),
         cmocka_unit_test(test_golden__sidecars_of_snapshots_are_read_and_made_again),
+        cmocka_unit_test(test_golden__sidecars_are_used_by_a_reader_of_a_bucket),
+        cmocka_unit_test(test_golden__a_sidecar_of_another_version_of_its_shard_is_not_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

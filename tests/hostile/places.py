@@ -165,13 +165,15 @@ def texts(place, path):
         "no-host": f"{scheme}:///{path}", "one-slash": f"{scheme}:/{rest}/{path}",
         "scheme-only": f"{scheme}://", "scheme-upper": f"{scheme.upper()}://{rest}/../{path}",
         "http": f"http://127.0.0.1:9/{path}", "https": f"https://127.0.0.1:9/{rest}/{path}",
-        "gs": f"gs://{rest}/{path}", "data": "data:,x", "user": f"{scheme}://user:word@{rest}/{path}",
+        "gs": f"gs://{rest}/{path}", "data": "data:,x",
+        "user": f"{scheme}://user:word@{rest}/{path}",
         "port": f"{scheme}://bucket:80/{rest}/{path}", "query": f"{url}/{path}?versionId=1",
         "fragment": f"{url}/{path}#x", "percent-up": f"{url}/%2e%2e/{sibling}/{path}",
         "percent-slash": f"{url}/..%2f{sibling}%2f{path}",
         "percent-twice": f"{url}/%252e%252e/{sibling}/{path}",
         "percent-zero": f"{url}/{path}%00", "percent-bare": f"%2e%2e%2f{sibling}/{path}",
-        "percent-letter": f"{url}/%{ord(front[0]):02x}{front[1:]}/{back}", "percent-cut": f"{path}%2",
+        "percent-letter": f"{url}/%{ord(front[0]):02x}{front[1:]}/{back}",
+        "percent-cut": f"{path}%2",
         "plus": f"{front}/+/{back}", "fullwidth": f"\uff0e\uff0e/{sibling}/{path}",
         "leader": f"\u2025/{sibling}/{path}", "division": f"..\u2215{sibling}\u2215{path}",
         "backslash": f"..\\{sibling}\\" + path.replace("/", "\\"),
@@ -431,7 +433,8 @@ def record_field(name, text_name, run):
 
 
 RECORDS = {
-    "nothing": b"", "alias": b"run_id: &x c\ns3_prefix: *x\n", "tag": b"a: !!python/object/apply:x []",
+    "nothing": b"", "alias": b"run_id: &x c\ns3_prefix: *x\n",
+    "tag": b"a: !!python/object/apply:x []",
     "deep": b"[" * 5000, "zeros": b"\0" * 500, "not-utf8": b"run_id: \xff\xfe\n",
     "long": b"#" * 2000000, "other-run": b"run_id: c\nstatus: failed\n",
     "bomb": b"a: &a [x,x,x,x]\nb: &b [*a,*a,*a,*a]\nc: [*b,*b,*b,*b]\n",
@@ -460,7 +463,8 @@ DIRS = {
     "dots": f"{STAMP}_run_id=.._{HEX}", "dot": f"{STAMP}_run_id=._{HEX}",
     "star": f"{STAMP}_run_id=*_{HEX}", "percent": f"{STAMP}_run_id=%2e%2e_{HEX}",
     "percent-slash": f"{STAMP}_run_id=c%2f.._{HEX}", "twice": f"{STAMP}_run_id=c_run_id=b_{HEX}",
-    "no-stamp": f"_run_id=c_{HEX}", "no-hex": f"{STAMP}_run_id=c_x", "space": f"{STAMP}_run_id= _{HEX}",
+    "no-stamp": f"_run_id=c_{HEX}", "no-hex": f"{STAMP}_run_id=c_x",
+    "space": f"{STAMP}_run_id= _{HEX}",
     "control": f"{STAMP}_run_id=\x1b[2J_{HEX}", "newline": f"{STAMP}_run_id=c\n_{HEX}",
     "backslash": f"{STAMP}_run_id=..\\.._{HEX}", "unicode": f"{STAMP}_run_id=\u202ec_{HEX}",
     "upper": f"{STAMP}_run_id=C_{HEX}", "prefix": f"{STAMP}_run_id=c-2_{HEX}",
@@ -877,6 +881,6 @@ def harmless_cases():
 
 
 def cases():
-    for found in (harmless_cases(), ref_cases(), manifest_cases(), run_cases(), sidecar_cases(), reply_cases(),
-                  row_cases()):
+    for found in (harmless_cases(), ref_cases(), manifest_cases(), run_cases(),
+                  sidecar_cases(), reply_cases(), row_cases()):
         yield from found
