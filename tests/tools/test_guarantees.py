@@ -33,9 +33,10 @@ def registered():
         if any("${check}" in name for name in found):
             for values in re.findall(r"(?:set|list)\((?:APPEND )?checks ([^)]*)\)", text):
                 names |= {f"{path.parent.name}/{value}" for value in values.split()}
-    planted = subprocess.run([sys.executable, ROOT / "tests/race/planted/plant.py", "--list"],
-                             capture_output=True, text=True, check=True).stdout
-    names |= {f"race/planted_{line.split(';')[0]}" for line in planted.splitlines()}
+    for kind in ("fault", "race"):
+        planted = subprocess.run([sys.executable, ROOT / "tests" / kind / "planted/plant.py",
+                                  "--list"], capture_output=True, text=True, check=True).stdout
+        names |= {f"{kind}/planted_{line.split(';')[0]}" for line in planted.splitlines()}
     names |= {f"fuzz/{path.stem.removeprefix('fuzz_')}" for path in ROOT.glob("fuzz/fuzz_*.c")}
     return names
 

@@ -128,15 +128,15 @@ def plant(text, old, new, where):
     return text.replace(old, new)
 
 
-def main():
+def main(faults):
     if sys.argv[1:] == ["--list"]:
-        for name, (words, changes) in FAULTS.items():
+        for name, (words, changes) in faults.items():
             files = list(dict.fromkeys(file for file, _, _ in changes))
             print(";".join([name, words] + files))
         return
     name, source, out = sys.argv[1:]
     texts = {}
-    for file, old, new in FAULTS[name][1]:
+    for file, old, new in faults[name][1]:
         text = texts.get(file) or (pathlib.Path(source) / file).read_text(encoding="utf-8")
         texts[file] = plant(text, old, new, f"{name}: {file}")
     for file, text in texts.items():
@@ -145,4 +145,5 @@ def main():
         target.write_text(text, encoding="utf-8")
 
 
-main()
+if __name__ == "__main__":
+    main(FAULTS)
