@@ -1,3 +1,13 @@
+/* writer.c: a build in one process, over the steps of a plan that a scheduler can also take one by
+ * one.
+ *
+ * Design. The thread that owns the writer hands rows in. The first one settles what the options
+ * left open (the encoding of keys, the dimension); each is checked, routed to its shard and put
+ * into the spool, which sorts and spills within the budget. Where the number of shards follows from
+ * that of the rows, they wait in a log until they are counted. finish() seals the spool; then the
+ * threads of the pool and this one build shards, each the next one that nobody has taken, so that
+ * shards of unlike sizes keep all of them busy. The first failure stops the others and is the one
+ * that is told. Publishing begins when every shard is in the store. */
 #include "../base/alloc.h"
 #include "../base/rate.h"
 #include "../base/thread.h"

@@ -1,3 +1,11 @@
+/* reader.c: the public calls of a reader, and what opening and refreshing it takes.
+ *
+ * Design. A call looks whether it is in the process that opened the reader, waits for its turn
+ * where reads are limited, and then works on one snapshot between pin and unpin: no lock is taken
+ * and nothing is counted in a line that threads share. A refresh, one at a time under `state_lock`,
+ * loads the manifest that the pointer names now, swaps `current`, and drops the old snapshot once
+ * no call is left that may have seen it (pin.h). What a call does is in snapshot_get.c and
+ * snapshot_search.c; which manifest may take the place of a damaged one is decided here. */
 #include "reader.h"
 
 #include "../base/alloc.h"
@@ -377,14 +385,15 @@ static shardy_status wait_for_turn(read_core *core, size_t units,
     return SHARDY_OK;
 }
 
-/* The same, where there is a limit. For functions with `options` and `err`. */
-#define WAIT_FOR_TURN(core, units)                                                                 \
-    shardy_read_options left_;                                                                     \
-    do {                                                                                           \
-        if (__builtin_expect((core)->is_limited, 0)) {                                             \
-            SHARDY_TRY(wait_for_turn((core), (units), &options, &left_, err));                     \
-        }                                                                                          \
-    } while (0)
+/* The same, where there is a limit. */
+static inline shardy_status take_turn(read_core *core, size_t units,
+    const shardy_read_options **options, shardy_read_options *left, shardy_error *err)
+{
+    if (__builtin_expect(core->is_limited, 0)) {
+        return wait_for_turn(core, units, options, left, err);
+    }
+    return SHARDY_OK;
+}
 
 /* Every call on a reader works on the snapshot that is current when it begins, between pin and
  * unpin. */
@@ -406,7 +415,8 @@ shardy_status shardy_reader_get(const shardy_reader *reader, const shardy_key *k
 {
     SHARDY_CHECK_ARG(reader && key && value_out);
     memset(value_out, 0, sizeof *value_out);
-    WAIT_FOR_TURN(reader->core, 1);
+    shardy_read_options left;
+    SHARDY_TRY(take_turn(reader->core, 1, &options, &left, err));
     pin p;
     shardy_snapshot *s;
     SHARDY_TRY(shardy__reader_begin(reader, &p, &s, err));
@@ -421,7 +431,8 @@ shardy_status shardy_reader_multi_get(const shardy_reader *reader, const shardy_
 {
     SHARDY_CHECK_ARG(reader && (keys || key_count == 0) && values_out);
     memset(values_out, 0, sizeof *values_out);
-    WAIT_FOR_TURN(reader->core, key_count);
+    shardy_read_options left;
+    SHARDY_TRY(take_turn(reader->core, key_count, &options, &left, err));
     pin p;
     shardy_snapshot *s;
     SHARDY_TRY(shardy__reader_begin(reader, &p, &s, err));
@@ -435,7 +446,8 @@ shardy_status shardy_reader_search(const shardy_reader *reader, const shardy_que
 {
     SHARDY_CHECK_ARG(reader && query && hits_out);
     memset(hits_out, 0, sizeof *hits_out);
-    WAIT_FOR_TURN(reader->core, query->count);
+    shardy_read_options left;
+    SHARDY_TRY(take_turn(reader->core, query->count, &options, &left, err));
     pin p;
     shardy_snapshot *s;
     SHARDY_TRY(shardy__reader_begin(reader, &p, &s, err));
@@ -486,7 +498,8 @@ shardy_status shardy_snapshot_get(const shardy_snapshot *snapshot, const shardy_
 {
     SHARDY_CHECK_ARG(snapshot && key && value_out);
     memset(value_out, 0, sizeof *value_out);
-    WAIT_FOR_TURN(snapshot->core, 1);
+    shardy_read_options left;
+    SHARDY_TRY(take_turn(snapshot->core, 1, &options, &left, err));
     pin p;
     SHARDY_TRY(begin_held(snapshot, &p, err));
     shardy_status st = shardy__snapshot_get(unconst(snapshot), key, options, value_out, err);
@@ -500,7 +513,8 @@ shardy_status shardy_snapshot_multi_get(const shardy_snapshot *snapshot, const s
 {
     SHARDY_CHECK_ARG(snapshot && (keys || key_count == 0) && values_out);
     memset(values_out, 0, sizeof *values_out);
-    WAIT_FOR_TURN(snapshot->core, key_count);
+    shardy_read_options left;
+    SHARDY_TRY(take_turn(snapshot->core, key_count, &options, &left, err));
     pin p;
     SHARDY_TRY(begin_held(snapshot, &p, err));
     shardy_status st =
@@ -514,7 +528,8 @@ shardy_status shardy_snapshot_search(const shardy_snapshot *snapshot, const shar
 {
     SHARDY_CHECK_ARG(snapshot && query && hits_out);
     memset(hits_out, 0, sizeof *hits_out);
-    WAIT_FOR_TURN(snapshot->core, query->count);
+    shardy_read_options left;
+    SHARDY_TRY(take_turn(snapshot->core, query->count, &options, &left, err));
     pin p;
     SHARDY_TRY(begin_held(snapshot, &p, err));
     shardy_status st = shardy__snapshot_search(unconst(snapshot), query, options, hits_out, err);

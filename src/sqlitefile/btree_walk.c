@@ -1,3 +1,7 @@
+/* btree_walk.c: walks through a tree, from the root or from where a fence leads to, to an entry and
+ * on from it. What a step is, which lines it touches and why it ends where it does is told in
+ * btree_step.h, the interface to btree_get.c, which runs many walks in turns. Pages of any content
+ * are survived: each offset is checked against the page before it is followed. */
 #include "btree_read.h"
 
 #include "../base/alloc.h"

@@ -1,8 +1,8 @@
 /* Every bit of a snapshot, flipped one at a time: verify names the object, and whatever is read is
  * right or an error. In snapshots without digests: no crash, no hang, no read out of bounds.
  *
- * The quick set takes every 61st bit, or fewer; SHARDY_TORTURE=1 takes all of them, but for the
- * larger snapshots of the reference. */
+ * The quick set takes every 61st bit, or fewer, by chance; SHARDY_TORTURE=1 takes all of them, but
+ * for the larger snapshots of the reference. */
 #include "support/support.h"
 
 #include <shardyfusion/shardyfusion.h>
@@ -16,6 +16,8 @@
 #define ROWS        24u
 #define DIM         4u
 #define OBJECTS_MAX 64u
+#define SHORT_VALUE 40u
+#define LONG_VALUE  2900u /* of all rows: more than a chunk */
 
 static shardy_error err;
 
@@ -30,7 +32,14 @@ typedef struct snapshot_fixture {
     shardy_store *store;
     object objects[OBJECTS_MAX];
     size_t count;
+    size_t value_len;
 } snapshot_fixture;
+
+/* What came of look-ups and searches. */
+typedef struct answers {
+    uint32_t right;
+    uint32_t refused;
+} answers;
 
 static size_t step_of_run(void)
 {
@@ -39,32 +48,41 @@ static size_t step_of_run(void)
 
 /* --- the snapshot ----------------------------------------------------------------------------- */
 
-static void make_row(uint32_t i, char key[32], char value[64], float vector[DIM])
+typedef struct row_text {
+    char key[32];
+    char value[LONG_VALUE + 1];
+    char payload[32];
+    float vector[DIM];
+} row_text;
+
+static void make_row(uint32_t i, size_t value_len, row_text *row)
 {
-    snprintf(key, 32, "key-%u", i);
-    snprintf(value, 64, "value of %u, and of nothing else", i);
+    memset(row, 0, sizeof *row);
+    snprintf(row->key, sizeof row->key, "key-%u", i);
+    snprintf(row->payload, sizeof row->payload, "{\"row\": %u}", i);
+    for (size_t at = 0; at < value_len; at += 10) {
+        snprintf(row->value + at, value_len - at + 1, "value %02u, ", i);
+    }
     for (uint32_t d = 0; d < DIM; d++) {
-        vector[d] = (float)((i * 7 + d * 3) % 11) - 4.5f;
+        row->vector[d] = (float)((i * 7 + d * 3) % 11) - 4.5f;
     }
 }
 
-static void put_rows(shardy_writer *w)
+static void put_rows(shardy_writer *w, size_t value_len)
 {
     for (uint32_t i = 0; i < ROWS; i++) {
-        char key[32];
-        char value[64];
-        float vector[DIM];
-        make_row(i, key, value, vector);
+        row_text text;
+        make_row(i, value_len, &text);
         shardy_row row;
         shardy_row_init(&row, sizeof row);
-        row.key = shardy_key_text(key, strlen(key));
-        row.value.data = value;
-        row.value.len = strlen(value);
-        row.vector = vector;
+        row.key = shardy_key_text(text.key, strlen(text.key));
+        row.value.data = text.value;
+        row.value.len = value_len;
+        row.vector = text.vector;
         row.dim = DIM;
         row.has_payload = 1;
-        row.payload.data = "{\"a\": 1}";
-        row.payload.len = 8;
+        row.payload.data = text.payload;
+        row.payload.len = strlen(text.payload);
         assert_ok(shardy_writer_put(w, &row, &err));
     }
 }
@@ -98,24 +116,37 @@ static void load_objects(snapshot_fixture *f)
     shardy_store_page_dispose(&page);
 }
 
-static int setup(void **state)
+static snapshot_fixture *new_fixture(uint32_t num_dbs, size_t value_len)
 {
     snapshot_fixture *f = calloc(1, sizeof *f);
+    f->value_len = value_len;
     assert_ok(shardy_store_open_mem(NULL, &f->store, &err));
     shardy_writer_options options;
     shardy_writer_options_init(&options, sizeof options);
     options.store = f->store;
-    options.num_dbs = 2;
+    options.num_dbs = num_dbs;
     options.run_id = "flip";
     options.page_size = 512;
     options.published_as = "s3://bucket/flip";
     shardy_writer *w;
     assert_ok(shardy_writer_open(NULL, NULL, &options, &w, &err));
-    put_rows(w);
+    put_rows(w, value_len);
     assert_ok(shardy_writer_finish(w, NULL, &err));
     shardy_writer_close(w);
     load_objects(f);
-    *state = f;
+    return f;
+}
+
+static int setup(void **state)
+{
+    *state = new_fixture(2, SHORT_VALUE);
+    return 0;
+}
+
+/* One shard of two chunks, so that it has a list of their digests. */
+static int setup_chunks(void **state)
+{
+    *state = new_fixture(1, LONG_VALUE);
     return 0;
 }
 
@@ -145,6 +176,7 @@ static int belongs_to_snapshot(const object *o)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
+/* Failures that may come of damaged bytes. */
 static int is_honest_failure(shardy_status st)
 {
     return st == SHARDY_CORRUPT || st == SHARDY_CHECKSUM || st == SHARDY_FORMAT_VERSION ||
@@ -161,68 +193,125 @@ static void check_read(shardy_status st, const char *where)
     }
 }
 
-static void check_get(const shardy_reader *reader, uint32_t i, const char *where)
+/* Checks how a call of a snapshot with digests ended, and counts it. The pointer has no digest: its
+ * damage may look like anything. Elsewhere nothing but the digest may be what is found wrong. */
+static void count_end(shardy_status st, const object *damaged, answers *a, const char *where)
 {
-    char key_text[32];
-    char value[64];
-    float vector[DIM];
-    shardy_buf got;
-    make_row(i, key_text, value, vector);
-    shardy_key key = shardy_key_text(key_text, strlen(key_text));
-    memset(&err, 0, sizeof err);
-    shardy_status st = shardy_reader_get(reader, &key, NULL, &got, &err);
     check_read(st, where);
-    if (st == SHARDY_NOT_FOUND) {
-        fail_msg("%s: \"%s\" is not found", where, key_text);
+    if (st == SHARDY_OK) {
+        a->right++;
+        return;
     }
-    if (st == SHARDY_OK && (got.len != strlen(value) || memcmp(got.data, value, got.len) != 0)) {
-        fail_msg("%s: \"%s\" has another value", where, key_text);
+    if (st != SHARDY_CHECKSUM && (!damaged || strcmp(damaged->key, "_CURRENT") != 0)) {
+        fail_msg("%s: %s: %s", where, shardy_status_name(st), err.message);
     }
+    if (!damaged || !belongs_to_snapshot(damaged)) {
+        fail_msg("%s: refused: %s", where, err.message);
+    }
+    a->refused++;
+}
+
+static int has_bytes(shardy_bytes got, const char *text, size_t len)
+{
+    return got.len == len && memcmp(got.data, text, len) == 0;
+}
+
+/* A reader of a snapshot, one object of which may be damaged. */
+typedef struct reading {
+    const shardy_reader *reader;
+    size_t value_len;
+    const object *damaged; /* NULL: none */
+    answers *answers;
+    const char *where;
+} reading;
+
+static void check_get(const reading *r, uint32_t i)
+{
+    row_text row;
+    shardy_buf got;
+    make_row(i, r->value_len, &row);
+    shardy_key key = shardy_key_text(row.key, strlen(row.key));
+    memset(&err, 0, sizeof err);
+    shardy_status st = shardy_reader_get(r->reader, &key, NULL, &got, &err);
+    const shardy_bytes bytes = {got.data, got.len};
+    if (st == SHARDY_OK && !has_bytes(bytes, row.value, r->value_len)) {
+        fail_msg("%s: \"%s\" has another value", r->where, row.key);
+    }
+    count_end(st, r->damaged, r->answers, r->where);
     shardy_buf_release(&got);
 }
 
-static void check_search(const shardy_reader *reader, uint32_t i, const char *where)
+/* The row that is found for the vector of row `i`: of those with the same one the first id. */
+static void make_nearest(uint32_t i, size_t value_len, row_text *nearest)
 {
-    char key[32];
-    char value[64];
-    float vector[DIM];
-    make_row(i, key, value, vector);
-    shardy_query query;
-    shardy_query_init(&query, sizeof query);
-    query.vectors = vector;
-    query.count = 1;
-    query.dim = DIM;
-    query.top_k = 1;
-    shardy_hits hits;
-    memset(&err, 0, sizeof err);
-    shardy_status st = shardy_reader_search(reader, &query, NULL, &hits, &err);
-    check_read(st, where);
-    if (st == SHARDY_OK) {
-        /* the distance to itself is zero, so is that of rows with the same vector */
-        if (hits.offsets[1] != 1 || hits.hits[0].score > 1e-6 || hits.hits[0].payload.len != 8) {
-            fail_msg("%s: the search for the vector of \"%s\" answers otherwise", where, key);
+    make_row(i, value_len, nearest);
+    for (uint32_t other = 0; other < ROWS; other++) {
+        row_text row;
+        make_row(other, value_len, &row);
+        if (memcmp(row.vector, nearest->vector, sizeof row.vector) == 0 &&
+            strcmp(row.key, nearest->key) < 0) {
+            *nearest = row;
         }
-        shardy_hits_dispose(&hits);
     }
 }
 
-/* Opens, gets and searches. */
-static void check_answers(shardy_store *store, uint32_t number, const char *where)
+static void check_search(const reading *r, uint32_t i)
+{
+    row_text nearest;
+    shardy_hits hits;
+    shardy_query query;
+    make_nearest(i, r->value_len, &nearest);
+    shardy_query_init(&query, sizeof query);
+    query.vectors = nearest.vector;
+    query.count = 1;
+    query.dim = DIM;
+    query.top_k = 1;
+    memset(&err, 0, sizeof err);
+    shardy_status st = shardy_reader_search(r->reader, &query, NULL, &hits, &err);
+    if (st == SHARDY_OK) {
+        const shardy_hit *hit = hits.hits;
+        if (hits.offsets[1] != 1 || hit->score > 1e-6 || hit->id.type != SHARDY_KEY_TEXT ||
+            !has_bytes(hit->id.bytes, nearest.key, strlen(nearest.key)) || !hit->has_payload ||
+            !has_bytes(hit->payload, nearest.payload, strlen(nearest.payload))) {
+            fail_msg(
+                "%s: the search for the vector of \"%s\" answers otherwise", r->where, nearest.key);
+        }
+        shardy_hits_dispose(&hits);
+    }
+    count_end(st, r->damaged, r->answers, r->where);
+}
+
+/* Opens, gets and searches; whole and by ranges in turns. */
+static void check_answers(const snapshot_fixture *f, const object *damaged, uint32_t number,
+    answers *a, const char *where)
 {
     shardy_reader_options options;
     shardy_reader_options_init(&options, sizeof options);
-    options.store = store;
+    options.store = f->store;
+    options.access = number % 2 ? SHARDY_ACCESS_RANGE : SHARDY_ACCESS_AUTO;
     shardy_reader *reader;
     memset(&err, 0, sizeof err);
     shardy_status st = shardy_reader_open(NULL, NULL, &options, &reader, &err);
-    check_read(st, where);
     if (st < 0) {
+        count_end(st, damaged, a, where);
         return;
     }
-    check_get(reader, number % ROWS, where);
-    check_get(reader, (number + ROWS / 2) % ROWS, where);
-    check_search(reader, number % ROWS, where);
+    const reading r = {reader, f->value_len, damaged, a, where};
+    check_get(&r, number % ROWS);
+    check_get(&r, (number + ROWS / 2) % ROWS);
+    check_search(&r, number % ROWS);
     shardy_reader_close(reader);
+}
+
+/* What nobody changed is answered, all of it. */
+static void check_unchanged(const snapshot_fixture *f, const char *where)
+{
+    answers a = {0, 0};
+    for (uint32_t i = 0; i < 2 * ROWS; i++) {
+        check_answers(f, NULL, i, &a, where);
+    }
+    assert_int_equal(a.right, 2 * ROWS * 3);
+    assert_int_equal(a.refused, 0);
 }
 
 /* --- our snapshots ---------------------------------------------------------------------------- */
@@ -252,26 +341,83 @@ static void check_verify(shardy_store *store, const object *o, const char *where
     shardy_verify_result_dispose(&result);
 }
 
+static int ends_with(const char *text, const char *end)
+{
+    size_t len = strlen(text);
+    return len >= strlen(end) && strcmp(text + len - strlen(end), end) == 0;
+}
+
+/* So that nothing passes because nothing was answered, or nothing refused: what is damaged in a
+ * shard is needed for some answers; without the objects named here there is none; nobody needs the
+ * others: without its sidecar a shard is read another way. */
+static void check_counts(const object *o, uint32_t flips, const answers *a)
+{
+    int is_shard = ends_with(o->key, "/shard.db");
+    int is_needed = ends_with(o->key, ".sums") || ends_with(o->key, "/manifest") ||
+                    strcmp(o->key, "_CURRENT") == 0;
+    printf(
+        "bit flips: %s: %u, %u right answers, %u refused\n", o->key, flips, a->right, a->refused);
+    assert_true(flips > 0);
+    assert_true(a->right > 0 || is_needed);
+    assert_true(is_shard || is_needed ? a->refused > 0 : a->refused == 0);
+}
+
+/* The next bit to flip, about one of `step`, by chance. */
+static size_t next_bit(support_rand *rand, size_t bit, size_t step)
+{
+    return bit + 1 + (size_t)support_rand_below(rand, 2 * step - 1);
+}
+
+static void flip_object(snapshot_fixture *f, object *o, size_t step, support_rand *rand)
+{
+    answers a = {0, 0};
+    uint32_t flips = 0;
+    for (size_t bit = support_rand_below(rand, step); bit < o->len * 8;
+         bit = next_bit(rand, bit, step)) {
+        char where[300];
+        snprintf(where, sizeof where, "%.200s, bit %zu of byte %zu", o->key, bit % 8, bit / 8);
+        o->data[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        put_object(f, o);
+        check_verify(f->store, o, where);
+        check_answers(f, o, flips, &a, where);
+        o->data[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        flips++;
+    }
+    put_object(f, o);
+    check_counts(o, flips, &a);
+}
+
 static void test_snapshot__each_flipped_bit_is_named_and_never_believed(void **state)
 {
     snapshot_fixture *f = *state;
-    size_t step = step_of_run();
+    support_rand rand = {support_seed()};
+    check_unchanged(f, "unchanged");
+    for (size_t i = 0; i < f->count; i++) {
+        flip_object(f, &f->objects[i], step_of_run(), &rand);
+    }
+    check_unchanged(f, "unchanged again");
+}
+
+/* Few bits, because of the size: but for the list of digests, which no smaller snapshot has. */
+static void test_snapshot__each_flipped_bit_of_several_chunks_is_named_and_never_believed(
+    void **state)
+{
+    snapshot_fixture *f = *state;
+    support_rand rand = {support_seed() + 1};
+    uint32_t lists = 0;
+    check_unchanged(f, "several chunks");
     for (size_t i = 0; i < f->count; i++) {
         object *o = &f->objects[i];
-        uint32_t flips = 0;
-        for (size_t bit = i % step; bit < o->len * 8; bit += step) {
-            char where[300];
-            snprintf(where, sizeof where, "%.200s, bit %zu of byte %zu", o->key, bit % 8, bit / 8);
-            o->data[bit / 8] ^= (uint8_t)(1u << (bit % 8));
-            put_object(f, o);
-            check_verify(f->store, o, where);
-            check_answers(f->store, flips, where);
-            o->data[bit / 8] ^= (uint8_t)(1u << (bit % 8));
-            flips++;
+        int is_list = ends_with(o->key, ".sums");
+        size_t step = step_of_run();
+        if (step > 1) {
+            step = is_list ? 5 : 1 + o->len * 8 / 100;
         }
-        put_object(f, o);
-        printf("bit flips: %s: %u\n", o->key, flips);
+        flip_object(f, o, step, &rand);
+        lists += (uint32_t)is_list;
     }
+    assert_in_range(lists, 1, OBJECTS_MAX);
+    check_unchanged(f, "several chunks again");
 }
 
 /* --- the same snapshot without digests -------------------------------------------------------- */
@@ -369,18 +515,16 @@ static void use_unverified(shardy_store *store, uint32_t number, const char *whe
     if (st < 0) {
         return;
     }
-    char text[32];
-    char value[64];
-    float vector[DIM];
+    row_text row;
     shardy_buf got;
     shardy_hits hits;
     shardy_query query;
-    make_row(number % ROWS, text, value, vector);
-    shardy_key key = shardy_key_text(text, strlen(text));
+    make_row(number % ROWS, SHORT_VALUE, &row);
+    shardy_key key = shardy_key_text(row.key, strlen(row.key));
     check_read(shardy_reader_get(reader, &key, NULL, &got, &err), where);
     shardy_buf_release(&got);
     shardy_query_init(&query, sizeof query);
-    query.vectors = vector;
+    query.vectors = row.vector;
     query.count = 1;
     query.dim = DIM;
     check_read(shardy_reader_search(reader, &query, NULL, &hits, &err), where);
@@ -401,7 +545,7 @@ static void test_snapshot__without_digests_never_breaks_a_reader(void **state)
     size_t step = step_of_run() == 1 ? 1 : 241;
     strip_digests(f);
     assert_int_equal(is_verified(f->store), 0);
-    check_answers(f->store, 1, "without digests");
+    check_unchanged(f, "without digests");
     for (size_t i = 0; i < f->count; i++) {
         object *o = &f->objects[i];
         uint32_t flips = 0;
@@ -511,6 +655,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
             test_snapshot__each_flipped_bit_is_named_and_never_believed, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_snapshot__each_flipped_bit_of_several_chunks_is_named_and_never_believed,
+            setup_chunks, teardown),
         cmocka_unit_test_setup_teardown(
             test_snapshot__without_digests_never_breaks_a_reader, setup, teardown),
         cmocka_unit_test(test_reference__flipped_bits_never_break_a_reader),

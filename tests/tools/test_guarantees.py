@@ -37,11 +37,13 @@ def registered():
                 values = [value for values in lists for value in values.split()]
                 if "$" not in pattern.replace(f"${{{word}}}", ""):
                     names |= {pattern.replace(f"${{{word}}}", value) for value in values}
-    planted = subprocess.run([sys.executable, ROOT / "tests/race/planted/plant.py", "--list"],
-                             capture_output=True, text=True, check=True).stdout
-    for line in planted.splitlines():
-        name, places = line.split(";")[:2]
-        names |= {f"race/planted_{name}_{place}" for place in places.split(",")}
+    for kind in ("fault", "race"):
+        planted = subprocess.run([sys.executable, ROOT / "tests" / kind / "planted/plant.py",
+                                  "--list"], capture_output=True, text=True, check=True).stdout
+        for line in planted.splitlines():
+            name, places = line.split(";")[:2]
+            names |= {f"{kind}/planted_{name}_{place}" if kind == "race"
+                      else f"{kind}/planted_{name}" for place in places.split(",")}
     names |= {f"fuzz/{path.stem.removeprefix('fuzz_')}" for path in ROOT.glob("fuzz/fuzz_*.c")}
     return names
 

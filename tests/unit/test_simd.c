@@ -572,6 +572,76 @@ static void test_screen__the_result_is_that_of_exact_scores_of_all_rows(void **s
     }
 }
 
+/* Rows that single precision sees in the wrong order, though one is exactly better by little. With
+ * `heads` accumulators each of them begins with 1 and then takes terms of about half a unit in its
+ * last place, each of which is lost (dot, cosine) or rounded up to a whole one (l2): all errors go
+ * one way, against the better row, and its distance from the other is less than their sum. The
+ * worse row comes so often that collectors have its score for their bound when the better one
+ * comes. */
+#define NEAR_DIM  4096u
+#define NEAR_ROWS 120u
+
+static void fill_near(float *row, uint32_t heads, double tail)
+{
+    for (uint32_t i = 0; i < NEAR_DIM; i++) {
+        row[i] = i < heads ? 1.0f : (float)tail;
+    }
+}
+
+static void make_near(scan_case *c, int metric, uint32_t heads, size_t queries)
+{
+    static const double worse[] = {
+        [SHARDY_VECTOR_METRIC_COSINE] = 0.5,
+        [SHARDY_VECTOR_METRIC_L2] = 1.118,
+        [SHARDY_VECTOR_METRIC_DOT] = 0.75,
+    };
+    const int is_l2 = metric == SHARDY_VECTOR_METRIC_L2;
+    const double tail = sqrt(0x1p-24 * (is_l2 ? 1 + 0x1p-10 : 1 - 0x1p-10));
+    memset(c, 0, sizeof *c);
+    c->dim = NEAR_DIM;
+    c->metric = metric;
+    c->rows = NEAR_ROWS;
+    c->queries = queries;
+    c->k = 1;
+    c->memory = aligned_alloc(64, 2 * NEAR_DIM * sizeof(float));
+    c->split = calloc(1, sizeof *c->split);
+    float *worse_row = (float *)(void *)c->memory;
+    float *better_row = worse_row + NEAR_DIM;
+    fill_near(worse_row, heads, tail * worse[metric]);
+    fill_near(better_row, heads, tail);
+    for (size_t r = 0; r < c->rows; r++) {
+        c->at[r] = r + 1 < c->rows ? worse_row : better_row;
+        c->split->at[r] = c->at[r];
+        c->ids[r] = r;
+    }
+    for (size_t j = 0; j < queries; j++) {
+        c->query[j] = calloc(NEAR_DIM, sizeof(float)); /* l2: distances from the origin */
+        if (!is_l2) {
+            memcpy(c->query[j], better_row, NEAR_DIM * sizeof(float));
+        }
+    }
+}
+
+static void test_screen__rows_nearer_than_single_precision_tells_are_all_scored(void **state)
+{
+    (void)state;
+    for (int metric = 1; metric <= METRICS; metric++) {
+        for (uint32_t heads = 4; heads <= 128; heads *= 2) {
+            for (size_t queries = 1; queries <= SIMD_BATCH; queries += SIMD_BATCH - 1) {
+                scan_case c;
+                make_near(&c, metric, heads, queries);
+                for (int level = SIMD_PORTABLE; level <= LEVEL_LAST; level++) {
+                    const simd_kernels *kernels = shardy__simd_kernels((simd_level)level);
+                    if (kernels) {
+                        check_scan(&c, kernels);
+                    }
+                }
+                free_case(&c);
+            }
+        }
+    }
+}
+
 /* The rule behind it, for all rows and not only near the k-th. */
 static void test_screen__no_floor_is_above_the_limit_of_the_score(void **state)
 {
@@ -694,6 +764,7 @@ int main(void)
         cmocka_unit_test(test_exact__what_cannot_be_compared_is_nan),
         cmocka_unit_test(test_exact__a_vector_is_at_no_distance_from_itself),
         cmocka_unit_test(test_screen__the_result_is_that_of_exact_scores_of_all_rows),
+        cmocka_unit_test(test_screen__rows_nearer_than_single_precision_tells_are_all_scored),
         cmocka_unit_test(test_screen__no_floor_is_above_the_limit_of_the_score),
         cmocka_unit_test(test_screen__floors_of_ordinary_rows_are_near_their_limits),
         cmocka_unit_test(test_screen__a_sum_that_overflows_on_the_way_is_not_trusted),

@@ -165,15 +165,15 @@ def plant(text, old, new, where):
     return text.replace(old, new)
 
 
-def main():
+def main(faults):
     if sys.argv[1:] == ["--list"]:
-        for name, (words, places, changes) in FAULTS.items():
+        for name, (words, *places, changes) in faults.items():
             files = list(dict.fromkeys(file for file, _, _ in changes))
-            print(";".join([name, ",".join(places), words] + files))
+            print(";".join([name, ",".join(places[0] if places else ["fs"]), words] + files))
         return
     name, source, out = sys.argv[1:]
     texts = {}
-    for file, old, new in FAULTS[name][2]:
+    for file, old, new in faults[name][-1]:
         text = texts.get(file) or (pathlib.Path(source) / file).read_text(encoding="utf-8")
         texts[file] = plant(text, old, new, f"{name}: {file}")
     for file, text in texts.items():
@@ -182,4 +182,5 @@ def main():
         target.write_text(text, encoding="utf-8")
 
 
-main()
+if __name__ == "__main__":
+    main(FAULTS)
