@@ -17,9 +17,10 @@
 #include <string.h>
 
 #define ROWS      6000u
-#define LONG_STEP 250u /* each such row has a value on pages of its own */
+#define LONG_STEP 1000u /* each such row has a value on pages of its own, more than a chunk */
 #define SHORT_LEN 90u
-#define LONG_LEN  9000u
+#define LONG_LEN  75000u
+#define WORD_LEN  15u /* values repeat one */
 #define PAGE_LEN  4096u
 #define CHUNK_LEN 65536u
 #define KEY_LEN   11u
@@ -47,6 +48,7 @@ typedef struct fixture {
 
 typedef enum flip_kind {
     FLIP_KEY = 0,
+    FLIP_SEPARATOR, /* a key of an interior page */
     FLIP_VALUE,
     FLIP_ANY,
     FLIP_KINDS
@@ -80,18 +82,20 @@ static void make_key(uint32_t row, char key[KEY_LEN + 2])
     snprintf(key, KEY_LEN + 2, "key-%07u", 2 * row);
 }
 
-static size_t make_value(uint32_t row, char value[LONG_LEN + 1])
+static size_t make_value(uint32_t row, char value[LONG_LEN])
 {
     size_t len = row % LONG_STEP == 7 ? LONG_LEN : SHORT_LEN;
-    for (size_t at = 0; at < len; at += 15) {
-        snprintf(value + at, 16, "value %07u, ", row);
+    char word[32];
+    snprintf(word, sizeof word, "value %07u, ", row);
+    for (size_t at = 0; at < len; at += WORD_LEN) {
+        memcpy(value + at, word, WORD_LEN);
     }
     return len;
 }
 
 static void put_rows(shardy_writer *w)
 {
-    static char value[LONG_LEN + 16];
+    static char value[LONG_LEN];
     for (uint32_t i = 0; i < ROWS; i++) {
         char key[KEY_LEN + 2];
         shardy_row row;
@@ -242,6 +246,14 @@ static uint32_t row_before(const fixture *f, size_t at, const char *word, uint32
     }
 }
 
+/* Whether the text that begins at `at` is one of which that kind flips a digit. */
+static int is_target(const fixture *f, flip_kind kind, size_t at)
+{
+    int interior = f->shard[at / PAGE_LEN * PAGE_LEN] == 2;
+    return number_at(f, at, kind == FLIP_VALUE ? "value " : "key-") != NOT_A_ROW &&
+           (interior || kind != FLIP_SEPARATOR);
+}
+
 /* A bit of that kind in that chunk, at a place by chance. 0: there is none. */
 static int choose(const fixture *f, support_rand *rand, bit_flip *flip_out)
 {
@@ -254,7 +266,7 @@ static int choose(const fixture *f, support_rand *rand, bit_flip *flip_out)
     const char *word = words[flip_out->kind == FLIP_VALUE];
     if (flip_out->kind != FLIP_ANY) {
         size_t i = 0;
-        while (i < len && number_at(f, start + (from + i) % len, word) == NOT_A_ROW) {
+        while (i < len && !is_target(f, flip_out->kind, start + (from + i) % len)) {
             i++;
         }
         if (i == len) {
@@ -339,7 +351,7 @@ static shardy_status expected(const fixture *f, const bit_flip *flip, const ques
 static void check_answer(const question *q, shardy_status want, shardy_status st, shardy_bytes got,
     counts *c, const char *where)
 {
-    static char value[LONG_LEN + 16];
+    static char value[LONG_LEN];
     size_t len = make_value(q->row, value);
     if (st == SHARDY_CHECKSUM) {
         c->refused++;
@@ -353,7 +365,7 @@ static void check_answer(const question *q, shardy_status want, shardy_status st
         fail_msg("%s: a wrong answer: \"%s\": %s", where, q->key, shardy_status_name(st));
     }
     if (want == SHARDY_CHECKSUM) {
-        fail_msg("%s: bytes that were not checked: \"%s\"", where, q->key);
+        fail_msg("%s: an unchecked answer: \"%s\"", where, q->key);
     }
     c->right++;
 }
@@ -499,7 +511,7 @@ static void ask_unchanged(fixture *f, const read_way *way)
 static void run_way(fixture *f, const read_way *way)
 {
     support_rand rand = {support_seed()};
-    uint32_t rounds = getenv("SHARDY_TORTURE") ? 50 : 1;
+    uint32_t rounds = getenv("SHARDY_TORTURE") ? 20 : 1;
     uint32_t flips = 0;
     uint32_t chunks = 0;
     counts c = {0, 0};
