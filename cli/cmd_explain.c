@@ -110,6 +110,7 @@ static int explain(
     if (rc == EXIT_OK && shardy_reader_explain(reader, request, &x->e, &err) < 0) {
         rc = out_fail(c, &err, x->key);
     }
+    request->key = NULL;
     if (rc == EXIT_OK) {
         strbuf b = {0};
         if (c->format == OUT_JSON || c->format == OUT_JSONL) {
