@@ -182,7 +182,7 @@ static const silent_case cases[] = {
     {run_open_older, HANG("get_object", "*/fate")},
     {run_open_older, HANG("get_object", "*/manifest")},
     {run_refresh, HANG("get_object", "*_CURRENT")},
-    {run_refresh, SLOW("get_object", "*_CURRENT")},
+    {run_history, SLOW("get_object", "*_CURRENT")},
     {run_history, HANG("get_object", "*_CURRENT")},
     {run_history, LISTS},
     {run_history, HANG("get_object", "*/fate")},

@@ -15,6 +15,7 @@ typedef struct world {
     shardy_store *store; /* around them */
 } world;
 
+static const shardy_store_limits no_limits;
 static shardy_error err;
 
 static shardy_bytes bytes_of(const char *text)
@@ -76,7 +77,7 @@ static void test_ahead__several_come_in_one_round_trip_and_are_answered_once(voi
 {
     const world *w = *state;
     const ahead_want wants[] = {{"a", 100}, {"b", 6}, {"empty", 1}};
-    shardy__store_ahead(w->store, wants, 3, NULL);
+    shardy__store_ahead(w->store, wants, 3, &no_limits);
     trip_counts counts = trip_store_take(w->trips);
     assert_int_equal(counts.steps, 1);
     assert_int_equal(counts.requests, 3);
@@ -94,7 +95,7 @@ static void test_ahead__what_is_not_there_or_too_long_is_asked_for_again(void **
     const world *w = *state;
     const ahead_want wants[] = {{"missing", 100}, {"b", 5}, {"../a", 10}};
     shardy_buf found;
-    shardy__store_ahead(w->store, wants, 3, NULL);
+    shardy__store_ahead(w->store, wants, 3, &no_limits);
     (void)requests(w);
     check_get(w, "b", "second");
     assert_status(SHARDY_NOT_FOUND,
@@ -120,7 +121,7 @@ static void test_ahead__only_whole_reads_without_conditions_are_answered(void **
     const ahead_want wants[] = {{"b", 100}};
     shardy_object_meta meta;
     assert_ok(shardy_store_head(w->memory, "b", &meta, &err));
-    shardy__store_ahead(w->store, wants, 1, NULL);
+    shardy__store_ahead(w->store, wants, 1, &no_limits);
     (void)requests(w);
     shardy_store_read reads[4];
     reads[0] = read_of("b", 1, SHARDY_READ_TO_END); /* not from its beginning */
@@ -147,7 +148,7 @@ static void test_ahead__a_read_into_a_buffer_is_copied_there(void **state)
     const world *w = *state;
     const ahead_want wants[] = {{"a", 100}, {"empty", 100}};
     char room[16] = "................";
-    shardy__store_ahead(w->store, wants, 2, NULL);
+    shardy__store_ahead(w->store, wants, 2, &no_limits);
     (void)requests(w);
     shardy_store_read reads[2];
     reads[0] = read_of("a", 0, sizeof room);
@@ -165,7 +166,7 @@ static void test_ahead__what_is_asked_for_beside_it_is_passed_on_together(void *
 {
     const world *w = *state;
     const ahead_want wants[] = {{"a", 100}};
-    shardy__store_ahead(w->store, wants, 1, NULL);
+    shardy__store_ahead(w->store, wants, 1, &no_limits);
     (void)requests(w);
     shardy_store_read reads[4];
     reads[0] = read_of("b", 0, SHARDY_READ_TO_END);
@@ -192,10 +193,10 @@ static void test_ahead__keeps_so_many_and_forgets_what_nobody_wants(void **state
         put(w->memory, names[i], "x");
         wants[i] = (ahead_want){names[i], 1};
     }
-    shardy__store_ahead(w->store, wants, STORE_AHEAD_MAX + 2, NULL);
+    shardy__store_ahead(w->store, wants, STORE_AHEAD_MAX + 2, &no_limits);
     assert_int_equal(requests(w), STORE_AHEAD_MAX);
     const ahead_want more[] = {{"a", 100}};
-    shardy__store_ahead(w->store, more, 1, NULL);
+    shardy__store_ahead(w->store, more, 1, &no_limits);
     (void)requests(w);
     check_get(w, "a", "first"); /* there was no room for it */
     assert_int_equal(requests(w), 1);
@@ -224,7 +225,7 @@ static void test_ahead__all_other_calls_are_passed_on(void **state)
     assert_status(SHARDY_NOT_FOUND, shardy_store_head(w->store, "a", &meta, &err));
     /* another store is left alone */
     const ahead_want wants[] = {{"b", 100}};
-    shardy__store_ahead(w->trips, wants, 1, NULL);
+    shardy__store_ahead(w->trips, wants, 1, &no_limits);
     shardy__store_ahead_clear(w->trips);
 }
 
@@ -237,7 +238,7 @@ static void test_ahead__an_owned_store_is_closed_with_it(void **state)
     put(memory, "a", "first");
     assert_ok(shardy__store_wrap_ahead(NULL, memory, 1, &store, &err));
     const ahead_want wants[] = {{"a", 100}};
-    shardy__store_ahead(store, wants, 1, NULL); /* and forgotten with it */
+    shardy__store_ahead(store, wants, 1, &no_limits); /* and forgotten with it */
     shardy_store_close(store);
 }
 
@@ -250,7 +251,7 @@ static void *take_all(void *user)
     for (size_t i = 0; i < 200; i++) {
         const ahead_want wants[] = {{"a", 100}, {"b", 100}};
         shardy_buf found;
-        shardy__store_ahead(w->store, wants, 2, NULL);
+        shardy__store_ahead(w->store, wants, 2, &no_limits);
         const char *key = i % 2 ? "a" : "b";
         if (shardy_store_get(w->store, key, 0, SHARDY_READ_TO_END, &found, NULL, &own) < 0 ||
             found.len != (i % 2 ? 5u : 6u)) {
