@@ -82,7 +82,7 @@ static void check_reader(const shardy_reader *reader)
     shardy_snapshot_close(snapshot);
 }
 
-static uint64_t metric(const set *s, shardy_metric m)
+static uint64_t metric(const set *s, int32_t m)
 {
     return shardy_context_metric(s->context, m);
 }

@@ -176,7 +176,7 @@ static size_t entries(const stage *s)
     return count_in(s, "files");
 }
 
-static uint64_t metric(const stage *s, shardy_metric m)
+static uint64_t metric(const stage *s, int32_t m)
 {
     return shardy_context_metric(s->context, m);
 }
