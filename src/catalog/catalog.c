@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* How often others may publish and clean up while the current manifest is loaded. */
+#define MOVES_MAX 3u
+
 /* Splits a URL into root and pointer key: ".../name" with a name that begins with '_' is the
  * pointer, everything else, and anything with a trailing slash, the root. */
 static shardy_status split_url(const char *url, catalog *out, shardy_error *err)
@@ -260,6 +263,50 @@ static void read_ahead(const catalog *c, const pointer *p, const char *ref)
     shardy__store_ahead(c->shards, wants, 3, &c->limits);
 }
 
+/* What a pointer names; *missing_out 1: there is no such manifest. */
+static shardy_status load_pointed(
+    const catalog *c, const pointer *p, loaded_manifest *out, int *missing_out, shardy_error *err)
+{
+    *missing_out = 0;
+    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    shardy_status st = shardy__manifest_store_ref(&c->manifests, p->manifest_ref, ref, err);
+    if (st < 0) {
+        return shardy__error_as(err, SHARDY_CORRUPT);
+    }
+    manifest_promise promise = {p->has_ours, p->manifest_digest, p->manifest_size};
+    if (!p->has_ours) {
+        st = shardy__catalog_promise(c, p->run_id, ref, &promise, err);
+        SHARDY_TRY(st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st);
+    }
+    if (c->ahead) {
+        read_ahead(c, p, ref);
+    }
+    st = shardy__catalog_load(c, ref, &promise, p->manifest_ref, out, err);
+    if (st == SHARDY_NOT_FOUND) {
+        *missing_out = 1;
+        return shardy__error(err, promise.has_digest ? SHARDY_GONE : SHARDY_CORRUPT, "manifest",
+            "the pointer names \"%.300s\", which is not there", ref);
+    }
+    /* what data says is not the caller's fault */
+    return st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st;
+}
+
+/* Whether the pointer has moved since it had the version `seen`; then it is in *p. */
+static int has_moved(const catalog *c, shardy_etag *seen, pointer *p)
+{
+    pointer now;
+    shardy_etag version;
+    shardy_error ignored;
+    if (shardy__manifest_store_load_newer(&c->manifests, seen, &now, &version, &ignored) !=
+            SHARDY_OK ||
+        strcmp(version.text, seen->text) == 0) {
+        return 0;
+    }
+    *p = now;
+    *seen = version;
+    return 1;
+}
+
 shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_out,
     shardy_etag *version_out, loaded_manifest *out, shardy_error *err)
 {
@@ -270,25 +317,12 @@ shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_ou
     if (st != SHARDY_OK) {
         return st;
     }
-    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    st = shardy__manifest_store_ref(&c->manifests, pointer_out->manifest_ref, ref, err);
-    if (st < 0) {
-        return shardy__error_as(err, SHARDY_CORRUPT);
+    int missing;
+    st = load_pointed(c, pointer_out, out, &missing, err);
+    /* A manifest that a cleanup took after the pointer was read is current no more. */
+    for (uint32_t i = 0; missing && i < MOVES_MAX && has_moved(c, version_out, pointer_out); i++) {
+        shardy__error_clear(err);
+        st = load_pointed(c, pointer_out, out, &missing, err);
     }
-    manifest_promise promise = {
-        pointer_out->has_ours, pointer_out->manifest_digest, pointer_out->manifest_size};
-    if (!pointer_out->has_ours) {
-        st = shardy__catalog_promise(c, pointer_out->run_id, ref, &promise, err);
-        SHARDY_TRY(st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st);
-    }
-    if (c->ahead) {
-        read_ahead(c, pointer_out, ref);
-    }
-    st = shardy__catalog_load(c, ref, &promise, pointer_out->manifest_ref, out, err);
-    if (st == SHARDY_NOT_FOUND) {
-        return shardy__error(err, promise.has_digest ? SHARDY_GONE : SHARDY_CORRUPT, "manifest",
-            "the pointer names \"%.300s\", which is not there", ref);
-    }
-    /* what data says is not the caller's fault */
-    return st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st;
+    return st;
 }

@@ -85,8 +85,9 @@ shardy_status shardy__catalog_load(const catalog *c, const char *ref,
 /* Loads what the pointer names. A pointer without our member takes the digest from the fate of the
  * run, if there is one.
  * Statuses: as shardy__catalog_load(), and NOT_FOUND when there is no pointer; GONE when the
- * manifest that a digest was recorded for is not there. *pointer_out and *version_out are filled
- * whenever the pointer could be read. */
+ * manifest that a digest was recorded for is not there, and the pointer still names it: one that a
+ * cleanup took after the pointer had moved on is no failure. *pointer_out and *version_out are
+ * filled whenever the pointer could be read. */
 shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_out,
     shardy_etag *version_out, loaded_manifest *out, shardy_error *err);
 

@@ -3,6 +3,7 @@
  * data set is opened. */
 #include "support/event_store.h"
 #include "support/hand_clock.h"
+#include "support/script_store.h"
 #include "support/store_fixture.h"
 
 #include "base/bytebuf.h"
@@ -754,6 +755,35 @@ static void test_load__a_promised_manifest_is_the_one_or_none(void **state)
     close_world(w);
 }
 
+/* Somebody publishes and cleans up between the reading of the pointer and that of its manifest. */
+static void publish_b_and_remove_a(void *user)
+{
+    world *w = user;
+    publish(w, "b");
+    remove_ok(w, ref_of("a"));
+}
+
+static void test_load__a_manifest_that_goes_when_the_pointer_moves_is_no_failure(void **state)
+{
+    (void)state;
+    script_store s;
+    script_store_open(&s, NULL);
+    const fixture f = {.store = s.store};
+    world *w = open_world(&f);
+    publish(w, "a");
+    const script_step steps[] = {{0}, {.before = publish_b_and_remove_a, .user = w}};
+    script_store_set(&s, steps, 2);
+    pointer p;
+    shardy_etag version;
+    loaded_manifest loaded;
+    assert_ok(shardy__catalog_load_current(&w->c, &p, &version, &loaded, &err));
+    assert_string_equal(loaded.manifest->run_id, "b");
+    assert_string_equal(p.run_id, "b");
+    shardy__manifest_free(loaded.manifest);
+    close_world(w);
+    script_store_close(&s);
+}
+
 static void put_manifest(const world *w, const char *run_id, const char *prefix, const char *db_url)
 {
     shardy_buf image = make_image(run_id, prefix, db_url);
@@ -899,6 +929,7 @@ int main(void)
         STORE_TEST(test_fate__changes_with_the_same_seed_are_told_apart),
         STORE_TEST(test_run_record__a_heartbeat_does_not_undo_the_end_of_a_run),
         STORE_TEST(test_load__a_promised_manifest_is_the_one_or_none),
+        STORE_TEST(test_load__a_manifest_that_goes_when_the_pointer_moves_is_no_failure),
         STORE_TEST(test_load__nothing_outside_of_the_root_is_named_by_a_manifest),
         STORE_TEST(test_load__a_pointer_to_another_data_set_is_refused),
         STORE_TEST(test_load__a_manifest_of_another_version_or_prefix_is_refused),
