@@ -77,21 +77,28 @@ static shardy_status open_manifests(const catalog_options *options, catalog *out
     }
 }
 
+/* `around` takes the place of the store of the catalog, and closes it if it is ours. */
+static void put_around(catalog *c, shardy_store *around)
+{
+    if (!c->store_borrowed) {
+        shardy__store_own(around, c->store);
+    }
+    c->store = around;
+    c->store_borrowed = 0;
+}
+
 static shardy_status wrap_store(const catalog_options *options, catalog *c, shardy_error *err)
 {
     shardy_store *around = NULL;
     if (options->ahead && !(shardy_store_caps(c->store) & SHARDY_STORE_CAP_OPEN_LOCAL)) {
-        SHARDY_TRY(
-            shardy__store_wrap_ahead(c->context, c->store, !c->store_borrowed, &around, err));
-        c->store = around;
-        c->store_borrowed = 0;
+        SHARDY_TRY(shardy__store_wrap_ahead(c->context, c->store, &around, err));
+        put_around(c, around);
     }
     c->shards = c->store;
     if (options->bound) {
-        SHARDY_TRY(shardy__store_wrap_bound(
-            c->context, c->store, !c->store_borrowed, options->timeout_ms, &around, err));
-        c->store = around;
-        c->store_borrowed = 0;
+        SHARDY_TRY(
+            shardy__store_wrap_bound(c->context, c->store, options->timeout_ms, &around, err));
+        put_around(c, around);
         shardy__catalog_limit(c, 0, options->cancel);
     }
     return SHARDY_OK;

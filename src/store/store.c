@@ -83,6 +83,11 @@ shardy_status shardy__store_new_wrapper_take(shardy_context *context, const shar
     return SHARDY_OK;
 }
 
+void shardy__store_own(shardy_store *around, shardy_store *inner)
+{
+    around->owned = inner;
+}
+
 /* The store of an s3:// URL, with all that belongs around it. */
 static shardy_status open_bucket(
     shardy_context *context, const char *url, shardy_store **store_out, shardy_error *err)
@@ -120,10 +125,12 @@ shardy_status shardy__store_open_url(shardy_context *context, const char *url,
 
 void shardy_store_close(shardy_store *store)
 {
-    if (store) {
+    while (store) {
+        shardy_store *inner = store->owned;
         store->ops->close(store->state);
         shardy__context_drop(store->context);
         shardy__free(store);
+        store = inner;
     }
 }
 

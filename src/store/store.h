@@ -14,6 +14,7 @@ struct shardy_store {
     shardy_context *context; /* one reference */
     uint64_t generation;     /* of the process it was opened in */
     int32_t is_wrapper;      /* 1: what is behind it is counted there */
+    shardy_store *owned;     /* the store behind it, closed after it; NULL: somebody else's */
 };
 
 typedef struct store_url_options {
@@ -43,14 +44,13 @@ const char *shardy__store_key_text(shardy_bytes key, char text_out[SHARDY_OBJECT
 shardy_status shardy__store_new_wrapper_take(shardy_context *context, const shardy_store_ops *ops,
     void *state, shardy_store **store_out, shardy_error *err);
 
+/* From now on `inner` is closed with the store around it. */
+void shardy__store_own(shardy_store *around, shardy_store *inner);
+
 /* shardy_store_wrap_retry() of a store that is taken: always, also on failure, and closed with the
  * wrapper. */
 shardy_status shardy__store_wrap_retry_take(shardy_context *context, shardy_store *inner,
     const shardy_retry_options *options, shardy_store **store_out, shardy_error *err);
-
-/* shardy_store_wrap_limit() in the same way. */
-shardy_status shardy__store_wrap_limit_take(shardy_context *context, shardy_store *inner,
-    const shardy_limit_options *options, shardy_store **store_out, shardy_error *err);
 
 /* What tests pretend about the file system of a directory. */
 typedef struct store_fs_quirks {

@@ -16,7 +16,6 @@ typedef struct ahead_object {
 
 typedef struct ahead_store {
     shardy_store *inner;
-    int owned;
     mutex lock; /* rank: leaf */
     _Atomic uint32_t count;
     ahead_object *objects[STORE_AHEAD_MAX]; /* guarded by `lock` */
@@ -168,9 +167,6 @@ static void ahead_close(void *store)
     ahead_store *s = store;
     clear(s);
     shardy__mutex_destroy(&s->lock);
-    if (s->owned) {
-        shardy_store_close(s->inner);
-    }
     shardy__free(s);
 }
 
@@ -190,8 +186,8 @@ static const shardy_store_ops ahead_ops = {
     .place = ahead_place,
 };
 
-shardy_status shardy__store_wrap_ahead(shardy_context *context, shardy_store *inner, int owned,
-    shardy_store **store_out, shardy_error *err)
+shardy_status shardy__store_wrap_ahead(
+    shardy_context *context, shardy_store *inner, shardy_store **store_out, shardy_error *err)
 {
     *store_out = NULL;
     ahead_store *s = shardy__calloc(1, sizeof *s);
@@ -200,10 +196,8 @@ shardy_status shardy__store_wrap_ahead(shardy_context *context, shardy_store *in
     }
     s->inner = inner;
     shardy__mutex_init(&s->lock);
-    SHARDY_TRY(shardy__store_new_wrapper_take(
-        context ? context : inner->context, &ahead_ops, s, store_out, err));
-    s->owned = owned;
-    return SHARDY_OK;
+    return shardy__store_new_wrapper_take(
+        context ? context : inner->context, &ahead_ops, s, store_out, err);
 }
 
 static void keep_object(ahead_store *s, const char *key, shardy_store_read *read)

@@ -10,10 +10,9 @@
 
 #define STORE_AHEAD_MAX 8u
 
-/* A store around `inner`, which is closed with it when `owned`, and left alone on a failure. OK,
- * NOMEM. */
-shardy_status shardy__store_wrap_ahead(shardy_context *context, shardy_store *inner, int owned,
-    shardy_store **store_out, shardy_error *err);
+/* A store around `inner`, which is not closed with it. OK, NOMEM. */
+shardy_status shardy__store_wrap_ahead(
+    shardy_context *context, shardy_store *inner, shardy_store **store_out, shardy_error *err);
 
 /* An object that will be wanted, if it is no longer than that. */
 typedef struct ahead_want {

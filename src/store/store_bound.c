@@ -6,7 +6,6 @@
 
 typedef struct bound_store {
     shardy_store *inner;
-    int owned;
     uint32_t call_ms;
     shardy_context *context;       /* borrowed: the store has a reference */
     shardy_store_limits operation; /* on the clock of `inner` */
@@ -98,12 +97,15 @@ static shardy_status bound_scratch(void *store, const char **path_out, shardy_er
     return shardy_store_scratch(s->inner, path_out, err);
 }
 
+static const char *bound_place(void *store)
+{
+    const bound_store *s = store;
+    return shardy__store_place(s->inner);
+}
+
 static void bound_close(void *store)
 {
     bound_store *s = store;
-    if (s->owned) {
-        shardy_store_close(s->inner);
-    }
     shardy__free(s);
 }
 
@@ -119,9 +121,10 @@ static const shardy_store_ops bound_ops = {
     .open_local = bound_open_local,
     .scratch = bound_scratch,
     .close = bound_close,
+    .place = bound_place,
 };
 
-shardy_status shardy__store_wrap_bound(shardy_context *context, shardy_store *inner, int owned,
+shardy_status shardy__store_wrap_bound(shardy_context *context, shardy_store *inner,
     uint32_t call_ms, shardy_store **store_out, shardy_error *err)
 {
     *store_out = NULL;
@@ -134,9 +137,7 @@ shardy_status shardy__store_wrap_bound(shardy_context *context, shardy_store *in
     s->context = context ? context : inner->context;
     s->ops = bound_ops;
     s->ops.name = shardy_store_name(inner);
-    SHARDY_TRY(shardy__store_new_wrapper_take(s->context, &s->ops, s, store_out, err));
-    s->owned = owned;
-    return SHARDY_OK;
+    return shardy__store_new_wrapper_take(s->context, &s->ops, s, store_out, err);
 }
 
 void shardy__store_bound_set(shardy_store *bound, shardy_store_limits limits)

@@ -9,15 +9,14 @@
 
 #include "store.h"
 
-/* A store around `inner`, which is closed with it when it is `owned` (not when this fails). It has
- * the name of `inner`, which messages speak of. `call_ms` bounds each call; 0: only the operation
- * does. */
-shardy_status shardy__store_wrap_bound(shardy_context *context, shardy_store *inner, int owned,
+/* A store around `inner`, which is not closed with it. It has the name of `inner`, which messages
+ * speak of. `call_ms` bounds each call; 0: only the operation does. */
+shardy_status shardy__store_wrap_bound(shardy_context *context, shardy_store *inner,
     uint32_t call_ms, shardy_store **store_out, shardy_error *err);
 
 /* The limits of the operation from now on, for all calls through `bound`; {0, NULL}: none. The
- * deadline is on the clock of `context`. Not
- * while such a call is under way. The token must outlive them. Nothing for other stores. */
+ * deadline is on the clock of `context`. Not while such a call is under way. The token must outlive
+ * them. Nothing for other stores. */
 void shardy__store_bound_set(shardy_store *bound, shardy_store_limits limits);
 
 #endif

@@ -15,7 +15,6 @@ enum {
 
 typedef struct limit_store {
     shardy_store *inner;
-    int32_t owns_inner;
     rate_limit rate;
     read_queue reads;
 } limit_store;
@@ -189,9 +188,6 @@ static void limit_close(void *store)
     limit_store *s = store;
     shardy__read_queue_free(&s->reads);
     shardy__rate_free(&s->rate);
-    if (s->owns_inner) {
-        shardy_store_close(s->inner);
-    }
     shardy__free(s);
 }
 
@@ -220,9 +216,12 @@ void shardy_limit_options_init(shardy_limit_options *options, size_t struct_size
     shardy__options_init(options, struct_size, &defaults, sizeof defaults);
 }
 
-static shardy_status wrap(shardy_context *context, shardy_store *inner, int32_t owns_inner,
+shardy_status shardy_store_wrap_limit(shardy_context *context, shardy_store *inner,
     const shardy_limit_options *options, shardy_store **store_out, shardy_error *err)
 {
+    SHARDY_CHECK_ARG(store_out);
+    *store_out = NULL;
+    SHARDY_CHECK_ARG(inner);
     shardy_limit_options own;
     shardy_limit_options_init(&own, sizeof own);
     SHARDY_TRY(SHARDY__OPTIONS_COPY(&own, options, err));
@@ -237,27 +236,5 @@ static shardy_status wrap(shardy_context *context, shardy_store *inner, int32_t 
     s->inner = inner;
     shardy__rate_init(&s->rate, used, own.requests_per_second, own.bytes_per_second);
     shardy__read_queue_init(&s->reads, used, inner, &read_hooks, s);
-    SHARDY_TRY(shardy__store_new_wrapper_take(used, &limit_ops, s, store_out, err));
-    s->owns_inner = owns_inner; /* from now on: what fails above leaves it to the caller */
-    return SHARDY_OK;
-}
-
-shardy_status shardy_store_wrap_limit(shardy_context *context, shardy_store *inner,
-    const shardy_limit_options *options, shardy_store **store_out, shardy_error *err)
-{
-    SHARDY_CHECK_ARG(store_out);
-    *store_out = NULL;
-    SHARDY_CHECK_ARG(inner);
-    return wrap(context, inner, 0, options, store_out, err);
-}
-
-shardy_status shardy__store_wrap_limit_take(shardy_context *context, shardy_store *inner,
-    const shardy_limit_options *options, shardy_store **store_out, shardy_error *err)
-{
-    *store_out = NULL;
-    shardy_status st = wrap(context, inner, 1, options, store_out, err);
-    if (st < 0) {
-        shardy_store_close(inner);
-    }
-    return st;
+    return shardy__store_new_wrapper_take(used, &limit_ops, s, store_out, err);
 }

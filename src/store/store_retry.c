@@ -19,7 +19,6 @@
 
 typedef struct retry_store {
     shardy_store *inner;
-    int32_t owns_inner;
     const shardy_context *context;
     shardy_retry_options options;
     _Atomic int64_t budget;
@@ -421,9 +420,6 @@ static void retry_close(void *store)
 {
     retry_store *s = store;
     shardy__read_queue_free(&s->reads);
-    if (s->owns_inner) {
-        shardy_store_close(s->inner);
-    }
     shardy__free(s);
 }
 
@@ -467,9 +463,12 @@ static shardy_status check_options(const shardy_retry_options *options, shardy_e
     return SHARDY_OK;
 }
 
-static shardy_status wrap(shardy_context *context, shardy_store *inner, int32_t owns_inner,
+shardy_status shardy_store_wrap_retry(shardy_context *context, shardy_store *inner,
     const shardy_retry_options *options, shardy_store **store_out, shardy_error *err)
 {
+    SHARDY_CHECK_ARG(store_out);
+    *store_out = NULL;
+    SHARDY_CHECK_ARG(inner);
     shardy_retry_options own;
     shardy_retry_options_init(&own, sizeof own);
     SHARDY_TRY(SHARDY__OPTIONS_COPY(&own, options, err));
@@ -485,27 +484,17 @@ static shardy_status wrap(shardy_context *context, shardy_store *inner, int32_t 
     s->options = own;
     atomic_init(&s->budget, (int64_t)own.budget_tokens * TOKEN);
     shardy__read_queue_init(&s->reads, used, inner, &read_hooks, s);
-    SHARDY_TRY(shardy__store_new_wrapper_take(used, &retry_ops, s, store_out, err));
-    s->owns_inner = owns_inner; /* from now on: what fails above leaves it to the caller */
-    return SHARDY_OK;
-}
-
-shardy_status shardy_store_wrap_retry(shardy_context *context, shardy_store *inner,
-    const shardy_retry_options *options, shardy_store **store_out, shardy_error *err)
-{
-    SHARDY_CHECK_ARG(store_out);
-    *store_out = NULL;
-    SHARDY_CHECK_ARG(inner);
-    return wrap(context, inner, 0, options, store_out, err);
+    return shardy__store_new_wrapper_take(used, &retry_ops, s, store_out, err);
 }
 
 shardy_status shardy__store_wrap_retry_take(shardy_context *context, shardy_store *inner,
     const shardy_retry_options *options, shardy_store **store_out, shardy_error *err)
 {
-    *store_out = NULL;
-    shardy_status st = wrap(context, inner, 1, options, store_out, err);
+    shardy_status st = shardy_store_wrap_retry(context, inner, options, store_out, err);
     if (st < 0) {
         shardy_store_close(inner);
+        return st;
     }
+    shardy__store_own(*store_out, inner);
     return st;
 }

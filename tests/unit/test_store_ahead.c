@@ -39,7 +39,7 @@ static int set_up(void **state)
     assert_non_null(w);
     assert_ok(shardy_store_open_mem(NULL, &w->memory, &err));
     assert_ok(trip_store_open(w->memory, &w->trips, &err));
-    assert_ok(shardy__store_wrap_ahead(NULL, w->trips, 0, &w->store, &err));
+    assert_ok(shardy__store_wrap_ahead(NULL, w->trips, &w->store, &err));
     put(w->memory, "a", "first");
     put(w->memory, "b", "second");
     put(w->memory, "empty", "");
@@ -236,7 +236,8 @@ static void test_ahead__an_owned_store_is_closed_with_it(void **state)
     shardy_store *store = NULL;
     assert_ok(shardy_store_open_mem(NULL, &memory, &err));
     put(memory, "a", "first");
-    assert_ok(shardy__store_wrap_ahead(NULL, memory, 1, &store, &err));
+    assert_ok(shardy__store_wrap_ahead(NULL, memory, &store, &err));
+    shardy__store_own(store, memory);
     const ahead_want wants[] = {{"a", 100}};
     shardy__store_ahead(store, wants, 1, &no_limits); /* and forgotten with it */
     shardy_store_close(store);
@@ -270,7 +271,7 @@ static void test_ahead__many_threads_get_each_object_whole(void **state)
     world *w = *state;
     shardy_store *store = NULL;
     world plain = *w;
-    assert_ok(shardy__store_wrap_ahead(NULL, w->memory, 0, &store, &err));
+    assert_ok(shardy__store_wrap_ahead(NULL, w->memory, &store, &err));
     plain.store = store;
     pthread_t threads[THREADS];
     for (size_t i = 0; i < THREADS; i++) {

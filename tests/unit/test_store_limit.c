@@ -409,12 +409,11 @@ static void test_limit__options_are_checked(void **state)
             strstr(err.message, i % 2 ? "requests_per_second is " : "bytes_per_second is "));
     }
     assert_status(SHARDY_INVALID, shardy_store_wrap_limit(NULL, NULL, NULL, &store, &err));
-    assert_ok(shardy__store_wrap_limit_take(NULL, script.store, NULL, &store, &err));
+    assert_ok(shardy_store_wrap_limit(NULL, script.store, NULL, &store, &err));
     for (int i = 0; i < 100; i++) { /* no limit */
         assert_int_equal(read_one(store, "none", 1), SHARDY_NOT_FOUND);
     }
     shardy_store_close(store);
-    script.store = NULL;
     script_store_close(&script);
 }
 
