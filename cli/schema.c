@@ -231,6 +231,10 @@ static const schema_field fields[] = {
     {"stats", "", "page_cache", T_OBJECT, 1, NULL, "cache of shards that are read by ranges"},
     {"stats", "page_cache", "hits", T_INT, 1, NULL, "pages that were there"},
     {"stats", "page_cache", "misses", T_INT, 1, NULL, "pages that were not"},
+    {"stats", "", "file_cache", T_OBJECT, 1, NULL, "cache of shards that are downloaded"},
+    {"stats", "file_cache", "hits", T_INT, 1, NULL, "files that were there"},
+    {"stats", "file_cache", "fills", T_INT, 1, NULL, "files that were downloaded"},
+    {"stats", "file_cache", "bypasses", T_INT, 1, NULL, "objects that were read without it"},
 
     {"error", "", "error", T_TEXT, 1, NULL, "what went wrong, one line"},
     {"error", "", "status", T_TEXT, 1, NULL, "name of the status of the library"},

@@ -39,6 +39,10 @@ static const stats_row rows[] = {
     {NULL, "limit_wait_us", SHARDY_METRIC_LIMIT_WAIT_US, 0, "microseconds of these waits"},
     {"page_cache", "hits", SHARDY_METRIC_PAGE_CACHE_HITS, 0, "page cache: hits"},
     {"page_cache", "misses", SHARDY_METRIC_PAGE_CACHE_MISSES, 0, "page cache: misses"},
+    {"file_cache", "hits", SHARDY_METRIC_FILE_CACHE_HITS, 0, "cache of files: hits"},
+    {"file_cache", "fills", SHARDY_METRIC_FILE_CACHE_FILLS, 0, "cache of files: files downloaded"},
+    {"file_cache", "bypasses", SHARDY_METRIC_FILE_CACHE_BYPASSES, 0,
+        "cache of files: objects read without it"},
 };
 
 enum {

@@ -965,6 +965,11 @@ def stats(shardy, tmp):
             # requests that were sent together may have come one after the other
             assert 1 <= found["round_trips"] <= counts["round_trips"], (command, found, counts)
             assert (found["requests"]["failed"], found["retries"]) == (0, 0), found
+        for expected in ({"hits": 0, "fills": 1, "bypasses": 0},
+                         {"hits": 1, "fills": 0, "bypasses": 0}):
+            found = stats_of(ask(shardy, tmp, "-s", url, "get", "key-00000777", "--sqlite-mode",
+                                 "download", "--cache-dir", "cache", "--stats", env=bucket.env))
+            assert found["file_cache"] == expected, found
         rule = {"kind": "status", "status": 503, "operation": "get_object", "times": 2}
         bucket.control("POST", "faults", rule)
         bucket.control("DELETE", "log")
