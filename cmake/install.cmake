@@ -37,8 +37,8 @@ if(NOT IS_ABSOLUTE ${CMAKE_INSTALL_LIBDIR} AND NOT IS_ABSOLUTE ${CMAKE_INSTALL_I
     set(SHARDY_PC_LIBDIR "\${prefix}/${CMAKE_INSTALL_LIBDIR}")
     set(SHARDY_PC_INCLUDEDIR "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
 endif()
-# Not libcurl and libpq: their own private libraries, which `pkg-config --static` would add, are only
-# needed to link these two statically, and their development packages do not come with them.
+# Not libcurl and libpq: their own private libraries, which `pkg-config --static` would add, are
+# only needed to link these two statically, and their development packages do not come with them.
 set(SHARDY_PC_REQUIRES "libcrypto, libxxhash, libzstd, yaml-0.1, expat")
 set(SHARDY_PC_LIBS "-lcurl")
 if(SHARDY_WITH_POSTGRES)
