@@ -94,21 +94,13 @@ static void ahead_read(
     }
 }
 
-/* Slots have keys as bytes, the calls of the library as text. A key that reached a slot was
- * checked, so it has no zero in it and is short enough. */
-static const char *key_text(shardy_bytes key, char text_out[SHARDY_OBJECT_KEY_LEN_MAX + 1])
-{
-    memcpy(text_out, key.data, key.len);
-    text_out[key.len] = '\0';
-    return text_out;
-}
-
 static shardy_status ahead_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
     shardy_object_meta *meta_out, shardy_error *err)
 {
     const ahead_store *s = store;
     char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    return shardy_store_head_within(s->inner, key_text(key, text), limits, meta_out, err);
+    return shardy_store_head_within(
+        s->inner, shardy__store_key_text(key, text), limits, meta_out, err);
 }
 
 static shardy_status ahead_put(
@@ -137,7 +129,7 @@ static shardy_status ahead_open_local(
 {
     const ahead_store *s = store;
     char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    return shardy_store_open_local(s->inner, key_text(key, text), file_out, err);
+    return shardy_store_open_local(s->inner, shardy__store_key_text(key, text), file_out, err);
 }
 
 static shardy_status ahead_scratch(void *store, const char **path_out, shardy_error *err)

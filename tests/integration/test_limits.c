@@ -7,6 +7,7 @@
 #include <shardyfusion/shardyfusion.h>
 #include <shardyfusion/sys/store.h>
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -452,17 +453,17 @@ static void test_limits__memory_budgets_of_builds(void **state)
     }
 }
 
-static void test_limits__page_caches_of_readers(void **state)
+/* Opening a reader with one byte less than `least`, with that, and with one more, in the member of
+ * its options that is `offset` bytes from their begin. */
+static void check_least_bytes(limits_fixture *f, size_t offset, uint64_t least)
 {
-    limits_fixture *f = *state;
-    const uint64_t least = SHARDY_PAGE_CACHE_BYTES_MIN;
     shardy_reader_close(finish_and_open(f, open_writer(f)));
     for (uint64_t bytes = least - 1; bytes <= least + 1; bytes++) {
         shardy_reader_options options;
         shardy_reader *reader;
         shardy_reader_options_init(&options, sizeof options);
         options.store = f->store;
-        options.page_cache_bytes = bytes;
+        memcpy((char *)&options + offset, &bytes, sizeof bytes);
         assert_status(bytes >= least ? SHARDY_OK : SHARDY_INVALID,
             shardy_reader_open(f->context, NULL, &options, &reader, &err));
         if (bytes >= least) {
@@ -471,6 +472,18 @@ static void test_limits__page_caches_of_readers(void **state)
             assert_names(least);
         }
     }
+}
+
+static void test_limits__page_caches_of_readers(void **state)
+{
+    check_least_bytes(
+        *state, offsetof(shardy_reader_options, page_cache_bytes), SHARDY_PAGE_CACHE_BYTES_MIN);
+}
+
+static void test_limits__files_kept_by_readers(void **state)
+{
+    check_least_bytes(
+        *state, offsetof(shardy_reader_options, cache_bytes), SHARDY_FILE_CACHE_BYTES_MIN);
 }
 
 static void test_limits__threads_of_a_context(void **state)
@@ -486,47 +499,6 @@ static void test_limits__threads_of_a_context(void **state)
         shardy_context_free(context);
     }
     assert_names(SHARDY_THREADS_MAX);
-}
-
-static void test_limits__files_kept_by_readers(void **state)
-{
-    limits_fixture *f = *state;
-    const uint64_t least = SHARDY_FILE_CACHE_BYTES_MIN;
-    shardy_reader_close(finish_and_open(f, open_writer(f)));
-    for (uint64_t bytes = least - 1; bytes <= least + 1; bytes++) {
-        shardy_reader_options options;
-        shardy_reader *reader;
-        shardy_reader_options_init(&options, sizeof options);
-        options.store = f->store;
-        options.cache_bytes = bytes;
-        shardy_status st = shardy_reader_open(f->context, NULL, &options, &reader, &err);
-        assert_int_equal(st, bytes >= least ? SHARDY_OK : SHARDY_INVALID);
-        if (st == SHARDY_INVALID) {
-            assert_names(least);
-        } else {
-            shardy_reader_close(reader);
-        }
-    }
-}
-
-static void test_limits__caches_of_readers(void **state)
-{
-    limits_fixture *f = *state;
-    const uint64_t least = SHARDY_PAGE_CACHE_BYTES_MIN;
-    shardy_reader_close(finish_and_open(f, open_writer(f)));
-    for (uint64_t bytes = least - 1; bytes <= least + 1; bytes++) {
-        shardy_reader_options options;
-        shardy_reader *reader;
-        shardy_reader_options_init(&options, sizeof options);
-        options.store = f->store;
-        options.page_cache_bytes = bytes;
-        shardy_status st = shardy_reader_open(f->context, NULL, &options, &reader, &err);
-        assert_int_equal(st, bytes >= least ? SHARDY_OK : SHARDY_INVALID);
-        if (st == SHARDY_INVALID) {
-            assert_names(least);
-        }
-        shardy_reader_close(reader);
-    }
 }
 
 static void test_limits__connections_of_a_bucket(void **state)
@@ -594,7 +566,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_limits__page_caches_of_readers, setup, teardown),
         cmocka_unit_test(test_limits__threads_of_a_context),
         cmocka_unit_test_setup_teardown(test_limits__files_kept_by_readers, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_limits__caches_of_readers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits__connections_of_a_bucket, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits__manifests_of_a_history, setup, teardown),
     };
