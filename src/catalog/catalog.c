@@ -81,7 +81,7 @@ static shardy_status open_manifests(const catalog_options *options, catalog *out
 static void put_around(catalog *c, shardy_store *around)
 {
     if (!c->store_borrowed) {
-        shardy__store_own(around, c->store);
+        shardy__store_own_inner(around);
     }
     c->store = around;
     c->store_borrowed = 0;

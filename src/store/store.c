@@ -76,16 +76,16 @@ shardy_status shardy_store_new_take(shardy_context *context, const shardy_store_
 }
 
 shardy_status shardy__store_new_wrapper_take(shardy_context *context, const shardy_store_ops *ops,
-    void *state, shardy_store **store_out, shardy_error *err)
+    void *state, shardy_store *inner, shardy_store **store_out, shardy_error *err)
 {
     SHARDY_TRY(shardy_store_new_take(context, ops, state, store_out, err));
-    (*store_out)->is_wrapper = 1;
+    (*store_out)->inner = inner;
     return SHARDY_OK;
 }
 
-void shardy__store_own(shardy_store *around, shardy_store *inner)
+void shardy__store_own_inner(shardy_store *around)
 {
-    around->owned = inner;
+    around->owns_inner = 1;
 }
 
 /* The store of an s3:// URL, with all that belongs around it. */
@@ -126,7 +126,7 @@ shardy_status shardy__store_open_url(shardy_context *context, const char *url,
 void shardy_store_close(shardy_store *store)
 {
     while (store) {
-        shardy_store *inner = store->owned;
+        shardy_store *inner = store->owns_inner ? store->inner : NULL;
         store->ops->close(store->state);
         shardy__context_drop(store->context);
         shardy__free(store);
@@ -146,6 +146,9 @@ const char *shardy_store_name(const shardy_store *store)
 
 const char *shardy__store_place(const shardy_store *store)
 {
+    while (store->inner) {
+        store = store->inner;
+    }
     const shardy_store_ops *ops = store->ops;
     int has_slot = ops->struct_size >= offsetof(shardy_store_ops, place) + sizeof ops->place;
     return has_slot && ops->place ? ops->place(store->state) : NULL;
@@ -187,7 +190,7 @@ static shardy_bytes text_key(const char *key)
 
 static void count(const shardy_store *store, shardy_metric metric, uint64_t n)
 {
-    if (!store->is_wrapper) {
+    if (!store->inner) {
         shardy__count(store->context, metric, n);
     }
 }

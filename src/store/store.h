@@ -13,8 +13,8 @@ struct shardy_store {
     void *state;
     shardy_context *context; /* one reference */
     uint64_t generation;     /* of the process it was opened in */
-    int32_t is_wrapper;      /* 1: what is behind it is counted there */
-    shardy_store *owned;     /* the store behind it, closed after it; NULL: somebody else's */
+    shardy_store *inner;     /* that calls are passed on to, and counted at; NULL: none */
+    int32_t owns_inner;      /* 1: it is closed after this one */
 };
 
 typedef struct store_url_options {
@@ -40,12 +40,12 @@ shardy_status shardy__store_check_key(shardy_bytes key, shardy_error *err);
  * checked, as text. Returns text_out. */
 const char *shardy__store_key_text(shardy_bytes key, char text_out[SHARDY_OBJECT_KEY_LEN_MAX + 1]);
 
-/* shardy_store_new_take() for a store that passes calls on to another. */
+/* shardy_store_new_take() for a store that passes calls on to another; it is where that one is. */
 shardy_status shardy__store_new_wrapper_take(shardy_context *context, const shardy_store_ops *ops,
-    void *state, shardy_store **store_out, shardy_error *err);
+    void *state, shardy_store *inner, shardy_store **store_out, shardy_error *err);
 
-/* From now on `inner` is closed with the store around it. */
-void shardy__store_own(shardy_store *around, shardy_store *inner);
+/* From now on the store behind it is closed with it. */
+void shardy__store_own_inner(shardy_store *around);
 
 /* shardy_store_wrap_retry() of a store that is taken: always, also on failure, and closed with the
  * wrapper. */

@@ -148,12 +148,6 @@ static void clear(ahead_store *s)
     shardy__mutex_unlock(&s->lock);
 }
 
-static const char *ahead_place(void *store)
-{
-    const ahead_store *s = store;
-    return shardy__store_place(s->inner);
-}
-
 static void ahead_close(void *store)
 {
     ahead_store *s = store;
@@ -175,7 +169,6 @@ static const shardy_store_ops ahead_ops = {
     .open_local = ahead_open_local,
     .scratch = ahead_scratch,
     .close = ahead_close,
-    .place = ahead_place,
 };
 
 shardy_status shardy__store_wrap_ahead(
@@ -189,7 +182,7 @@ shardy_status shardy__store_wrap_ahead(
     s->inner = inner;
     shardy__mutex_init(&s->lock);
     return shardy__store_new_wrapper_take(
-        context ? context : inner->context, &ahead_ops, s, store_out, err);
+        context ? context : inner->context, &ahead_ops, s, inner, store_out, err);
 }
 
 static void keep_object(ahead_store *s, const char *key, shardy_store_read *read)

@@ -97,12 +97,6 @@ static shardy_status bound_scratch(void *store, const char **path_out, shardy_er
     return shardy_store_scratch(s->inner, path_out, err);
 }
 
-static const char *bound_place(void *store)
-{
-    const bound_store *s = store;
-    return shardy__store_place(s->inner);
-}
-
 static void bound_close(void *store)
 {
     bound_store *s = store;
@@ -121,7 +115,6 @@ static const shardy_store_ops bound_ops = {
     .open_local = bound_open_local,
     .scratch = bound_scratch,
     .close = bound_close,
-    .place = bound_place,
 };
 
 shardy_status shardy__store_wrap_bound(shardy_context *context, shardy_store *inner,
@@ -137,7 +130,7 @@ shardy_status shardy__store_wrap_bound(shardy_context *context, shardy_store *in
     s->context = context ? context : inner->context;
     s->ops = bound_ops;
     s->ops.name = shardy_store_name(inner);
-    return shardy__store_new_wrapper_take(s->context, &s->ops, s, store_out, err);
+    return shardy__store_new_wrapper_take(s->context, &s->ops, s, inner, store_out, err);
 }
 
 void shardy__store_bound_set(shardy_store *bound, shardy_store_limits limits)

@@ -234,12 +234,6 @@ static shardy_status fault_scratch(void *store, const char **path_out, shardy_er
     return st;
 }
 
-static const char *fault_place(void *store)
-{
-    const fault_store *s = store;
-    return shardy__store_place(s->inner);
-}
-
 static void fault_close(void *store)
 {
     shardy__free(store);
@@ -258,7 +252,6 @@ static const shardy_store_ops fault_ops = {
     .open_local = fault_open_local,
     .scratch = fault_scratch,
     .close = fault_close,
-    .place = fault_place,
 };
 
 shardy_status shardy_store_wrap_fault(
@@ -273,7 +266,7 @@ shardy_status shardy_store_wrap_fault(
     }
     s->inner = inner;
     return shardy__store_new_wrapper_take(
-        context ? context : inner->context, &fault_ops, s, store_out, err);
+        context ? context : inner->context, &fault_ops, s, inner, store_out, err);
 }
 
 static fault_store *faults_of(const shardy_store *store)

@@ -177,12 +177,6 @@ static shardy_status limit_scratch(void *store, const char **path_out, shardy_er
     return shardy_store_scratch(s->inner, path_out, err);
 }
 
-static const char *limit_place(void *store)
-{
-    const limit_store *s = store;
-    return shardy__store_place(s->inner);
-}
-
 static void limit_close(void *store)
 {
     limit_store *s = store;
@@ -204,7 +198,6 @@ static const shardy_store_ops limit_ops = {
     .open_local = limit_open_local,
     .scratch = limit_scratch,
     .close = limit_close,
-    .place = limit_place,
 };
 
 /* --- making one ------------------------------------------------------------------------------- */
@@ -236,5 +229,5 @@ shardy_status shardy_store_wrap_limit(shardy_context *context, shardy_store *inn
     s->inner = inner;
     shardy__rate_init(&s->rate, used, own.requests_per_second, own.bytes_per_second);
     shardy__read_queue_init(&s->reads, used, inner, &read_hooks, s);
-    return shardy__store_new_wrapper_take(used, &limit_ops, s, store_out, err);
+    return shardy__store_new_wrapper_take(used, &limit_ops, s, inner, store_out, err);
 }

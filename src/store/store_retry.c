@@ -410,12 +410,6 @@ static shardy_status retry_scratch(void *store, const char **path_out, shardy_er
     return shardy_store_scratch(s->inner, path_out, err);
 }
 
-static const char *retry_place(void *store)
-{
-    const retry_store *s = store;
-    return shardy__store_place(s->inner);
-}
-
 static void retry_close(void *store)
 {
     retry_store *s = store;
@@ -436,7 +430,6 @@ static const shardy_store_ops retry_ops = {
     .open_local = retry_open_local,
     .scratch = retry_scratch,
     .close = retry_close,
-    .place = retry_place,
 };
 
 /* --- making one ------------------------------------------------------------------------------- */
@@ -484,7 +477,7 @@ shardy_status shardy_store_wrap_retry(shardy_context *context, shardy_store *inn
     s->options = own;
     atomic_init(&s->budget, (int64_t)own.budget_tokens * TOKEN);
     shardy__read_queue_init(&s->reads, used, inner, &read_hooks, s);
-    return shardy__store_new_wrapper_take(used, &retry_ops, s, store_out, err);
+    return shardy__store_new_wrapper_take(used, &retry_ops, s, inner, store_out, err);
 }
 
 shardy_status shardy__store_wrap_retry_take(shardy_context *context, shardy_store *inner,
@@ -495,6 +488,6 @@ shardy_status shardy__store_wrap_retry_take(shardy_context *context, shardy_stor
         shardy_store_close(inner);
         return st;
     }
-    shardy__store_own(*store_out, inner);
+    shardy__store_own_inner(*store_out);
     return st;
 }

@@ -122,12 +122,6 @@ static shardy_status stats_scratch(void *store, const char **path_out, shardy_er
     return shardy_store_scratch(s->inner, path_out, err);
 }
 
-static const char *stats_place(void *store)
-{
-    const stats_store *s = store;
-    return shardy__store_place(s->inner);
-}
-
 static void stats_close(void *store)
 {
     shardy__free(store);
@@ -146,7 +140,6 @@ static const shardy_store_ops stats_ops = {
     .open_local = stats_open_local,
     .scratch = stats_scratch,
     .close = stats_close,
-    .place = stats_place,
 };
 
 shardy_status shardy_store_wrap_stats(
@@ -161,7 +154,7 @@ shardy_status shardy_store_wrap_stats(
     }
     s->inner = inner;
     return shardy__store_new_wrapper_take(
-        context ? context : inner->context, &stats_ops, s, store_out, err);
+        context ? context : inner->context, &stats_ops, s, inner, store_out, err);
 }
 
 void shardy_store_stats(const shardy_store *stats_store_handle, shardy_store_counts *counts_out)

@@ -237,7 +237,7 @@ static void test_ahead__an_owned_store_is_closed_with_it(void **state)
     assert_ok(shardy_store_open_mem(NULL, &memory, &err));
     put(memory, "a", "first");
     assert_ok(shardy__store_wrap_ahead(NULL, memory, &store, &err));
-    shardy__store_own(store, memory);
+    shardy__store_own_inner(store);
     const ahead_want wants[] = {{"a", 100}};
     shardy__store_ahead(store, wants, 1, &no_limits); /* and forgotten with it */
     shardy_store_close(store);
