@@ -317,21 +317,48 @@ static shardy_status repeat_put(retry_store *s, const shardy_store_put *put,
                : repeat_condition(s, put, source, meta_out, err);
 }
 
+/* A put of which the store repeats single requests. */
+typedef struct put_in_parts {
+    retry_store *store;
+    const shardy_store_put *put;
+    int gave_up; /* 1: a request was repeated in vain, so the whole is not repeated */
+} put_in_parts;
+
+static int32_t part_answered(void *user, shardy_store_attempts *attempts, int32_t status,
+    shardy_error *err, int64_t *due_out)
+{
+    put_in_parts *p = user;
+    retry_call c = {attempts->failures, attempts->failed_ns, p->put->deadline_ns, p->put->cancel};
+    if (c.failures == 0) {
+        add_to_budget(p->store);
+    }
+    int again = plan_retry(p->store, &c, (shardy_status)status, err, due_out);
+    attempts->failures = c.failures;
+    attempts->failed_ns = c.failed_ns;
+    p->gave_up |= !again && is_retriable((shardy_status)status, err);
+    return again;
+}
+
 static shardy_status retry_put(
-    void *store, const shardy_store_put *put, shardy_object_meta *meta_out, shardy_error *err)
+    void *store, const shardy_store_put *asked, shardy_object_meta *meta_out, shardy_error *err)
 {
     retry_store *s = store;
-    retry_call c = {0, 0, put->deadline_ns, put->cancel};
+    put_in_parts parts = {s, asked, 0};
+    const shardy_store_repeat repeat = {&parts, part_answered};
+    shardy_store_put put = *asked;
+    put.repeat = &repeat;
+    retry_call c = {0, 0, put.deadline_ns, put.cancel};
     put_source source;
     shardy_error ignored;
     add_to_budget(s);
-    shardy_status st = shardy_store_put_object(s->inner, put, meta_out, err);
+    shardy_status st = shardy_store_put_object(s->inner, &put, meta_out, err);
     /* Parts that were given are gone, and so may be the file. */
-    if (!is_retriable(st, err) || put->next || source_open(put, &source, &ignored) != SHARDY_OK) {
+    if (parts.gave_up || !is_retriable(st, err) || put.next ||
+        source_open(&put, &source, &ignored) != SHARDY_OK) {
         return st;
     }
-    while (wait_to_retry(s, &c, &st, err)) {
-        st = repeat_put(s, put, &source, meta_out, err);
+    while (!parts.gave_up && wait_to_retry(s, &c, &st, err)) {
+        st = repeat_put(s, &put, &source, meta_out, err);
     }
     source_close(&source);
     if (st < 0 && st != SHARDY_EXISTS && st != SHARDY_CONFLICT) {

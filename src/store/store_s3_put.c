@@ -251,7 +251,8 @@ typedef struct upload upload;
 typedef enum slot_state {
     SLOT_FREE = 0,
     SLOT_SENDING,
-    SLOT_ANSWERED
+    SLOT_ANSWERED,
+    SLOT_HELD /* sent again when it is due */
 } slot_state;
 
 /* A part on its way. */
@@ -262,6 +263,8 @@ typedef struct slot {
     piece piece;
     bytebuf buf;
     uint32_t number; /* from 1 */
+    shardy_store_attempts attempts;
+    int64_t due_ns;
     char number_text[12];
     char checksum[S3_SHA256_BASE64_SIZE];
 } slot;
@@ -295,30 +298,68 @@ static void part_done(s3_call *call)
     shardy__mutex_unlock(&up->lock);
 }
 
-/* A slot in that state, or NULL; waits while there is none but parts are on their way. */
+/* A slot that something can be done with: it was answered, or its part is due again, or it is free
+ * and `free_is_fine`. Otherwise NULL, with *held_out the slot that is due first (NULL: none). */
+static slot *find_slot(upload *up, int free_is_fine, int *sending_out, slot **held_out)
+{
+    int64_t now = shardy__monotonic_ns(up->client->context);
+    *sending_out = 0;
+    *held_out = NULL;
+    for (size_t i = 0; i < up->slot_count; i++) {
+        slot *s = &up->slots[i];
+        if (s->state == SLOT_ANSWERED || (s->state == SLOT_HELD && s->due_ns <= now) ||
+            (s->state == SLOT_FREE && free_is_fine)) {
+            return s;
+        }
+        *sending_out |= s->state == SLOT_SENDING;
+        if (s->state == SLOT_HELD && (!*held_out || s->due_ns < (*held_out)->due_ns)) {
+            *held_out = s;
+        }
+    }
+    return NULL;
+}
+
+/* The same, after waiting while parts are on their way or held. NULL: there are none. */
 static slot *wait_for_slot(upload *up, int free_is_fine)
 {
-    slot *found = NULL;
-    int sending = 1;
+    const shardy_context *context = up->client->context;
+    slot *found;
+    slot *held;
+    int sending;
     shardy__mutex_lock(&up->lock);
-    while (!found && sending) {
-        sending = 0;
-        for (size_t i = 0; i < up->slot_count && !found; i++) {
-            slot *s = &up->slots[i];
-            sending |= s->state == SLOT_SENDING;
-            if (s->state == SLOT_ANSWERED || (free_is_fine && s->state == SLOT_FREE)) {
-                found = s;
-            }
-        }
-        if (!found && sending) {
+    while (!(found = find_slot(up, free_is_fine, &sending, &held)) && sending) {
+        if (held) {
+            int64_t left = held->due_ns - shardy__monotonic_ns(context);
+            (void)shardy__condition_wait_ns(&up->answered, &up->lock, left);
+        } else {
             shardy__condition_wait(&up->answered, &up->lock);
         }
     }
     shardy__mutex_unlock(&up->lock);
+    if (!found && held) {
+        /* one that is cancelled is answered so when it is sent */
+        (void)shardy__sleep_until(context, held->due_ns, up->from->put->cancel, "s3", NULL);
+        found = held;
+    }
     return found;
 }
 
-/* Takes the answer of a part; the slot is free then. */
+/* Whether only another upload can help. */
+static int wants_anew(const s3_call *call)
+{
+    return strcmp(call->failure.code, "NoSuchUpload") == 0 ||
+           strcmp(call->failure.code, "ConditionalRequestConflict") == 0;
+}
+
+/* Whether the store around wants a request again that was answered so. */
+static int wants_again(const upload *up, shardy_store_attempts *attempts, shardy_status st,
+    shardy_error *err, int64_t *due_out)
+{
+    const shardy_store_repeat *repeat = up->from->put->repeat;
+    return repeat && err && repeat->answered(repeat->user, attempts, st, err, due_out);
+}
+
+/* Takes the answer of a part; the slot is free then, unless the part is to be sent again. */
 static shardy_status harvest(upload *up, slot *s, shardy_error *err)
 {
     part *p = &up->parts[s->number - 1];
@@ -329,15 +370,19 @@ static shardy_status harvest(upload *up, slot *s, shardy_error *err)
     }
     if (st == SHARDY_OK && !reply->etag.text[0]) {
         st = shardy__error_native(err, SHARDY_IO, 1, reply->code, "s3",
-            "put \"%.*s\": the reply to part %u has no version", SHARDY_BYTES_FMT(s->call.key),
-            s->number);
+            "put \"%.*s\": the reply to a part has no version", SHARDY_BYTES_FMT(s->call.key));
     }
     if (st == SHARDY_OK) {
         p->etag = shardy__arena_strdup(&up->memory, reply->etag.text);
         memcpy(p->checksum, s->checksum, sizeof p->checksum);
         st = p->etag ? SHARDY_OK : shardy__error_nomem(err, "s3");
     }
+    int anew = wants_anew(&s->call);
     shardy__s3_call_dispose(&s->call);
+    if (!anew && wants_again(up, &s->attempts, st, err, &s->due_ns)) {
+        s->state = SLOT_HELD;
+        return SHARDY_OK;
+    }
     s->state = SLOT_FREE;
     return st < 0 ? shardy__error_prefix(err, st, "part %u", s->number) : st;
 }
@@ -369,13 +414,34 @@ static uint64_t part_size(const upload *up)
     return size;
 }
 
+/* What comes next for a part that was answered or is due again. */
+static shardy_status go_on(upload *up, slot *s, shardy_error *err)
+{
+    if (s->state == SLOT_ANSWERED) {
+        return harvest(up, s, err);
+    }
+    start_part(up, s);
+    return SHARDY_OK;
+}
+
+static void give_up_held(upload *up)
+{
+    shardy__mutex_lock(&up->lock);
+    for (size_t i = 0; i < up->slot_count; i++) {
+        if (up->slots[i].state == SLOT_HELD) {
+            up->slots[i].state = SLOT_FREE;
+        }
+    }
+    shardy__mutex_unlock(&up->lock);
+}
+
 static shardy_status send_parts(upload *up, shardy_error *err)
 {
     shardy_status st = SHARDY_OK;
     while (st >= 0 && has_more(up->from)) {
         slot *s = wait_for_slot(up, 1);
-        if (s->state == SLOT_ANSWERED) {
-            st = harvest(up, s, err);
+        if (s->state != SLOT_FREE) {
+            st = go_on(up, s, err);
             continue;
         }
         if (up->part_count == PARTS_MAX) {
@@ -389,6 +455,7 @@ static shardy_status send_parts(upload *up, shardy_error *err)
         }
         if (st >= 0 && s->piece.len > 0) {
             s->number = ++up->part_count;
+            memset(&s->attempts, 0, sizeof s->attempts);
             up->size += s->piece.len;
             start_part(up, s);
         }
@@ -396,14 +463,20 @@ static shardy_status send_parts(upload *up, shardy_error *err)
     return st;
 }
 
-/* Waits for what is on its way; its failures count unless there was one before. */
+/* Waits for what is on its way or held; its failures count unless there was one before. */
 static shardy_status drain(upload *up, shardy_status st, shardy_error *err)
 {
     slot *s;
-    while ((s = wait_for_slot(up, 0)) != NULL) {
-        shardy_status one = harvest(up, s, st < 0 ? NULL : err);
-        st = st < 0 ? st : one;
-    }
+    do {
+        if (st < 0) {
+            give_up_held(up);
+        }
+        s = wait_for_slot(up, 0);
+        if (s) {
+            shardy_status one = go_on(up, s, st < 0 ? NULL : err);
+            st = st < 0 ? st : one;
+        }
+    } while (s);
     return st;
 }
 
@@ -444,7 +517,7 @@ static void list_parts(const upload *up, bytebuf *xml)
 
 /* The answer may be an error although its code is 200: the server begins it before it knows. */
 static shardy_status complete_with(
-    upload *up, const bytebuf *xml, shardy_object_meta *meta_out, shardy_error *err)
+    upload *up, const bytebuf *xml, shardy_object_meta *meta_out, int *anew_out, shardy_error *err)
 {
     s3_call call;
     sha256 digest;
@@ -471,7 +544,35 @@ static shardy_status complete_with(
         snprintf(meta_out->etag.text, sizeof meta_out->etag.text, "%s", result.etag);
     }
     st = mark_unknown(&call, st, err);
+    *anew_out = wants_anew(&call);
     shardy__s3_call_dispose(&call);
+    return st;
+}
+
+/* Completes again while the store around wants that. What refuses a later request may be what an
+ * earlier one did, of which the answer was lost. */
+static shardy_status complete_at_last(
+    upload *up, const bytebuf *xml, shardy_object_meta *meta_out, shardy_error *err)
+{
+    const shardy_store_put *put = up->from->put;
+    shardy_store_attempts attempts = {0};
+    int anew;
+    int64_t due;
+    shardy_status st = complete_with(up, xml, meta_out, &anew, err);
+    while (st < 0 && !anew && wants_again(up, &attempts, st, err, &due)) {
+        st = shardy__sleep_until(up->client->context, due, put->cancel, "s3", err);
+        if (st >= 0) {
+            st = complete_with(up, xml, meta_out, &anew, err);
+        }
+        if (st == SHARDY_EXISTS || st == SHARDY_CONFLICT) {
+            return shardy__error_native(err, SHARDY_IO, 1, 0, "s3",
+                "put \"%.*s\": whether the upload was completed is not known",
+                SHARDY_BYTES_FMT(put->key));
+        }
+        if (st < 0) {
+            err->retriable = 1;
+        }
+    }
     return st;
 }
 
@@ -482,7 +583,7 @@ static shardy_status complete(upload *up, shardy_object_meta *meta_out, shardy_e
     list_parts(up, &xml);
     shardy_status st = shardy__bytebuf_check(&xml, "s3", err);
     if (st >= 0) {
-        st = complete_with(up, &xml, meta_out, err);
+        st = complete_at_last(up, &xml, meta_out, err);
     }
     shardy__bytebuf_free(&xml);
     return st;

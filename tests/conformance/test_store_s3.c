@@ -1,6 +1,7 @@
 /* What the s3 store does beyond the contract of all stores: against our S3 server, which checks
  * every signature and checksum and spoils replies by script. */
 #include "base/context.h"
+#include "support/hand_clock.h"
 #include "support/store_fixture.h"
 
 #include <shardyfusion/limits.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define PREFIX    "a prefix/with+signs"
 #define URL       "s3://" SERVER_BUCKET "/" PREFIX
@@ -216,6 +218,16 @@ static void test_remove__a_key_that_the_reply_forgets_is_no_success(void **state
     assert_int_equal(results[1], SHARDY_IO);
 }
 
+/* A clock for signatures that the server takes, with sleeps that take no time. */
+static shardy_context *true_hand_clock(hand_clock *clock, shardy_log_fn log, void *log_user)
+{
+    struct timespec now;
+    shardy_context *context = hand_clock_context_with_log(clock, log, log_user);
+    assert_int_equal(clock_gettime(CLOCK_REALTIME, &now), 0);
+    atomic_store(&clock->wall_us, (int64_t)now.tv_sec * 1000000);
+    return context;
+}
+
 /* --- uploads in parts --------------------------------------------------------------------- */
 
 static shardy_status put_large(shardy_store *store, const char *key, shardy_put_condition condition,
@@ -333,6 +345,178 @@ static void test_parts__a_failure_aborts_the_upload(void **state)
     assert_no_object(store, "k");
     assert_int_equal(server_count(s3, "operation.abort_upload", NULL), 2);
     free(data);
+}
+
+/* What a retrying store around it makes of failures within an upload of four parts. */
+typedef struct repeat_case {
+    const char *rules;
+    shardy_put_condition condition;
+    shardy_status status;
+    size_t as_stream; /* the text so many times; 0: as a body */
+    uint64_t parts;   /* requests */
+    uint64_t completions;
+    uint64_t uploads;
+    int64_t waits; /* 0: the transport itself may repeat what a used connection lost */
+} repeat_case;
+
+static void check_repeats(
+    shardy_store *store, hand_clock *clock, const repeat_case *c, const char *data)
+{
+    shardy_error err = {0};
+    shardy_store_put put = put_of("k", c->condition, "");
+    stream pieces = {data, c->as_stream, SHARDY_DONE};
+    if (c->as_stream) {
+        put.next = next_part;
+        put.next_user = &pieces;
+    } else {
+        put.body = bytes_of(data);
+    }
+    fixture_empty(store);
+    server_reset(s3);
+    server_faults(s3, c->rules);
+    clock->slept_us = 0;
+    assert_status(c->status, shardy_store_put_object(store, &put, NULL, &err));
+    assert_true(clock->slept_us >= c->waits);
+    assert_int_equal(server_count(s3, "operation.upload_part", NULL), c->parts);
+    assert_int_equal(server_count(s3, "operation.complete_upload", NULL), c->completions);
+    assert_int_equal(server_count(s3, "operation.create_upload", NULL), c->uploads);
+    server_faults(s3, NULL);
+    if (c->status != SHARDY_OK) {
+        assert_non_null(strstr(err.message, "after 3 attempts"));
+        assert_no_object(store, "k");
+        return;
+    }
+    shardy_buf got;
+    assert_ok(shardy_store_get(store, "k", 0, SHARDY_READ_TO_END, &got, NULL, &err));
+    size_t len = strlen(data);
+    assert_int_equal(got.len, c->as_stream ? c->as_stream * len : len);
+    for (size_t at = 0; at < got.len; at += len) {
+        assert_memory_equal((const char *)got.data + at, data, len);
+    }
+    shardy_buf_release(&got);
+}
+
+static char *random_text(size_t len)
+{
+    char *text = random_bytes(len + 1);
+    for (size_t i = 0; i < len; i++) {
+        text[i] = (char)('a' + (unsigned char)text[i] % 26);
+    }
+    text[len] = '\0';
+    return text;
+}
+
+static shardy_store *wrap_in_retry(shardy_store *store, uint32_t backoff_ms)
+{
+    shardy_error err = {0};
+    shardy_store *retry;
+    shardy_retry_options options;
+    shardy_retry_options_init(&options, sizeof options);
+    options.max_attempts = 3;
+    options.initial_backoff_ms = backoff_ms;
+    options.max_backoff_ms = backoff_ms;
+    options.timeout_ms = 10 * backoff_ms + 1000000;
+    assert_ok(shardy_store_wrap_retry(NULL, store, &options, &retry, &err));
+    return retry;
+}
+
+#define PART_RULE(members)     "[{\"operation\": \"upload_part\", " members "}]"
+#define COMPLETE_RULE(members) "[{\"operation\": \"complete_upload\", " members "}]"
+
+static void test_parts__only_what_failed_is_sent_again(void **state)
+{
+    static const repeat_case cases[] = {
+        {PART_RULE("\"kind\": \"status\", \"times\": 2"), SHARDY_PUT_ALWAYS, SHARDY_OK, 0, 6, 1, 1,
+            1},
+        {PART_RULE("\"kind\": \"reset\", \"from\": 4, \"to\": 5"), SHARDY_PUT_IF_ABSENT, SHARDY_OK,
+            0, 6, 1, 1, 0},
+        /* done, but the answer is lost */
+        {PART_RULE("\"kind\": \"drop\", \"applied\": true, \"from\": 2, \"to\": 2"),
+            SHARDY_PUT_IF_ABSENT, SHARDY_OK, 0, 5, 1, 1, 0},
+        /* a stream cannot be sent anew, but its parts can */
+        {PART_RULE("\"kind\": \"status\", \"from\": 3, \"to\": 4"), SHARDY_PUT_ALWAYS, SHARDY_OK, 2,
+            6, 1, 1, 1},
+        {PART_RULE("\"kind\": \"status\", \"query\": \"*partNumber=2*\""), SHARDY_PUT_ALWAYS,
+            SHARDY_IO, 0, 6, 0, 1, 1},
+        {COMPLETE_RULE("\"kind\": \"status\", \"status\": 500, \"times\": 2"), SHARDY_PUT_IF_ABSENT,
+            SHARDY_OK, 0, 4, 3, 1, 1},
+        {COMPLETE_RULE("\"kind\": \"error_200\", \"code\": \"InternalError\", \"times\": 1"),
+            SHARDY_PUT_ALWAYS, SHARDY_OK, 0, 4, 2, 1, 1},
+        {COMPLETE_RULE("\"kind\": \"status\", \"status\": 503"), SHARDY_PUT_ALWAYS, SHARDY_IO, 0, 4,
+            3, 1, 1},
+        /* done, but the answer is lost: what is there is compared with what was sent */
+        {COMPLETE_RULE("\"kind\": \"drop\", \"applied\": true, \"times\": 1"), SHARDY_PUT_IF_ABSENT,
+            SHARDY_OK, 0, 4, 2, 1, 1},
+        {"[{\"operation\": \"complete_upload\", \"kind\": \"drop\", \"applied\": true, \"to\": 1},"
+         " {\"operation\": \"complete_upload\", \"kind\": \"status\", \"status\": 412, \"from\": "
+         "2}]",
+            SHARDY_PUT_IF_ABSENT, SHARDY_OK, 0, 4, 2, 1, 1},
+        /* the server forgot the upload, or another write came between: all begins anew */
+        {PART_RULE("\"kind\": \"status\", \"status\": 404, \"code\": \"NoSuchUpload\", "
+                   "\"query\": \"*partNumber=4*\", \"times\": 1"),
+            SHARDY_PUT_ALWAYS, SHARDY_OK, 0, 8, 1, 2, 1},
+        {COMPLETE_RULE("\"kind\": \"status\", \"status\": 409, "
+                       "\"code\": \"ConditionalRequestConflict\", \"times\": 1"),
+            SHARDY_PUT_IF_ABSENT, SHARDY_OK, 0, 8, 2, 2, 1},
+    };
+    (void)state;
+    shardy_error err = {0};
+    hand_clock clock;
+    shardy_store *store;
+    shardy_store_s3_options options;
+    shardy_context *context = true_hand_clock(&clock, NULL, NULL);
+    fill_options(&options);
+    assert_ok(shardy_store_open_s3(context, URL, &options, &store, &err));
+    shardy_store *retry = wrap_in_retry(store, 1000);
+    char *whole = random_text(3 * PART_SIZE + 8);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *text = cases[i].as_stream ? whole + 3 * PART_SIZE / 2 : whole;
+        check_repeats(retry, &clock, &cases[i], text);
+    }
+    free(whole);
+    shardy_store_close(retry);
+    shardy_store_close(store);
+    shardy_context_free(context);
+}
+
+static void cancel_at_retry(void *user, const shardy_log_record *record)
+{
+    shardy_cancel *const *cancel = user;
+    if (strstr(record->text, "attempt 1 failed")) {
+        shardy_cancel_request(*cancel);
+    }
+}
+
+static void test_parts__cancelling_ends_the_wait_for_another_attempt(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    hand_clock clock;
+    shardy_cancel *cancel;
+    shardy_store *store;
+    shardy_store_s3_options options;
+    shardy_context *context = true_hand_clock(&clock, cancel_at_retry, &cancel);
+    fill_options(&options);
+    assert_ok(shardy_store_open_s3(context, URL, &options, &store, &err));
+    shardy_store *retry = wrap_in_retry(store, 3600000);
+    char *text = random_text(3 * PART_SIZE + 8);
+    static const char *const rules[] = {PART_RULE("\"kind\": \"status\", \"from\": 2"),
+        COMPLETE_RULE("\"kind\": \"status\", \"status\": 500")};
+    for (uint64_t i = 0; i < 2; i++) {
+        assert_ok(shardy_cancel_new(&cancel, &err));
+        server_faults(s3, rules[i]);
+        shardy_store_put put = put_of("k", SHARDY_PUT_ALWAYS, text);
+        put.cancel = cancel;
+        assert_status(SHARDY_CANCELLED, shardy_store_put_object(retry, &put, NULL, &err));
+        server_faults(s3, NULL);
+        assert_no_object(store, "k");
+        assert_int_equal(server_count(s3, "operation.abort_upload", NULL), i + 1);
+        shardy_cancel_free(cancel);
+    }
+    free(text);
+    shardy_store_close(retry);
+    shardy_store_close(store);
+    shardy_context_free(context);
 }
 
 /* --- answers and their statuses ----------------------------------------------------------- */
@@ -834,6 +1018,10 @@ int main(void)
             test_parts__conditions_hold_at_the_end, open_store, close_store),
         cmocka_unit_test_setup_teardown(
             test_parts__a_failure_aborts_the_upload, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_parts__only_what_failed_is_sent_again, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_parts__cancelling_ends_the_wait_for_another_attempt, open_store, close_store),
         cmocka_unit_test_setup_teardown(
             test_answers__of_a_read_are_told_apart, open_store, close_store),
         cmocka_unit_test_setup_teardown(

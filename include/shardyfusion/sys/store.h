@@ -84,6 +84,23 @@ typedef enum shardy_put_condition {
     SHARDY_PUT_CONDITION_RESERVED_ = 32767
 } shardy_put_condition;
 
+/* The failures so far of one request. Zero at first. */
+typedef struct shardy_store_attempts {
+    uint32_t failures;
+    uint32_t reserved;
+    int64_t failed_ns; /* the first of them */
+} shardy_store_attempts;
+
+/* Who repeats requests, for stores that carry out a put in several of them: the bytes of one may be
+ * gone when the others are done. */
+typedef struct shardy_store_repeat {
+    void *user;
+    /* To be asked of every answer to such a request, also of a good one, by the thread of the put.
+     * 1: the request is to be sent again at *due_ns_out (monotonic clock). May add to the error. */
+    int32_t (*answered)(void *user, shardy_store_attempts *attempts, int32_t status,
+        shardy_error *err, int64_t *due_ns_out);
+} shardy_store_repeat;
+
 typedef struct shardy_store_put {
     shardy_bytes key;
     int32_t condition;
@@ -100,6 +117,7 @@ typedef struct shardy_store_put {
     const char *content_type;
     int64_t deadline_ns;
     const shardy_cancel *cancel;
+    const shardy_store_repeat *repeat; /* NULL: nothing is sent again within the put */
 } shardy_store_put;
 
 /* When a call has to be over, whatever the store waits for: TIMEOUT, or CANCELLED. Reads and puts
