@@ -10,6 +10,7 @@
 #include "support/hand_clock.h"
 #include "support/late_store.h"
 #include "support/store_fixture.h"
+#include "support/sums_testing.h"
 #include "support/sweep.h"
 #include "support/trip_store.h"
 
@@ -96,7 +97,6 @@ static void stage_close(stage *s)
 
 static void object_make(object *o, const char *key, size_t size, uint64_t seed)
 {
-    shardy_error err = {0};
     support_rand rand = {seed};
     chunk_digest d;
     memset(o, 0, sizeof *o);
@@ -108,9 +108,7 @@ static void object_make(object *o, const char *key, size_t size, uint64_t seed)
         uint64_t r = support_rand_u64(&rand);
         memcpy(o->data + i, &r, sizeof r);
     }
-    shardy__chunk_digest_init(&d);
-    assert_ok(shardy__chunk_digest_add(&d, o->data, size, &err));
-    assert_ok(shardy__chunk_digest_finish(&d, &o->digest, &err));
+    o->digest = sums_make(&d, o->data, size);
     o->sums_len = d.count * sizeof *d.sums;
     o->sums = malloc(o->sums_len + 1);
     assert_non_null(o->sums);
