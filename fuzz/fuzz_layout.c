@@ -56,7 +56,7 @@ static void check_rest(const char *rest)
             digits--;
         }
         require(rest[dir_len] == '/' && digits < dir_len, "an attempt has a number");
-        require(digits > 9 && memcmp(rest + digits - 9, "/attempt=", 9) == 0, "behind its mark");
+        require(digits >= 9 && memcmp(rest + digits - 9, "/attempt=", 9) == 0, "behind its mark");
         require(!known || rest[dir_len + 1], "an object has a name");
     }
     require(!shardy__layout_is_vector_meta(rest) || !known, "a key is of one kind");
