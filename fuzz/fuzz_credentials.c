@@ -3,8 +3,8 @@
  *
  * Properties: reading has two outcomes; a refusal says nothing of the text but the number of a
  * line; a profile that is written down again reads the same; texts end within their room;
- * credentials are whole or there is a code of letters and digits; only few hosts may be reached
- * without TLS. */
+ * credentials are whole or there is a code of letters and digits; a line can be in a header, and a
+ * role in a path; only few hosts may be reached without TLS. */
 #include "base/bytebuf.h"
 #include "faults.h"
 #include "store/credentials_reply.h"
@@ -115,6 +115,29 @@ static void read_replies(const uint8_t *data, size_t size)
     }
 }
 
+/* The token and the role of instance metadata, which become a header and a part of a path. The room
+ * is a block of its own, so that a byte beyond it is seen. */
+static void read_line(const uint8_t *data, size_t size)
+{
+    enum {
+        ROOM = 16
+    };
+    char *room = malloc(ROOM);
+    require(room != NULL, "memory");
+    if (shardy__credentials_keep_line(room, ROOM, data, size)) {
+        size_t len = strnlen(room, ROOM);
+        require(len > 0 && len < ROOM, "a line ends within its room");
+        require(len <= size && memcmp(room, data, len) == 0, "a line is the beginning of a reply");
+        require(len == size || data[len] <= 0x20 || data[len] >= 0x7F, "and is whole");
+        for (size_t i = 0; i < len; i++) {
+            require(room[i] > 0x20 && room[i] < 0x7F, "a line can be in a header");
+        }
+        require(!shardy__credentials_is_role(room) || !strpbrk(room, "/?#%\\&"),
+            "a role is one segment of a path");
+    }
+    free(room);
+}
+
 static void read_url(const uint8_t *data, size_t size)
 {
     service_url url;
@@ -160,5 +183,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     read_profiles(data, size);
     read_replies(data, size);
     read_url(data, size);
+    read_line(data, size);
     return 0;
 }

@@ -372,6 +372,7 @@ static void check_late(const vec_tables *at_hand, counted *c, const shardy_engin
     a.stride = t.dim;
     a.k = 20;
     shardy_engine_search b = a;
+    b.ahead_max = (uint64_t)64 << 10;
     shardy_status st_here = search(at_hand, c, &a, &here);
     shardy_status st_late = search(&t, &c_late, &b, &late);
     const int in_order = ids_in_order(at_hand, c);

@@ -58,6 +58,19 @@ static shardy_status counted_fetch(void *state, size_t page_size, page_want *con
     return SHARDY_OK;
 }
 
+/* What is read ahead of need counts as work too, but nothing comes of it. */
+static void counted_start(
+    void *state, size_t page_size, page_want *const *wants, size_t count, const page_limits *limits)
+{
+    counted *c = state;
+    (void)limits;
+    for (size_t i = 0; i < count; i++) {
+        require(wants[i]->page > 0 && (uint64_t)wants[i]->page * page_size <= c->size,
+            "what is read ahead lies within the file");
+        require(++c->pages <= c->pages_max, "reading ahead is bounded by the size of the file");
+    }
+}
+
 static void counted_unpin(void *state, page_ref *ref)
 {
     counted *c = state;
@@ -71,11 +84,14 @@ static void counted_close(void *state)
     require(c->pins == 0, "all pages were given back");
 }
 
-/* NULL when there is no memory. With `late` no page is at hand: each is fetched and given back. */
+/* NULL when there is no memory. With `late` no page is at hand: each is fetched and given back,
+ * and pages are read ahead. */
 static page_source *open_counted(counted *c, const uint8_t *data, size_t size, int late)
 {
-    static const page_source_ops ops = {
+    static const page_source_ops at_hand = {
         counted_get, counted_fetch, counted_unpin, counted_close, NULL};
+    static const page_source_ops on_its_way = {
+        counted_get, counted_fetch, counted_unpin, counted_close, counted_start};
     page_source *source = NULL;
     c->data = data;
     c->size = size;
@@ -83,7 +99,7 @@ static page_source *open_counted(counted *c, const uint8_t *data, size_t size, i
     c->pages = 0;
     c->pages_max = UINT64_MAX;
     c->pins = 0;
-    (void)shardy__page_source_custom_take(&ops, c, size, 0, &source, NULL);
+    (void)shardy__page_source_custom_take(late ? &on_its_way : &at_hand, c, size, 0, &source, NULL);
     return source;
 }
 

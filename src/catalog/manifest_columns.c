@@ -175,6 +175,7 @@ static shardy_status image_of_rows(
         found.db_ids = ids;
         found.shards = (const record_value(*)[MANIFEST_SHARD_COLUMNS])shards;
         st = shardy__manifest_render_rows(&found, image_out, err);
+        st = st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st;
     }
     shardy__arena_free(&a);
     return st;
@@ -275,9 +276,13 @@ shardy_status shardy__manifest_columns_image(
     const postgres_rows *rows, shardy_buf *image_out, shardy_error *err)
 {
     size_t len;
+    const char *kind = shardy__postgres_value(rows, 0, 0, NULL);
     const char *image = shardy__postgres_value(rows, 0, MANIFEST_IMAGE_COLUMN, &len);
     shardy_buf made = {0};
     memset(image_out, 0, sizeof *image_out);
+    if (!kind || kind[0] != '0') {
+        return SHARDY_NOT_FOUND;
+    }
     SHARDY_TRY(image_of_rows(rows, &made, err));
     if (!image) {
         *image_out = made;

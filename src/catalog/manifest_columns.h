@@ -32,8 +32,8 @@ void shardy__manifest_columns_free(manifest_columns *c);
 
 /* The image of a manifest from such rows: the one that was published, once the rows say the same as
  * it does, or one that is made of the rows (written by the reference).
- * Statuses: OK; CHECKSUM (rows and image differ); CORRUPT (the image), NOMEM. Ownership: release
- * *image_out. */
+ * Statuses: OK; NOT_FOUND (the first row is not that of a build); CHECKSUM (rows and image differ);
+ * CORRUPT (the image; shards that are not in order), NOMEM. Ownership: release *image_out. */
 shardy_status shardy__manifest_columns_image(
     const postgres_rows *rows, shardy_buf *image_out, shardy_error *err);
 

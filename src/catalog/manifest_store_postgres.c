@@ -3,17 +3,15 @@
  * that row, which grows with every change, and how many rows have that time. */
 #include "manifest_columns.h"
 #include "manifest_store.h"
+#include "postgres_answer.h"
 #include "postgres_tables.h"
 
 #include "../base/alloc.h"
-#include "../base/arena.h"
-#include "../base/number.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define SQL_MAX  4096u
-#define TIME_MAX 64u
+#define SQL_MAX 4096u
 /* Time to find out, after the deadline, whether a COMMIT that was not answered was done. */
 #define RESOLVE_MS 500u
 /* Longest pause between two attempts. */
@@ -108,50 +106,8 @@ static shardy_status run_sql(postgres_session *session, bytebuf *sql, const post
 
 /* --- the pointer ------------------------------------------------------------------------------ */
 
-/* What is current, and why. */
-typedef struct current_row {
-    postgres_manifest_store *store;
-    int32_t found;
-    int32_t is_pointer; /* 0: there is no pointer row, the newest build counts */
-    shardy_etag version;
-    char at[TIME_MAX];
-    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    shardy_buf document; /* ours; empty: the reference wrote the row */
-} current_row;
-
-static shardy_status copy_column(const postgres_rows *rows, int column, const char *what, char *out,
-    size_t size, shardy_error *err)
-{
-    size_t len;
-    const char *text = shardy__postgres_value(rows, 0, column, &len);
-    if (!text || len == 0 || len >= size || memchr(text, '\0', len)) {
-        return shardy__error(err, SHARDY_CORRUPT, "manifest",
-            "the pointer table has a %s of %zu bytes, expected 1 to %zu", what, text ? len : 0,
-            size - 1);
-    }
-    memcpy(out, text, len + 1);
-    return SHARDY_OK;
-}
-
-/* Columns: time, ref, how many rows have that time, document. */
-static shardy_status take_current(
-    const postgres_rows *rows, int is_pointer, current_row *row, shardy_error *err)
-{
-    char ties[24];
-    size_t len;
-    SHARDY_TRY(copy_column(rows, 0, "time", row->at, sizeof row->at, err));
-    SHARDY_TRY(copy_column(rows, 2, "number of rows", ties, sizeof ties, err));
-    row->found = 1;
-    row->is_pointer = is_pointer;
-    snprintf(row->version.text, sizeof row->version.text, "%s%s-%s", is_pointer ? "" : "build-",
-        row->at, ties);
-    SHARDY_TRY(copy_column(rows, 1, "manifest_ref", row->ref, sizeof row->ref, err));
-    const char *document = shardy__postgres_value(rows, 0, 3, &len);
-    return document ? shardy__buf_copy(document, len, &row->document, err) : SHARDY_OK;
-}
-
 static shardy_status query_current(postgres_session *session, const postgres_tables *tables,
-    uint32_t found, int is_pointer, current_row *row, shardy_error *err)
+    uint32_t found, int is_pointer, postgres_current *current, shardy_error *err)
 {
     const char *table = tables->names[TABLE_POINTER];
     const char *builds = tables->names[TABLE_BUILDS];
@@ -180,87 +136,54 @@ static shardy_status query_current(postgres_session *session, const postgres_tab
     }
     const postgres_param none = {NULL, 0, 0};
     SHARDY_TRY(run_sql(session, &sql, &none, 0, &rows, err));
-    shardy_status st = SHARDY_OK;
-    if (shardy__postgres_row_count(rows) > 0) {
-        st = take_current(rows, is_pointer, row, err);
-    }
+    shardy_status st = shardy__answer_current(rows, is_pointer, current, err);
     shardy__postgres_rows_free(rows);
     return st;
 }
 
 /* The newest pointer row, else the newest build, as the reference reads it. */
-static shardy_status read_current(
-    postgres_session *session, uint32_t found, current_row *row, shardy_error *err)
+static shardy_status read_current(postgres_session *session, const postgres_tables *tables,
+    uint32_t found, postgres_current *current, shardy_error *err)
 {
-    const postgres_tables *tables = &row->store->tables;
-    shardy_buf_release(&row->document);
-    memset(&row->document, 0, sizeof row->document);
-    memset(&row->version, 0, sizeof row->version);
-    row->found = 0;
-    row->is_pointer = 0;
+    shardy_status st = SHARDY_NOT_FOUND;
+    shardy__answer_forget(current);
     if (found & ONLY(TABLE_POINTER)) {
-        SHARDY_TRY(query_current(session, tables, found, 1, row, err));
+        st = query_current(session, tables, found, 1, current, err);
     }
-    if (!row->found && (found & ONLY(TABLE_BUILDS))) {
-        SHARDY_TRY(query_current(session, tables, found, 0, row, err));
+    if (st == SHARDY_NOT_FOUND && (found & ONLY(TABLE_BUILDS))) {
+        st = query_current(session, tables, found, 0, current, err);
     }
-    return row->found ? SHARDY_OK : SHARDY_NOT_FOUND;
+    return st;
 }
 
-static shardy_status work_current(postgres_session *session, void *job, shardy_error *err)
+typedef struct current_job {
+    postgres_manifest_store *store;
+    postgres_current current;
+} current_job;
+
+static shardy_status work_current(postgres_session *session, void *data, shardy_error *err)
 {
-    current_row *row = job;
+    current_job *job = data;
+    postgres_tables *t = &job->store->tables;
     uint32_t found;
-    SHARDY_TRY(shardy__postgres_tables_find(&row->store->tables, session, &found, err));
-    SHARDY_TRY(shardy__postgres_tables_require(
-        &row->store->tables, found, ONLY(TABLE_POINTER) | ONLY(TABLE_BUILDS), err));
-    return read_current(session, found, row, err);
-}
-
-/* The document that belongs to the row; one that names something else does not, whatever it is. */
-static shardy_status document_of(current_row *row, shardy_buf *body_out, shardy_error *err)
-{
-    pointer p;
-    shardy_error error;
-    if (row->document.data) {
-        shardy_status st =
-            shardy__pointer_parse(shardy__bytes(row->document.data, row->document.len), &p, &error);
-        if (st == SHARDY_NOMEM) {
-            return shardy__error_nomem(err, "manifest");
-        }
-        if (st < 0 || strcmp(p.manifest_ref, row->ref) == 0) {
-            *body_out = row->document; /* the caller finds out what is wrong with it */
-            memset(&row->document, 0, sizeof row->document);
-            return SHARDY_OK;
-        }
-    }
-    memset(&p, 0, sizeof p);
-    if (!shardy__time_parse(row->at, strlen(row->at), &p.updated_us)) {
-        return shardy__error(
-            err, SHARDY_CORRUPT, "manifest", "the pointer has the time \"%s\"", row->at);
-    }
-    snprintf(p.manifest_ref, sizeof p.manifest_ref, "%s", row->ref);
-    snprintf(p.manifest_content_type, sizeof p.manifest_content_type, "%s",
-        SHARDY_MANIFEST_CONTENT_TYPE);
-    snprintf(p.run_id, sizeof p.run_id, "%s", row->ref);
-    return shardy__pointer_render(&p, body_out, err);
+    SHARDY_TRY(shardy__postgres_tables_find(t, session, &found, err));
+    SHARDY_TRY(
+        shardy__postgres_tables_require(t, found, ONLY(TABLE_POINTER) | ONLY(TABLE_BUILDS), err));
+    return read_current(session, t, found, &job->current, err);
 }
 
 static shardy_status postgres_load_current(
     void *store, shardy_manifest_current *current_out, shardy_error *err)
 {
-    postgres_manifest_store *m = store;
-    current_row row;
-    memset(&row, 0, sizeof row);
-    row.store = m;
-    shardy_status st = transact(m, POSTGRES_READ, work_current, &row, NULL, err);
-    if (row.found) {
-        current_out->version = row.version;
-    }
+    current_job job;
+    memset(&job, 0, sizeof job);
+    job.store = store;
+    shardy_status st = transact(store, POSTGRES_READ, work_current, &job, NULL, err);
+    current_out->version = job.current.version;
     if (st == SHARDY_OK) {
-        st = document_of(&row, &current_out->body, err);
+        st = shardy__answer_document(&job.current, &current_out->body, err);
     }
-    shardy_buf_release(&row.document);
+    shardy__answer_forget(&job.current);
     return st;
 }
 
@@ -304,12 +227,7 @@ static shardy_status work_load(postgres_session *session, void *job, shardy_erro
         t->names[TABLE_SHARDS]);
     const postgres_param ref = {load->ref, 0, 0};
     SHARDY_TRY(run_sql(session, &sql, &ref, 1, &rows, err));
-    size_t count = shardy__postgres_row_count(rows);
-    const char *kind = count ? shardy__postgres_value(rows, 0, 0, NULL) : NULL;
-    shardy_status st = SHARDY_NOT_FOUND;
-    if (kind && kind[0] == '0') {
-        st = shardy__manifest_columns_image(rows, &load->image, err);
-    }
+    shardy_status st = shardy__manifest_columns_image(rows, &load->image, err);
     shardy__postgres_rows_free(rows);
     return st;
 }
@@ -325,61 +243,11 @@ static shardy_status postgres_load(
     return st;
 }
 
-/* A list with what it is made of. */
-typedef struct list_owner {
-    arena arena;
-} list_owner;
-
 typedef struct list_job {
     postgres_manifest_store *store;
     size_t limit;
     shardy_manifest_list *list;
 } list_job;
-
-static void list_dispose(shardy_manifest_list *list)
-{
-    list_owner *owner = list->owner;
-    if (owner) {
-        shardy__arena_free(&owner->arena);
-        shardy__free(owner);
-    }
-}
-
-/* Rows whose run id or time cannot be one of a manifest are passed over, as such names are in
- * listings of objects. */
-static shardy_status fill_list(
-    const postgres_rows *rows, shardy_manifest_list *list, shardy_error *err)
-{
-    size_t count = shardy__postgres_row_count(rows);
-    list_owner *owner = shardy__calloc(1, sizeof *owner);
-    if (!owner) {
-        return shardy__error_nomem(err, "manifest");
-    }
-    shardy__arena_init(&owner->arena);
-    list->owner = owner;
-    list->dispose = list_dispose;
-    shardy_manifest_entry *entries = shardy__arena_calloc(&owner->arena, count, sizeof *entries);
-    if (!entries) {
-        return shardy__error_nomem(err, "manifest");
-    }
-    list->entries = entries;
-    for (size_t i = 0; i < count; i++) {
-        const char *run_id = shardy__postgres_value(rows, i, 0, NULL);
-        const char *at = shardy__postgres_value(rows, i, 1, NULL);
-        shardy_manifest_entry *e = &entries[list->count];
-        if (!run_id || !at || !shardy__manifest_is_run_id(run_id) ||
-            !shardy__time_parse(at, strlen(at), &e->published_us)) {
-            continue;
-        }
-        e->ref = shardy__arena_strdup(&owner->arena, run_id);
-        e->run_id = e->ref;
-        if (!e->ref) {
-            return shardy__error_nomem(err, "manifest");
-        }
-        list->count++;
-    }
-    return SHARDY_OK;
-}
 
 static shardy_status work_list(postgres_session *session, void *job, shardy_error *err)
 {
@@ -403,7 +271,7 @@ static shardy_status work_list(postgres_session *session, void *job, shardy_erro
         t->names[TABLE_BUILDS]);
     const postgres_param param = {limit, 0, 0};
     SHARDY_TRY(run_sql(session, &sql, &param, 1, &rows, err));
-    shardy_status st = fill_list(rows, list->list, err);
+    shardy_status st = shardy__answer_list(rows, list->limit, list->list, err);
     shardy__postgres_rows_free(rows);
     return st;
 }
@@ -428,10 +296,10 @@ typedef struct write_job {
     const manifest_columns *columns;
     shardy_manifest_move *move;
     const char *document;
-    current_row now;
-    int32_t conflict;  /* the pointer was not moved: somebody else had moved it */
-    char at[TIME_MAX]; /* of the new pointer row */
-    char xid[TIME_MAX];
+    postgres_current now;
+    int32_t conflict;            /* the pointer was not moved: somebody else had moved it */
+    char at[POSTGRES_TIME_SIZE]; /* of the new pointer row */
+    char xid[POSTGRES_NUMBER_SIZE];
 } write_job;
 
 static shardy_status work_create(postgres_session *session, void *job, shardy_error *err)
@@ -491,8 +359,7 @@ static shardy_status insert_manifest(
         "SELECT count(*)::text FROM b",
         t->names[TABLE_IMAGES]);
     SHARDY_TRY(run_sql(session, &sql, job->columns->params, MANIFEST_PARAMS, &rows, err));
-    const char *inserted = shardy__postgres_value(rows, 0, 0, NULL);
-    int taken = !inserted || inserted[0] == '0';
+    int taken = shardy__answer_count(rows) == 0;
     shardy__postgres_rows_free(rows);
     return !taken ? SHARDY_OK
                   : shardy__error(err, SHARDY_EXISTS, "manifest",
@@ -525,8 +392,10 @@ static shardy_status insert_pointer(postgres_session *session, write_job *job, s
         st = shardy__error(err, SHARDY_GONE, "manifest",
             "there is no manifest of the run \"%.128s\" any more", job->ref);
     } else {
-        snprintf(job->at, sizeof job->at, "%s", shardy__postgres_value(rows, 0, 0, NULL));
-        snprintf(job->xid, sizeof job->xid, "%s", shardy__postgres_value(rows, 0, 1, NULL));
+        st = shardy__answer_text(rows, 0, "time", job->at, sizeof job->at, err);
+    }
+    if (st >= 0) {
+        st = shardy__answer_text(rows, 1, "transaction", job->xid, sizeof job->xid, err);
     }
     shardy__postgres_rows_free(rows);
     return st;
@@ -538,7 +407,7 @@ static shardy_status work_write(postgres_session *session, void *data, shardy_er
     job->conflict = 0;
     job->at[0] = '\0';
     if (job->move) {
-        shardy_status st = read_current(session, TO_PUBLISH, &job->now, err);
+        shardy_status st = read_current(session, &job->store->tables, TO_PUBLISH, &job->now, err);
         if (st == SHARDY_CORRUPT && job->now.found) {
             st = SHARDY_OK; /* a damaged pointer does not stop a good one */
         }
@@ -587,8 +456,7 @@ static shardy_status work_resolve(postgres_session *session, void *data, shardy_
         "SELECT count(*)::text FROM %s WHERE updated_at = $1::timestamptz AND document = $2",
         job->write->store->tables.names[TABLE_DOCUMENTS]);
     SHARDY_TRY(run_sql(session, &sql, params + 1, 2, &rows, err));
-    const char *count = shardy__postgres_value(rows, 0, 0, NULL);
-    job->answer = count && count[0] != '0' ? 1 : aborted ? 0 : -1;
+    job->answer = shardy__answer_count(rows) > 0 ? 1 : aborted ? 0 : -1;
     shardy__postgres_rows_free(rows);
     return SHARDY_OK;
 }
@@ -646,7 +514,6 @@ static shardy_status write_checked(write_job *job, shardy_error *err)
 {
     char *document = NULL;
     pointer p;
-    job->now.store = job->store;
     if (job->move) {
         shardy_status st = take_document(job, &document, &p, err);
         if (st >= 0 && job->ref && strcmp(p.manifest_ref, job->ref) != 0) {
@@ -665,7 +532,7 @@ static shardy_status write_checked(write_job *job, shardy_error *err)
         st = write_now(job, err);
     }
     shardy__free(document);
-    shardy_buf_release(&job->now.document);
+    shardy__answer_forget(&job->now);
     return st;
 }
 
@@ -750,11 +617,7 @@ static shardy_status work_remove(postgres_session *session, void *data, shardy_e
             "SELECT count(*)::text FROM gone",
             t->names[order[i]]);
         SHARDY_TRY(run_sql(session, &sql, &ref, 1, &rows, err));
-        uint64_t n = 0;
-        size_t len;
-        const char *count = shardy__postgres_value(rows, 0, 0, &len);
-        (void)shardy__parse_uint64(count ? count : "0", count ? len : 1, &n);
-        job->removed += n;
+        job->removed += shardy__answer_count(rows);
         shardy__postgres_rows_free(rows);
     }
     return SHARDY_OK;

@@ -240,28 +240,11 @@ static shardy_status take_line(
     if (a->http.reply.code != 200) {
         return refuse(a, err);
     }
-    size_t len = 0;
-    while (len < a->http.received && a->received[len] > 0x20 && a->received[len] < 0x7F) {
-        len++;
-    }
-    if (len == 0 || len >= size) {
+    if (!shardy__credentials_keep_line(room, size, a->received, (size_t)a->http.received)) {
         return shardy__error_native(
             err, SHARDY_CORRUPT, 1, 0, "s3", "\"%.300s\" answered no %s", a->url, what);
     }
-    memcpy(room, a->received, len);
-    room[len] = '\0';
     return SHARDY_OK;
-}
-
-static int is_role(const char *text)
-{
-    for (; *text; text++) {
-        int is_letter = (*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z');
-        if (!is_letter && !(*text >= '0' && *text <= '9') && !strchr("_+=,.@-", *text)) {
-            return 0;
-        }
-    }
-    return 1;
 }
 
 /* DONE when the credentials are there, OK when there is another step. */
@@ -274,7 +257,7 @@ static shardy_status take_instance(credentials_ask *a, shardy_error *err)
     }
     if (a->step == ASK_ROLE) {
         SHARDY_TRY(take_line(a, "name of a role", a->role, sizeof a->role, err));
-        if (!is_role(a->role)) {
+        if (!shardy__credentials_is_role(a->role)) {
             return shardy__error_native(
                 err, SHARDY_CORRUPT, 1, 0, "s3", "\"%.300s\" answered no name of a role", a->url);
         }

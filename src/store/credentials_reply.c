@@ -44,6 +44,24 @@ void shardy__credentials_keep_code(char *room, size_t size, const void *text, si
     room[kept] = '\0';
 }
 
+int shardy__credentials_keep_line(char *room, size_t size, const void *reply, size_t len)
+{
+    const char *p = reply;
+    size_t kept = 0;
+    while (kept < len && p[kept] > 0x20 && p[kept] < 0x7F) {
+        kept++;
+    }
+    return kept > 0 && shardy__credentials_keep(room, size, p, kept);
+}
+
+int shardy__credentials_is_role(const char *text)
+{
+    while (*text && (is_alnum(*text) || strchr("_+=,.@-", *text))) {
+        text++;
+    }
+    return !*text;
+}
+
 int shardy__credentials_complete(const credentials_reply *reply)
 {
     return reply->key_id[0] && reply->secret[0] && reply->expires_us > 0;

@@ -26,6 +26,11 @@ shardy_status shardy__credentials_parse_json(
 int shardy__credentials_keep(char *room, size_t size, const void *text, size_t len);
 /* Keeps a code, or a part of it that is letters and digits. */
 void shardy__credentials_keep_code(char *room, size_t size, const void *text, size_t len);
+/* Keeps the bytes before the first that is a space or no printable ASCII: of a reply that is one
+ * line, without its end. 0 when there are none, or too many. */
+int shardy__credentials_keep_line(char *room, size_t size, const void *reply, size_t len);
+/* Whether a text has only what names of roles have, so that it can be a part of a path. */
+int shardy__credentials_is_role(const char *text);
 /* Whether there are all texts of credentials and the time of their end. */
 int shardy__credentials_complete(const credentials_reply *reply);
 

@@ -21,6 +21,7 @@
 #define NEW "run-new"
 
 #define KINDS_LOCAL (SWEEP_BIT(SWEEP_ALLOC) | SWEEP_BIT(SWEEP_READ))
+#define KINDS_FILES (KINDS_LOCAL | SWEEP_BIT(SWEEP_WRITE))
 #define KINDS_STORE (SWEEP_BIT(SWEEP_STORE_BEFORE) | SWEEP_BIT(SWEEP_STORE_AFTER))
 #define KINDS_SHORT SWEEP_BIT(SWEEP_STORE_SHORT)
 /* What is read ahead of need may fail unnoticed: it is asked for again when it is needed. */
@@ -150,6 +151,39 @@ static shardy_store *trial_faults(void *state)
     return t->faults;
 }
 
+/* --- trials in a table ------------------------------------------------------------------------ */
+
+typedef struct trial_case {
+    const char *name;
+    shardy_status (*operation)(void *state, shardy_error *err);
+    trial_shape shape;
+    unsigned kinds;
+    unsigned absorbs;
+    uint32_t quick; /* 0: all points always */
+} trial_case;
+
+typedef void (*check_fn)(void *state, shardy_status status, const shardy_error *err);
+
+static void sweep_trials(
+    const trial_case *cases, size_t count, void *(*setup)(const void *param), check_fn check)
+{
+    for (size_t i = 0; i < count; i++) {
+        const sweep_case c = {
+            .name = cases[i].name,
+            .kinds = cases[i].kinds,
+            .absorbs = cases[i].absorbs,
+            .setup = setup,
+            .operation = cases[i].operation,
+            .check = check,
+            .teardown = trial_free,
+            .fault_store = trial_faults,
+            .param = &cases[i].shape,
+            .quick = cases[i].quick,
+        };
+        sweep_run(&c);
+    }
+}
+
 /* What readers see now. Fails the test when it is not whole. */
 static void current_stamp(const trial *t, char stamp_out[DATASET_STAMP_MAX])
 {
@@ -240,106 +274,47 @@ static void check_build(void *state, shardy_status status, const shardy_error *e
 static void test_build__survives_faults_of_the_machine(void **state)
 {
     (void)state;
-    static const trial_shape shape = {.changes = 1};
-    static const trial_shape synced = {.changes = 1, .sync = 1};
-    sweep_case c = {
-        .name = "build",
-        .kinds = KINDS_LOCAL | SWEEP_BIT(SWEEP_WRITE),
-        .absorbs = KINDS_LOCAL | SWEEP_BIT(SWEEP_WRITE),
-        .setup = trial_new,
-        .operation = op_build,
-        .check = check_build,
-        .teardown = trial_free,
-        .param = &shape,
-        .quick = 3 * QUICK,
+    static const trial_case cases[] = {
+        {"build", op_build, {.changes = 1}, KINDS_FILES, KINDS_FILES, 3 * QUICK},
+        {"build (synced)", op_build, {.changes = 1, .sync = 1}, SWEEP_BIT(SWEEP_WRITE),
+            SWEEP_BIT(SWEEP_WRITE), QUICK},
+        {"build (first, by keys per shard)", op_build, {.fresh = 1, .max_keys_per_shard = 10},
+            KINDS_FILES, KINDS_FILES, QUICK},
     };
-    sweep_run(&c);
-    c.name = "build (synced)";
-    c.kinds = c.absorbs = SWEEP_BIT(SWEEP_WRITE);
-    c.quick = QUICK;
-    c.param = &synced;
-    sweep_run(&c);
+    sweep_trials(cases, sizeof cases / sizeof cases[0], trial_new, check_build);
 }
 
 static void test_build__survives_faults_with_sidecars(void **state)
 {
     (void)state;
-    static const trial_shape shape = {.changes = 1, .sync = 1, .sidecar = SHARDY_SIDECAR_ALWAYS};
-    static const trial_shape by_store = {
-        .changes = 1, .by_store = 1, .sidecar = SHARDY_SIDECAR_ALWAYS};
-    sweep_case c = {
-        .name = "build (sidecars)",
-        .kinds = KINDS_LOCAL | SWEEP_BIT(SWEEP_WRITE),
-        .absorbs = KINDS_LOCAL | SWEEP_BIT(SWEEP_WRITE),
-        .setup = trial_new,
-        .operation = op_build,
-        .check = check_build,
-        .teardown = trial_free,
-        .param = &shape,
-        .quick = 3 * QUICK,
+    static const trial_case cases[] = {
+        {"build (sidecars)", op_build, {.changes = 1, .sync = 1, .sidecar = SHARDY_SIDECAR_ALWAYS},
+            KINDS_FILES, KINDS_FILES, 3 * QUICK},
+        {"build (sidecars, store)", op_build,
+            {.changes = 1, .by_store = 1, .sidecar = SHARDY_SIDECAR_ALWAYS},
+            KINDS_STORE | KINDS_SHORT, KINDS_STORE, 2 * QUICK},
     };
-    sweep_run(&c);
-    c.name = "build (sidecars, store)";
-    c.kinds = KINDS_STORE | KINDS_SHORT;
-    c.absorbs = KINDS_STORE;
-    c.fault_store = trial_faults;
-    c.quick = 2 * QUICK;
-    c.param = &by_store;
-    sweep_run(&c);
-}
-
-static void test_build__survives_faults_in_an_empty_directory(void **state)
-{
-    (void)state;
-    static const trial_shape shape = {.fresh = 1, .max_keys_per_shard = 10};
-    const sweep_case c = {
-        .name = "build (first, by keys per shard)",
-        .kinds = KINDS_LOCAL | SWEEP_BIT(SWEEP_WRITE),
-        .absorbs = KINDS_LOCAL | SWEEP_BIT(SWEEP_WRITE),
-        .setup = trial_new,
-        .operation = op_build,
-        .check = check_build,
-        .teardown = trial_free,
-        .param = &shape,
-        .quick = QUICK,
-    };
-    sweep_run(&c);
+    sweep_trials(cases, sizeof cases / sizeof cases[0], trial_new, check_build);
 }
 
 static void test_build__needs_no_threads(void **state)
 {
     (void)state;
-    static const trial_shape shape = {.changes = 1, .threads = 4};
-    const sweep_case c = {
-        .name = "build (threads)",
-        .kinds = SWEEP_BIT(SWEEP_THREAD),
-        .absorbs = SWEEP_BIT(SWEEP_THREAD),
-        .setup = trial_new,
-        .operation = op_build,
-        .check = check_build,
-        .teardown = trial_free,
-        .param = &shape,
+    static const trial_case cases[] = {
+        {"build (threads)", op_build, {.changes = 1, .threads = 4}, SWEEP_BIT(SWEEP_THREAD),
+            SWEEP_BIT(SWEEP_THREAD), 0},
     };
-    sweep_run(&c);
+    sweep_trials(cases, 1, trial_new, check_build);
 }
 
 static void test_build__survives_faults_of_the_store(void **state)
 {
     (void)state;
-    static const trial_shape shape = {.changes = 1, .by_store = 1};
-    const sweep_case c = {
-        .name = "build (store)",
-        .kinds = KINDS_STORE | KINDS_SHORT,
-        .absorbs = KINDS_STORE,
-        .setup = trial_new,
-        .operation = op_build,
-        .check = check_build,
-        .teardown = trial_free,
-        .fault_store = trial_faults,
-        .param = &shape,
-        .quick = 4 * QUICK,
+    static const trial_case cases[] = {
+        {"build (store)", op_build, {.changes = 1, .by_store = 1}, KINDS_STORE | KINDS_SHORT,
+            KINDS_STORE, 4 * QUICK},
     };
-    sweep_run(&c);
+    sweep_trials(cases, 1, trial_new, check_build);
 }
 
 /* --- rollback --------------------------------------------------------------------------------- */
@@ -369,26 +344,12 @@ static void check_rollback(void *state, shardy_status status, const shardy_error
 static void test_rollback__survives_faults(void **state)
 {
     (void)state;
-    static const trial_shape by_path = {.changes = 1};
-    static const trial_shape by_store = {.changes = 1, .by_store = 1};
-    sweep_case c = {
-        .name = "rollback",
-        .kinds = KINDS_LOCAL | SWEEP_BIT(SWEEP_WRITE),
-        .absorbs = KINDS_LOCAL | SWEEP_BIT(SWEEP_WRITE),
-        .setup = trial_new,
-        .operation = op_rollback,
-        .check = check_rollback,
-        .teardown = trial_free,
-        .param = &by_path,
-        .quick = 2 * QUICK,
+    static const trial_case cases[] = {
+        {"rollback", op_rollback, {.changes = 1}, KINDS_FILES, KINDS_FILES, 2 * QUICK},
+        {"rollback (store)", op_rollback, {.changes = 1, .by_store = 1}, KINDS_STORE | KINDS_SHORT,
+            KINDS_STORE, 2 * QUICK},
     };
-    sweep_run(&c);
-    c.name = "rollback (store)";
-    c.kinds = KINDS_STORE | KINDS_SHORT;
-    c.absorbs = KINDS_STORE;
-    c.fault_store = trial_faults;
-    c.param = &by_store;
-    sweep_run(&c);
+    sweep_trials(cases, sizeof cases / sizeof cases[0], trial_new, check_rollback);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -554,102 +515,78 @@ static void check_reading(void *state, shardy_status status, const shardy_error 
     assert_string_equal(t->answer, NOW);
 }
 
-typedef struct reading_case {
-    const char *name;
-    shardy_status (*operation)(void *state, shardy_error *err);
-    trial_shape shape;
-    unsigned kinds;
-    unsigned absorbs;
-} reading_case;
-
-static void sweep_reading(const reading_case *cases, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        const sweep_case c = {
-            .name = cases[i].name,
-            .kinds = cases[i].kinds,
-            .absorbs = cases[i].absorbs,
-            .setup = trial_new,
-            .operation = cases[i].operation,
-            .check = check_reading,
-            .teardown = trial_free,
-            .fault_store = trial_faults,
-            .param = &cases[i].shape,
-            .quick = QUICK,
-        };
-        sweep_run(&c);
-    }
-}
-
 static void test_reading__survives_faults_of_the_machine(void **state)
 {
     (void)state;
-    static const reading_case cases[] = {
-        {"open", op_open, {0}, KINDS_LOCAL, 0},
-        {"get", op_get, {.with_reader = 1}, KINDS_LOCAL, 0},
-        {"get (pread)", op_get, {.with_reader = 1, .io = SHARDY_IO_PREAD}, KINDS_LOCAL, 0},
+    static const trial_case cases[] = {
+        {"open", op_open, {0}, KINDS_LOCAL, 0, QUICK},
+        {"get", op_get, {.with_reader = 1}, KINDS_LOCAL, 0, QUICK},
+        {"get (pread)", op_get, {.with_reader = 1, .io = SHARDY_IO_PREAD}, KINDS_LOCAL, 0, QUICK},
         {"get (eviction)", op_get, {.with_reader = 1, .warm = 1, .open_shards_max = 1}, KINDS_LOCAL,
-            0},
-        {"multi_get", op_multi_get, {.with_reader = 1}, KINDS_LOCAL, 0},
+            0, QUICK},
+        {"multi_get", op_multi_get, {.with_reader = 1}, KINDS_LOCAL, 0, QUICK},
         {"multi_get (pread)", op_multi_get, {.with_reader = 1, .io = SHARDY_IO_PREAD}, KINDS_LOCAL,
-            0},
+            0, QUICK},
         {"multi_get (eviction)", op_multi_get, {.with_reader = 1, .warm = 1, .open_shards_max = 1},
-            KINDS_LOCAL, 0},
-        {"search", op_search, {.with_reader = 1}, KINDS_LOCAL, 0},
-        {"search (pread)", op_search, {.with_reader = 1, .io = SHARDY_IO_PREAD}, KINDS_LOCAL, 0},
-        {"get (ranges)", op_get, {.by_store = 1, .ranges = 1, .with_reader = 1}, KINDS_LOCAL,
-            AHEAD},
+            KINDS_LOCAL, 0, QUICK},
+        {"search", op_search, {.with_reader = 1}, KINDS_LOCAL, 0, QUICK},
+        {"search (pread)", op_search, {.with_reader = 1, .io = SHARDY_IO_PREAD}, KINDS_LOCAL, 0,
+            QUICK},
+        {"get (ranges)", op_get, {.by_store = 1, .ranges = 1, .with_reader = 1}, KINDS_LOCAL, AHEAD,
+            QUICK},
         {"multi_get (ranges)", op_multi_get, {.by_store = 1, .ranges = 1, .with_reader = 1},
-            KINDS_LOCAL, AHEAD},
+            KINDS_LOCAL, AHEAD, QUICK},
         {"search (ranges)", op_search, {.by_store = 1, .ranges = 1, .with_reader = 1}, KINDS_LOCAL,
-            AHEAD},
+            AHEAD, QUICK},
         {"open and get (told)", op_open_and_get, {.by_store = 1, .ranges = 1, .told = 1},
-            KINDS_LOCAL, AHEAD | SWEEP_BIT(SWEEP_READ)},
-        {"search (warm)", op_search, {.with_reader = 1, .warm = 1}, SWEEP_BIT(SWEEP_ALLOC), 0},
-        {"info", op_info, {.with_reader = 1}, SWEEP_BIT(SWEEP_ALLOC), 0},
-        {"history", op_history, {0}, KINDS_LOCAL, 0},
-        {"verify", op_verify, {0}, KINDS_LOCAL, 0},
+            KINDS_LOCAL, AHEAD | SWEEP_BIT(SWEEP_READ), QUICK},
+        {"search (warm)", op_search, {.with_reader = 1, .warm = 1}, SWEEP_BIT(SWEEP_ALLOC), 0,
+            QUICK},
+        {"info", op_info, {.with_reader = 1}, SWEEP_BIT(SWEEP_ALLOC), 0, QUICK},
+        {"history", op_history, {0}, KINDS_LOCAL, 0, QUICK},
+        {"verify", op_verify, {0}, KINDS_LOCAL, 0, QUICK},
     };
-    sweep_reading(cases, sizeof cases / sizeof cases[0]);
+    sweep_trials(cases, sizeof cases / sizeof cases[0], trial_new, check_reading);
 }
 
 static void test_reading__needs_no_threads(void **state)
 {
     (void)state;
-    static const reading_case cases[] = {
+    static const trial_case cases[] = {
         {"multi_get (threads)", op_multi_get_many, {.with_reader = 1, .threads = 4},
-            SWEEP_BIT(SWEEP_THREAD), SWEEP_BIT(SWEEP_THREAD)},
+            SWEEP_BIT(SWEEP_THREAD), SWEEP_BIT(SWEEP_THREAD), QUICK},
         {"multi_get (ranges, threads)", op_multi_get,
             {.by_store = 1, .ranges = 1, .with_reader = 1}, SWEEP_BIT(SWEEP_THREAD),
-            SWEEP_BIT(SWEEP_THREAD)},
+            SWEEP_BIT(SWEEP_THREAD), QUICK},
         {"search (ranges, threads)", op_search, {.by_store = 1, .ranges = 1, .with_reader = 1},
-            SWEEP_BIT(SWEEP_THREAD), SWEEP_BIT(SWEEP_THREAD)},
+            SWEEP_BIT(SWEEP_THREAD), SWEEP_BIT(SWEEP_THREAD), QUICK},
     };
-    sweep_reading(cases, sizeof cases / sizeof cases[0]);
+    sweep_trials(cases, sizeof cases / sizeof cases[0], trial_new, check_reading);
 }
 
 static void test_reading__survives_faults_of_the_store(void **state)
 {
     (void)state;
-    static const reading_case cases[] = {
-        {"open (store)", op_open, {.by_store = 1}, KINDS_STORE | KINDS_SHORT, 0},
-        {"get (store)", op_get, {.by_store = 1, .with_reader = 1}, KINDS_STORE, 0},
+    static const trial_case cases[] = {
+        {"open (store)", op_open, {.by_store = 1}, KINDS_STORE | KINDS_SHORT, 0, QUICK},
+        {"get (store)", op_get, {.by_store = 1, .with_reader = 1}, KINDS_STORE, 0, QUICK},
         {"get (store, pread)", op_get, {.by_store = 1, .with_reader = 1, .io = SHARDY_IO_PREAD},
-            KINDS_STORE, 0},
-        {"multi_get (store)", op_multi_get, {.by_store = 1, .with_reader = 1}, KINDS_STORE, 0},
-        {"search (store)", op_search, {.by_store = 1, .with_reader = 1}, KINDS_STORE, 0},
+            KINDS_STORE, 0, QUICK},
+        {"multi_get (store)", op_multi_get, {.by_store = 1, .with_reader = 1}, KINDS_STORE, 0,
+            QUICK},
+        {"search (store)", op_search, {.by_store = 1, .with_reader = 1}, KINDS_STORE, 0, QUICK},
         {"get (ranges, store)", op_get, {.by_store = 1, .ranges = 1, .with_reader = 1},
-            KINDS_STORE | KINDS_SHORT, AHEAD},
+            KINDS_STORE | KINDS_SHORT, AHEAD, QUICK},
         {"multi_get (ranges, store)", op_multi_get, {.by_store = 1, .ranges = 1, .with_reader = 1},
-            KINDS_STORE | KINDS_SHORT, AHEAD},
+            KINDS_STORE | KINDS_SHORT, AHEAD, QUICK},
         {"search (ranges, store)", op_search, {.by_store = 1, .ranges = 1, .with_reader = 1},
-            KINDS_STORE | KINDS_SHORT, AHEAD},
+            KINDS_STORE | KINDS_SHORT, AHEAD, QUICK},
         {"open and get (told, store)", op_open_and_get, {.by_store = 1, .ranges = 1, .told = 1},
-            KINDS_STORE | KINDS_SHORT, AHEAD},
-        {"history (store)", op_history, {.by_store = 1}, KINDS_STORE, 0},
-        {"verify (store)", op_verify, {.by_store = 1}, KINDS_STORE | KINDS_SHORT, 0},
+            KINDS_STORE | KINDS_SHORT, AHEAD, QUICK},
+        {"history (store)", op_history, {.by_store = 1}, KINDS_STORE, 0, QUICK},
+        {"verify (store)", op_verify, {.by_store = 1}, KINDS_STORE | KINDS_SHORT, 0, QUICK},
     };
-    sweep_reading(cases, sizeof cases / sizeof cases[0]);
+    sweep_trials(cases, sizeof cases / sizeof cases[0], trial_new, check_reading);
 }
 
 /* --- refresh ---------------------------------------------------------------------------------- */
@@ -688,24 +625,12 @@ static void check_refresh(void *state, shardy_status status, const shardy_error 
 static void test_refresh__survives_faults(void **state)
 {
     (void)state;
-    static const trial_shape by_path = {.changes = 1};
-    static const trial_shape by_store = {.changes = 1, .by_store = 1};
-    sweep_case c = {
-        .name = "refresh",
-        .kinds = KINDS_LOCAL,
-        .setup = refresh_setup,
-        .operation = op_refresh,
-        .check = check_refresh,
-        .teardown = trial_free,
-        .param = &by_path,
-        .quick = QUICK,
+    static const trial_case cases[] = {
+        {"refresh", op_refresh, {.changes = 1}, KINDS_LOCAL, 0, QUICK},
+        {"refresh (store)", op_refresh, {.changes = 1, .by_store = 1}, KINDS_STORE | KINDS_SHORT, 0,
+            QUICK},
     };
-    sweep_run(&c);
-    c.name = "refresh (store)";
-    c.kinds = KINDS_STORE | KINDS_SHORT;
-    c.fault_store = trial_faults;
-    c.param = &by_store;
-    sweep_run(&c);
+    sweep_trials(cases, sizeof cases / sizeof cases[0], refresh_setup, check_refresh);
 }
 
 /* --- the whole -------------------------------------------------------------------------------- */
@@ -715,7 +640,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_build__survives_faults_of_the_machine),
         cmocka_unit_test(test_build__survives_faults_with_sidecars),
-        cmocka_unit_test(test_build__survives_faults_in_an_empty_directory),
         cmocka_unit_test(test_build__needs_no_threads),
         cmocka_unit_test(test_build__survives_faults_of_the_store),
         cmocka_unit_test(test_rollback__survives_faults),

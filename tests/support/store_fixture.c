@@ -5,6 +5,7 @@
 #include <shardyfusion/limits.h>
 
 #include <dirent.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +158,16 @@ shardy_store_put put_of(const char *key, shardy_put_condition condition, const c
     return put;
 }
 
+shardy_store_read read_of(const char *key, uint64_t offset, uint64_t len)
+{
+    shardy_store_read read;
+    memset(&read, 0, sizeof read);
+    read.key = bytes_of(key);
+    read.offset = offset;
+    read.len = len;
+    return read;
+}
+
 shardy_status put_text(shardy_store *store, const char *key, shardy_put_condition condition,
     const char *etag, const char *body, shardy_object_meta *meta, shardy_error *err)
 {
@@ -204,6 +215,52 @@ shardy_status remove_key(shardy_store *store, const char *key, shardy_error *err
 }
 
 /* All keys of a listing, pages of `limit`, as "a b/ c ". */
+typedef struct read_thread {
+    shardy_store *store;
+    uint32_t each;
+    shardy_status may_fail;
+    uint64_t failed;
+    uint64_t wrong;
+    pthread_t thread;
+} read_thread;
+
+static void *read_parts(void *arg)
+{
+    read_thread *t = arg;
+    for (uint32_t i = 0; i < t->each; i++) {
+        shardy_store_read reads[3];
+        for (size_t r = 0; r < 3; r++) {
+            reads[r] = read_of("k", r, 4);
+        }
+        shardy_store_read_all(t->store, reads, 3);
+        for (size_t r = 0; r < 3; r++) {
+            int is_right = reads[r].status == SHARDY_OK && reads[r].received == 4 &&
+                           memcmp(reads[r].body.data, "0123456789" + r, 4) == 0;
+            int has_failed = t->may_fail < 0 && reads[r].status == t->may_fail;
+            t->failed += has_failed ? 1 : 0;
+            t->wrong += is_right || has_failed ? 0 : 1;
+            shardy_buf_release(&reads[r].body);
+        }
+    }
+    return NULL;
+}
+
+uint64_t read_in_threads(shardy_store *store, uint32_t each, shardy_status may_fail)
+{
+    read_thread threads[READ_THREADS];
+    uint64_t failed = 0;
+    for (uint32_t i = 0; i < READ_THREADS; i++) {
+        threads[i] = (read_thread){.store = store, .each = each, .may_fail = may_fail};
+        assert_int_equal(pthread_create(&threads[i].thread, NULL, read_parts, &threads[i]), 0);
+    }
+    for (uint32_t i = 0; i < READ_THREADS; i++) {
+        pthread_join(threads[i].thread, NULL);
+        assert_int_equal(threads[i].wrong, 0);
+        failed += threads[i].failed;
+    }
+    return failed;
+}
+
 char *list_text(shardy_store *store, const char *prefix, char delimiter, size_t limit)
 {
     shardy_error err = {0};

@@ -45,12 +45,18 @@ shardy_store *fixture_open_fs(const char *root, int32_t portable);
 
 shardy_bytes bytes_of(const char *text);
 shardy_store_put put_of(const char *key, shardy_put_condition condition, const char *body);
+shardy_store_read read_of(const char *key, uint64_t offset, uint64_t len);
 shardy_status put_text(shardy_store *store, const char *key, shardy_put_condition condition,
     const char *etag, const char *body, shardy_object_meta *meta, shardy_error *err);
 void put_ok(shardy_store *store, const char *key, const char *body);
 shardy_status remove_key(shardy_store *store, const char *key, shardy_error *err);
 void assert_object(shardy_store *store, const char *key, const char *expected);
 void assert_no_object(shardy_store *store, const char *key);
+/* Reads three parts of the object "k", which is "0123456789", `each` times in each of READ_THREADS
+ * threads. Returns how many reads failed with `may_fail` (OK: none may); the test fails when one
+ * ends otherwise, or with other bytes. */
+#define READ_THREADS 8u
+uint64_t read_in_threads(shardy_store *store, uint32_t each, shardy_status may_fail);
 /* All keys of a listing, in pages of `limit`, as "a b/ c ". Free with free(). */
 char *list_text(shardy_store *store, const char *prefix, char delimiter, size_t limit);
 /* The listing is this text, whatever the size of its pages. */

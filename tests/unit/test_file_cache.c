@@ -10,6 +10,7 @@
 #include "support/hand_clock.h"
 #include "support/late_store.h"
 #include "support/store_fixture.h"
+#include "support/sums_testing.h"
 #include "support/sweep.h"
 #include "support/trip_store.h"
 
@@ -67,10 +68,11 @@ static void open_cache(stage *s, uint64_t budget)
     assert_ok(shardy__file_cache_open(s->context, s->dir, budget, &s->cache, &err));
 }
 
-static void stage_open(stage *s)
+static int set_up(void **state)
 {
     shardy_error err = {0};
-    memset(s, 0, sizeof *s);
+    stage *s = calloc(1, sizeof *s);
+    assert_non_null(s);
     place = "test://one";
     s->context = hand_clock_context(&s->clock);
     assert_ok(shardy_store_open_mem(s->context, &s->memory, &err));
@@ -82,21 +84,25 @@ static void stage_open(stage *s)
     assert_ok(trip_store_open(s->named, &s->trips, &err));
     s->dir = support_make_dir();
     open_cache(s, BUDGET);
+    *state = s;
+    return 0;
 }
 
-static void stage_close(stage *s)
+static int tear_down(void **state)
 {
+    stage *s = *state;
     shardy__file_cache_close(s->cache);
     shardy_store_close(s->trips);
     shardy_store_close(s->named);
     shardy_store_close(s->memory);
     shardy_context_free(s->context);
     support_remove_dir(s->dir);
+    free(s);
+    return 0;
 }
 
 static void object_make(object *o, const char *key, size_t size, uint64_t seed)
 {
-    shardy_error err = {0};
     support_rand rand = {seed};
     chunk_digest d;
     memset(o, 0, sizeof *o);
@@ -108,9 +114,7 @@ static void object_make(object *o, const char *key, size_t size, uint64_t seed)
         uint64_t r = support_rand_u64(&rand);
         memcpy(o->data + i, &r, sizeof r);
     }
-    shardy__chunk_digest_init(&d);
-    assert_ok(shardy__chunk_digest_add(&d, o->data, size, &err));
-    assert_ok(shardy__chunk_digest_finish(&d, &o->digest, &err));
+    o->digest = sums_make(&d, o->data, size);
     o->sums_len = d.count * sizeof *d.sums;
     o->sums = malloc(o->sums_len + 1);
     assert_non_null(o->sums);
@@ -237,158 +241,134 @@ static int is_file(const stage *s, const object *o)
 
 static void test_cache__an_object_is_downloaded_once(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object o;
     static const size_t sizes[] = {0, 1, 4096, SHARDY_CHUNK_LEN, SHARDY_CHUNK_LEN + 1, SIZE};
-    stage_open(&s);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        object_new(&s, &o, "a/shard.db", sizes[i], i + 1);
-        assert_int_equal(read_object(&s, &o, NULL), sizes[i] > SHARDY_CHUNK_LEN ? 2 : 1);
-        assert_int_equal(entries(&s), i + 1);
-        assert_int_equal(read_object(&s, &o, NULL), 0);
-        open_cache(&s, BUDGET); /* another process */
-        assert_int_equal(read_object(&s, &o, NULL), 0);
+        object_new(s, &o, "a/shard.db", sizes[i], i + 1);
+        assert_int_equal(read_object(s, &o, NULL), sizes[i] > SHARDY_CHUNK_LEN ? 2 : 1);
+        assert_int_equal(entries(s), i + 1);
+        assert_int_equal(read_object(s, &o, NULL), 0);
+        open_cache(s, BUDGET); /* another process */
+        assert_int_equal(read_object(s, &o, NULL), 0);
         object_free(&o);
     }
-    assert_int_equal(metric(&s, SHARDY_METRIC_FILE_CACHE_FILLS), 6);
-    assert_int_equal(metric(&s, SHARDY_METRIC_FILE_CACHE_HITS), 12);
-    assert_int_equal(metric(&s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 0);
-    stage_close(&s);
+    assert_int_equal(metric(s, SHARDY_METRIC_FILE_CACHE_FILLS), 6);
+    assert_int_equal(metric(s, SHARDY_METRIC_FILE_CACHE_HITS), 12);
+    assert_int_equal(metric(s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 0);
 }
 
 static void test_cache__an_object_without_its_list_is_hashed_as_a_whole(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object o;
-    stage_open(&s);
     object_make(&o, "a/shard.db", SIZE, 1);
-    put_bytes(&s, o.key, o.data, o.size);
-    assert_int_equal(read_object(&s, &o, NULL), 2); /* one of them for the list */
-    assert_int_equal(read_object(&s, &o, NULL), 0);
+    put_bytes(s, o.key, o.data, o.size);
+    assert_int_equal(read_object(s, &o, NULL), 2); /* one of them for the list */
+    assert_int_equal(read_object(s, &o, NULL), 0);
     object_free(&o);
-    stage_close(&s);
 }
 
 static void test_cache__one_content_is_one_file_whatever_its_key(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object a;
     object b;
-    stage_open(&s);
-    object_new(&s, &a, "run_id=1/shard.db", SIZE, 7);
+    object_new(s, &a, "run_id=1/shard.db", SIZE, 7);
     object_make(&b, "run_id=2/shard.db", SIZE, 7);
-    assert_true(read_object(&s, &a, NULL) > 0);
-    assert_int_equal(read_object(&s, &b, NULL), 0);
-    assert_int_equal(entries(&s), 1);
+    assert_true(read_object(s, &a, NULL) > 0);
+    assert_int_equal(read_object(s, &b, NULL), 0);
+    assert_int_equal(entries(s), 1);
     object_free(&a);
     object_free(&b);
-    stage_close(&s);
 }
 
 static void test_cache__two_contents_of_one_key_are_two_files(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object a;
     object b;
-    stage_open(&s);
-    object_new(&s, &a, "shard=00000/shard.db", SIZE, 1);
-    assert_int_equal(read_object(&s, &a, NULL), 2);
-    object_new(&s, &b, "shard=00000/shard.db", SIZE, 2);
-    assert_int_equal(read_object(&s, &b, NULL), 2);
-    assert_int_equal(read_object(&s, &a, NULL), 0);
-    assert_int_equal(read_object(&s, &b, NULL), 0);
+    object_new(s, &a, "shard=00000/shard.db", SIZE, 1);
+    assert_int_equal(read_object(s, &a, NULL), 2);
+    object_new(s, &b, "shard=00000/shard.db", SIZE, 2);
+    assert_int_equal(read_object(s, &b, NULL), 2);
+    assert_int_equal(read_object(s, &a, NULL), 0);
+    assert_int_equal(read_object(s, &b, NULL), 0);
     object_free(&a);
     object_free(&b);
-    stage_close(&s);
 }
 
 static void test_cache__bytes_that_were_not_promised_are_not_kept(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object o;
     shardy_error err = {0};
     page_source *source;
-    stage_open(&s);
-    object_new(&s, &o, "a/shard.db", SIZE, 1);
+    object_new(s, &o, "a/shard.db", SIZE, 1);
     o.data[SIZE / 2] ^= 1;
-    put_bytes(&s, o.key, o.data, o.size);
-    assert_status(SHARDY_CHECKSUM, open_object(&s, &o, NULL, &source, &err));
-    assert_int_equal(entries(&s), 0);
+    put_bytes(s, o.key, o.data, o.size);
+    assert_status(SHARDY_CHECKSUM, open_object(s, &o, NULL, &source, &err));
+    assert_int_equal(entries(s), 0);
     object_free(&o);
 
-    object_new(&s, &o, "b/shard.db", 4096, 1); /* one chunk, which has no list */
+    object_new(s, &o, "b/shard.db", 4096, 1); /* one chunk, which has no list */
     o.data[17] ^= 1;
-    put_bytes(&s, o.key, o.data, o.size);
-    assert_status(SHARDY_CHECKSUM, open_object(&s, &o, NULL, &source, &err));
-    put_bytes(&s, o.key, o.data, o.size - 1);
-    assert_status(SHARDY_CHECKSUM, open_object(&s, &o, NULL, &source, &err));
-    assert_int_equal(entries(&s), 0);
+    put_bytes(s, o.key, o.data, o.size);
+    assert_status(SHARDY_CHECKSUM, open_object(s, &o, NULL, &source, &err));
+    put_bytes(s, o.key, o.data, o.size - 1);
+    assert_status(SHARDY_CHECKSUM, open_object(s, &o, NULL, &source, &err));
+    assert_int_equal(entries(s), 0);
     object_free(&o);
-    stage_close(&s);
 }
 
 static void test_cache__an_object_that_is_not_there_leaves_nothing(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object o;
     shardy_error err = {0};
     page_source *source;
-    stage_open(&s);
     object_make(&o, "a/shard.db", SIZE, 1);
-    assert_status(SHARDY_NOT_FOUND, open_object(&s, &o, NULL, &source, &err));
-    assert_status(SHARDY_NOT_FOUND, open_object(&s, &o, &(how){.unverified = 1}, &source, &err));
-    assert_int_equal(entries(&s), 0);
+    assert_status(SHARDY_NOT_FOUND, open_object(s, &o, NULL, &source, &err));
+    assert_status(SHARDY_NOT_FOUND, open_object(s, &o, &(how){.unverified = 1}, &source, &err));
+    assert_int_equal(entries(s), 0);
     object_free(&o);
-    stage_close(&s);
 }
 
 /* --- objects without digests ------------------------------------------------------------------ */
 
 static void test_cache__a_version_without_digest_is_asked_for_and_kept(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object a;
     object b;
     const how unverified = {.unverified = 1};
-    stage_open(&s);
-    object_new(&s, &a, "shard.db", SIZE, 1);
-    assert_int_equal(read_object(&s, &a, &unverified), 2);
-    assert_int_equal(read_object(&s, &a, &unverified), 1);
-    object_new(&s, &b, "shard.db", SIZE, 2); /* the next version: the same key and size */
-    assert_int_equal(read_object(&s, &b, &unverified), 2);
-    assert_int_equal(read_object(&s, &b, &unverified), 1);
-    assert_int_equal(entries(&s), 2);
+    object_new(s, &a, "shard.db", SIZE, 1);
+    assert_int_equal(read_object(s, &a, &unverified), 2);
+    assert_int_equal(read_object(s, &a, &unverified), 1);
+    object_new(s, &b, "shard.db", SIZE, 2); /* the next version: the same key and size */
+    assert_int_equal(read_object(s, &b, &unverified), 2);
+    assert_int_equal(read_object(s, &b, &unverified), 1);
+    assert_int_equal(entries(s), 2);
     object_free(&a);
     object_free(&b);
-    stage_close(&s);
 }
 
 static void test_cache__versions_of_two_places_are_two_files(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object o;
     const how unverified = {.unverified = 1};
-    stage_open(&s);
-    object_new(&s, &o, "shard.db", SIZE, 1);
-    assert_int_equal(read_object(&s, &o, &unverified), 2);
+    object_new(s, &o, "shard.db", SIZE, 1);
+    assert_int_equal(read_object(s, &o, &unverified), 2);
     place = "test://two";
-    assert_int_equal(read_object(&s, &o, &unverified), 2);
-    assert_int_equal(entries(&s), 2);
+    assert_int_equal(read_object(s, &o, &unverified), 2);
+    assert_int_equal(entries(s), 2);
     place = NULL; /* nobody knows where it is: nothing is kept */
-    assert_int_equal(read_object(&s, &o, &unverified), 2);
-    assert_int_equal(read_object(&s, &o, &unverified), 2);
-    assert_int_equal(entries(&s), 2);
-    assert_int_equal(metric(&s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 2);
+    assert_int_equal(read_object(s, &o, &unverified), 2);
+    assert_int_equal(read_object(s, &o, &unverified), 2);
+    assert_int_equal(entries(s), 2);
+    assert_int_equal(metric(s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 2);
     object_free(&o);
-    stage_close(&s);
 }
 
 /* --- the wrong answers that the reference gives ----------------------------------------------- */
@@ -396,23 +376,20 @@ static void test_cache__versions_of_two_places_are_two_files(void **state)
 /* C1: another object's file under the name. */
 static void test_cache__another_entry_under_the_name_is_replaced(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object a;
     object b;
     char from[600];
-    stage_open(&s);
-    object_new(&s, &a, "a/shard.db", SIZE, 1);
-    object_new(&s, &b, "b/shard.db", SIZE, 2);
-    assert_int_equal(read_object(&s, &a, NULL), 2);
-    assert_int_equal(read_object(&s, &b, NULL), 2);
-    snprintf(from, sizeof from, "%s", entry_path(&s, &b, "files"));
-    assert_int_equal(rename(from, entry_path(&s, &a, "files")), 0);
-    assert_int_equal(read_object(&s, &a, NULL), 2);
-    assert_int_equal(read_object(&s, &a, NULL), 0);
+    object_new(s, &a, "a/shard.db", SIZE, 1);
+    object_new(s, &b, "b/shard.db", SIZE, 2);
+    assert_int_equal(read_object(s, &a, NULL), 2);
+    assert_int_equal(read_object(s, &b, NULL), 2);
+    snprintf(from, sizeof from, "%s", entry_path(s, &b, "files"));
+    assert_int_equal(rename(from, entry_path(s, &a, "files")), 0);
+    assert_int_equal(read_object(s, &a, NULL), 2);
+    assert_int_equal(read_object(s, &a, NULL), 0);
     object_free(&a);
     object_free(&b);
-    stage_close(&s);
 }
 
 /* Opens an object whose entry was tampered with: no byte of it is wrong, and after it was checked
@@ -438,92 +415,83 @@ static void assert_mended(const stage *s, const object *o, int *noticed_late)
 /* C2: what names the content is of one object, the content of another. */
 static void test_cache__the_bytes_of_another_under_a_right_list_are_replaced(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object a;
     object b;
     int noticed = 0;
-    stage_open(&s);
-    object_new(&s, &a, "a/shard.db", SIZE, 1);
+    object_new(s, &a, "a/shard.db", SIZE, 1);
     object_make(&b, "b/shard.db", SIZE, 2);
-    read_object(&s, &a, NULL);
-    int fd = open(entry_path(&s, &a, "files"), O_WRONLY);
+    read_object(s, &a, NULL);
+    int fd = open(entry_path(s, &a, "files"), O_WRONLY);
     assert_true(fd >= 0);
     assert_int_equal(pwrite(fd, b.data, b.size, 0), b.size);
     close(fd);
-    assert_mended(&s, &a, &noticed);
+    assert_mended(s, &a, &noticed);
     assert_int_equal(noticed, 1);
     object_free(&a);
     object_free(&b);
-    stage_close(&s);
 }
 
 /* C3: truncated, or altered in any block of 4 KiB, or in any byte of its end. */
 static void test_cache__a_truncated_or_altered_file_is_replaced(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object o;
     int noticed = 0;
-    stage_open(&s);
-    object_new(&s, &o, "a/shard.db", SIZE, 1);
-    read_object(&s, &o, NULL);
+    object_new(s, &o, "a/shard.db", SIZE, 1);
+    read_object(s, &o, NULL);
     struct stat info;
-    assert_int_equal(stat(entry_path(&s, &o, "files"), &info), 0);
+    assert_int_equal(stat(entry_path(s, &o, "files"), &info), 0);
     size_t len = (size_t)info.st_size;
     assert_int_equal(len, SIZE + o.sums_len + CACHE_TAIL_LEN);
     for (size_t at = 0; at < len; at += at < SIZE ? 4096 : 1) {
-        assert_int_equal(truncate(entry_path(&s, &o, "files"), (off_t)at), 0);
-        assert_mended(&s, &o, &noticed);
-        int fd = open(entry_path(&s, &o, "files"), O_RDWR);
+        assert_int_equal(truncate(entry_path(s, &o, "files"), (off_t)at), 0);
+        assert_mended(s, &o, &noticed);
+        int fd = open(entry_path(s, &o, "files"), O_RDWR);
         uint8_t byte;
         assert_true(fd >= 0);
         assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
         byte ^= 0x10;
         assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
         close(fd);
-        assert_mended(&s, &o, &noticed);
+        assert_mended(s, &o, &noticed);
     }
     assert_int_equal(noticed, SIZE / 4096); /* by the byte; all others when it was opened */
-    assert_int_equal(entries(&s), 1);
+    assert_int_equal(entries(s), 1);
     object_free(&o);
-    stage_close(&s);
 }
 
 static void test_cache__what_is_no_file_is_not_followed(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object o;
-    stage_open(&s);
-    object_new(&s, &o, "a/shard.db", SIZE, 1);
+    object_new(s, &o, "a/shard.db", SIZE, 1);
     char *other = support_make_dir();
     support_write_file(support_path(other, "target"), "precious", 8);
-    assert_int_equal(symlink(support_path(other, "target"), entry_path(&s, &o, "files")), 0);
-    assert_int_equal(read_object(&s, &o, NULL), 2);
-    assert_int_equal(read_object(&s, &o, NULL), 0);
-    assert_int_equal(unlink(entry_path(&s, &o, "files")), 0);
-    assert_int_equal(mkfifo(entry_path(&s, &o, "files"), 0600), 0);
-    assert_int_equal(read_object(&s, &o, NULL), 2);
-    assert_int_equal(read_object(&s, &o, NULL), 0);
+    assert_int_equal(symlink(support_path(other, "target"), entry_path(s, &o, "files")), 0);
+    assert_int_equal(read_object(s, &o, NULL), 2);
+    assert_int_equal(read_object(s, &o, NULL), 0);
+    assert_int_equal(unlink(entry_path(s, &o, "files")), 0);
+    assert_int_equal(mkfifo(entry_path(s, &o, "files"), 0600), 0);
+    assert_int_equal(read_object(s, &o, NULL), 2);
+    assert_int_equal(read_object(s, &o, NULL), 0);
     /* where it is filled: refused, so it is read without the cache */
-    assert_int_equal(unlink(entry_path(&s, &o, "files")), 0);
-    assert_int_equal(symlink(support_path(other, "target"), entry_path(&s, &o, "fill")), 0);
-    assert_true(read_object(&s, &o, NULL) > 0);
-    assert_int_equal(metric(&s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 1);
-    assert_int_equal(count_in(&s, "files"), 0);
+    assert_int_equal(unlink(entry_path(s, &o, "files")), 0);
+    assert_int_equal(symlink(support_path(other, "target"), entry_path(s, &o, "fill")), 0);
+    assert_true(read_object(s, &o, NULL) > 0);
+    assert_int_equal(metric(s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 1);
+    assert_int_equal(count_in(s, "files"), 0);
     /* a directory cannot be replaced */
-    assert_int_equal(unlink(entry_path(&s, &o, "fill")), 0);
-    assert_int_equal(mkdir(entry_path(&s, &o, "files"), 0700), 0);
-    assert_true(read_object(&s, &o, NULL) > 0);
-    assert_int_equal(metric(&s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 2);
+    assert_int_equal(unlink(entry_path(s, &o, "fill")), 0);
+    assert_int_equal(mkdir(entry_path(s, &o, "files"), 0700), 0);
+    assert_true(read_object(s, &o, NULL) > 0);
+    assert_int_equal(metric(s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 2);
     size_t len;
     char *text = support_read_file(support_path(other, "target"), &len);
     assert_string_equal(text, "precious");
     free(text);
     support_remove_dir(other);
     object_free(&o);
-    stage_close(&s);
 }
 
 /* --- the directory ---------------------------------------------------------------------------- */
@@ -531,60 +499,58 @@ static void test_cache__what_is_no_file_is_not_followed(void **state)
 /* C4: who may have put something there. */
 static void test_cache__a_directory_of_others_is_refused(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     shardy_error err = {0};
     file_cache *cache;
     struct stat info;
-    stage_open(&s);
     char top[600];
-    snprintf(top, sizeof top, "%s", support_path(s.dir, "shardyfusion-1"));
+    snprintf(top, sizeof top, "%s", support_path(s->dir, "shardyfusion-1"));
     assert_int_equal(stat(top, &info), 0);
     assert_int_equal(info.st_mode & 07777, 0700);
     const unsigned modes[] = {0701, 0710, 0720, 0755, 0777};
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
         assert_int_equal(chmod(top, (mode_t)modes[i]), 0);
-        assert_status(SHARDY_AUTH, shardy__file_cache_open(s.context, s.dir, BUDGET, &cache, &err));
-        assert_non_null(strstr(err.message, s.dir));
+        assert_status(
+            SHARDY_AUTH, shardy__file_cache_open(s->context, s->dir, BUDGET, &cache, &err));
+        assert_non_null(strstr(err.message, s->dir));
     }
     assert_int_equal(chmod(top, 0700), 0);
     assert_int_equal(chmod(support_path(top, "files"), 0770), 0);
-    assert_status(SHARDY_AUTH, shardy__file_cache_open(s.context, s.dir, BUDGET, &cache, &err));
+    assert_status(SHARDY_AUTH, shardy__file_cache_open(s->context, s->dir, BUDGET, &cache, &err));
     assert_int_equal(chmod(support_path(top, "files"), 0700), 0);
     if (geteuid() == 0) {
         assert_int_equal(chown(top, 12345, 12345), 0);
-        assert_status(SHARDY_AUTH, shardy__file_cache_open(s.context, s.dir, BUDGET, &cache, &err));
+        assert_status(
+            SHARDY_AUTH, shardy__file_cache_open(s->context, s->dir, BUDGET, &cache, &err));
         assert_non_null(strstr(err.message, "12345"));
         assert_int_equal(chown(top, 0, 0), 0);
     }
     char moved[600];
-    snprintf(moved, sizeof moved, "%s", support_path(s.dir, "elsewhere"));
+    snprintf(moved, sizeof moved, "%s", support_path(s->dir, "elsewhere"));
     assert_int_equal(rename(top, moved), 0);
     assert_int_equal(symlink(moved, top), 0);
-    assert_status(SHARDY_INVALID, shardy__file_cache_open(s.context, s.dir, BUDGET, &cache, &err));
+    assert_status(
+        SHARDY_INVALID, shardy__file_cache_open(s->context, s->dir, BUDGET, &cache, &err));
     assert_int_equal(unlink(top), 0);
     support_write_file(top, "x", 1);
-    assert_status(SHARDY_INVALID, shardy__file_cache_open(s.context, s.dir, BUDGET, &cache, &err));
-    stage_close(&s);
+    assert_status(
+        SHARDY_INVALID, shardy__file_cache_open(s->context, s->dir, BUDGET, &cache, &err));
 }
 
 static void test_cache__a_directory_is_made_when_it_is_missing(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     shardy_error err = {0};
     file_cache *cache;
     struct stat info;
-    stage_open(&s);
-    const char *dir = support_path(s.dir, "not/there");
-    assert_ok(shardy__file_cache_open(s.context, dir, BUDGET, &cache, &err));
+    const char *dir = support_path(s->dir, "not/there");
+    assert_ok(shardy__file_cache_open(s->context, dir, BUDGET, &cache, &err));
     shardy__file_cache_close(cache);
     assert_int_equal(stat(dir, &info), 0);
     assert_int_equal(info.st_mode & 07777, 0700);
-    support_write_file(support_path(s.dir, "file"), "x", 1);
+    support_write_file(support_path(s->dir, "file"), "x", 1);
     assert_status(SHARDY_INVALID,
-        shardy__file_cache_open(s.context, support_path(s.dir, "file"), BUDGET, &cache, &err));
-    stage_close(&s);
+        shardy__file_cache_open(s->context, support_path(s->dir, "file"), BUDGET, &cache, &err));
 }
 
 static void need_fault_points(void)
@@ -597,25 +563,22 @@ static void need_fault_points(void)
 
 static void test_cache__where_nothing_can_be_written_what_is_there_is_used(void **state)
 {
-    (void)state;
+    stage *s = *state;
     need_fault_points();
-    stage s;
     object a;
     object b;
-    stage_open(&s);
-    object_new(&s, &a, "a", SIZE, 1);
-    object_new(&s, &b, "b", SIZE, 2);
-    read_object(&s, &a, NULL);
+    object_new(s, &a, "a", SIZE, 1);
+    object_new(s, &b, "b", SIZE, 2);
+    read_object(s, &a, NULL);
     shardy_testing_fault_set(SHARDY_FAULT_WRITE, 1, 1);
-    open_cache(&s, BUDGET);
-    assert_int_equal(read_object(&s, &a, NULL), 0);
-    assert_true(read_object(&s, &b, NULL) > 0);
+    open_cache(s, BUDGET);
+    assert_int_equal(read_object(s, &a, NULL), 0);
+    assert_true(read_object(s, &b, NULL) > 0);
     shardy_testing_fault_set(SHARDY_FAULT_WRITE, 0, 0);
-    assert_int_equal(metric(&s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 1);
-    assert_int_equal(entries(&s), 1);
+    assert_int_equal(metric(s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 1);
+    assert_int_equal(entries(s), 1);
     object_free(&a);
     object_free(&b);
-    stage_close(&s);
 }
 
 /* --- room ------------------------------------------------------------------------------------- */
@@ -640,91 +603,79 @@ static void free_objects(object *list, size_t count)
 
 static void test_room__those_used_least_recently_go_first(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object o[5];
-    stage_open(&s);
-    open_cache(&s, 3 * (uint64_t)ENTRY);
-    make_objects(&s, o, 5);
+    open_cache(s, 3 * (uint64_t)ENTRY);
+    make_objects(s, o, 5);
     for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(read_object(&s, &o[i], NULL), 2);
+        assert_int_equal(read_object(s, &o[i], NULL), 2);
     }
-    assert_int_equal(read_object(&s, &o[0], NULL), 0);
-    assert_int_equal(metric(&s, SHARDY_METRIC_FILE_CACHE_EVICTIONS), 0);
-    assert_int_equal(read_object(&s, &o[3], NULL), 2);
-    assert_true(is_file(&s, &o[0]) && !is_file(&s, &o[1]) && is_file(&s, &o[2]));
-    assert_int_equal(read_object(&s, &o[2], NULL), 0);
-    assert_int_equal(read_object(&s, &o[4], NULL), 2);
-    assert_true(!is_file(&s, &o[0]) && is_file(&s, &o[2]) && is_file(&s, &o[3]));
-    assert_int_equal(metric(&s, SHARDY_METRIC_FILE_CACHE_EVICTIONS), 2);
-    assert_int_equal(entries(&s), 3);
+    assert_int_equal(read_object(s, &o[0], NULL), 0);
+    assert_int_equal(metric(s, SHARDY_METRIC_FILE_CACHE_EVICTIONS), 0);
+    assert_int_equal(read_object(s, &o[3], NULL), 2);
+    assert_true(is_file(s, &o[0]) && !is_file(s, &o[1]) && is_file(s, &o[2]));
+    assert_int_equal(read_object(s, &o[2], NULL), 0);
+    assert_int_equal(read_object(s, &o[4], NULL), 2);
+    assert_true(!is_file(s, &o[0]) && is_file(s, &o[2]) && is_file(s, &o[3]));
+    assert_int_equal(metric(s, SHARDY_METRIC_FILE_CACHE_EVICTIONS), 2);
+    assert_int_equal(entries(s), 3);
     free_objects(o, 5);
-    stage_close(&s);
 }
 
 static void test_room__a_smaller_budget_removes_as_many_as_it_takes(void **state)
 {
-    (void)state;
+    stage *s = *state;
     enum {
         MANY = 80 /* more than are chosen at once */
     };
-    stage s;
     object o[MANY];
-    stage_open(&s);
     for (size_t i = 0; i < MANY; i++) {
         char key[32];
         snprintf(key, sizeof key, "%zu/shard.db", i);
-        object_new(&s, &o[i], key, 1000, 100 + i);
+        object_new(s, &o[i], key, 1000, 100 + i);
         if (i < MANY - 1) {
-            read_object(&s, &o[i], NULL);
+            read_object(s, &o[i], NULL);
         }
     }
-    assert_int_equal(entries(&s), MANY - 1);
-    open_cache(&s, 2 * (1000 + 32 + CACHE_TAIL_LEN) + 5);
-    assert_int_equal(read_object(&s, &o[MANY - 1], NULL), 1);
-    assert_int_equal(entries(&s), 2);
-    assert_true(is_file(&s, &o[MANY - 2]));
+    assert_int_equal(entries(s), MANY - 1);
+    open_cache(s, 2 * (1000 + 32 + CACHE_TAIL_LEN) + 5);
+    assert_int_equal(read_object(s, &o[MANY - 1], NULL), 1);
+    assert_int_equal(entries(s), 2);
+    assert_true(is_file(s, &o[MANY - 2]));
     free_objects(o, MANY);
-    stage_close(&s);
 }
 
 static void test_room__an_object_larger_than_the_budget_is_read_without(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object o[2];
-    stage_open(&s);
-    make_objects(&s, o, 2);
-    open_cache(&s, ENTRY);
-    assert_int_equal(read_object(&s, &o[0], NULL), 2);
-    open_cache(&s, ENTRY - 1);
-    assert_int_equal(read_object(&s, &o[1], NULL), 2);
-    assert_int_equal(metric(&s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 1);
-    assert_true(is_file(&s, &o[0])); /* nothing had to go for that */
+    make_objects(s, o, 2);
+    open_cache(s, ENTRY);
+    assert_int_equal(read_object(s, &o[0], NULL), 2);
+    open_cache(s, ENTRY - 1);
+    assert_int_equal(read_object(s, &o[1], NULL), 2);
+    assert_int_equal(metric(s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 1);
+    assert_true(is_file(s, &o[0])); /* nothing had to go for that */
     free_objects(o, 2);
-    stage_close(&s);
 }
 
 static void test_room__a_reader_keeps_what_is_removed_under_him(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object o[3];
     shardy_error err = {0};
     page_source *open_one;
-    stage_open(&s);
-    open_cache(&s, ENTRY);
-    make_objects(&s, o, 3);
-    assert_ok(open_object(&s, &o[0], NULL, &open_one, &err));
-    assert_int_equal(read_object(&s, &o[1], NULL), 2);
-    assert_false(is_file(&s, &o[0]));
+    open_cache(s, ENTRY);
+    make_objects(s, o, 3);
+    assert_ok(open_object(s, &o[0], NULL, &open_one, &err));
+    assert_int_equal(read_object(s, &o[1], NULL), 2);
+    assert_false(is_file(s, &o[0]));
     assert_bytes(open_one, &o[0]); /* read for the first time now */
-    assert_int_equal(read_object(&s, &o[0], NULL), 2);
-    assert_false(is_file(&s, &o[1]));
+    assert_int_equal(read_object(s, &o[0], NULL), 2);
+    assert_false(is_file(s, &o[1]));
     assert_bytes(open_one, &o[0]);
     shardy__page_source_close(open_one);
     free_objects(o, 3);
-    stage_close(&s);
 }
 
 /* A file in fill/ whose lock is held, as by another process. */
@@ -743,106 +694,94 @@ static int hold_fill(const stage *s, const object *o, size_t len)
 
 static void test_room__files_that_are_being_filled_count_in_full(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object o[3];
-    stage_open(&s);
-    open_cache(&s, 3 * (uint64_t)ENTRY - 1);
-    make_objects(&s, o, 3);
-    read_object(&s, &o[0], NULL);
-    int other = hold_fill(&s, &o[1], ENTRY);
-    assert_int_equal(read_object(&s, &o[2], NULL), 2);
-    assert_false(is_file(&s, &o[0]));
-    assert_true(is_file(&s, &o[2]));
+    open_cache(s, 3 * (uint64_t)ENTRY - 1);
+    make_objects(s, o, 3);
+    read_object(s, &o[0], NULL);
+    int other = hold_fill(s, &o[1], ENTRY);
+    assert_int_equal(read_object(s, &o[2], NULL), 2);
+    assert_false(is_file(s, &o[0]));
+    assert_true(is_file(s, &o[2]));
     /* nothing can be removed for this one */
-    open_cache(&s, 2 * (uint64_t)ENTRY - 1);
-    assert_int_equal(read_object(&s, &o[0], NULL), 2);
-    assert_int_equal(metric(&s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 1);
+    open_cache(s, 2 * (uint64_t)ENTRY - 1);
+    assert_int_equal(read_object(s, &o[0], NULL), 2);
+    assert_int_equal(metric(s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 1);
     shardy__file_unlock_close(other);
     free_objects(o, 3);
-    stage_close(&s);
 }
 
 /* --- others ----------------------------------------------------------------------------------- */
 
 static void test_others__what_a_dead_one_left_is_taken_over_or_removed(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object o[3];
-    stage_open(&s);
-    make_objects(&s, o, 3);
+    make_objects(s, o, 3);
     for (size_t i = 0; i < 2; i++) {
-        support_write_file(entry_path(&s, &o[i], "fill"), o[1 - i].data, SIZE / 2);
+        support_write_file(entry_path(s, &o[i], "fill"), o[1 - i].data, SIZE / 2);
     }
-    assert_int_equal(read_object(&s, &o[0], NULL), 2); /* takes over its own, removes the other */
-    assert_int_equal(entries(&s), 1);
-    support_write_file(entry_path(&s, &o[1], "fill"), o[2].data, SIZE);
-    open_cache(&s, BUDGET); /* so does opening */
-    assert_int_equal(entries(&s), 1);
-    assert_int_equal(read_object(&s, &o[1], NULL), 2);
+    assert_int_equal(read_object(s, &o[0], NULL), 2); /* takes over its own, removes the other */
+    assert_int_equal(entries(s), 1);
+    support_write_file(entry_path(s, &o[1], "fill"), o[2].data, SIZE);
+    open_cache(s, BUDGET); /* so does opening */
+    assert_int_equal(entries(s), 1);
+    assert_int_equal(read_object(s, &o[1], NULL), 2);
     free_objects(o, 3);
-    stage_close(&s);
 }
 
 static void test_others__one_who_does_not_get_on_is_waited_for_five_seconds(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object o;
     shardy_error err = {0};
     page_source *source;
-    stage_open(&s);
-    object_new(&s, &o, "a", SIZE, 1);
-    int other = hold_fill(&s, &o, 100);
-    int64_t before = s.clock.monotonic_ns;
-    assert_int_equal(read_object(&s, &o, NULL), 2); /* on our own */
-    int64_t waited = s.clock.monotonic_ns - before;
+    object_new(s, &o, "a", SIZE, 1);
+    int other = hold_fill(s, &o, 100);
+    int64_t before = s->clock.monotonic_ns;
+    assert_int_equal(read_object(s, &o, NULL), 2); /* on our own */
+    int64_t waited = s->clock.monotonic_ns - before;
     assert_true(waited >= 5000000000 && waited < 5100000000);
-    assert_int_equal(metric(&s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 1);
-    assert_int_equal(count_in(&s, "fill"), 1); /* his */
+    assert_int_equal(metric(s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 1);
+    assert_int_equal(count_in(s, "fill"), 1); /* his */
 
-    how h = {.limits = {s.clock.monotonic_ns + 1000000000, NULL}};
-    assert_status(SHARDY_TIMEOUT, open_object(&s, &o, &h, &source, &err));
-    assert_true(s.clock.monotonic_ns - h.limits.deadline_ns < 100000000);
+    how h = {.limits = {s->clock.monotonic_ns + 1000000000, NULL}};
+    assert_status(SHARDY_TIMEOUT, open_object(s, &o, &h, &source, &err));
+    assert_true(s->clock.monotonic_ns - h.limits.deadline_ns < 100000000);
 
     shardy_cancel *cancel = NULL;
     assert_ok(shardy_cancel_new(&cancel, &err));
     shardy_cancel_request(cancel);
     h.limits.deadline_ns = 0;
     h.limits.cancel = cancel;
-    assert_status(SHARDY_CANCELLED, open_object(&s, &o, &h, &source, &err));
+    assert_status(SHARDY_CANCELLED, open_object(s, &o, &h, &source, &err));
     shardy_cancel_free(cancel);
     shardy__file_unlock_close(other);
-    assert_int_equal(read_object(&s, &o, NULL), 2);
-    assert_int_equal(entries(&s), 1);
+    assert_int_equal(read_object(s, &o, NULL), 2);
+    assert_int_equal(entries(s), 1);
     object_free(&o);
-    stage_close(&s);
 }
 
 /* Somebody who holds the lock of the whole cache for ever. */
 static void test_others__a_held_lock_of_the_cache_stops_no_reader(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     object o[2];
     shardy_error err = {0};
     int32_t taken;
-    stage_open(&s);
-    make_objects(&s, o, 2);
-    read_object(&s, &o[0], NULL);
-    int fd = open(support_path(s.dir, "shardyfusion-1/lock"), O_RDWR | O_CLOEXEC);
+    make_objects(s, o, 2);
+    read_object(s, &o[0], NULL);
+    int fd = open(support_path(s->dir, "shardyfusion-1/lock"), O_RDWR | O_CLOEXEC);
     assert_true(fd >= 0);
     assert_ok(shardy__file_try_lock(fd, &taken, &err));
     assert_true(taken);
-    assert_int_equal(read_object(&s, &o[0], NULL), 0);
-    assert_int_equal(read_object(&s, &o[1], NULL), 2);
-    assert_int_equal(metric(&s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 1);
+    assert_int_equal(read_object(s, &o[0], NULL), 0);
+    assert_int_equal(read_object(s, &o[1], NULL), 2);
+    assert_int_equal(metric(s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 1);
     shardy__file_unlock_close(fd);
-    assert_int_equal(read_object(&s, &o[1], NULL), 2);
-    assert_int_equal(entries(&s), 2);
+    assert_int_equal(read_object(s, &o[1], NULL), 2);
+    assert_int_equal(entries(s), 2);
     free_objects(o, 2);
-    stage_close(&s);
 }
 
 typedef struct opener {
@@ -871,25 +810,23 @@ static void *open_in_thread(void *arg)
 /* Each has a descriptor of his own, as each process has. */
 static void test_others__one_downloads_while_the_others_wait(void **state)
 {
-    (void)state;
+    stage *s = *state;
     enum {
         THREADS = 6
     };
-    stage s;
     object o;
     shardy_error err = {0};
     shardy_store *late;
     thread threads[THREADS];
     opener openers[THREADS];
-    stage_open(&s);
     shardy_context *real;
     assert_ok(shardy_context_new(NULL, &real, &err));
-    object_new(&s, &o, "a", SIZE, 1);
-    assert_ok(late_store_open(s.named, &late, &err));
-    shardy__file_cache_close(s.cache);
-    assert_ok(shardy__file_cache_open(real, s.dir, BUDGET, &s.cache, &err));
+    object_new(s, &o, "a", SIZE, 1);
+    assert_ok(late_store_open(s->named, &late, &err));
+    shardy__file_cache_close(s->cache);
+    assert_ok(shardy__file_cache_open(real, s->dir, BUDGET, &s->cache, &err));
     for (size_t i = 0; i < THREADS; i++) {
-        openers[i] = (opener){&s, &o, late, SHARDY_OK, 0};
+        openers[i] = (opener){s, &o, late, SHARDY_OK, 0};
         assert_ok(shardy__thread_start(&threads[i], open_in_thread, &openers[i], "open", &err));
     }
     for (size_t i = 0; i < THREADS; i++) {
@@ -900,25 +837,22 @@ static void test_others__one_downloads_while_the_others_wait(void **state)
     assert_int_equal(late_store_reads(late), 2); /* the list and the object, once */
     assert_int_equal(shardy_context_metric(real, SHARDY_METRIC_FILE_CACHE_FILLS), 1);
     assert_int_equal(shardy_context_metric(real, SHARDY_METRIC_FILE_CACHE_HITS), THREADS - 1);
-    assert_int_equal(entries(&s), 1);
+    assert_int_equal(entries(s), 1);
     shardy_store_close(late);
-    shardy__file_cache_close(s.cache);
-    s.cache = NULL;
+    shardy__file_cache_close(s->cache);
+    s->cache = NULL;
     shardy_context_free(real);
     object_free(&o);
-    stage_close(&s);
 }
 
 /* --- places ----------------------------------------------------------------------------------- */
 
 static void test_place__is_that_of_the_innermost_store(void **state)
 {
-    (void)state;
-    stage s;
+    stage *s = *state;
     shardy_error err = {0};
     shardy_store *wrapped[4];
-    stage_open(&s);
-    assert_ok(shardy_store_wrap_stats(NULL, s.named, &wrapped[0], &err));
+    assert_ok(shardy_store_wrap_stats(NULL, s->named, &wrapped[0], &err));
     assert_ok(shardy_store_wrap_fault(NULL, wrapped[0], &wrapped[1], &err));
     assert_ok(shardy_store_wrap_retry(NULL, wrapped[1], NULL, &wrapped[2], &err));
     assert_ok(shardy_store_wrap_limit(NULL, wrapped[2], NULL, &wrapped[3], &err));
@@ -926,15 +860,14 @@ static void test_place__is_that_of_the_innermost_store(void **state)
     for (size_t i = 4; i > 0; i--) {
         shardy_store_close(wrapped[i - 1]);
     }
-    assert_null(shardy__store_place(s.memory));
+    assert_null(shardy__store_place(s->memory));
     /* a table of a program that does not know the slot */
     shardy_store *old;
-    shardy_store_ops ops = s.ops;
+    shardy_store_ops ops = s->ops;
     ops.struct_size = (uint32_t)offsetof(shardy_store_ops, place);
-    assert_ok(shardy_store_new_take(NULL, &ops, s.memory->state, &old, &err));
+    assert_ok(shardy_store_new_take(NULL, &ops, s->memory->state, &old, &err));
     assert_null(shardy__store_place(old));
     shardy_store_close(old);
-    stage_close(&s);
 }
 
 static void test_place__tells_buckets_and_prefixes_apart(void **state)
@@ -984,31 +917,56 @@ static void test_entry__only_its_own_length_fits_a_tail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cache__an_object_is_downloaded_once),
-        cmocka_unit_test(test_cache__an_object_without_its_list_is_hashed_as_a_whole),
-        cmocka_unit_test(test_cache__one_content_is_one_file_whatever_its_key),
-        cmocka_unit_test(test_cache__two_contents_of_one_key_are_two_files),
-        cmocka_unit_test(test_cache__bytes_that_were_not_promised_are_not_kept),
-        cmocka_unit_test(test_cache__an_object_that_is_not_there_leaves_nothing),
-        cmocka_unit_test(test_cache__a_version_without_digest_is_asked_for_and_kept),
-        cmocka_unit_test(test_cache__versions_of_two_places_are_two_files),
-        cmocka_unit_test(test_cache__another_entry_under_the_name_is_replaced),
-        cmocka_unit_test(test_cache__the_bytes_of_another_under_a_right_list_are_replaced),
-        cmocka_unit_test(test_cache__a_truncated_or_altered_file_is_replaced),
-        cmocka_unit_test(test_cache__what_is_no_file_is_not_followed),
-        cmocka_unit_test(test_cache__a_directory_of_others_is_refused),
-        cmocka_unit_test(test_cache__a_directory_is_made_when_it_is_missing),
-        cmocka_unit_test(test_cache__where_nothing_can_be_written_what_is_there_is_used),
-        cmocka_unit_test(test_room__those_used_least_recently_go_first),
-        cmocka_unit_test(test_room__a_smaller_budget_removes_as_many_as_it_takes),
-        cmocka_unit_test(test_room__an_object_larger_than_the_budget_is_read_without),
-        cmocka_unit_test(test_room__a_reader_keeps_what_is_removed_under_him),
-        cmocka_unit_test(test_room__files_that_are_being_filled_count_in_full),
-        cmocka_unit_test(test_others__what_a_dead_one_left_is_taken_over_or_removed),
-        cmocka_unit_test(test_others__one_who_does_not_get_on_is_waited_for_five_seconds),
-        cmocka_unit_test(test_others__a_held_lock_of_the_cache_stops_no_reader),
-        cmocka_unit_test(test_others__one_downloads_while_the_others_wait),
-        cmocka_unit_test(test_place__is_that_of_the_innermost_store),
+        cmocka_unit_test_setup_teardown(
+            test_cache__an_object_is_downloaded_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_cache__an_object_without_its_list_is_hashed_as_a_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_cache__one_content_is_one_file_whatever_its_key, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_cache__two_contents_of_one_key_are_two_files, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_cache__bytes_that_were_not_promised_are_not_kept, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_cache__an_object_that_is_not_there_leaves_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_cache__a_version_without_digest_is_asked_for_and_kept, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_cache__versions_of_two_places_are_two_files, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_cache__another_entry_under_the_name_is_replaced, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_cache__the_bytes_of_another_under_a_right_list_are_replaced, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_cache__a_truncated_or_altered_file_is_replaced, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_cache__what_is_no_file_is_not_followed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_cache__a_directory_of_others_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_cache__a_directory_is_made_when_it_is_missing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_cache__where_nothing_can_be_written_what_is_there_is_used, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_room__those_used_least_recently_go_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_room__a_smaller_budget_removes_as_many_as_it_takes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_room__an_object_larger_than_the_budget_is_read_without, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_room__a_reader_keeps_what_is_removed_under_him, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_room__files_that_are_being_filled_count_in_full, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_others__what_a_dead_one_left_is_taken_over_or_removed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_others__one_who_does_not_get_on_is_waited_for_five_seconds, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_others__a_held_lock_of_the_cache_stops_no_reader, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_others__one_downloads_while_the_others_wait, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_place__is_that_of_the_innermost_store, set_up, tear_down),
         cmocka_unit_test(test_place__tells_buckets_and_prefixes_apart),
         cmocka_unit_test(test_entry__only_its_own_length_fits_a_tail),
     };

@@ -2,10 +2,9 @@
  * and what is kept. */
 #include "support/hand_clock.h"
 #include "support/late_store.h"
-#include "support/support.h"
+#include "support/sums_testing.h"
 #include "support/trip_store.h"
 
-#include "base/digest.h"
 #include "sqlitefile/page_cache.h"
 #include "sqlitefile/page_remote.h"
 #include "sqlitefile/sidecar_write.h"
@@ -60,9 +59,7 @@ static void object_make(object *o, uint64_t budget)
     assert_ok(shardy_store_open_mem(o->context, &o->memory, &err));
     put_object(o, KEY, o->bytes, SIZE);
     chunk_digest digests;
-    shardy__chunk_digest_init(&digests);
-    assert_ok(shardy__chunk_digest_add(&digests, o->bytes, SIZE, &err));
-    assert_ok(shardy__chunk_digest_finish(&digests, &o->digest, &err));
+    o->digest = sums_make(&digests, o->bytes, SIZE);
     put_object(o, KEY ".sums", digests.sums, digests.count * sizeof *digests.sums);
     shardy__chunk_digest_free(&digests);
     assert_ok(shardy__page_cache_new(budget, &o->cache, &err));
@@ -79,6 +76,18 @@ static shardy_status object_open(object *o, int verified, shardy_error *err)
     }
     shardy_status st = shardy__page_source_open_object(o->store, KEY, &options, &o->source, err);
     return st != SHARDY_OK ? st : shardy__page_source_set_pages(o->source, PAGE, PAGES, err);
+}
+
+/* In a store around that in memory: trip_store_open() or late_store_open(). */
+typedef shardy_status (*around_fn)(
+    shardy_store *inner, shardy_store **store_out, shardy_error *err);
+
+static void object_begin(object *o, uint64_t budget, around_fn around, int verified)
+{
+    shardy_error err = {0};
+    object_make(o, budget);
+    assert_ok(around(o->memory, &o->store, &err));
+    assert_ok(object_open(o, verified, &err));
 }
 
 static void object_free(object *o)
@@ -134,9 +143,7 @@ static void test_page_remote__an_object_with_a_digest_is_opened_in_one_round_tri
     (void)state;
     shardy_error err = {0};
     object o;
-    object_make(&o, 8u << 20);
-    assert_ok(trip_store_open(o.memory, &o.store, &err));
-    assert_ok(object_open(&o, 1, &err));
+    object_begin(&o, 8u << 20, trip_store_open, 1);
     trip_counts counts = trip_store_take(o.store);
     assert_int_equal(counts.steps, 1);
     assert_int_equal(counts.requests, 3); /* first chunk, digests, end */
@@ -156,9 +163,7 @@ static void test_page_remote__neighbours_are_one_request_and_the_rest_comes_at_t
     (void)state;
     shardy_error err = {0};
     object o;
-    object_make(&o, 8u << 20);
-    assert_ok(trip_store_open(o.memory, &o.store, &err));
-    assert_ok(object_open(&o, 1, &err));
+    object_begin(&o, 8u << 20, trip_store_open, 1);
     (void)trip_store_take(o.store);
     /* In no order: 10 and 11 and, two chunks on, 14 are one; three further on is another; many
      * pages of one chunk are one chunk. */
@@ -187,9 +192,7 @@ static void test_page_remote__long_runs_are_split(void **state)
     (void)state;
     shardy_error err = {0};
     object o;
-    object_make(&o, 64u << 20);
-    assert_ok(trip_store_open(o.memory, &o.store, &err));
-    assert_ok(object_open(&o, 1, &err));
+    object_begin(&o, 64u << 20, trip_store_open, 1);
     (void)trip_store_take(o.store);
     const uint32_t first = page_of(1, 0);
     assert_ok(fetch_pages(&o, &first, 1, 47 * 16, NULL, &err)); /* chunks 1 to 48 */
@@ -224,7 +227,6 @@ static void open_with_chain(object *o, const uint32_t *links, uint32_t count)
     shardy_error err = {0};
     sidecar_list list;
     bytes side = {{0}, 0};
-    sha256 digest;
     uint64_t len;
     const btree_sink sink = {write_bytes, &side};
     shardy__sidecar_list_init(&list, PAGE);
@@ -232,11 +234,7 @@ static void open_with_chain(object *o, const uint32_t *links, uint32_t count)
     list.links = links;
     assert_ok(shardy__sidecar_write(&list, &sink, &len, &err));
     shardy__sidecar_list_free(&list);
-    chunk_digest digests;
-    shardy__chunk_digest_init(&digests);
-    assert_ok(shardy__chunk_digest_add(&digests, side.data, side.len, &err));
-    assert_ok(shardy__chunk_digest_finish(&digests, &digest, &err));
-    shardy__chunk_digest_free(&digests);
+    const sha256 digest = sums_digest(side.data, side.len);
     put_object(o, "shards/one/shard.sidecar", side.data, side.len);
     page_source_options options;
     shardy__page_source_options_init(&options);
@@ -311,9 +309,7 @@ static void test_page_remote__an_object_without_digests_is_read_by_pages_of_one_
     (void)state;
     shardy_error err = {0};
     object o;
-    object_make(&o, 8u << 20);
-    assert_ok(trip_store_open(o.memory, &o.store, &err));
-    assert_ok(object_open(&o, 0, &err));
+    object_begin(&o, 8u << 20, trip_store_open, 0);
     assert_int_equal(trip_store_take(o.store).requests, 1);
     assert_ok(fetch_page(&o, page_of(20, 5), &err));
     uint32_t count = 0;
@@ -332,9 +328,7 @@ static void test_page_remote__a_changed_object_is_told(void **state)
     shardy_error err = {0};
     for (int verified = 0; verified < 2; verified++) {
         object o;
-        object_make(&o, 8u << 20);
-        assert_ok(trip_store_open(o.memory, &o.store, &err));
-        assert_ok(object_open(&o, verified, &err));
+        object_begin(&o, 8u << 20, trip_store_open, verified);
         uint8_t *other = malloc(SIZE);
         assert_non_null(other);
         memcpy(other, o.bytes, SIZE);
@@ -391,9 +385,7 @@ static void test_page_remote__pinned_pages_stay_and_the_budget_is_kept(void **st
     (void)state;
     shardy_error err = {0};
     object o;
-    object_make(&o, 8u << 16);
-    assert_ok(trip_store_open(o.memory, &o.store, &err));
-    assert_ok(object_open(&o, 1, &err));
+    object_begin(&o, 8u << 16, trip_store_open, 1);
     page_want held[20];
     for (uint32_t i = 0; i < 20; i++) {
         held[i] = (page_want){page_of(i, i % 16), 0, {NULL, NULL}};
@@ -417,9 +409,7 @@ static void test_page_remote__what_is_read_ahead_stays_within_the_budget(void **
     (void)state;
     shardy_error err = {0};
     object o;
-    object_make(&o, 8u << 16);
-    assert_ok(late_store_open(o.memory, &o.store, &err));
-    assert_ok(object_open(&o, 1, &err));
+    object_begin(&o, 8u << 16, late_store_open, 1);
     late_store_hold(o.store, 1);
     for (uint32_t i = 1; i + 4 < CHUNKS; i += 4) {
         const uint32_t pages[1] = {page_of(i, 0)};
@@ -440,9 +430,7 @@ static void test_page_remote__two_objects_share_one_budget(void **state)
     (void)state;
     shardy_error err = {0};
     object o;
-    object_make(&o, 8u << 16);
-    assert_ok(trip_store_open(o.memory, &o.store, &err));
-    assert_ok(object_open(&o, 1, &err));
+    object_begin(&o, 8u << 16, trip_store_open, 1);
     page_source *first = o.source;
     assert_ok(object_open(&o, 0, &err));
     for (uint32_t i = 0; i < CHUNKS; i++) {
@@ -485,12 +473,9 @@ static void start_fetcher(fetcher *f, object *o, uint32_t page)
 static void test_page_remote__a_chunk_that_several_want_is_asked_for_once(void **state)
 {
     (void)state;
-    shardy_error err = {0};
     object o;
     fetcher fetchers[6];
-    object_make(&o, 8u << 20);
-    assert_ok(late_store_open(o.memory, &o.store, &err));
-    assert_ok(object_open(&o, 1, &err));
+    object_begin(&o, 8u << 20, late_store_open, 1);
     uint32_t before = late_store_reads(o.store);
     late_store_hold(o.store, 1);
     for (uint32_t i = 0; i < 6; i++) {
@@ -508,12 +493,9 @@ static void test_page_remote__a_chunk_that_several_want_is_asked_for_once(void *
 static void test_page_remote__who_waited_for_a_request_that_failed_makes_his_own(void **state)
 {
     (void)state;
-    shardy_error err = {0};
     object o;
     fetcher fetchers[6];
-    object_make(&o, 8u << 20);
-    assert_ok(late_store_open(o.memory, &o.store, &err));
-    assert_ok(object_open(&o, 1, &err));
+    object_begin(&o, 8u << 20, late_store_open, 1);
     late_store_hold(o.store, 1);
     late_store_fail(o.store, 2, SHARDY_IO);
     for (uint32_t i = 0; i < 6; i++) {
@@ -538,9 +520,7 @@ static void test_page_remote__nobody_waits_beyond_his_deadline_or_a_cancellation
     (void)state;
     shardy_error err = {0};
     object o;
-    object_make(&o, 8u << 20);
-    assert_ok(late_store_open(o.memory, &o.store, &err));
-    assert_ok(object_open(&o, 1, &err));
+    object_begin(&o, 8u << 20, late_store_open, 1);
     late_store_hold(o.store, 1);
     fetcher patient;
     start_fetcher(&patient, &o, page_of(30, 0));
@@ -564,11 +544,8 @@ static void test_page_remote__nobody_waits_beyond_his_deadline_or_a_cancellation
 static void test_page_remote__closing_ends_what_was_read_ahead(void **state)
 {
     (void)state;
-    shardy_error err = {0};
     object o;
-    object_make(&o, 8u << 20);
-    assert_ok(late_store_open(o.memory, &o.store, &err));
-    assert_ok(object_open(&o, 1, &err));
+    object_begin(&o, 8u << 20, late_store_open, 1);
     late_store_hold(o.store, 1);
     const uint32_t pages[2] = {page_of(20, 0), page_of(40, 0)};
     const uint32_t ahead[2] = {64, 64};
@@ -608,14 +585,11 @@ static void *run_reader(void *arg)
 static void test_page_remote__many_threads_see_the_right_pages_in_a_small_cache(void **state)
 {
     (void)state;
-    shardy_error err = {0};
     uint64_t seed = support_seed();
     for (int verified = 0; verified < 2; verified++) {
         object o;
         reader readers[4];
-        object_make(&o, 12u << 16);
-        assert_ok(late_store_open(o.memory, &o.store, &err));
-        assert_ok(object_open(&o, verified, &err));
+        object_begin(&o, 12u << 16, late_store_open, verified);
         for (uint32_t i = 0; i < 4; i++) {
             readers[i] = (reader){.o = &o, .seed = seed * 10 + i};
             assert_int_equal(pthread_create(&readers[i].thread, NULL, run_reader, &readers[i]), 0);

@@ -4,6 +4,7 @@
 #include "sqlitefile/page_object.h"
 #include "support/sqlite_testing.h"
 #include "support/store_fixture.h"
+#include "support/sums_testing.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -21,7 +22,6 @@ typedef struct file_fixture {
 
 static int setup(void **state)
 {
-    shardy_error err = {0};
     file_fixture *f = calloc(1, sizeof *f);
     support_rand rand = {7};
     f->dir = support_make_dir();
@@ -31,9 +31,7 @@ static int setup(void **state)
     }
     snprintf(f->path, sizeof f->path, "%s/file", f->dir);
     support_write_file(f->path, f->data, FILE_LEN);
-    shardy__chunk_digest_init(&f->sums);
-    assert_ok(shardy__chunk_digest_add(&f->sums, f->data, FILE_LEN, &err));
-    assert_ok(shardy__chunk_digest_finish(&f->sums, &f->digest, &err));
+    f->digest = sums_make(&f->sums, f->data, FILE_LEN);
     f->digests = (page_digests){FILE_LEN, f->sums.sums, f->sums.count};
     *state = f;
     return 0;

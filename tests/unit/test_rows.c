@@ -601,6 +601,20 @@ static void test_csv__records_pass_the_blocks(void **state)
     shardy__bytebuf_free(&expected);
 }
 
+/* A source of a file with that text, which is freed, and a row for it. */
+static shardy_row_source *open_text(
+    const fixture *f, const char *name, bytebuf *text, shardy_row *row)
+{
+    shardy_error err = {0};
+    shardy_row_source *source;
+    const char *path = support_path(f->dir, name);
+    support_write_file(path, text->data, text->len);
+    shardy__bytebuf_free(text);
+    shardy_row_init(row, sizeof *row);
+    assert_ok(shardy_row_source_open(NULL, &path, 1, &f->options, &source, &err));
+    return source;
+}
+
 /* Files are read in blocks of so many bytes. */
 #define BLOCK_LEN 262144u
 
@@ -626,20 +640,16 @@ static void check_cuts(fixture *f, const cut_case *c)
         shardy__bytebuf_puts(&text, c->head + strlen(c->head) - 5);
         shardy__bytebuf_puts(&text, c->record);
         shardy__bytebuf_puts(&text, c->last);
-        const char *path = support_path(f->dir, c->name);
-        support_write_file(path, text.data, text.len);
-        shardy__bytebuf_free(&text);
         shardy_error err = {0};
-        shardy_row_source *source;
         shardy_row row;
-        shardy_row_init(&row, sizeof row);
-        assert_ok(shardy_row_source_open(NULL, &path, 1, &f->options, &source, &err));
+        shardy_row_source *source = open_text(f, c->name, &text, &row);
         assert_ok(shardy_row_source_next(source, &row, &err));
         assert_ok(shardy_row_source_next(source, &row, &err));
         shardy__bytebuf_clear(&f->out);
         show_row(&f->out, &row);
         assert_string_equal(c->expected, f->out.data);
         assert_ok(shardy_row_source_next(source, &row, &err));
+        const char *path;
         uint64_t line;
         shardy_row_source_position(source, &path, &line);
         assert_int_equal(c->last_line, line);
@@ -774,14 +784,9 @@ static void test_npy__many_rows_pass_the_blocks(void **state)
     for (uint64_t i = 0; i < rows; i++) {
         shardy__bytebuf_printf(&text, "{\"key\":%llu,\"v\":\"\"}\n", (unsigned long long)i);
     }
-    const char *path = support_path(f->dir, "a.jsonl");
-    support_write_file(path, text.data, text.len);
-    shardy__bytebuf_free(&text);
     shardy_error err = {0};
-    shardy_row_source *source;
     shardy_row row;
-    shardy_row_init(&row, sizeof row);
-    assert_ok(shardy_row_source_open(NULL, &path, 1, &f->options, &source, &err));
+    shardy_row_source *source = open_text(f, "a.jsonl", &text, &row);
     assert_int_equal(cols, shardy_row_source_dim(source));
     for (uint64_t i = 0; i < rows; i++) {
         assert_ok(shardy_row_source_next(source, &row, &err));
@@ -1058,14 +1063,9 @@ static void test_source__rows_of_the_same_kind_need_no_memory(void **state)
         for (int j = 0; j < 20000; j++) {
             shardy__bytebuf_puts(&text, lines[i]);
         }
-        const char *path = support_path(f->dir, names[i]);
-        support_write_file(path, text.data, text.len);
-        shardy__bytebuf_free(&text);
         shardy_error err = {0};
-        shardy_row_source *source;
         shardy_row row;
-        shardy_row_init(&row, sizeof row);
-        assert_ok(shardy_row_source_open(NULL, &path, 1, &f->options, &source, &err));
+        shardy_row_source *source = open_text(f, names[i], &text, &row);
         assert_ok(shardy_row_source_next(source, &row, &err));
         shardy_testing_fault_set(SHARDY_FAULT_ALLOC, 0, 0);
         for (int j = 1; j < 20000; j++) {

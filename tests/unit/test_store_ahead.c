@@ -1,5 +1,5 @@
 /* The store that is told what will be read soon: what it answers itself, what it passes on. */
-#include "support/support.h"
+#include "support/store_fixture.h"
 #include "support/trip_store.h"
 
 #include "store/store_ahead.h"
@@ -18,21 +18,6 @@ typedef struct world {
 static const shardy_store_limits no_limits;
 static shardy_error err;
 
-static shardy_bytes bytes_of(const char *text)
-{
-    return (shardy_bytes){text, strlen(text)};
-}
-
-static void put(shardy_store *store, const char *key, const char *body)
-{
-    shardy_object_meta meta;
-    shardy_store_put p;
-    memset(&p, 0, sizeof p);
-    p.key = bytes_of(key);
-    p.body = bytes_of(body);
-    assert_ok(shardy_store_put_object(store, &p, &meta, &err));
-}
-
 static int set_up(void **state)
 {
     world *w = calloc(1, sizeof *w);
@@ -40,9 +25,9 @@ static int set_up(void **state)
     assert_ok(shardy_store_open_mem(NULL, &w->memory, &err));
     assert_ok(trip_store_open(w->memory, &w->trips, &err));
     assert_ok(shardy__store_wrap_ahead(NULL, w->trips, &w->store, &err));
-    put(w->memory, "a", "first");
-    put(w->memory, "b", "second");
-    put(w->memory, "empty", "");
+    put_ok(w->memory, "a", "first");
+    put_ok(w->memory, "b", "second");
+    put_ok(w->memory, "empty", "");
     *state = w;
     return 0;
 }
@@ -103,16 +88,6 @@ static void test_ahead__what_is_not_there_or_too_long_is_asked_for_again(void **
     assert_int_equal(requests(w), 2);
     assert_status(SHARDY_INVALID,
         shardy_store_get(w->store, "../a", 0, SHARDY_READ_TO_END, &found, NULL, &err));
-}
-
-static shardy_store_read read_of(const char *key, uint64_t offset, uint64_t len)
-{
-    shardy_store_read r;
-    memset(&r, 0, sizeof r);
-    r.key = bytes_of(key);
-    r.offset = offset;
-    r.len = len;
-    return r;
 }
 
 static void test_ahead__only_whole_reads_without_conditions_are_answered(void **state)
@@ -190,7 +165,7 @@ static void test_ahead__keeps_so_many_and_forgets_what_nobody_wants(void **state
     ahead_want wants[STORE_AHEAD_MAX + 2];
     for (uint32_t i = 0; i < STORE_AHEAD_MAX + 2; i++) {
         snprintf(names[i], sizeof names[i], "k%u", i);
-        put(w->memory, names[i], "x");
+        put_ok(w->memory, names[i], "x");
         wants[i] = (ahead_want){names[i], 1};
     }
     shardy__store_ahead(w->store, wants, STORE_AHEAD_MAX + 2, &no_limits);
@@ -215,7 +190,7 @@ static void test_ahead__all_other_calls_are_passed_on(void **state)
     int32_t result;
     const shardy_bytes key = bytes_of("a");
     assert_int_equal(shardy_store_caps(w->store), shardy_store_caps(w->trips));
-    put(w->store, "new", "x");
+    put_ok(w->store, "new", "x");
     assert_ok(shardy_store_head(w->store, "new", &meta, &err));
     assert_int_equal(meta.size, 1);
     assert_ok(shardy_store_list(w->store, "", 0, NULL, 10, &page, &err));
@@ -235,7 +210,7 @@ static void test_ahead__an_owned_store_is_closed_with_it(void **state)
     shardy_store *memory = NULL;
     shardy_store *store = NULL;
     assert_ok(shardy_store_open_mem(NULL, &memory, &err));
-    put(memory, "a", "first");
+    put_ok(memory, "a", "first");
     assert_ok(shardy__store_wrap_ahead(NULL, memory, &store, &err));
     shardy__store_own_inner(store);
     const ahead_want wants[] = {{"a", 100}};

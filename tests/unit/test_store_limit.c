@@ -2,7 +2,6 @@
  * passes by hand, so that every wait is exact. */
 #include "base/context.h"
 #include "base/rate.h"
-#include "base/thread.h"
 #include "store/store.h"
 #include "support/hand_clock.h"
 #include "support/script_store.h"
@@ -56,16 +55,6 @@ static void assert_passed(const stage *s, int64_t ms)
     if (is < ms - 1 || is > ms + 1) {
         fail_msg("%lld ms have passed, expected %lld", (long long)is, (long long)ms);
     }
-}
-
-static shardy_store_read read_of(const char *key, uint64_t offset, uint64_t len)
-{
-    shardy_store_read read;
-    memset(&read, 0, sizeof read);
-    read.key = bytes_of(key);
-    read.offset = offset;
-    read.len = len;
-    return read;
 }
 
 static shardy_status read_one(shardy_store *store, const char *key, uint64_t len)
@@ -320,33 +309,6 @@ static void test_limit__who_asked_first_is_served_first(void **state)
 
 /* --- threads ---------------------------------------------------------------------------------- */
 
-#define THREADS 8u
-#define EACH    100u
-
-typedef struct worker {
-    shardy_store *store;
-    uint64_t wrong;
-    thread thread;
-} worker;
-
-static void *work(void *arg)
-{
-    worker *w = arg;
-    for (uint32_t i = 0; i < EACH; i++) {
-        shardy_store_read reads[3];
-        for (size_t r = 0; r < 3; r++) {
-            reads[r] = read_of("k", r, 4);
-        }
-        shardy_store_read_all(w->store, reads, 3);
-        for (size_t r = 0; r < 3; r++) {
-            w->wrong += reads[r].status != SHARDY_OK || reads[r].received != 4 ||
-                        memcmp(reads[r].body.data, "0123456789" + r, 4) != 0;
-            shardy_buf_release(&reads[r].body);
-        }
-    }
-    return NULL;
-}
-
 static void test_limit__many_threads_lose_nothing_and_do_not_hang(void **state)
 {
     (void)state;
@@ -355,7 +317,6 @@ static void test_limit__many_threads_lose_nothing_and_do_not_hang(void **state)
     script_store script;
     shardy_store *limited;
     shardy_store *store;
-    worker workers[THREADS];
     shardy_limit_options options;
     shardy_limit_options_init(&options, sizeof options);
     options.requests_per_second = 2000;
@@ -373,14 +334,7 @@ static void test_limit__many_threads_lose_nothing_and_do_not_hang(void **state)
     /* as an S3 store is wrapped: limit next to it, retry around */
     assert_ok(shardy_store_wrap_limit(context, script.store, &options, &limited, &err));
     assert_ok(shardy_store_wrap_retry(context, limited, &retry, &store, &err));
-    for (uint32_t i = 0; i < THREADS; i++) {
-        workers[i] = (worker){.store = store};
-        assert_ok(shardy__thread_start(&workers[i].thread, work, &workers[i], "test", &err));
-    }
-    for (uint32_t i = 0; i < THREADS; i++) {
-        shardy__thread_join(workers[i].thread);
-        assert_int_equal(workers[i].wrong, 0);
-    }
+    assert_int_equal(read_in_threads(store, 100, SHARDY_OK), 0);
     assert_true(shardy_context_metric(context, SHARDY_METRIC_LIMIT_WAITS) > 0);
     shardy_store_close(store);
     shardy_store_close(limited);

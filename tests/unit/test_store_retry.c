@@ -235,16 +235,6 @@ static void test_retry__a_service_is_left_alone_as_long_as_it_asks(void **state)
     stage_close(&s);
 }
 
-static shardy_store_read read_of(const char *key, uint64_t offset, uint64_t len)
-{
-    shardy_store_read read;
-    memset(&read, 0, sizeof read);
-    read.key = bytes_of(key);
-    read.offset = offset;
-    read.len = len;
-    return read;
-}
-
 static void test_retry__no_wait_goes_beyond_the_deadline(void **state)
 {
     (void)state;
@@ -644,38 +634,7 @@ static void test_reads__that_are_repeated_do_not_mix_versions(void **state)
 
 /* --- threads ---------------------------------------------------------------------------------- */
 
-#define THREADS 8u
-#define EACH    500u
-
-typedef struct worker {
-    shardy_store *store;
-    shardy_context *context;
-    uint32_t number;
-    uint64_t failed;
-    thread thread;
-} worker;
-
-static void *work(void *arg)
-{
-    worker *w = arg;
-    for (uint32_t i = 0; i < EACH; i++) {
-        shardy_store_read reads[3];
-        for (size_t r = 0; r < 3; r++) {
-            reads[r] = read_of("k", r, 4);
-        }
-        shardy_store_read_all(w->store, reads, 3);
-        for (size_t r = 0; r < 3; r++) {
-            int right = reads[r].status == SHARDY_OK && reads[r].received == 4 &&
-                        memcmp(reads[r].body.data, "0123456789" + r, 4) == 0;
-            w->failed += !right;
-            if (!right && reads[r].status != SHARDY_UNAVAILABLE) {
-                w->failed += 1u << 20;
-            }
-            shardy_buf_release(&reads[r].body);
-        }
-    }
-    return NULL;
-}
+#define EACH 500u
 
 static void open_threaded(shardy_context **context, script_store *script, shardy_store **store)
 {
@@ -692,23 +651,13 @@ static void open_threaded(shardy_context **context, script_store *script, shardy
 static void test_threads__share_one_budget(void **state)
 {
     (void)state;
-    shardy_error err = {0};
     shardy_context *context;
     script_store script;
     shardy_store *store;
-    worker workers[THREADS];
-    uint64_t failed = 0;
     open_threaded(&context, &script, &store);
     atomic_store(&script.fail_percent, 50);
-    for (uint32_t i = 0; i < THREADS; i++) {
-        workers[i] = (worker){.store = store, .context = context, .number = i};
-        assert_ok(shardy__thread_start(&workers[i].thread, work, &workers[i], "test", &err));
-    }
-    for (uint32_t i = 0; i < THREADS; i++) {
-        shardy__thread_join(workers[i].thread);
-        failed += workers[i].failed;
-    }
-    uint64_t asked = 3 * THREADS * EACH;
+    uint64_t failed = read_in_threads(store, EACH, SHARDY_UNAVAILABLE);
+    uint64_t asked = 3u * READ_THREADS * EACH;
     uint64_t load = script_store_calls(&script);
     assert_true(failed < asked);
     assert_true(load <= asked + asked / 5 + INITIAL);
@@ -788,11 +737,18 @@ static void wait_at_gate(void *user)
     shardy__mutex_unlock(&g->lock);
 }
 
+/* A thread that reads once. */
+typedef struct reading {
+    shardy_store *store;
+    shardy_status status;
+    thread thread;
+} reading;
+
 static void *read_once(void *arg)
 {
-    worker *w = arg;
+    reading *w = arg;
     shardy_error err;
-    w->failed = get_all(w->store, "k", &err) != SHARDY_OK;
+    w->status = get_all(w->store, "k", &err);
     return NULL;
 }
 
@@ -803,7 +759,7 @@ static void test_fork__a_child_closes_its_copy_while_a_read_is_repeated(void **s
     shardy_context *context;
     script_store script;
     gate g;
-    worker w;
+    reading w;
     memset(&g, 0, sizeof g);
     memset(&w, 0, sizeof w);
     open_threaded(&context, &script, &w.store);
@@ -829,7 +785,7 @@ static void test_fork__a_child_closes_its_copy_while_a_read_is_repeated(void **s
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
     shardy__thread_join(w.thread);
-    assert_int_equal(w.failed, 0);
+    assert_int_equal(w.status, SHARDY_OK);
     shardy__condition_destroy(&g.changed);
     shardy__mutex_destroy(&g.lock);
     shardy_store_close(w.store);
