@@ -230,7 +230,8 @@ static shardy_status find_target(cleaner *k, shardy_error *err)
     return SHARDY_OK;
 }
 
-/* A manifest that cannot be understood might name anything, unless it goes itself. */
+/* A manifest that cannot be understood might name anything, unless it goes itself. A run whose fate
+ * cannot be believed goes nowhere, so what its manifest names has to be known. */
 static shardy_status load_manifest(cleaner *k, reach_manifest *m, shardy_error *err)
 {
     shardy_error error;
@@ -245,14 +246,15 @@ static shardy_status load_manifest(cleaner *k, reach_manifest *m, shardy_error *
         return SHARDY_OK;
     }
     int damaged = st == SHARDY_CORRUPT || st == SHARDY_CHECKSUM || st == SHARDY_FORMAT_VERSION;
-    if (damaged && run && shardy__cleanup_lets_go(k, run)) {
+    if (damaged && !m->fate_open && run && shardy__cleanup_lets_go(k, run)) {
         return SHARDY_OK;
     }
     if (err) {
         *err = error;
     }
-    return shardy__error_prefix(
-        err, st, "nothing is removed while a manifest of run \"%.128s\" cannot be read", m->run_id);
+    return shardy__error_prefix(err, st,
+        "nothing is removed while %s of run \"%.128s\" cannot be read",
+        m->fate_open ? "the fate" : "a manifest", m->run_id);
 }
 
 shardy_status shardy__cleanup_plan(cleaner *k, shardy_error *err)

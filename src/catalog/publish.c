@@ -182,9 +182,16 @@ static shardy_status explain_fate(
     const catalog *c, const char *run_id, shardy_status st, shardy_error *err)
 {
     fate now;
-    shardy_error ignored;
-    if (st != SHARDY_CONFLICT || shardy__fate_load(c->store, run_id, &now, &ignored) != SHARDY_OK) {
+    shardy_error error;
+    if (st != SHARDY_CONFLICT) {
         return st;
+    }
+    shardy_status loaded = shardy__fate_load(c->store, run_id, &now, &error);
+    if (shardy__fate_is_damaged(loaded) && err) {
+        *err = error;
+    }
+    if (loaded != SHARDY_OK) {
+        return shardy__fate_is_damaged(loaded) ? loaded : st;
     }
     if (now.state == FATE_CONDEMNED) {
         return shardy__error(err, SHARDY_FENCED, "publish",

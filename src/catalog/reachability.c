@@ -166,6 +166,7 @@ shardy_status shardy__reach_load(
     loaded_manifest loaded;
     if (strlen(m->run_id) <= SHARDY_RUN_ID_LEN_MAX) {
         shardy_status found = shardy__fate_load(c->store, m->run_id, &f, err);
+        m->fate_open = found < 0;
         SHARDY_TRY(found);
         if (found == SHARDY_OK) {
             m->fate_state = f.state;

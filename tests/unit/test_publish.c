@@ -179,20 +179,34 @@ static void set_fate(world *w, const char *run_id, int32_t state)
     assert_int_equal(shardy__fate_change(w->context, w->store, &f, state, &error), SHARDY_OK);
 }
 
-/* Changes one byte of an object in the middle. */
-static void damage(const world *w, const char *key)
+/* Changes one byte of an object, that behind the words or, without them, in the middle. */
+static void damage_behind(const world *w, const char *key, const char *words)
 {
     shardy_buf body;
     shardy_object_meta meta;
     assert_ok(shardy_store_get(w->store, key, 0, SHARDY_READ_TO_END, &body, &meta, &err));
-    char *copy = malloc(body.len);
+    char *copy = malloc(body.len + 1);
     memcpy(copy, body.data, body.len);
-    copy[body.len / 2] ^= 1;
+    copy[body.len] = '\0';
+    char *at = words ? strstr(copy, words) : NULL;
+    *(at ? at + strlen(words) : copy + body.len / 2) ^= 1;
     shardy_store_put put = put_of(key, SHARDY_PUT_ALWAYS, "");
     put.body = shardy__bytes(copy, body.len);
     assert_ok(shardy_store_put_object(w->store, &put, NULL, &err));
     shardy_buf_release(&body);
     free(copy);
+}
+
+static void damage(const world *w, const char *key)
+{
+    damage_behind(w, key, NULL);
+}
+
+static void damage_fate(const world *w, const char *run_id)
+{
+    char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    shardy__fate_key(run_id, key);
+    damage_behind(w, key, "\"generation\":");
 }
 
 static void assert_message(const char *expected)
@@ -419,6 +433,33 @@ static void test_publish__a_condemned_run_is_fenced_and_shows_nothing(void **sta
         err.message, "run \"late\" was condemned by its writer or a cleanup and cannot publish");
     assert_no_object(w->store, ref_of("late"));
     assert_current(w, "a", 1);
+    close_world(w);
+}
+
+/* Whoever has the run does nothing with it: neither publishes it nor gives it up. */
+static void test_publish__a_run_whose_fate_cannot_be_believed_is_left_alone(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish(w, "b");
+    publish_run run = begin(w, "c");
+    damage_fate(w, "c");
+    assert_int_equal(commit(w, &run), SHARDY_CHECKSUM);
+    assert_message("runs/run_id=c/fate: the fate of a run was changed after it was written");
+    shardy__publish_abandon(&w->c, &run, "shards");
+    assert_object(w->store, "shards/run_id=c/db=00000/attempt=00/shard.db", "c");
+    assert_no_object(w->store, ref_of("c"));
+    assert_current(w, "b", 2);
+    /* nor does a rollback take it for one without a fate; the pointer can go elsewhere */
+    damage_fate(w, "a");
+    assert_int_equal(roll_back(w, ref_of("a")), SHARDY_CHECKSUM);
+    assert_message("runs/run_id=a/fate: ");
+    assert_status(SHARDY_EXISTS, shardy__publish_begin(&w->c, "a", "shards", "test", &run, &err));
+    assert_current(w, "b", 2);
+    /* one that was moved away from is in nobody's way */
+    damage_fate(w, "b");
+    publish(w, "d");
+    assert_current(w, "d", 3);
     close_world(w);
 }
 
@@ -914,6 +955,7 @@ int main(void)
         STORE_TEST(test_publish__asks_a_store_far_away_whether_it_honours_conditions),
         STORE_TEST(test_publish__asks_again_when_the_answer_about_conditions_is_lost),
         STORE_TEST(test_publish__a_condemned_run_is_fenced_and_shows_nothing),
+        STORE_TEST(test_publish__a_run_whose_fate_cannot_be_believed_is_left_alone),
         STORE_TEST(test_publish__a_damaged_pointer_is_replaced_by_a_good_one),
         STORE_TEST(test_publish__abandoning_removes_the_run_and_no_other),
         STORE_TEST(test_rollback__moves_the_pointer_back_and_forth),
