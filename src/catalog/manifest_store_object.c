@@ -18,17 +18,29 @@ typedef struct object_manifest_store {
     int32_t sync;
 } object_manifest_store;
 
+static void read_pointer(
+    const object_manifest_store *m, uint64_t len, const shardy_etag *known, shardy_store_read *read)
+{
+    memset(read, 0, sizeof *read);
+    read->key = shardy__bytes(m->pointer_key, strlen(m->pointer_key));
+    read->len = len;
+    read->if_none_match = known && known->text[0] ? known->text : NULL;
+    shardy_store_read_all(m->store, read, 1);
+}
+
 static shardy_status object_load_current(
     void *store, shardy_manifest_current *current_out, shardy_error *err)
 {
     const object_manifest_store *m = store;
-    const shardy_etag *known = current_out->known;
     shardy_store_read read;
-    memset(&read, 0, sizeof read);
-    read.key = shardy__bytes(m->pointer_key, strlen(m->pointer_key));
-    read.len = SHARDY_CURRENT_LEN_MAX + 1;
-    read.if_none_match = known && known->text[0] ? known->text : NULL;
-    shardy_store_read_all(m->store, &read, 1);
+    read_pointer(m, SHARDY_CURRENT_LEN_MAX + 1, current_out->known, &read);
+    if (read.status == SHARDY_OK && !read.meta.etag.text[0] &&
+        read.body.len > SHARDY_CURRENT_LEN_MAX) {
+        /* A directory tells the version of what is read whole. One that is too long is damaged, and
+         * is replaced by its version like any other. */
+        shardy_buf_release(&read.body);
+        read_pointer(m, SHARDY_FS_ETAG_LEN_MAX, NULL, &read);
+    }
     current_out->body = read.body;
     if (read.status == SHARDY_OK) {
         current_out->version = read.meta.etag;

@@ -516,6 +516,44 @@ static void test_rollback__moves_the_pointer_back_and_forth(void **state)
     close_world(w);
 }
 
+static void put_long_pointer(const world *w, size_t len)
+{
+    char *text = malloc(len);
+    assert_non_null(text);
+    memset(text, ' ', len);
+    shardy_store_put put = put_of("_CURRENT", SHARDY_PUT_ALWAYS, "");
+    put.body = shardy__bytes(text, len);
+    assert_ok(shardy_store_put_object(w->store, &put, NULL, &err));
+    free(text);
+}
+
+static void test_rollback__replaces_a_pointer_that_is_too_long(void **state)
+{
+    const fixture *f = *state;
+    world *w = open_world(*state);
+    publish(w, "a");
+    static const size_t lens[] = {
+        SHARDY_CURRENT_LEN_MAX + 1, SHARDY_CURRENT_LEN_MAX + 2, SHARDY_FS_ETAG_LEN_MAX};
+    for (size_t i = 0; i < sizeof lens / sizeof lens[0]; i++) {
+        put_long_pointer(w, lens[i]);
+        assert_ok(roll_back(w, ref_of("a")));
+        assert_current(w, "a", 1);
+    }
+    put_long_pointer(w, SHARDY_FS_ETAG_LEN_MAX);
+    publish(w, "b");
+    assert_current(w, "b", 1);
+    /* a directory tells no version of a larger one: it has to be taken away */
+    put_long_pointer(w, SHARDY_FS_ETAG_LEN_MAX + 1);
+    if (fixture_has_files(f)) {
+        assert_int_equal(roll_back(w, ref_of("a")), SHARDY_CORRUPT);
+        assert_message("_CURRENT has 1048576 bytes, the limit is 65536");
+        assert_ok(remove_key(w->store, "_CURRENT", &err));
+    }
+    assert_ok(roll_back(w, ref_of("a")));
+    assert_current(w, "a", 1);
+    close_world(w);
+}
+
 static void test_rollback__refuses_what_is_missing_damaged_or_something_else(void **state)
 {
     world *w = open_world(*state);
@@ -959,6 +997,7 @@ int main(void)
         STORE_TEST(test_publish__a_damaged_pointer_is_replaced_by_a_good_one),
         STORE_TEST(test_publish__abandoning_removes_the_run_and_no_other),
         STORE_TEST(test_rollback__moves_the_pointer_back_and_forth),
+        STORE_TEST(test_rollback__replaces_a_pointer_that_is_too_long),
         STORE_TEST(test_rollback__refuses_what_is_missing_damaged_or_something_else),
         STORE_TEST(test_rollback__refuses_runs_that_are_condemned_or_at_work),
         STORE_TEST(test_rollback__takes_over_what_a_crash_left),
