@@ -882,6 +882,43 @@ static shardy_status open_reader(const world *w, shardy_reader **reader)
     return shardy_reader_open(w->context, NULL, &options, reader, &err);
 }
 
+static void put_rendered(const world *w, const pointer *p)
+{
+    shardy_buf text;
+    assert_ok(shardy__pointer_render(p, &text, &err));
+    shardy_store_put put = put_of("_CURRENT", SHARDY_PUT_ALWAYS, "");
+    put.body = shardy__bytes(text.data, text.len);
+    assert_ok(shardy_store_put_object(w->store, &put, NULL, &err));
+    shardy_buf_release(&text);
+}
+
+static void test_load__a_pointer_of_ours_is_of_the_run_of_its_manifest(void **state)
+{
+    world *w = open_world(*state);
+    shardy_etag version;
+    loaded_manifest loaded;
+    publish(w, "a");
+    publish(w, "b");
+    pointer p = load_pointer(w);
+    snprintf(p.run_id, sizeof p.run_id, "a");
+    put_rendered(w, &p);
+    assert_status(SHARDY_CORRUPT, shardy__catalog_load_current(&w->c, &p, &version, &loaded, &err));
+    assert_string_equal(
+        err.message, "the pointer is of run \"a\" and names a manifest of run \"b\"");
+    assert_null(loaded.manifest);
+    assert_int_equal(roll_back(w, ref_of("a")), SHARDY_OK);
+    assert_current(w, "a", 3);
+    /* the reference takes the run from the first "run_id=" in the URL, a prefix for example */
+    p = load_pointer(w);
+    p.has_ours = 0;
+    snprintf(p.run_id, sizeof p.run_id, "prefix");
+    put_rendered(w, &p);
+    assert_ok(shardy__catalog_load_current(&w->c, &p, &version, &loaded, &err));
+    assert_string_equal(loaded.manifest->run_id, "a");
+    shardy__manifest_free(loaded.manifest);
+    close_world(w);
+}
+
 static void test_load__nothing_outside_of_the_root_is_named_by_a_manifest(void **state)
 {
     world *w = open_world(*state);
@@ -1011,6 +1048,7 @@ int main(void)
         STORE_TEST(test_run_record__a_heartbeat_does_not_undo_the_end_of_a_run),
         STORE_TEST(test_load__a_promised_manifest_is_the_one_or_none),
         STORE_TEST(test_load__a_manifest_that_goes_when_the_pointer_moves_is_no_failure),
+        STORE_TEST(test_load__a_pointer_of_ours_is_of_the_run_of_its_manifest),
         STORE_TEST(test_load__nothing_outside_of_the_root_is_named_by_a_manifest),
         STORE_TEST(test_load__a_pointer_to_another_data_set_is_refused),
         STORE_TEST(test_load__a_manifest_of_another_version_or_prefix_is_refused),
