@@ -436,6 +436,30 @@ static void test_publish__a_condemned_run_is_fenced_and_shows_nothing(void **sta
     close_world(w);
 }
 
+/* Two who have the same plan. */
+static void test_publish__what_somebody_else_has_published_is_done(void **state)
+{
+    world *w = open_world(*state);
+    publish_run run = begin(w, "a");
+    publish_run copy = run;
+    assert_ok(commit(w, &run));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(commit(w, &copy), SHARDY_MISUSE);
+        assert_string_equal(
+            err.message, "run \"a\" cannot be published again: its fate is PUBLISHED");
+    }
+    assert_int_equal(copy.manifest_tried, 0);
+    assert_current(w, "a", 1);
+    run = begin(w, "b");
+    set_fate(w, "b", FATE_PUBLISHING);
+    assert_int_equal(commit(w, &run), SHARDY_CONFLICT);
+    assert_string_equal(err.message,
+        "run \"b\" is being published by somebody else, or was by a call that failed (its fate is "
+        "PUBLISHING now): its plan can be published again from its JSON");
+    assert_int_equal(run.manifest_tried, 0);
+    close_world(w);
+}
+
 /* Whoever has the run does nothing with it: neither publishes it nor gives it up. */
 static void test_publish__a_run_whose_fate_cannot_be_believed_is_left_alone(void **state)
 {
@@ -1030,6 +1054,7 @@ int main(void)
         STORE_TEST(test_publish__asks_a_store_far_away_whether_it_honours_conditions),
         STORE_TEST(test_publish__asks_again_when_the_answer_about_conditions_is_lost),
         STORE_TEST(test_publish__a_condemned_run_is_fenced_and_shows_nothing),
+        STORE_TEST(test_publish__what_somebody_else_has_published_is_done),
         STORE_TEST(test_publish__a_run_whose_fate_cannot_be_believed_is_left_alone),
         STORE_TEST(test_publish__a_damaged_pointer_is_replaced_by_a_good_one),
         STORE_TEST(test_publish__abandoning_removes_the_run_and_no_other),
