@@ -1,10 +1,10 @@
 /* The document `_CURRENT`: whatever the bytes are, it is refused with a message, or what was read
  * is what is read again from what we write of it. */
 #include "catalog/pointer.h"
+#include "check.h"
 #include "faults.h"
 
 #include "base/bytebuf.h"
-#include "base/digest.h"
 #include "base/uri.h"
 #include "catalog/catalog.h"
 
@@ -56,29 +56,6 @@ static void check_ref(const char *manifest_ref)
     }
 }
 
-/* Puts the digest of the text into its "check", which no mutation gets right. */
-static void repair(char *text, size_t size)
-{
-    static const char name[] = "\"check\":";
-    size_t name_len = sizeof name - 1;
-    for (size_t i = 0; i + name_len + 66 <= size; i++) {
-        char *at = text + i + name_len;
-        if (memcmp(text + i, name, name_len) != 0) {
-            continue;
-        }
-        at += *at == ' ';
-        at += *at == '"';
-        sha256 digest;
-        char digits[65];
-        memset(at, '0', 64);
-        if (shardy__sha256(text, size, &digest, NULL) == SHARDY_OK) {
-            shardy__sha256_hex(&digest, digits);
-            memcpy(at, digits, 64);
-        }
-        return;
-    }
-}
-
 static void check_text(shardy_bytes input)
 {
     pointer p;
@@ -126,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (size) {
             memcpy(copy, data, size);
         }
-        repair(copy, size);
+        repair_check(copy, size);
         check_text(shardy__bytes(copy, size));
         run_with_fault((const uint8_t *)copy, size, run);
     }

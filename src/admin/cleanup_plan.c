@@ -230,14 +230,27 @@ static shardy_status find_target(cleaner *k, shardy_error *err)
     return SHARDY_OK;
 }
 
-/* A manifest that cannot be understood might name anything, unless it goes itself. */
+/* The run is not judged by a manifest that is not there. */
+static void forget_missing(const cleaner *k, cleanup_run *run)
+{
+    run->manifest = NULL;
+    for (size_t i = 0; i < k->reach.count && !run->manifest; i++) {
+        reach_manifest *m = k->reach.manifests[i];
+        run->manifest = !m->missing && strcmp(m->run_id, run->run_id) == 0 ? m : NULL;
+    }
+}
+
+/* A manifest that cannot be understood might name anything, unless it goes itself. A run whose fate
+ * cannot be believed goes nowhere, so what its manifest names has to be known. */
 static shardy_status load_manifest(cleaner *k, reach_manifest *m, shardy_error *err)
 {
     shardy_error error;
     shardy__error_clear(&error);
     shardy_status st = shardy__reach_load(&k->reach, &k->catalog, m, &error);
     cleanup_run *run = shardy__map_get(&k->runs, m->run_id, strlen(m->run_id));
-    if (run && m->fate_state != FATE_CONDEMNED && k->last_count < k->options->keep_last) {
+    if (run && m->missing) {
+        forget_missing(k, run);
+    } else if (run && m->fate_state != FATE_CONDEMNED && k->last_count < k->options->keep_last) {
         run->is_last = 1; /* they come newest first */
         k->last_count++;
     }
@@ -245,20 +258,21 @@ static shardy_status load_manifest(cleaner *k, reach_manifest *m, shardy_error *
         return SHARDY_OK;
     }
     int damaged = st == SHARDY_CORRUPT || st == SHARDY_CHECKSUM || st == SHARDY_FORMAT_VERSION;
-    if (damaged && run && shardy__cleanup_lets_go(k, run)) {
+    if (damaged && !m->fate_open && run && shardy__cleanup_lets_go(k, run)) {
         return SHARDY_OK;
     }
     if (err) {
         *err = error;
     }
-    return shardy__error_prefix(
-        err, st, "nothing is removed while a manifest of run \"%.128s\" cannot be read", m->run_id);
+    return shardy__error_prefix(err, st,
+        "nothing is removed while %s of run \"%.128s\" cannot be read",
+        m->fate_open ? "the fate" : "a manifest", m->run_id);
 }
 
 shardy_status shardy__cleanup_plan(cleaner *k, shardy_error *err)
 {
     SHARDY_TRY(find_target(k, err));
-    SHARDY_TRY(shardy__reach_list(&k->reach, &k->catalog, NULL, err));
+    SHARDY_TRY(shardy__reach_list_twice(&k->reach, &k->catalog, err));
     if (k->target_ref[0] &&
         !shardy__map_get(&k->reach.refs, k->target_ref, strlen(k->target_ref))) {
         return shardy__error(

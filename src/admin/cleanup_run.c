@@ -290,6 +290,10 @@ shardy_status shardy__cleanup_stale_attempts(cleaner *k, shardy_error *err)
                 : "it is about to become current; its attempts stay until it is",
             0, err);
     }
+    const reach_manifest *m = shardy__map_get(&k->reach.refs, k->target_ref, strlen(k->target_ref));
+    if (!m || !m->loaded) {
+        return shardy__cleanup_keep(k, k->target, "its manifest is not there any more", 0, err);
+    }
     shards_of(k, k->target, prefix);
     shardy_status st = walk_open(&w, k, k->target, err);
     w.place = PLACE_SHARDS;
@@ -430,6 +434,9 @@ static shardy_status walk_manifests(walk *w, shardy_error *err)
         if (strcmp(m->run_id, w->run_id) != 0) {
             continue;
         }
+        if (!w->remove && m->missing) {
+            continue;
+        }
         if (!w->remove) {
             k->actions[w->action].objects++;
             k->actions[w->action].bytes += m->size;
@@ -451,7 +458,7 @@ static shardy_status look_again(cleaner *k, shardy_error *err)
 {
     size_t before = k->reach.count;
     /* model: cleaner_read_manifests */
-    SHARDY_TRY(shardy__reach_list(&k->reach, &k->catalog, NULL, err));
+    SHARDY_TRY(shardy__reach_list(&k->reach, &k->catalog, err));
     for (size_t i = before; i < k->reach.count; i++) {
         SHARDY_TRY(shardy__reach_load(&k->reach, &k->catalog, k->reach.manifests[i], err));
     }
@@ -470,6 +477,28 @@ static shardy_status remove_run(walk *w, const cleanup_run *run, survey *s, shar
     return shardy__cleanup_tell(w->k, err);
 }
 
+/* Listings do not tell all: a manifest may have come since, or two of them may have been wrong in
+ * the same way. A run whose fate names one that is there and was not looked at is not judged. */
+static shardy_status check_manifest(cleaner *k, const fate *f, char reason[300], shardy_error *err)
+{
+    const manifest_store *store = &k->catalog.manifests;
+    const reach_manifest *m =
+        shardy__map_get(&k->reach.refs, f->manifest_ref, strlen(f->manifest_ref));
+    char run_id[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    shardy_buf image;
+    if (f->state == FATE_CONDEMNED || !f->has_manifest || (m && !m->missing) ||
+        !shardy__manifest_store_ref_run_id(store, f->manifest_ref, run_id) ||
+        strcmp(run_id, f->run_id) != 0) {
+        return SHARDY_OK;
+    }
+    shardy_status st = shardy__manifest_store_load(store, f->manifest_ref, &image, err);
+    shardy_buf_release(&image);
+    if (st == SHARDY_OK) {
+        snprintf(reason, 300, "its manifest is there, but was not when the cleanup looked for it");
+    }
+    return st < 0 ? st : SHARDY_OK;
+}
+
 /* Claims the run and removes it, or keeps it. `w->action` is its action. */
 static shardy_status claim_and_remove(
     walk *w, const cleanup_run *run, condemn_claim *claim, survey *s, shardy_error *err)
@@ -477,6 +506,9 @@ static shardy_status claim_and_remove(
     cleaner *k = w->k;
     char reason[300];
     SHARDY_TRY(check_fate(k, run, &claim->fate, s, reason, err));
+    if (!reason[0]) {
+        SHARDY_TRY(check_manifest(k, &claim->fate, reason, err));
+    }
     if (!reason[0] && s->unknown > 0 && !k->options->force) {
         take_back(k, w->first);
         return stay(k, run->run_id, s, err);

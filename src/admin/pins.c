@@ -75,11 +75,32 @@ static shardy_status add_pin(
     return st;
 }
 
+/* A fate that is damaged keeps nobody from taking the pin off the others: `first` has its error. */
+static shardy_status remove_pin(
+    const catalog *c, const char *run_id, const char *name, shardy_error *first, shardy_error *err)
+{
+    shardy_error error;
+    shardy__error_clear(&error);
+    shardy_status st = shardy__pin_remove(c, run_id, name, &error);
+    if (shardy__fate_is_damaged(st)) {
+        if (first->status >= 0) {
+            *first = error;
+        }
+        return SHARDY_NOT_FOUND;
+    }
+    if (st < 0 && err) {
+        *err = error;
+    }
+    return st;
+}
+
 static shardy_status remove_pins(
     const catalog *c, const pin_request *r, uint32_t *removed, shardy_error *err)
 {
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "";
     shardy_manifest_list list;
+    shardy_error damaged;
+    shardy__error_clear(&damaged);
     if (r->target) {
         SHARDY_TRY(shardy__admin_find_target(c, r->target, ref, err));
     }
@@ -90,10 +111,16 @@ static shardy_status remove_pins(
         if ((ref[0] && strcmp(e->ref, ref) != 0) || strlen(e->run_id) > SHARDY_RUN_ID_LEN_MAX) {
             continue;
         }
-        st = shardy__pin_remove(c, e->run_id, r->name, err);
+        st = remove_pin(c, e->run_id, r->name, &damaged, err);
         *removed += st == SHARDY_OK;
     }
     shardy__manifest_list_dispose(&list);
+    if (st >= 0 && damaged.status < 0) {
+        if (err) {
+            *err = damaged;
+        }
+        return damaged.status;
+    }
     return st < 0 ? st : *removed ? SHARDY_OK : SHARDY_NOT_FOUND;
 }
 

@@ -221,8 +221,9 @@ shardy_status shardy__plan_publish(shardy_plan *plan, const attempt_result *winn
         shardy__hint_make(m, &plan->run.hint);
         st = publish_image(plan, m, &name, &error);
     }
-    if (st == SHARDY_CONFLICT) {
-        /* The snapshot is complete, only not current. */
+    if (st == SHARDY_CONFLICT && plan->run.manifest_tried) {
+        /* The snapshot is complete, only not current. Without its manifest somebody else has the
+         * run, and the record is his. */
         shardy__plan_end_record(plan, st, name.url, &error);
     } else if (st >= 0) {
         shardy__plan_end_record(plan, st, name.url, NULL);

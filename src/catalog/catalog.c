@@ -270,6 +270,21 @@ static void read_ahead(const catalog *c, const pointer *p, const char *ref)
     shardy__store_ahead(c->shards, wants, 3, &c->limits);
 }
 
+/* A pointer of ours is of the run of its manifest. The reference takes the run from the first
+ * "run_id=" in a URL, which may be part of the prefix. */
+static shardy_status check_pointed_run(const pointer *p, loaded_manifest *m, shardy_error *err)
+{
+    if (!p->has_ours || strcmp(p->run_id, m->manifest->run_id) == 0) {
+        return SHARDY_OK;
+    }
+    shardy__error(err, SHARDY_CORRUPT, "manifest",
+        "the pointer is of run \"%.128s\" and names a manifest of run \"%.128s\"", p->run_id,
+        m->manifest->run_id);
+    shardy__manifest_free(m->manifest);
+    memset(m, 0, sizeof *m);
+    return SHARDY_CORRUPT;
+}
+
 /* What a pointer names; *missing_out 1: there is no such manifest. */
 static shardy_status load_pointed(
     const catalog *c, const pointer *p, loaded_manifest *out, int *missing_out, shardy_error *err)
@@ -293,6 +308,9 @@ static shardy_status load_pointed(
         *missing_out = 1;
         return shardy__error(err, promise.has_digest ? SHARDY_GONE : SHARDY_CORRUPT, "manifest",
             "the pointer names \"%.300s\", which is not there", ref);
+    }
+    if (st == SHARDY_OK) {
+        st = check_pointed_run(p, out, err);
     }
     /* what data says is not the caller's fault */
     return st == SHARDY_INVALID ? shardy__error_as(err, SHARDY_CORRUPT) : st;

@@ -1,8 +1,11 @@
 #include "document.h"
 
+#include "../base/alloc.h"
 #include "../base/clock.h"
 
 #include <string.h>
+
+#define CHECK_DIGITS 64u
 
 shardy_status shardy__document_parse(
     shardy_bytes text, const char *what, shardy_json **json_out, shardy_error *err)
@@ -77,14 +80,93 @@ shardy_status shardy__document_time(const shardy_json_value *object, const char 
     return SHARDY_OK;
 }
 
-shardy_status shardy__document_finish(
-    json_writer *w, bytebuf *buf, shardy_buf *text_out, shardy_error *err)
+/* --- the member "check" ----------------------------------------------------------------------- */
+
+/* Where the digits of a digest are in a text; NULL: nowhere. */
+static char *find_digits(char *text, size_t len, const sha256 *digest)
+{
+    char digits[CHECK_DIGITS + 1];
+    shardy__sha256_hex(digest, digits);
+    for (size_t i = 0; i + CHECK_DIGITS <= len; i++) {
+        if (memcmp(text + i, digits, CHECK_DIGITS) == 0) {
+            return text + i;
+        }
+    }
+    return NULL;
+}
+
+shardy_status shardy__document_compare_check(
+    shardy_bytes text, const shardy_json_value *object, const char *what, shardy_error *err)
+{
+    sha256 expected;
+    sha256 digest = {{0}};
+    SHARDY_TRY(shardy__document_digest(object, what, "check", &expected, err));
+    char *copy = shardy__malloc(text.len);
+    if (!copy) {
+        return shardy__error_nomem(err, "catalog");
+    }
+    memcpy(copy, text.data, text.len);
+    char *at = find_digits(copy, text.len, &expected);
+    shardy_status st = SHARDY_OK;
+    if (at) {
+        memset(at, '0', CHECK_DIGITS);
+        st = shardy__sha256(copy, text.len, &digest, err);
+    }
+    shardy__free(copy);
+    SHARDY_TRY(st);
+    if (!at || memcmp(&digest, &expected, sizeof digest) != 0) {
+        return shardy__error(err, SHARDY_CHECKSUM, "catalog",
+            "%s was changed after it was written: it differs from its own digest \"check\"", what);
+    }
+    return SHARDY_OK;
+}
+
+size_t shardy__document_write_check(json_writer *w, const bytebuf *buf)
+{
+    char zeros[CHECK_DIGITS + 1] = "";
+    memset(zeros, '0', CHECK_DIGITS);
+    shardy__json_name(w, "check");
+    shardy__json_string(w, zeros);
+    return buf->len - 1 - CHECK_DIGITS;
+}
+
+/* --- the end of writing ----------------------------------------------------------------------- */
+
+/* Puts the digest of the text where the zeros are; the text must be whole. */
+static shardy_status fill_check(bytebuf *text, size_t at, shardy_error *err)
+{
+    sha256 digest;
+    char digits[CHECK_DIGITS + 1];
+    SHARDY_TRY(shardy__sha256(text->data, text->len, &digest, err));
+    shardy__sha256_hex(&digest, digits);
+    memcpy(text->data + at, digits, CHECK_DIGITS);
+    return SHARDY_OK;
+}
+
+/* `check_at` is 0 in a document without a check: none is at its beginning. */
+static shardy_status finish(
+    json_writer *w, bytebuf *buf, size_t check_at, shardy_buf *text_out, shardy_error *err)
 {
     shardy_status st = shardy__json_writer_finish(w, "catalog", err);
+    if (st >= 0 && check_at) {
+        st = fill_check(buf, check_at, err);
+    }
     shardy__json_writer_free(w);
     if (st >= 0) {
         shardy__bytebuf_give(buf, text_out);
     }
     shardy__bytebuf_free(buf);
     return st;
+}
+
+shardy_status shardy__document_finish(
+    json_writer *w, bytebuf *buf, shardy_buf *text_out, shardy_error *err)
+{
+    return finish(w, buf, 0, text_out, err);
+}
+
+shardy_status shardy__document_finish_checked(
+    json_writer *w, bytebuf *buf, size_t check_at, shardy_buf *text_out, shardy_error *err)
+{
+    return finish(w, buf, check_at, text_out, err);
 }

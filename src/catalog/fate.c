@@ -7,6 +7,9 @@
 
 static const char what[] = "the fate of a run";
 
+/* Of a fate that was written before fates had a check. */
+#define UNCHECKED_MEMBERS 9u
+
 /* Who is named as the writer of a run without a fate. */
 static const char adopted_writer[] = "reference";
 
@@ -27,6 +30,11 @@ void shardy__fate_adopted(const char *run_id, fate *out)
 int shardy__fate_is_adopted(const fate *f)
 {
     return strcmp(f->writer, adopted_writer) == 0;
+}
+
+int shardy__fate_is_damaged(shardy_status st)
+{
+    return st == SHARDY_CORRUPT || st == SHARDY_CHECKSUM || st == SHARDY_FORMAT_VERSION;
 }
 
 void shardy__fate_key(const char *run_id, char key_out[SHARDY_OBJECT_KEY_LEN_MAX + 1])
@@ -88,9 +96,24 @@ static shardy_status parse_state(const shardy_json_value *root, fate *out, shard
         err, SHARDY_CORRUPT, "catalog", "%s has the unknown state \"%s\"", what, name);
 }
 
-static shardy_status parse_root(const shardy_json_value *root, fate *out, shardy_error *err)
+/* Fates were written without a check before; such a one has none of the members that came later. */
+static shardy_status compare_check(
+    const shardy_json_value *root, shardy_bytes text, shardy_error *err)
+{
+    if (shardy_json_get(root, "check")) {
+        return shardy__document_compare_check(text, root, what, err);
+    }
+    return shardy_json_count(root) <= UNCHECKED_MEMBERS
+               ? SHARDY_OK
+               : shardy__error(err, SHARDY_CORRUPT, "catalog",
+                     "%s has no \"check\", and more members than fates without one", what);
+}
+
+static shardy_status parse_root(
+    const shardy_json_value *root, shardy_bytes text, fate *out, shardy_error *err)
 {
     uint64_t version;
+    SHARDY_TRY(compare_check(root, text, err));
     SHARDY_TRY(shardy__document_u64(root, what, "format_version", &version, err));
     if (version != FATE_FORMAT_VERSION) {
         return shardy__error(err, SHARDY_FORMAT_VERSION, "catalog",
@@ -114,8 +137,12 @@ shardy_status shardy__fate_parse(shardy_bytes text, fate *out, shardy_error *err
     out->version = version;
     shardy_json *json = NULL;
     SHARDY_TRY(shardy__document_parse(text, what, &json, err));
-    shardy_status st = parse_root(shardy_json_root(json), out, err);
+    shardy_status st = parse_root(shardy_json_root(json), text, out, err);
     shardy_json_free(json);
+    if (st < 0) {
+        memset(out, 0, sizeof *out);
+        out->version = version;
+    }
     return st;
 }
 
@@ -147,6 +174,7 @@ shardy_status shardy__fate_render(const fate *f, shardy_buf *text_out, shardy_er
     shardy__bytebuf_init(&out, SHARDY_FATE_LEN_MAX);
     shardy__json_writer_init(&w, &out, JSON_COMPACT);
     shardy__json_begin_object(&w);
+    const size_t check_at = shardy__document_write_check(&w, &out);
     shardy__json_name(&w, "format_version");
     shardy__json_int(&w, FATE_FORMAT_VERSION);
     shardy__json_name(&w, "generation");
@@ -170,7 +198,7 @@ shardy_status shardy__fate_render(const fate *f, shardy_buf *text_out, shardy_er
     shardy__json_name(&w, "writer");
     shardy__json_string(&w, f->writer);
     shardy__json_end_object(&w);
-    return shardy__document_finish(&w, &out, text_out, err);
+    return shardy__document_finish_checked(&w, &out, check_at, text_out, err);
 }
 
 shardy_status shardy__fate_load(
@@ -196,6 +224,11 @@ shardy_status shardy__fate_load(
     if (st >= 0 && strcmp(out->run_id, run_id) != 0) {
         st = shardy__error(err, SHARDY_CORRUPT, "catalog", "%s \"%.128s\" is of the run \"%.128s\"",
             what, run_id, out->run_id);
+    }
+    if (shardy__fate_is_damaged(st)) {
+        /* nothing of it is for anybody to use by mistake */
+        memset(out, 0, sizeof *out);
+        shardy__error_prefix(err, st, "%.300s", key);
     }
     return st;
 }

@@ -42,7 +42,8 @@ typedef struct fate {
 
 const char *shardy__fate_state_name(int32_t state);
 
-/* Statuses: OK, CORRUPT, FORMAT_VERSION, NOMEM. `version` is left alone. */
+/* Statuses: OK; CHECKSUM (it differs from its own "check": it was changed after it was written);
+ * CORRUPT, FORMAT_VERSION, NOMEM. Nothing comes out of a failure; `version` is left alone. */
 shardy_status shardy__fate_parse(shardy_bytes text, fate *out, shardy_error *err);
 /* Ownership: release *text_out. */
 shardy_status shardy__fate_render(const fate *f, shardy_buf *text_out, shardy_error *err);
@@ -56,7 +57,12 @@ int shardy__fate_is_adopted(const fate *f);
 /* Key of the object: "<registry>/run_id=<id>/fate" with registry "runs" always. */
 void shardy__fate_key(const char *run_id, char key_out[SHARDY_OBJECT_KEY_LEN_MAX + 1]);
 
-/* Reads a fate. OK, NOT_FOUND, and those of parsing and the store. */
+/* 1 for those statuses of reading a fate that say that it is there and cannot be believed. What
+ * becomes of its run is for an operator to decide: nobody writes over it, adopts or condemns the
+ * run. */
+int shardy__fate_is_damaged(shardy_status st);
+
+/* Reads a fate. OK, NOT_FOUND, and those of parsing, which name the object, and of the store. */
 shardy_status shardy__fate_load(
     shardy_store *store, const char *run_id, fate *out, shardy_error *err);
 /* Creates the object: EXISTS when the run has a fate. Sets nonce, generation, time and version. */

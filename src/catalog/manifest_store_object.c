@@ -18,17 +18,29 @@ typedef struct object_manifest_store {
     int32_t sync;
 } object_manifest_store;
 
+static void read_pointer(
+    const object_manifest_store *m, uint64_t len, const shardy_etag *known, shardy_store_read *read)
+{
+    memset(read, 0, sizeof *read);
+    read->key = shardy__bytes(m->pointer_key, strlen(m->pointer_key));
+    read->len = len;
+    read->if_none_match = known && known->text[0] ? known->text : NULL;
+    shardy_store_read_all(m->store, read, 1);
+}
+
 static shardy_status object_load_current(
     void *store, shardy_manifest_current *current_out, shardy_error *err)
 {
     const object_manifest_store *m = store;
-    const shardy_etag *known = current_out->known;
     shardy_store_read read;
-    memset(&read, 0, sizeof read);
-    read.key = shardy__bytes(m->pointer_key, strlen(m->pointer_key));
-    read.len = SHARDY_CURRENT_LEN_MAX + 1;
-    read.if_none_match = known && known->text[0] ? known->text : NULL;
-    shardy_store_read_all(m->store, &read, 1);
+    read_pointer(m, SHARDY_CURRENT_LEN_MAX + 1, current_out->known, &read);
+    if (read.status == SHARDY_OK && !read.meta.etag.text[0] &&
+        read.body.len > SHARDY_CURRENT_LEN_MAX) {
+        /* A directory tells the version of what is read whole. One that is too long is damaged, and
+         * is replaced by its version like any other. */
+        shardy_buf_release(&read.body);
+        read_pointer(m, SHARDY_FS_ETAG_LEN_MAX, NULL, &read);
+    }
     current_out->body = read.body;
     if (read.status == SHARDY_OK) {
         current_out->version = read.meta.etag;
@@ -236,7 +248,9 @@ static shardy_status object_set_current(void *store, shardy_manifest_move *move,
     return st;
 }
 
-/* The manifest and the list of its digests; what else may be in the directory is not ours. */
+/* The manifest and the list of its digests; what else may be in the directory is not ours. Both are
+ * removed whatever the listing says, which only tells what is counted: it may be wrong, and no
+ * manifest may stay without its shards. */
 static shardy_status object_remove(
     void *store, const char *ref, uint64_t *removed_out, shardy_error *err)
 {
@@ -244,24 +258,22 @@ static shardy_status object_remove(
     char dir[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     char sums[SHARDY_OBJECT_KEY_LEN_MAX + 16];
     shardy_store_page page = {0};
-    shardy_bytes keys[2];
     int32_t results[2];
-    size_t count = 0;
+    uint64_t listed[2] = {0, 0};
     snprintf(dir, sizeof dir, "%.*s/", (int)(strlen(ref) - strlen(MANIFEST_NAME)), ref);
     snprintf(sums, sizeof sums, "%s.sums", ref);
+    const shardy_bytes keys[2] = {{ref, strlen(ref)}, {sums, strlen(sums)}};
     /* the manifest and its digests come first among the names that begin with "manifest" */
     SHARDY_TRY(shardy_store_list(m->store, dir, 0, NULL, LIST_PAGE, &page, err));
-    for (size_t i = 0; i < page.count && count < 2; i++) {
-        const char *key = page.entries[i].key;
-        if (strcmp(key, ref) == 0 || strcmp(key, sums) == 0) {
-            keys[count++] = (shardy_bytes){key, strlen(key)};
-        }
-    }
-    shardy_status st = count ? shardy_store_remove(m->store, keys, count, results, err) : SHARDY_OK;
-    for (size_t i = 0; i < count; i++) {
-        *removed_out += results[i] >= 0;
+    for (size_t i = 0; i < page.count; i++) {
+        listed[0] |= strcmp(page.entries[i].key, ref) == 0;
+        listed[1] |= strcmp(page.entries[i].key, sums) == 0;
     }
     shardy_store_page_dispose(&page);
+    shardy_status st = shardy_store_remove(m->store, keys, 2, results, err);
+    for (size_t i = 0; i < 2; i++) {
+        *removed_out += results[i] >= 0 ? listed[i] : 0;
+    }
     return st;
 }
 

@@ -21,6 +21,12 @@
 #define TIME_OF(column)                                                                            \
     "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
+/* A build of a time that has no text (infinity, a year beyond 9999 or before Christ) is one all the
+ * same: it is listed as of the first or the last moment that has one. Whoever loads it is told. */
+#define LISTED_TIME                                                                                \
+    "least(greatest(created_at, '0001-01-01 00:00:00+00'::timestamptz), "                          \
+    "'9999-12-31 23:59:59.999999+00'::timestamptz)"
+
 #define ONLY(table) (1u << (table))
 #define TO_PUBLISH  ((1u << TABLE_COUNT) - 1)
 
@@ -266,8 +272,8 @@ static shardy_status work_list(postgres_session *session, void *job, shardy_erro
     postgres_rows *rows;
     sql_init(&sql);
     shardy__bytebuf_printf(&sql,
-        "SELECT run_id, " TIME_OF("created_at") " FROM %s "
-                                                "ORDER BY created_at DESC, run_id LIMIT $1::bigint",
+        "SELECT run_id, " TIME_OF(LISTED_TIME) " FROM %s "
+                                               "ORDER BY created_at DESC, run_id LIMIT $1::bigint",
         t->names[TABLE_BUILDS]);
     const postgres_param param = {limit, 0, 0};
     SHARDY_TRY(run_sql(session, &sql, &param, 1, &rows, err));

@@ -2,7 +2,6 @@
 
 #include "document.h"
 
-#include "../base/alloc.h"
 #include "../base/clock.h"
 #include "../manifest/template.h"
 
@@ -10,43 +9,6 @@
 #include <string.h>
 
 static const char what[] = "_CURRENT";
-
-/* The member "check" is the digest of the whole text with zeros in the place of its digits, so that
- * no change of the text goes unnoticed. */
-#define CHECK_DIGITS 64u
-
-static void clear_digits(char *digits)
-{
-    memset(digits, '0', CHECK_DIGITS);
-}
-
-static shardy_status compare_check(shardy_bytes text, const sha256 *expected, shardy_error *err)
-{
-    char digits[CHECK_DIGITS + 1];
-    shardy__sha256_hex(expected, digits);
-    char *copy = shardy__malloc(text.len);
-    if (!copy) {
-        return shardy__error_nomem(err, "catalog");
-    }
-    memcpy(copy, text.data, text.len);
-    char *at = NULL;
-    for (size_t i = 0; !at && i + CHECK_DIGITS <= text.len; i++) {
-        at = memcmp(copy + i, digits, CHECK_DIGITS) == 0 ? copy + i : NULL;
-    }
-    sha256 digest = {{0}};
-    shardy_status st = SHARDY_OK;
-    if (at) {
-        clear_digits(at);
-        st = shardy__sha256(copy, text.len, &digest, err);
-    }
-    shardy__free(copy);
-    SHARDY_TRY(st);
-    if (!at || memcmp(&digest, expected, sizeof digest) != 0) {
-        return shardy__error(err, SHARDY_CORRUPT, "catalog",
-            "%s was changed after it was written: it differs from its own digest \"check\"", what);
-    }
-    return SHARDY_OK;
-}
 
 /* A hint that is not as we write it is none: nothing depends on it. */
 static void parse_hint(const shardy_json_value *hint, pointer_hint *out)
@@ -75,7 +37,6 @@ static shardy_status parse_ours(
     const shardy_json_value *root, shardy_bytes text, pointer *out, shardy_error *err)
 {
     const shardy_json_value *ours = shardy_json_get(root, "shardyfusion");
-    sha256 check;
     if (!ours) {
         return SHARDY_OK;
     }
@@ -87,8 +48,11 @@ static shardy_status parse_ours(
     SHARDY_TRY(shardy__document_digest(ours, what, "manifest_sha256", &out->manifest_digest, err));
     SHARDY_TRY(shardy__document_u64(ours, what, "manifest_size", &out->manifest_size, err));
     SHARDY_TRY(shardy__document_text(ours, what, "nonce", out->nonce, sizeof out->nonce, err));
-    SHARDY_TRY(shardy__document_digest(ours, what, "check", &check, err));
-    SHARDY_TRY(compare_check(text, &check, err));
+    shardy_status st = shardy__document_compare_check(text, ours, what, err);
+    if (st < 0) {
+        /* whoever replaces a pointer that is damaged asks for one status */
+        return st == SHARDY_CHECKSUM ? shardy__error_as(err, SHARDY_CORRUPT) : st;
+    }
     parse_hint(shardy_json_get(ours, "hint"), &out->hint);
     out->has_ours = 1;
     return SHARDY_OK;
@@ -143,17 +107,6 @@ shardy_status shardy__pointer_parse(shardy_bytes text, pointer *out, shardy_erro
     return st;
 }
 
-/* Puts the digest of the text where the zeros are. */
-static shardy_status fill_check(bytebuf *text, size_t at, shardy_error *err)
-{
-    sha256 digest;
-    char digits[CHECK_DIGITS + 1];
-    SHARDY_TRY(shardy__sha256(text->data, text->len, &digest, err));
-    shardy__sha256_hex(&digest, digits);
-    memcpy(text->data + at, digits, CHECK_DIGITS);
-    return SHARDY_OK;
-}
-
 static void write_hint(json_writer *w, const pointer_hint *hint)
 {
     shardy__json_name(w, "hint");
@@ -176,9 +129,7 @@ shardy_status shardy__pointer_render(const pointer *p, shardy_buf *text_out, sha
     memset(text_out, 0, sizeof *text_out);
     char updated[SHARDY_TIME_TEXT_SIZE];
     char digest[65];
-    char zeros[CHECK_DIGITS + 1] = "";
     size_t check_at = 0;
-    clear_digits(zeros);
     shardy__time_format_iso(p->updated_us, updated);
     shardy__sha256_hex(&p->manifest_digest, digest);
     bytebuf out;
@@ -197,9 +148,7 @@ shardy_status shardy__pointer_render(const pointer *p, shardy_buf *text_out, sha
     if (p->has_ours) {
         shardy__json_name(&w, "shardyfusion");
         shardy__json_begin_object(&w);
-        shardy__json_name(&w, "check");
-        shardy__json_string(&w, zeros);
-        check_at = out.len - 1 - CHECK_DIGITS;
+        check_at = shardy__document_write_check(&w, &out);
         shardy__json_name(&w, "generation");
         shardy__json_uint(&w, p->generation);
         if (p->hint.num_dbs) {
@@ -216,15 +165,6 @@ shardy_status shardy__pointer_render(const pointer *p, shardy_buf *text_out, sha
     shardy__json_name(&w, "updated_at");
     shardy__json_string(&w, updated);
     shardy__json_end_object(&w);
-    /* the text must be whole before its check is put into it */
-    shardy_status st = shardy__json_writer_finish(&w, "catalog", err);
-    if (st >= 0 && p->has_ours) {
-        st = fill_check(&out, check_at, err);
-    }
-    shardy__json_writer_free(&w);
-    if (st >= 0) {
-        shardy__bytebuf_give(&out, text_out);
-    }
-    shardy__bytebuf_free(&out);
-    return st;
+    return p->has_ours ? shardy__document_finish_checked(&w, &out, check_at, text_out, err)
+                       : shardy__document_finish(&w, &out, text_out, err);
 }

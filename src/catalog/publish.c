@@ -177,22 +177,47 @@ static void fill_pointer(
     }
 }
 
-/* The fate was not as we left it: tells who has the run now. */
+/* Said by its fate, as it was left or as it is found. */
+static shardy_status published_before(const char *run_id, int32_t state, shardy_error *err)
+{
+    return shardy__error(err, SHARDY_MISUSE, "publish",
+        "run \"%.128s\" cannot be published again: its fate is %s", run_id,
+        shardy__fate_state_name(state));
+}
+
+/* The fate was not as we left it: tells who has the run now. `writes`: we are about to publish it,
+ * which only others with the same plan do as well. */
 static shardy_status explain_fate(
-    const catalog *c, const char *run_id, shardy_status st, shardy_error *err)
+    const catalog *c, const char *run_id, int writes, shardy_status st, shardy_error *err)
 {
     fate now;
-    shardy_error ignored;
-    if (st != SHARDY_CONFLICT || shardy__fate_load(c->store, run_id, &now, &ignored) != SHARDY_OK) {
+    shardy_error error;
+    if (st != SHARDY_CONFLICT) {
         return st;
+    }
+    shardy_status loaded = shardy__fate_load(c->store, run_id, &now, &error);
+    if (shardy__fate_is_damaged(loaded) && err) {
+        *err = error;
+    }
+    if (loaded != SHARDY_OK) {
+        return shardy__fate_is_damaged(loaded) ? loaded : st;
     }
     if (now.state == FATE_CONDEMNED) {
         return shardy__error(err, SHARDY_FENCED, "publish",
             "run \"%.128s\" was condemned by its writer or a cleanup and cannot publish", run_id);
     }
-    return shardy__error(err, SHARDY_CONFLICT, "publish",
-        "somebody else moves the pointer to run \"%.128s\" at this moment (its fate is %s now)",
-        run_id, shardy__fate_state_name(now.state));
+    if (writes && now.state == FATE_PUBLISHED) {
+        return published_before(run_id, now.state, err);
+    }
+    return writes
+               ? shardy__error(err, SHARDY_CONFLICT, "publish",
+                     "run \"%.128s\" is being published by somebody else, or was by a call that "
+                     "failed (its fate is %s now): its plan can be published again from its JSON",
+                     run_id, shardy__fate_state_name(now.state))
+               : shardy__error(err, SHARDY_CONFLICT, "publish",
+                     "somebody else moves the pointer to run \"%.128s\" at this moment (its fate "
+                     "is %s now)",
+                     run_id, shardy__fate_state_name(now.state));
 }
 
 /* Whether the manifest that the pointer names now is older than ours: the list has it later. */
@@ -306,9 +331,7 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
 {
     fate *f = &run->fate;
     if (f->state != FATE_WRITING && f->state != FATE_PUBLISHING) {
-        return shardy__error(err, SHARDY_MISUSE, "publish",
-            "run \"%.128s\" cannot be published again: its fate is %s", f->run_id,
-            shardy__fate_state_name(f->state));
+        return published_before(f->run_id, f->state, err);
     }
     sha256 digest;
     const int resumed = f->state == FATE_PUBLISHING && f->has_manifest;
@@ -323,7 +346,7 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
     /* model: writer_take */
     shardy_status st = shardy__fate_change(c->context, c->store, f, FATE_PUBLISHING, err);
     if (st < 0) {
-        return explain_fate(c, f->run_id, st, err);
+        return explain_fate(c, f->run_id, 1, st, err);
     }
     /* model: writer_manifest */
     /* model: writer_move, in one transaction where the manifest store has them */
@@ -501,7 +524,7 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
     /* model: rollback_take */
     shardy_status st = shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHING, err);
     if (st < 0) {
-        st = explain_fate(c, run_id, st, err);
+        st = explain_fate(c, run_id, 0, st, err);
         return st == SHARDY_FENCED ? gone(run_id, err) : st;
     }
     /* model: rollback_move */

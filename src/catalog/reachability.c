@@ -3,6 +3,7 @@
 #include "../base/alloc.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void shardy__reach_init(reachability *r, const char *shard_prefix)
@@ -26,7 +27,7 @@ void shardy__reach_free(reachability *r)
 }
 
 static shardy_status add_manifest(
-    reachability *r, const shardy_manifest_entry *e, size_t *added, shardy_error *err)
+    reachability *r, const shardy_manifest_entry *e, shardy_error *err)
 {
     if (shardy__map_get(&r->refs, e->ref, strlen(e->ref))) {
         return SHARDY_OK;
@@ -52,15 +53,12 @@ static shardy_status add_manifest(
     }
     SHARDY_TRY(shardy__map_put(&r->refs, m->ref, strlen(m->ref), m, NULL, err));
     r->manifests[r->count++] = m;
-    *added += 1;
     return SHARDY_OK;
 }
 
-shardy_status shardy__reach_list(
-    reachability *r, const catalog *c, size_t *added_out, shardy_error *err)
+shardy_status shardy__reach_list(reachability *r, const catalog *c, shardy_error *err)
 {
     shardy_manifest_list list;
-    size_t added = 0;
     SHARDY_TRY(shardy__manifest_store_list(&c->manifests, SHARDY_HISTORY_LIMIT_MAX, &list, err));
     shardy_status st = SHARDY_OK;
     if (list.count >= SHARDY_HISTORY_LIMIT_MAX) {
@@ -69,13 +67,31 @@ shardy_status shardy__reach_list(
             SHARDY_HISTORY_LIMIT_MAX);
     }
     for (size_t i = 0; st >= 0 && i < list.count; i++) {
-        st = add_manifest(r, &list.entries[i], &added, err);
+        st = add_manifest(r, &list.entries[i], err);
     }
     shardy__manifest_list_dispose(&list);
-    if (added_out) {
-        *added_out = added;
-    }
     return st;
+}
+
+/* As lists of manifests are ordered. */
+static int compare_manifests(const void *a, const void *b)
+{
+    const reach_manifest *x = *(reach_manifest *const *)a;
+    const reach_manifest *y = *(reach_manifest *const *)b;
+    if (x->published_us != y->published_us) {
+        return x->published_us > y->published_us ? -1 : 1;
+    }
+    return strcmp(x->ref, y->ref);
+}
+
+shardy_status shardy__reach_list_twice(reachability *r, const catalog *c, shardy_error *err)
+{
+    SHARDY_TRY(shardy__reach_list(r, c, err));
+    SHARDY_TRY(shardy__reach_list(r, c, err));
+    if (r->count > 1) {
+        qsort(r->manifests, r->count, sizeof *r->manifests, compare_manifests);
+    }
+    return SHARDY_OK;
 }
 
 /* The counter of a path, made when it is new. */
@@ -166,6 +182,7 @@ shardy_status shardy__reach_load(
     loaded_manifest loaded;
     if (strlen(m->run_id) <= SHARDY_RUN_ID_LEN_MAX) {
         shardy_status found = shardy__fate_load(c->store, m->run_id, &f, err);
+        m->fate_open = found < 0;
         SHARDY_TRY(found);
         if (found == SHARDY_OK) {
             m->fate_state = f.state;
@@ -176,7 +193,8 @@ shardy_status shardy__reach_load(
     }
     shardy_status st = shardy__catalog_load(c, m->ref, &promise, NULL, &loaded, err);
     if (st == SHARDY_NOT_FOUND) {
-        return SHARDY_OK; /* somebody else has removed it */
+        m->missing = 1; /* somebody else has removed it, or the listing was wrong */
+        return SHARDY_OK;
     }
     SHARDY_TRY(st);
     m->digest = loaded.digest;

@@ -17,6 +17,8 @@ typedef struct reach_manifest {
     int32_t loaded;     /* 1: what it names is known */
     int32_t counts;     /* 1: it is one of those that stay */
     int32_t fate_state; /* of its run when it was loaded; 0: there was none */
+    int32_t fate_open;  /* 1: it could not be loaded, because the fate of its run could not be */
+    int32_t missing;    /* 1: it was listed, but is not there */
     sha256 digest;      /* of its image */
     uint64_t size;
     uint32_t **paths; /* a counter for each path that it names */
@@ -37,14 +39,17 @@ typedef struct reachability {
 void shardy__reach_init(reachability *r, const char *shard_prefix);
 void shardy__reach_free(reachability *r);
 
-/* Adds the manifests that are listed now and were not before; *added_out (may be NULL) counts them.
- * EXHAUSTED when there are more than are looked at. */
-shardy_status shardy__reach_list(
-    reachability *r, const catalog *c, size_t *added_out, shardy_error *err);
+/* Adds the manifests that are listed now and were not before. EXHAUSTED when there are more than
+ * are looked at. */
+shardy_status shardy__reach_list(reachability *r, const catalog *c, shardy_error *err);
+/* The same, listed twice, newest first. A listing has no digest, and one whose bytes were changed
+ * on the way shows a manifest under another name or not at all: two of them do not agree in
+ * that. */
+shardy_status shardy__reach_list_twice(reachability *r, const catalog *c, shardy_error *err);
 
-/* Loads a manifest, unless it was, and counts what it names. OK also when it is not there any more,
- * which names nothing. Statuses: those of shardy__catalog_load(); INVALID when it keeps its shards
- * below another prefix than the one that was configured. */
+/* Loads a manifest, unless it was, and counts what it names. OK also when it is missing, which
+ * names nothing. Statuses: those of shardy__catalog_load() and shardy__fate_load(); INVALID when it
+ * keeps its shards below another prefix than the one that was configured. */
 shardy_status shardy__reach_load(
     reachability *r, const catalog *c, reach_manifest *m, shardy_error *err);
 

@@ -278,6 +278,18 @@ static shardy_status visit_entry(
     return SHARDY_OK;
 }
 
+/* Which of two texts it is: nothing is guessed, because a listing that is taken for whole, or whose
+ * keys are taken for plain, would hide objects. */
+static shardy_status choose(
+    const bytebuf *text, const char *yes, const char *no, int32_t *chosen, shardy_error *err)
+{
+    *chosen = strcmp(text->data, yes) == 0;
+    return *chosen || strcmp(text->data, no) == 0
+               ? SHARDY_OK
+               : shardy__error_native(err, SHARDY_CORRUPT, 1, 0, "s3",
+                     "the listing says \"%.60s\", expected \"%s\" or \"%s\"", text->data, yes, no);
+}
+
 static shardy_status on_list(void *user, const char *path, const bytebuf *text, shardy_error *err)
 {
     static const char root[] = "/ListBucketResult";
@@ -288,10 +300,12 @@ static shardy_status on_list(void *user, const char *path, const bytebuf *text, 
     }
     path += sizeof root - 1;
     if (strcmp(path, "/IsTruncated") == 0) {
-        l->list->truncated = strcmp(text->data, "true") == 0;
-    } else if (strcmp(path, "/EncodingType") == 0) {
-        l->list->encoded = strcmp(text->data, "url") == 0;
-    } else if (strcmp(path, "/NextContinuationToken") == 0) {
+        return choose(text, "true", "false", &l->list->truncated, err);
+    }
+    if (strcmp(path, "/EncodingType") == 0) {
+        return choose(text, "url", "", &l->list->encoded, err);
+    }
+    if (strcmp(path, "/NextContinuationToken") == 0) {
         l->list->next_token = shardy__arena_strndup(l->memory, text->data, text->len);
         return l->list->next_token ? SHARDY_OK : shardy__error_nomem(err, "s3");
     }

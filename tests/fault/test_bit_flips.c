@@ -1,5 +1,6 @@
 /* Every bit of a snapshot, flipped one at a time: verify names the object, and whatever is read is
- * right or an error. In snapshots without digests: no crash, no hang, no read out of bounds.
+ * right or an error. The same of the fate of a run: nobody does anything to the run. In snapshots
+ * without digests: no crash, no hang, no read out of bounds.
  *
  * The quick set takes every 61st bit, or fewer, by chance; SHARDY_TORTURE=1 takes all of them, but
  * for the larger snapshots of the reference. */
@@ -116,23 +117,28 @@ static void load_objects(snapshot_fixture *f)
     shardy_store_page_dispose(&page);
 }
 
+static void build(const snapshot_fixture *f, const char *run_id, uint32_t num_dbs)
+{
+    shardy_writer_options options;
+    shardy_writer_options_init(&options, sizeof options);
+    options.store = f->store;
+    options.num_dbs = num_dbs;
+    options.run_id = run_id;
+    options.page_size = 512;
+    options.published_as = "s3://bucket/flip";
+    shardy_writer *w;
+    assert_ok(shardy_writer_open(NULL, NULL, &options, &w, &err));
+    put_rows(w, f->value_len);
+    assert_ok(shardy_writer_finish(w, NULL, &err));
+    shardy_writer_close(w);
+}
+
 static snapshot_fixture *new_fixture(uint32_t num_dbs, size_t value_len)
 {
     snapshot_fixture *f = calloc(1, sizeof *f);
     f->value_len = value_len;
     assert_ok(shardy_store_open_mem(NULL, &f->store, &err));
-    shardy_writer_options options;
-    shardy_writer_options_init(&options, sizeof options);
-    options.store = f->store;
-    options.num_dbs = num_dbs;
-    options.run_id = "flip";
-    options.page_size = 512;
-    options.published_as = "s3://bucket/flip";
-    shardy_writer *w;
-    assert_ok(shardy_writer_open(NULL, NULL, &options, &w, &err));
-    put_rows(w, value_len);
-    assert_ok(shardy_writer_finish(w, NULL, &err));
-    shardy_writer_close(w);
+    build(f, "flip", num_dbs);
     load_objects(f);
     return f;
 }
@@ -147,6 +153,32 @@ static int setup(void **state)
 static int setup_chunks(void **state)
 {
     *state = new_fixture(1, LONG_VALUE);
+    return 0;
+}
+
+static const shardy_rollback_target old_run = {
+    .struct_size = sizeof(shardy_rollback_target), .run_id = "old", .offset = -1};
+
+static shardy_admin_options admin_of(const snapshot_fixture *f)
+{
+    shardy_admin_options options;
+    shardy_admin_options_init(&options, sizeof options);
+    options.store = f->store;
+    return options;
+}
+
+/* Two runs: an older one, which is pinned, and the current one. */
+static int setup_runs(void **state)
+{
+    snapshot_fixture *f = calloc(1, sizeof *f);
+    f->value_len = SHORT_VALUE;
+    assert_ok(shardy_store_open_mem(NULL, &f->store, &err));
+    build(f, "old", 1);
+    build(f, "flip", 1);
+    const shardy_admin_options options = admin_of(f);
+    assert_ok(shardy_pin_add(NULL, NULL, "keep", &old_run, &options, NULL, &err));
+    load_objects(f);
+    *state = f;
     return 0;
 }
 
@@ -172,6 +204,17 @@ static int belongs_to_snapshot(const object *o)
 {
     return strcmp(o->key, "_CURRENT") == 0 || strncmp(o->key, "manifests/", 10) == 0 ||
            (strncmp(o->key, "shards/", 7) == 0);
+}
+
+static object *find_object(snapshot_fixture *f, const char *prefix)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        if (strncmp(f->objects[i].key, prefix, strlen(prefix)) == 0) {
+            return &f->objects[i];
+        }
+    }
+    fail_msg("there is no object \"%s\"", prefix);
+    return NULL;
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -420,18 +463,89 @@ static void test_snapshot__each_flipped_bit_of_several_chunks_is_named_and_never
     check_unchanged(f, "several chunks again");
 }
 
-/* --- the same snapshot without digests -------------------------------------------------------- */
+/* --- the fate of a run ------------------------------------------------------------------------ */
 
-static object *find_object(snapshot_fixture *f, const char *prefix)
+/* Each object is there as it was put last, and no other. */
+static void check_untouched(const snapshot_fixture *f, const char *where)
 {
-    for (size_t i = 0; i < f->count; i++) {
-        if (strncmp(f->objects[i].key, prefix, strlen(prefix)) == 0) {
-            return &f->objects[i];
-        }
+    shardy_store_page page;
+    assert_ok(shardy_store_list(f->store, "", 0, NULL, 1000, &page, &err));
+    if (page.count != f->count) {
+        fail_msg("%s: there are %zu objects, not %zu", where, page.count, f->count);
     }
-    fail_msg("there is no object \"%s\"", prefix);
-    return NULL;
+    for (size_t i = 0; i < f->count; i++) {
+        shardy_buf body;
+        const object *o = &f->objects[i];
+        assert_ok(shardy_store_get(f->store, o->key, 0, SHARDY_READ_TO_END, &body, NULL, &err));
+        if (body.len != o->len || memcmp(body.data, o->data, o->len) != 0) {
+            fail_msg("%s: \"%s\" was written", where, o->key);
+        }
+        shardy_buf_release(&body);
+    }
+    shardy_store_page_dispose(&page);
 }
+
+static void check_refused(shardy_status st, const char *what, const char *where)
+{
+    if (st >= 0 || !is_honest_failure(st) || !strstr(err.message, "runs/run_id=old/fate")) {
+        fail_msg("%s: %s: %s: %s", where, what, shardy_status_name(st), err.message);
+    }
+    memset(&err, 0, sizeof err);
+}
+
+/* All that reads or changes the fate of a run. */
+static void use_damaged_fate(const snapshot_fixture *f, const char *where)
+{
+    const shardy_admin_options admin = admin_of(f);
+    shardy_cleanup_options clean;
+    shardy_cleanup_result cleaned;
+    shardy_history history;
+    check_refused(shardy_rollback(NULL, NULL, &old_run, &admin, NULL, &err), "rollback", where);
+    check_refused(
+        shardy_pin_add(NULL, NULL, "another", &old_run, &admin, NULL, &err), "pin", where);
+    check_refused(
+        shardy_pin_remove(NULL, NULL, "keep", &old_run, &admin, NULL, &err), "unpin", where);
+    shardy_cleanup_options_init(&clean, sizeof clean);
+    clean.admin.store = f->store;
+    clean.keep_last = 1;
+    clean.force = 1;
+    check_refused(shardy_cleanup(NULL, NULL, &clean, &cleaned, &err), "cleanup", where);
+    shardy_cleanup_result_dispose(&cleaned);
+    assert_ok(shardy_history_list(NULL, NULL, 10, &admin, &history, &err));
+    assert_int_equal(history.count, 2);
+    assert_string_equal(history.entries[1].run_id, "old");
+    if (history.entries[1].pins) {
+        fail_msg("%s: the history believes its pins", where);
+    }
+    shardy_history_dispose(&history);
+    check_untouched(f, where);
+}
+
+static void test_fate__a_flipped_bit_keeps_everybody_off_its_run(void **state)
+{
+    snapshot_fixture *f = *state;
+    support_rand rand = {support_seed()};
+    object *o = find_object(f, "runs/run_id=old/fate");
+    size_t step = step_of_run() == 1 ? 1 : 17;
+    uint32_t flips = 0;
+    for (size_t bit = support_rand_below(&rand, step); bit < o->len * 8;
+         bit = next_bit(&rand, bit, step)) {
+        char where[100];
+        snprintf(where, sizeof where, "fate, bit %zu of byte %zu", bit % 8, bit / 8);
+        o->data[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        put_object(f, o);
+        use_damaged_fate(f, where);
+        o->data[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        flips++;
+    }
+    printf("bit flips: %s: %u\n", o->key, flips);
+    put_object(f, o);
+    const shardy_admin_options admin = admin_of(f);
+    assert_ok(shardy_pin_remove(NULL, NULL, "keep", &old_run, &admin, NULL, &err));
+    assert_ok(shardy_rollback(NULL, NULL, &old_run, &admin, NULL, &err));
+}
+
+/* --- the same snapshot without digests -------------------------------------------------------- */
 
 static void take_content(object *o, const void *data, size_t len)
 {
@@ -658,6 +772,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_snapshot__each_flipped_bit_of_several_chunks_is_named_and_never_believed,
             setup_chunks, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_fate__a_flipped_bit_keeps_everybody_off_its_run, setup_runs, teardown),
         cmocka_unit_test_setup_teardown(
             test_snapshot__without_digests_never_breaks_a_reader, setup, teardown),
         cmocka_unit_test(test_reference__flipped_bits_never_break_a_reader),

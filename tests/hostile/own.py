@@ -55,17 +55,20 @@ def questions(name, row):
 
 # --- documents ------------------------------------------------------------------------------------
 
-def write_pointer(root, pointer, signed):
-    """Signed: with the digest of itself, as its writer would have put it there."""
-    ours = pointer.get("shardyfusion")
-    check = signed and isinstance(ours, dict) and isinstance(ours.get("check"), str)
+def text_of(document, holder, signed):
+    """Signed: with the digest of itself in `holder`, as its writer would have put it there."""
+    check = signed and isinstance(holder, dict) and isinstance(holder.get("check"), str)
     if check:
-        ours["check"] = "0" * 64
-    text = json.dumps(pointer, separators=(",", ":"))
+        holder["check"] = "0" * 64
+    text = json.dumps(document, separators=(",", ":"))
     if check:
         digest = hashlib.sha256(text.encode()).hexdigest()
         text = text.replace('"check":"' + "0" * 64, '"check":"' + digest)
-    replace(os.path.join(root, "_CURRENT"), text.encode())
+    return text.encode()
+
+
+def write_pointer(root, pointer, signed):
+    replace(os.path.join(root, "_CURRENT"), text_of(pointer, pointer.get("shardyfusion"), signed))
 
 
 def pointer_of(root):
@@ -82,7 +85,7 @@ def pointer_field(field, value, signed):
     return change
 
 
-def fate_field(field, value):
+def fate_field(field, value, signed):
     """What the fate says counts when the pointer says nothing."""
     def change(root):
         pointer = pointer_of(root)
@@ -92,7 +95,7 @@ def fate_field(field, value):
         fate = json.loads(content(path))
         assert field in fate
         fate[field] = value
-        replace(path, json.dumps(fate).encode())
+        replace(path, text_of(fate, fate, signed and field != "check"))
     return change
 
 
@@ -104,9 +107,11 @@ def document_cases():
             yield f"own.pointer.{field}.{name}", pointer_field(field, value, True)
         yield f"own.pointer-unsigned.{field}", pointer_field(field, "a", False)
     for field in ("format_version", "generation", "manifest", "nonce", "pins", "run_id", "state",
-                  "updated_at", "writer"):
+                  "updated_at", "writer", "check"):
         for name in VALUES:
-            yield f"own.fate.{field}.{name}", fate_field(field, snapshots.JSON_VALUES[name])
+            value = snapshots.JSON_VALUES[name]
+            yield f"own.fate.{field}.{name}", fate_field(field, value, True)
+        yield f"own.fate-unsigned.{field}", fate_field(field, "a", False)
 
 
 # --- digests --------------------------------------------------------------------------------------

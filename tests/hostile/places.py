@@ -74,16 +74,24 @@ def record_key(data, run=CURRENT):
     return key_of(data, rf"runs/[^/]*_run_id={run}_[0-9a-f]*/run\.yaml")
 
 
-def put_pointer(data, pointer, signed=True):
-    ours = pointer.get("shardyfusion")
-    check = signed and isinstance(ours, dict) and isinstance(ours.get("check"), str)
+def text_of(document, holder, signed=True):
+    """With the digest of itself in `holder`, as its writer would have put it there."""
+    check = signed and isinstance(holder, dict) and isinstance(holder.get("check"), str)
     if check:
-        ours["check"] = "0" * 64
-    text = json.dumps(pointer, separators=(",", ":"))
+        holder["check"] = "0" * 64
+    text = json.dumps(document, separators=(",", ":"))
     if check:
         digest = hashlib.sha256(text.encode()).hexdigest()
         text = text.replace('"check":"' + "0" * 64, '"check":"' + digest)
-    data[POINTER] = text.encode()
+    return text.encode()
+
+
+def put_pointer(data, pointer, signed=True):
+    data[POINTER] = text_of(pointer, pointer.get("shardyfusion"), signed)
+
+
+def put_fate(data, fate, run=CURRENT):
+    data[fate_key(run)] = text_of(fate, fate)
 
 
 def change_manifest(data, change, run=CURRENT, sign=True):
@@ -110,7 +118,7 @@ def promise(data, run=CURRENT):
     if fate_key(run) in data:
         fate = json.loads(data[fate_key(run)])
         fate["manifest"].update(sha256=digest, size=len(image))
-        data[fate_key(run)] = json.dumps(fate, separators=(",", ":")).encode()
+        put_fate(data, fate, run)
     pointer = json.loads(data[POINTER])
     if run == CURRENT and "shardyfusion" in pointer:
         pointer["shardyfusion"].update(manifest_sha256=digest, manifest_size=len(image))
@@ -249,7 +257,7 @@ def fate_ref(name):
         put_pointer(data, pointer)
         fate = json.loads(data[fate_key()])
         fate["manifest"]["ref"] = texts(place, manifest_key(data))[name]
-        data[fate_key()] = json.dumps(fate).encode()
+        put_fate(data, fate)
     return change
 
 
@@ -258,7 +266,7 @@ def fate_of_old(name):
     def change(data, place):
         fate = json.loads(data[fate_key("a")])
         fate["manifest"]["ref"] = texts(place, manifest_key(data, "a"))[name]
-        data[fate_key("a")] = json.dumps(fate).encode()
+        put_fate(data, fate, "a")
     return change
 
 

@@ -684,6 +684,43 @@ static void test_damage__rows_that_break_a_rule_are_refused_by_name(void **state
     }
 }
 
+/* A list without it would hide a build from a rollback, and its shards from a cleanup. */
+static void test_damage__a_build_of_a_time_that_is_none_is_listed(void **state)
+{
+    const world *w = *state;
+    static const struct {
+        const char *time;
+        const char *listed;
+        size_t at;
+    } cases[] = {{"infinity", "9999-12-31T23:59:59.999999Z", 0},
+        {"20000-01-01 00:00:00+00", "9999-12-31T23:59:59.999999Z", 0},
+        {"-infinity", "0001-01-01T00:00:00.000000Z", 1},
+        {"0044-03-15 00:00:00+00 BC", "0001-01-01T00:00:00.000000Z", 1}};
+    shardy_history history;
+    shardy_admin_options options;
+    shardy_admin_options_init(&options, sizeof options);
+    options.manifest_store = &w->manifests;
+    build_ok(w, "one", "first");
+    build_ok(w, "two", "second");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "UPDATE %%T_builds SET created_at = '%s' WHERE run_id = 'one'",
+            cases[i].time);
+        sql(w, text);
+        assert_ok(shardy_history_list(NULL, w->dir, 10, &options, &history, &err));
+        assert_int_equal(history.count, 2);
+        assert_string_equal(history.entries[cases[i].at].run_id, "one");
+        assert_string_equal(history.entries[cases[i].at].published_at, cases[i].listed);
+        shardy_history_dispose(&history);
+        /* it is not what was published, which is told; nobody else is kept from anything */
+        shardy_status st = roll_back(w, "one");
+        assert_true(st == SHARDY_CHECKSUM || st == SHARDY_CORRUPT);
+        assert_non_null(strstr(err.message, "created_at"));
+        assert_ok(roll_back(w, "two"));
+    }
+    build_ok(w, "three", "third");
+}
+
 static void test_damage__a_pointer_that_names_nothing_or_nonsense(void **state)
 {
     const world *w = *state;
@@ -903,6 +940,8 @@ int main(void)
             test_reference__a_role_that_may_only_read_reads_its_tables, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_damage__rows_that_break_a_rule_are_refused_by_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_damage__a_build_of_a_time_that_is_none_is_listed, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_damage__a_pointer_that_names_nothing_or_nonsense, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damage__a_damaged_image_is_found_out, setup, teardown),

@@ -2,6 +2,7 @@
 #include "support/support.h"
 
 #include <shardyfusion/shardyfusion.h>
+#include <shardyfusion/sys/store.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,6 +146,68 @@ static void test_steps__a_plan_is_published_once(void **state)
     support_remove_dir(dir);
 }
 
+/* What the record of the only run says. */
+static char *record_of(const char *dir)
+{
+    shardy_store *store;
+    shardy_store_page page;
+    char *text = NULL;
+    assert_ok(shardy_store_open_fs(NULL, dir, NULL, &store, &err));
+    assert_ok(shardy_store_list(store, "runs/", 0, NULL, 10, &page, &err));
+    for (size_t i = 0; i < page.count; i++) {
+        const char *key = page.entries[i].key;
+        if (strstr(key, "/run.yaml")) {
+            assert_null(text);
+            text = support_read_file(support_path(dir, key), NULL);
+        }
+    }
+    shardy_store_page_dispose(&page);
+    shardy_store_close(store);
+    assert_non_null(text);
+    return text;
+}
+
+static void test_steps__a_plan_that_another_process_has_published_says_so(void **state)
+{
+    (void)state;
+    char *dir = support_make_dir();
+    shardy_plan *plan = new_plan(dir);
+    shardy_plan *copy;
+    shardy_buf json;
+    shardy_buf results[SHARDS];
+    shardy_buf winners;
+    shardy_history history;
+    assert_ok(shardy_plan_to_json(plan, &json, &err));
+    assert_ok(shardy_plan_from_json(NULL, dir, as_bytes(&json), &copy, &err));
+    build_attempts(plan, results);
+    shardy_bytes all[SHARDS];
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        all[i] = as_bytes(&results[i]);
+    }
+    assert_ok(shardy_winners_select(plan, all, SHARDS, &winners, &err));
+    assert_ok(shardy_plan_publish(plan, as_bytes(&winners), NULL, &err));
+    for (int i = 0; i < 2; i++) { /* also when it is asked again */
+        assert_status(SHARDY_MISUSE, shardy_plan_publish(copy, as_bytes(&winners), NULL, &err));
+        assert_string_equal(
+            err.message, "run \"in-steps\" cannot be published again: its fate is PUBLISHED");
+    }
+    char *record = record_of(dir);
+    assert_non_null(strstr(record, "status: succeeded"));
+    free(record);
+    assert_ok(shardy_history_list(NULL, dir, 10, NULL, &history, &err));
+    assert_int_equal(history.count, 1);
+    assert_int_equal(history.entries[0].current, 1);
+    shardy_history_dispose(&history);
+    shardy_buf_release(&json);
+    shardy_buf_release(&winners);
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        shardy_buf_release(&results[i]);
+    }
+    shardy_plan_free(copy);
+    shardy_plan_free(plan);
+    support_remove_dir(dir);
+}
+
 static void test_steps__a_missing_shard_is_a_failure_of_coverage(void **state)
 {
     (void)state;
@@ -217,6 +280,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steps__a_plan_that_travelled_as_json_builds_and_publishes),
         cmocka_unit_test(test_steps__a_plan_is_published_once),
+        cmocka_unit_test(test_steps__a_plan_that_another_process_has_published_says_so),
         cmocka_unit_test(test_steps__a_missing_shard_is_a_failure_of_coverage),
         cmocka_unit_test(test_steps__a_row_of_another_shard_is_a_failure_of_coverage),
         cmocka_unit_test(test_steps__a_run_id_can_be_claimed_once),

@@ -126,6 +126,8 @@ static void test_pointer__the_reference_would_read_what_we_write(void **state)
 #define FATE_HEAD                                                                                  \
     "{\"format_version\":1,\"generation\":1,\"nonce\":\"n\",\"run_id\":\"r\",\"writer\":\"w\","
 #define FATE_TIME "\"updated_at\":\"2026-01-02T03:04:05Z\""
+/* all that it had before it had a check, but for the closing brace */
+#define FATE_BEFORE FATE_HEAD FATE_TIME ",\"state\":\"WRITING\",\"manifest\":null,\"pins\":[]"
 
 static void test_fate__what_is_wrong_is_named(void **state)
 {
@@ -154,35 +156,61 @@ static void test_fate__what_is_wrong_is_named(void **state)
             SHARDY_CORRUPT, "the fate of a run has a pin that is no short text"},
         {FATE_HEAD FATE_TIME ",\"state\":\"WRITING\",\"manifest\":null,\"pins\":[\"a\\u0000\"]}",
             SHARDY_CORRUPT, "the fate of a run has a pin that is no short text"},
+        {FATE_HEAD FATE_TIME ",\"check\":null}", SHARDY_CORRUPT,
+            "the fate of a run has no \"check\" of 64 hex digits"},
+        {FATE_HEAD FATE_TIME ",\"check\":\"" DIGEST "\"}", SHARDY_CHECKSUM,
+            "the fate of a run was changed after it was written: it differs from its own digest "
+            "\"check\""},
+        {FATE_BEFORE ",\"chesk\":\"" DIGEST "\"}", SHARDY_CORRUPT,
+            "the fate of a run has no \"check\", and more members than fates without one"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        static const fate nothing;
         fate f;
         memset(&f, 0, sizeof f);
         memset(&err, 0, sizeof err);
         assert_bad(&cases[i], shardy__fate_parse(bytes_of(cases[i].text), &f, &err));
+        assert_memory_equal(&f, &nothing, sizeof f);
     }
+}
+
+static void test_fate__that_was_written_before_it_had_a_check_is_read(void **state)
+{
+    (void)state;
+    fate f;
+    memset(&f, 0, sizeof f);
+    assert_ok(shardy__fate_parse(bytes_of(FATE_BEFORE "}"), &f, &err));
+    assert_int_equal(f.state, FATE_WRITING);
+    assert_string_equal(f.run_id, "r");
+}
+
+static void make_fate(fate *f)
+{
+    memset(f, 0, sizeof *f);
+    SET(f->run_id, "r");
+    SET(f->writer, "w");
+    SET(f->nonce, "n");
+    f->state = FATE_PUBLISHED;
+    f->generation = 3;
+    f->updated_us = 1767323045000006;
+    f->has_manifest = 1;
+    SET(f->manifest_ref, "manifests/x/manifest");
+    f->manifest_size = 7;
+    f->pin_count = 1;
+    SET(f->pins[0], "keep");
 }
 
 static void test_fate__is_sorted_compact_json(void **state)
 {
     (void)state;
     fate f;
-    memset(&f, 0, sizeof f);
-    SET(f.run_id, "r");
-    SET(f.writer, "w");
-    SET(f.nonce, "n");
-    f.state = FATE_PUBLISHED;
-    f.generation = 3;
-    f.updated_us = 1767323045000006;
-    f.has_manifest = 1;
-    SET(f.manifest_ref, "manifests/x/manifest");
-    f.manifest_size = 7;
-    f.pin_count = 1;
-    SET(f.pins[0], "keep");
+    make_fate(&f);
     shardy_buf text;
+    /* "check" is the SHA-256 of the text with zeros in its place */
     assert_ok(shardy__fate_render(&f, &text, &err));
     static const char expected[] =
-        "{\"format_version\":1,\"generation\":3,\"manifest\":{\"ref\":\"manifests/x/manifest\","
+        "{\"check\":\"ca044a1bfe7eaf00c7872cf942412ae9a66be82dc3bbe64bf1e323fe337f4816\","
+        "\"format_version\":1,\"generation\":3,\"manifest\":{\"ref\":\"manifests/x/manifest\","
         "\"sha256\":\"0000000000000000000000000000000000000000000000000000000000000000\","
         "\"size\":7},\"nonce\":\"n\",\"pins\":[\"keep\"],\"run_id\":\"r\",\"state\":\"PUBLISHED\","
         "\"updated_at\":\"2026-01-02T03:04:05.000006Z\",\"writer\":\"w\"}";
@@ -192,6 +220,35 @@ static void test_fate__is_sorted_compact_json(void **state)
     memset(&again, 0, sizeof again);
     assert_ok(shardy__fate_parse(shardy__bytes(text.data, text.len), &again, &err));
     assert_memory_equal(&again, &f, sizeof f);
+    shardy_buf_release(&text);
+}
+
+/* Also one in the name of the check itself. */
+static void test_fate__is_refused_when_any_bit_of_it_has_changed(void **state)
+{
+    (void)state;
+    fate f;
+    shardy_buf text;
+    make_fate(&f);
+    assert_ok(shardy__fate_render(&f, &text, &err));
+    char *copy = malloc(text.len);
+    assert_non_null(copy);
+    memcpy(copy, text.data, text.len);
+    for (size_t bit = 0; bit < text.len * 8; bit++) {
+        copy[bit / 8] = (char)(copy[bit / 8] ^ (1 << bit % 8));
+        memset(&err, 0, sizeof err);
+        shardy_status st = shardy__fate_parse(shardy__bytes(copy, text.len), &f, &err);
+        if (st != SHARDY_CHECKSUM && st != SHARDY_CORRUPT) {
+            fail_msg("bit %zu of byte %zu: %s", bit % 8, bit / 8, shardy_status_name(st));
+        }
+        assert_true(err.message[0] && shardy__fate_is_damaged(st));
+        copy[bit / 8] = (char)(copy[bit / 8] ^ (1 << bit % 8));
+    }
+    for (size_t len = 0; len < text.len; len++) {
+        assert_true(shardy__fate_parse(shardy__bytes(copy, len), &f, &err) < 0);
+    }
+    assert_ok(shardy__fate_parse(shardy__bytes(copy, text.len), &f, &err));
+    free(copy);
     shardy_buf_release(&text);
 }
 
@@ -474,7 +531,9 @@ int main(void)
         cmocka_unit_test(test_pointer__what_is_wrong_is_named),
         cmocka_unit_test(test_pointer__the_reference_would_read_what_we_write),
         cmocka_unit_test(test_fate__what_is_wrong_is_named),
+        cmocka_unit_test(test_fate__that_was_written_before_it_had_a_check_is_read),
         cmocka_unit_test(test_fate__is_sorted_compact_json),
+        cmocka_unit_test(test_fate__is_refused_when_any_bit_of_it_has_changed),
         cmocka_unit_test(test_run_record__what_is_wrong_is_named),
         cmocka_unit_test(test_run_record__texts_that_yaml_would_take_for_numbers_stay_texts),
         cmocka_unit_test(test_catalog__a_url_names_a_root_and_a_pointer),

@@ -779,6 +779,89 @@ static void test_manifest__that_cannot_be_read_stops_it_unless_it_goes_itself(vo
     close_world(w);
 }
 
+/* Changes a bit of a run's fate. */
+static void damage_fate(world *w, const char *run_id)
+{
+    char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    char text[2000];
+    shardy_buf body;
+    shardy__fate_key(run_id, key);
+    assert_ok(shardy_store_get(w->store, key, 0, sizeof text - 1, &body, NULL, &err));
+    memcpy(text, body.data, body.len);
+    text[body.len] = '\0';
+    char *generation = strstr(text, "\"generation\":");
+    assert_non_null(generation);
+    generation[strlen("\"generation\":")] ^= 1;
+    put_ok(w->store, key, text);
+    shardy_buf_release(&body);
+}
+
+static void test_fate__that_cannot_be_believed_stops_it_until_it_is_taken_away(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    damage_fate(w, "a");
+    w->options.keep_last = 1;
+    w->options.force = 1;
+    assert_untouched(w, SHARDY_CHECKSUM);
+    assert_string_equal(err.message,
+        "nothing is removed while the fate of run \"a\" cannot be read: runs/run_id=a/fate: the "
+        "fate of a run was changed after it was written: it differs from its own digest \"check\"");
+    w->options.keep_last = 3;
+    assert_untouched(w, SHARDY_CHECKSUM);
+    /* what operations.md says to do: then it is taken over as it is */
+    remove_fate(w, "a");
+    w->options.keep_last = 1;
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "a"), "");
+    assert_string_equal(left_of(w, "b"), "");
+    assert_int_equal(state_of(w, "a"), FATE_CONDEMNED);
+    close_world(w);
+}
+
+static void test_fate__that_cannot_be_believed_keeps_a_run_that_has_no_manifest(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    begin(w, "b");
+    begin(w, "c");
+    damage_fate(w, "b");
+    w->clock.wall_us += HOUR;
+    w->options.include_old_runs = 1;
+    assert_status(SHARDY_CHECKSUM, clean(w));
+    assert_int_equal(w->result.failures, 1);
+    assert_kept(w, "b", "runs/run_id=b/fate: ");
+    assert_string_equal(left_of(w, "b"), "sr");
+    assert_string_equal(left_of(w, "c"), "");
+    close_world(w);
+}
+
+static void test_fate__that_cannot_be_believed_is_not_pinned_and_the_others_are(void **state)
+{
+    world *w = open_world(*state);
+    uint32_t removed;
+    publish_three(w);
+    assert_ok(pin(w, "keep", "a"));
+    assert_ok(pin(w, "keep", "b"));
+    assert_ok(pin(w, "keep", "c"));
+    damage_fate(w, "b");
+    assert_status(SHARDY_CHECKSUM, pin(w, "more", "b"));
+    assert_status(SHARDY_CHECKSUM,
+        shardy_pin_remove(w->context, NULL, "keep", NULL, &w->options.admin, &removed, &err));
+    assert_non_null(strstr(err.message, "runs/run_id=b/fate"));
+    assert_int_equal(removed, 2);
+    assert_status(SHARDY_CHECKSUM,
+        shardy_pin_remove(w->context, NULL, "keep", NULL, &w->options.admin, &removed, &err));
+    assert_int_equal(removed, 0);
+    shardy_history history;
+    assert_ok(shardy_history_list(w->context, NULL, 10, &w->options.admin, &history, &err));
+    assert_non_null(history.entries[0].pins);
+    assert_null(history.entries[1].pins); /* not known */
+    assert_int_equal(history.entries[2].pin_count, 0);
+    shardy_history_dispose(&history);
+    close_world(w);
+}
+
 static void test_pointer__that_names_what_is_not_there_stops_it(void **state)
 {
     world *w = open_world(*state);
@@ -974,6 +1057,9 @@ int main(void)
         STORE_TEST(test_manifest__that_leads_out_of_its_prefix_stops_it),
         STORE_TEST(test_manifest__that_cannot_be_read_stops_it_unless_it_goes_itself),
         STORE_TEST(test_pointer__that_names_what_is_not_there_stops_it),
+        STORE_TEST(test_fate__that_cannot_be_believed_stops_it_until_it_is_taken_away),
+        STORE_TEST(test_fate__that_cannot_be_believed_keeps_a_run_that_has_no_manifest),
+        STORE_TEST(test_fate__that_cannot_be_believed_is_not_pinned_and_the_others_are),
         STORE_TEST(test_options__that_make_no_sense_are_refused),
         STORE_TEST(test_dry_run__shows_the_plan_that_is_carried_out),
         STORE_TEST(test_cleanup__counts_what_is_gone_and_is_finished_by_the_next),

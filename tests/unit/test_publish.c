@@ -179,20 +179,34 @@ static void set_fate(world *w, const char *run_id, int32_t state)
     assert_int_equal(shardy__fate_change(w->context, w->store, &f, state, &error), SHARDY_OK);
 }
 
-/* Changes one byte of an object in the middle. */
-static void damage(const world *w, const char *key)
+/* Changes one byte of an object, that behind the words or, without them, in the middle. */
+static void damage_behind(const world *w, const char *key, const char *words)
 {
     shardy_buf body;
     shardy_object_meta meta;
     assert_ok(shardy_store_get(w->store, key, 0, SHARDY_READ_TO_END, &body, &meta, &err));
-    char *copy = malloc(body.len);
+    char *copy = malloc(body.len + 1);
     memcpy(copy, body.data, body.len);
-    copy[body.len / 2] ^= 1;
+    copy[body.len] = '\0';
+    char *at = words ? strstr(copy, words) : NULL;
+    *(at ? at + strlen(words) : copy + body.len / 2) ^= 1;
     shardy_store_put put = put_of(key, SHARDY_PUT_ALWAYS, "");
     put.body = shardy__bytes(copy, body.len);
     assert_ok(shardy_store_put_object(w->store, &put, NULL, &err));
     shardy_buf_release(&body);
     free(copy);
+}
+
+static void damage(const world *w, const char *key)
+{
+    damage_behind(w, key, NULL);
+}
+
+static void damage_fate(const world *w, const char *run_id)
+{
+    char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    shardy__fate_key(run_id, key);
+    damage_behind(w, key, "\"generation\":");
 }
 
 static void assert_message(const char *expected)
@@ -422,6 +436,57 @@ static void test_publish__a_condemned_run_is_fenced_and_shows_nothing(void **sta
     close_world(w);
 }
 
+/* Two who have the same plan. */
+static void test_publish__what_somebody_else_has_published_is_done(void **state)
+{
+    world *w = open_world(*state);
+    publish_run run = begin(w, "a");
+    publish_run copy = run;
+    assert_ok(commit(w, &run));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(commit(w, &copy), SHARDY_MISUSE);
+        assert_string_equal(
+            err.message, "run \"a\" cannot be published again: its fate is PUBLISHED");
+    }
+    assert_int_equal(copy.manifest_tried, 0);
+    assert_current(w, "a", 1);
+    run = begin(w, "b");
+    set_fate(w, "b", FATE_PUBLISHING);
+    assert_int_equal(commit(w, &run), SHARDY_CONFLICT);
+    assert_string_equal(err.message,
+        "run \"b\" is being published by somebody else, or was by a call that failed (its fate is "
+        "PUBLISHING now): its plan can be published again from its JSON");
+    assert_int_equal(run.manifest_tried, 0);
+    close_world(w);
+}
+
+/* Whoever has the run does nothing with it: neither publishes it nor gives it up. */
+static void test_publish__a_run_whose_fate_cannot_be_believed_is_left_alone(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish(w, "b");
+    publish_run run = begin(w, "c");
+    damage_fate(w, "c");
+    assert_int_equal(commit(w, &run), SHARDY_CHECKSUM);
+    assert_message("runs/run_id=c/fate: the fate of a run was changed after it was written");
+    shardy__publish_abandon(&w->c, &run, "shards");
+    assert_object(w->store, "shards/run_id=c/db=00000/attempt=00/shard.db", "c");
+    assert_no_object(w->store, ref_of("c"));
+    assert_current(w, "b", 2);
+    /* nor does a rollback take it for one without a fate; the pointer can go elsewhere */
+    damage_fate(w, "a");
+    assert_int_equal(roll_back(w, ref_of("a")), SHARDY_CHECKSUM);
+    assert_message("runs/run_id=a/fate: ");
+    assert_status(SHARDY_EXISTS, shardy__publish_begin(&w->c, "a", "shards", "test", &run, &err));
+    assert_current(w, "b", 2);
+    /* one that was moved away from is in nobody's way */
+    damage_fate(w, "b");
+    publish(w, "d");
+    assert_current(w, "d", 3);
+    close_world(w);
+}
+
 static void test_publish__a_damaged_pointer_is_replaced_by_a_good_one(void **state)
 {
     world *w = open_world(*state);
@@ -472,6 +537,44 @@ static void test_rollback__moves_the_pointer_back_and_forth(void **state)
     assert_fate(w, "a", FATE_PUBLISHED);
     assert_ok(roll_back(w, ref_of("b")));
     assert_current(w, "b", 4);
+    close_world(w);
+}
+
+static void put_long_pointer(const world *w, size_t len)
+{
+    char *text = malloc(len);
+    assert_non_null(text);
+    memset(text, ' ', len);
+    shardy_store_put put = put_of("_CURRENT", SHARDY_PUT_ALWAYS, "");
+    put.body = shardy__bytes(text, len);
+    assert_ok(shardy_store_put_object(w->store, &put, NULL, &err));
+    free(text);
+}
+
+static void test_rollback__replaces_a_pointer_that_is_too_long(void **state)
+{
+    const fixture *f = *state;
+    world *w = open_world(*state);
+    publish(w, "a");
+    static const size_t lens[] = {
+        SHARDY_CURRENT_LEN_MAX + 1, SHARDY_CURRENT_LEN_MAX + 2, SHARDY_FS_ETAG_LEN_MAX};
+    for (size_t i = 0; i < sizeof lens / sizeof lens[0]; i++) {
+        put_long_pointer(w, lens[i]);
+        assert_ok(roll_back(w, ref_of("a")));
+        assert_current(w, "a", 1);
+    }
+    put_long_pointer(w, SHARDY_FS_ETAG_LEN_MAX);
+    publish(w, "b");
+    assert_current(w, "b", 1);
+    /* a directory tells no version of a larger one: it has to be taken away */
+    put_long_pointer(w, SHARDY_FS_ETAG_LEN_MAX + 1);
+    if (fixture_has_files(f)) {
+        assert_int_equal(roll_back(w, ref_of("a")), SHARDY_CORRUPT);
+        assert_message("_CURRENT has 1048576 bytes, the limit is 65536");
+        assert_ok(remove_key(w->store, "_CURRENT", &err));
+    }
+    assert_ok(roll_back(w, ref_of("a")));
+    assert_current(w, "a", 1);
     close_world(w);
 }
 
@@ -803,6 +906,43 @@ static shardy_status open_reader(const world *w, shardy_reader **reader)
     return shardy_reader_open(w->context, NULL, &options, reader, &err);
 }
 
+static void put_rendered(const world *w, const pointer *p)
+{
+    shardy_buf text;
+    assert_ok(shardy__pointer_render(p, &text, &err));
+    shardy_store_put put = put_of("_CURRENT", SHARDY_PUT_ALWAYS, "");
+    put.body = shardy__bytes(text.data, text.len);
+    assert_ok(shardy_store_put_object(w->store, &put, NULL, &err));
+    shardy_buf_release(&text);
+}
+
+static void test_load__a_pointer_of_ours_is_of_the_run_of_its_manifest(void **state)
+{
+    world *w = open_world(*state);
+    shardy_etag version;
+    loaded_manifest loaded;
+    publish(w, "a");
+    publish(w, "b");
+    pointer p = load_pointer(w);
+    snprintf(p.run_id, sizeof p.run_id, "a");
+    put_rendered(w, &p);
+    assert_status(SHARDY_CORRUPT, shardy__catalog_load_current(&w->c, &p, &version, &loaded, &err));
+    assert_string_equal(
+        err.message, "the pointer is of run \"a\" and names a manifest of run \"b\"");
+    assert_null(loaded.manifest);
+    assert_int_equal(roll_back(w, ref_of("a")), SHARDY_OK);
+    assert_current(w, "a", 3);
+    /* the reference takes the run from the first "run_id=" in the URL, a prefix for example */
+    p = load_pointer(w);
+    p.has_ours = 0;
+    snprintf(p.run_id, sizeof p.run_id, "prefix");
+    put_rendered(w, &p);
+    assert_ok(shardy__catalog_load_current(&w->c, &p, &version, &loaded, &err));
+    assert_string_equal(loaded.manifest->run_id, "a");
+    shardy__manifest_free(loaded.manifest);
+    close_world(w);
+}
+
 static void test_load__nothing_outside_of_the_root_is_named_by_a_manifest(void **state)
 {
     world *w = open_world(*state);
@@ -914,9 +1054,12 @@ int main(void)
         STORE_TEST(test_publish__asks_a_store_far_away_whether_it_honours_conditions),
         STORE_TEST(test_publish__asks_again_when_the_answer_about_conditions_is_lost),
         STORE_TEST(test_publish__a_condemned_run_is_fenced_and_shows_nothing),
+        STORE_TEST(test_publish__what_somebody_else_has_published_is_done),
+        STORE_TEST(test_publish__a_run_whose_fate_cannot_be_believed_is_left_alone),
         STORE_TEST(test_publish__a_damaged_pointer_is_replaced_by_a_good_one),
         STORE_TEST(test_publish__abandoning_removes_the_run_and_no_other),
         STORE_TEST(test_rollback__moves_the_pointer_back_and_forth),
+        STORE_TEST(test_rollback__replaces_a_pointer_that_is_too_long),
         STORE_TEST(test_rollback__refuses_what_is_missing_damaged_or_something_else),
         STORE_TEST(test_rollback__refuses_runs_that_are_condemned_or_at_work),
         STORE_TEST(test_rollback__takes_over_what_a_crash_left),
@@ -930,6 +1073,7 @@ int main(void)
         STORE_TEST(test_run_record__a_heartbeat_does_not_undo_the_end_of_a_run),
         STORE_TEST(test_load__a_promised_manifest_is_the_one_or_none),
         STORE_TEST(test_load__a_manifest_that_goes_when_the_pointer_moves_is_no_failure),
+        STORE_TEST(test_load__a_pointer_of_ours_is_of_the_run_of_its_manifest),
         STORE_TEST(test_load__nothing_outside_of_the_root_is_named_by_a_manifest),
         STORE_TEST(test_load__a_pointer_to_another_data_set_is_refused),
         STORE_TEST(test_load__a_manifest_of_another_version_or_prefix_is_refused),

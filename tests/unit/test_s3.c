@@ -374,6 +374,46 @@ static void test_xml__a_listing(void **state)
     shardy__arena_free(&memory);
 }
 
+/* XML has no digest. What a changed bit can do is to change a name, a time or a size; no entry and
+ * no page is lost. */
+static void test_xml__a_listing_with_a_changed_bit_is_refused_or_has_all_entries(void **state)
+{
+    (void)state;
+    static const char *const ends[] = {
+        "<IsTruncated>true</IsTruncated><NextContinuationToken>t1</NextContinuationToken>",
+        "<IsTruncated>false</IsTruncated>"};
+    for (size_t e = 0; e < 2; e++) {
+        char text[600];
+        arena memory;
+        shardy__arena_init(&memory);
+        int len = snprintf(text, sizeof text,
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult "
+            "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Prefix>p/</Prefix>"
+            "<EncodingType>url</EncodingType>%s<Contents><Key>p/a%%3Db</Key>"
+            "<LastModified>2013-05-24T00:00:00.000Z</LastModified><Size>12</Size></Contents>"
+            "<CommonPrefixes><Prefix>p/b/</Prefix></CommonPrefixes></ListBucketResult>",
+            ends[e]);
+        uint32_t read = 0;
+        for (size_t bit = 0; bit < (size_t)len * 8; bit++) {
+            s3_list list;
+            shardy_error err = {0};
+            text[bit / 8] = (char)(text[bit / 8] ^ (1 << bit % 8));
+            shardy_status st =
+                shardy__s3_parse_list(shardy__bytes(text, (size_t)len), &memory, &list, &err);
+            if (st == SHARDY_OK &&
+                (list.count != 2 || !list.encoded || list.failure.code[0] ||
+                    list.truncated != (e == 0) || (list.next_token != NULL) != (e == 0))) {
+                fail_msg("bit %zu of byte %zu: %s", bit % 8, bit / 8, text);
+            }
+            assert_true(st == SHARDY_OK || st == SHARDY_CORRUPT);
+            read += st == SHARDY_OK;
+            text[bit / 8] = (char)(text[bit / 8] ^ (1 << bit % 8));
+        }
+        assert_in_range(read, 1, (size_t)len * 8);
+        shardy__arena_free(&memory);
+    }
+}
+
 static void test_xml__what_is_no_listing_is_corrupt(void **state)
 {
     (void)state;
@@ -381,6 +421,8 @@ static void test_xml__what_is_no_listing_is_corrupt(void **state)
         "<ListBucketResult><" LONG_NAME "/></ListBucketResult>", "<ListBucketResult></x>",
         "<ListBucketResult><IsTruncated>true</IsTruncated>"
         "</ListBucketResult>",
+        "<ListBucketResult><IsTruncated>trud</IsTruncated></ListBucketResult>",
+        "<ListBucketResult><EncodingType>urm</EncodingType></ListBucketResult>",
         "<ListBucketResult><Contents><Size>1</Size></Contents></ListBucketResult>",
         "<ListBucketResult><Contents><Key>k</Key><Size>x</Size></Contents></ListBucketResult>",
         "<ListBucketResult><Contents><Key>k</Key><LastModified>x</LastModified></Contents>"
@@ -477,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_reply__the_headers_that_matter_are_kept),
         cmocka_unit_test(test_reply__what_cannot_be_is_malformed),
         cmocka_unit_test(test_xml__a_listing),
+        cmocka_unit_test(test_xml__a_listing_with_a_changed_bit_is_refused_or_has_all_entries),
         cmocka_unit_test(test_xml__what_is_no_listing_is_corrupt),
         cmocka_unit_test(test_xml__deletions_uploads_and_errors),
     };
