@@ -295,6 +295,18 @@ static void check_rows(const trial *t, const char *when)
     }
 }
 
+/* Nobody has given up what is current: a cleanup would take its shards. */
+static void check_fate(const trial *t, const char *when, const char *run_id)
+{
+    char key[200];
+    snprintf(key, sizeof key, BUCKET_PREFIX "runs/run_id=%s/fate", run_id);
+    char *fate = server_get_object(bucket_server(), SERVER_BUCKET, key, NULL);
+    if (!fate || strstr(fate, "CONDEMNED")) {
+        fail_msg("%s: %s: the current run has the fate %s", t->name, when, fate ? fate : "none");
+    }
+    free(fate);
+}
+
 /* The snapshot that is current, "" when there is none: it, and all in the history, are whole. */
 static void look(const trial *t, const char *when, char stamp[DATASET_STAMP_MAX])
 {
@@ -307,6 +319,7 @@ static void look(const trial *t, const char *when, char stamp[DATASET_STAMP_MAX]
     if (!dataset_check_at(&place, DATASET_ROWS, stamp, &problem)) {
         fail_msg("%s: %s: %s", t->name, when, problem.text);
     }
+    check_fate(t, when, stamp);
 }
 
 static void look_for(const trial *t, const char *when, const char *expected)
@@ -395,6 +408,12 @@ static void check_after(const trial *t, shardy_status st, char stamp[DATASET_STA
     int is_before = strcmp(stamp, t->op->before ? t->op->before : "") == 0;
     if (!is_after && (st >= 0 || !is_before)) {
         fail_msg("%s: the snapshot is \"%s\"", t->name, stamp);
+    }
+    int has_manifest =
+        stamp[0] &&
+        strcmp(sql("SELECT count(*) FROM %T_builds WHERE run_id = 'run-new'"), "0") != 0;
+    if (has_manifest != (strcmp(stamp, CRASH_NEW) == 0)) {
+        fail_msg("%s: the manifest was added without the pointer being moved", t->name);
     }
 }
 
@@ -495,9 +514,9 @@ static unsigned run_points(const crash_operation *op, server *at, const requests
         }
         for (unsigned how = 0; how < BLOWS; how++) {
             trial t = {.op = op, .at = at, .nth = nth, .is_commit = is_commit, .how = (blow)how};
-            /* of the quick set one of some, all at the COMMIT of a rollback */
-            int chosen = sweep_torture() || (is_commit && op == &rollback_operation) ||
-                         (nth / step + how) % (is_commit ? 2 : 6) == 0;
+            /* of the quick set one of some, at the COMMIT of a build all */
+            int chosen = sweep_torture() || (is_commit && op == &build_operation) ||
+                         (is_commit ? how % 2 == 0 : (nth / step + how) % 6 == 0);
             if (chosen && is_possible(op, at, t.how)) {
                 run_trial(&t);
                 tried++;
