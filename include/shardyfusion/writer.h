@@ -182,7 +182,9 @@ typedef struct shardy_plan shardy_plan;
 SHARDY_API shardy_status shardy_plan_new(shardy_context *context, const char *url,
     const shardy_writer_options *options, shardy_plan **plan_out,
     shardy_error *err) SHARDY_MUST_USE;
-/* The plan as JSON, and back. Ownership: release *json_out; free *plan_out. */
+/* The plan as JSON, and back. Where manifests are in a database, the plan that was made has to
+ * publish: one from JSON builds attempts and answers UNSUPPORTED there. Ownership: release
+ * *json_out; free *plan_out. */
 SHARDY_API shardy_status shardy_plan_to_json(
     const shardy_plan *plan, shardy_buf *json_out, shardy_error *err) SHARDY_MUST_USE;
 SHARDY_API shardy_status shardy_plan_from_json(shardy_context *context, const char *url,

@@ -27,6 +27,9 @@ struct shardy_plan {
     const char *scratch; /* directory for this build, removed with the plan when `own_scratch` */
     int32_t own_scratch;
     const shardy_engine_ops *engine;
+    int64_t manifest_us; /* when its manifest was first made; 0: not yet */
+    /* 1: it came as JSON, and its manifests are not where that leads to */
+    int32_t manifests_elsewhere;
 };
 
 /* Checks options that need no row. `whole` is 1 for a plan whose attempts are built elsewhere: then

@@ -48,6 +48,8 @@ static void write_options(json_writer *w, const shardy_plan *plan)
         {"has_current", plan->run.has_current != 0},
         {"generation", plan->run.generation},
         {"record_started_us", (uint64_t)plan->record.started_us},
+        {"manifests_elsewhere",
+            plan->manifests_elsewhere || plan->catalog.manifests.ops->refs_are_run_ids},
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         shardy__json_name(w, texts[i].name);
@@ -114,6 +116,15 @@ static shardy_status read_texts(const shardy_json_value *root, plan_texts *t, sh
     return SHARDY_OK;
 }
 
+/* Missing in the plans of older versions: then the number stays as it is. */
+static shardy_status read_newer(
+    const shardy_json_value *root, const char *name, uint64_t *number, shardy_error *err)
+{
+    return shardy_json_type_of(shardy_json_get(root, name)) == SHARDY_JSON_NULL
+               ? SHARDY_OK
+               : shardy__document_u64(root, plan_what, name, number, err);
+}
+
 static shardy_status read_numbers(
     const shardy_json_value *root, shardy_plan *plan, shardy_error *err)
 {
@@ -142,12 +153,12 @@ static shardy_status read_numbers(
     o->page_size = (uint32_t)n[3];
     o->memory_budget = n[4];
     o->sync = n[5] != 0;
-    /* missing in the plans of older versions */
-    if (shardy_json_type_of(shardy_json_get(root, "replaces")) != SHARDY_JSON_NULL) {
-        uint64_t replaces;
-        SHARDY_TRY(shardy__document_u64(root, plan_what, "replaces", &replaces, err));
-        o->on_conflict = replaces ? SHARDY_ON_CONFLICT_REPLACE : SHARDY_ON_CONFLICT_FAIL;
-    }
+    uint64_t replaces = o->on_conflict == SHARDY_ON_CONFLICT_REPLACE;
+    uint64_t elsewhere = 0;
+    SHARDY_TRY(read_newer(root, "replaces", &replaces, err));
+    SHARDY_TRY(read_newer(root, "manifests_elsewhere", &elsewhere, err));
+    o->on_conflict = replaces ? SHARDY_ON_CONFLICT_REPLACE : SHARDY_ON_CONFLICT_FAIL;
+    plan->manifests_elsewhere = elsewhere != 0;
     o->sidecar = (int32_t)n[9];
     plan->run.has_current = n[6] != 0;
     plan->run.generation = n[7];

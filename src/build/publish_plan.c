@@ -81,19 +81,23 @@ static shardy_status fill_custom(const shardy_plan *plan, const attempt_result *
 }
 
 /* When the manifest is made. One that was begun before, perhaps by a process that died, is made
- * again as it was, so that the run never has two. */
-static int64_t manifest_time(const shardy_plan *plan)
+ * again as it was, so that the run never has two. Not every ref tells: then the plan remembers. */
+static int64_t manifest_time(shardy_plan *plan)
 {
     const fate *f = &plan->run.fate;
+    const int begun = f->state == FATE_PUBLISHING && f->has_manifest;
     int64_t us;
-    return f->state == FATE_PUBLISHING && f->has_manifest &&
-                   shardy__manifest_store_ref_time(&plan->catalog.manifests, f->manifest_ref, &us)
-               ? us
-               : shardy__wall_us(plan->context);
+    if (begun && shardy__manifest_store_ref_time(&plan->catalog.manifests, f->manifest_ref, &us)) {
+        return us;
+    }
+    if (!begun || plan->manifest_us == 0) {
+        plan->manifest_us = shardy__wall_us(plan->context);
+    }
+    return plan->manifest_us;
 }
 
-static shardy_status fill_manifest(const shardy_plan *plan, const attempt_result *winners,
-    size_t count, manifest *m, shardy_error *err)
+static shardy_status fill_manifest(
+    shardy_plan *plan, const attempt_result *winners, size_t count, manifest *m, shardy_error *err)
 {
     char created[SHARDY_TIME_TEXT_SIZE];
     m->created_us = manifest_time(plan);
@@ -241,6 +245,12 @@ shardy_status shardy_plan_publish(const shardy_plan *plan, shardy_bytes winners_
     SHARDY_CHECK_ARG(plan);
     if (result_out) {
         memset(result_out, 0, sizeof *result_out);
+    }
+    if (plan->manifests_elsewhere) {
+        return shardy__error(err, SHARDY_UNSUPPORTED, "build",
+            "the manifests of run \"%.128s\" are in a database, which a plan from JSON does not "
+            "lead to: the plan that was made has to publish it",
+            plan->run_id);
     }
     attempt_result *winners = NULL;
     size_t count = 0;

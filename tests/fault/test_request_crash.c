@@ -7,7 +7,7 @@
  * The server holds the request until the process is dead; nothing here depends on time. The quick
  * set has some requests of each operation, SHARDY_TORTURE=1 all. */
 #include "support/bucket.h"
-#include "support/dataset.h"
+#include "support/crash.h"
 #include "support/support.h"
 #include "support/sweep.h"
 
@@ -15,18 +15,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
-#define NEW    "run-new"
-#define AGAIN  "run-later"
 #define HANG_S 120u
 /* Requests of an operation in the quick set. */
 #define QUICK 4u
-/* No lease and no patience lasts so long. */
-#define DAYS_US ((int64_t)3 * 86400 * 1000000)
 
 typedef enum death {
     BEFORE = 0, /* the request never comes */
@@ -39,32 +31,7 @@ typedef enum death {
 static const char *const death_names[DEATHS] = {
     "before", "after", "with a late", "cleaned up after, with a late"};
 
-typedef struct operation {
-    const char *name;
-    const char *after; /* the snapshot that is current once it is done */
-    int writes_run;    /* it is of a run of its own, which a cleanup may take for dead */
-    /* Before; may be NULL. */
-    void (*prepare)(void);
-    shardy_status (*run)(shardy_context *context, shardy_store *store, shardy_error *err);
-    /* What it may answer when it is run again after it was done, or cleaned up; OK always. */
-    shardy_status again[2];
-} operation;
-
 /* --- the operations --------------------------------------------------------------------------- */
-
-static shardy_status build_run(
-    shardy_context *context, shardy_store *store, const char *run_id, shardy_error *err)
-{
-    dataset_options options;
-    dataset_options_init(&options);
-    options.store = store;
-    return dataset_build(context, BUCKET_URL, run_id, &options, err);
-}
-
-static shardy_status run_build(shardy_context *context, shardy_store *store, shardy_error *err)
-{
-    return build_run(context, store, NEW, err);
-}
 
 /* A plan with its winners, as a scheduler keeps them. */
 static shardy_buf plan_json;
@@ -84,11 +51,11 @@ static void prepare_publish(void)
     shardy_buf attempts[DATASET_SHARDS] = {{0}};
     shardy_bytes results[DATASET_SHARDS];
     forget_plan();
-    dataset_plan_options(&options, NEW);
+    dataset_plan_options(&options, CRASH_NEW);
     assert_ok(shardy_plan_new(NULL, BUCKET_URL, &options, &plan, &err));
     for (uint32_t i = 0; i < DATASET_SHARDS; i++) {
         dataset_feed feed;
-        dataset_feed_init(&feed, NEW, i);
+        dataset_feed_init(&feed, CRASH_NEW, i);
         assert_ok(shardy_attempt_build(plan, i, 0, dataset_next_row, &feed, &attempts[i], &err));
         results[i] = (shardy_bytes){attempts[i].data, attempts[i].len};
     }
@@ -100,12 +67,11 @@ static void prepare_publish(void)
     shardy_plan_free(plan);
 }
 
-static shardy_status run_publish(shardy_context *context, shardy_store *store, shardy_error *err)
+static shardy_status run_publish(const crash_call *call, shardy_error *err)
 {
     shardy_plan *plan;
-    (void)store;
     shardy_bytes json = {plan_json.data, plan_json.len};
-    shardy_status st = shardy_plan_from_json(context, BUCKET_URL, json, &plan, err);
+    shardy_status st = shardy_plan_from_json(call->context, BUCKET_URL, json, &plan, err);
     if (st >= 0) {
         st = shardy_plan_publish(
             plan, (shardy_bytes){winners_json.data, winners_json.len}, NULL, err);
@@ -114,123 +80,54 @@ static shardy_status run_publish(shardy_context *context, shardy_store *store, s
     return st;
 }
 
-static shardy_status run_rollback(shardy_context *context, shardy_store *store, shardy_error *err)
-{
-    return dataset_rollback(context, BUCKET_URL, BUCKET_OLD, store, err);
-}
-
-static shardy_status clean(
-    shardy_context *context, shardy_store *store, uint32_t keep_last, shardy_error *err)
-{
-    shardy_cleanup_options options;
-    shardy_cleanup_result result;
-    shardy_cleanup_options_init(&options, sizeof options);
-    options.keep_last = keep_last;
-    options.include_old_runs = keep_last == 0;
-    options.admin.store = store;
-    shardy_status st = shardy_cleanup(context, BUCKET_URL, &options, &result, err);
-    shardy_cleanup_result_dispose(&result);
-    return st;
-}
-
-static shardy_status run_cleanup(shardy_context *context, shardy_store *store, shardy_error *err)
-{
-    return clean(context, store, 1, err);
-}
-
-static shardy_status run_pin(shardy_context *context, shardy_store *store, shardy_error *err)
-{
-    shardy_admin_options options;
-    shardy_rollback_target target;
-    shardy_admin_options_init(&options, sizeof options);
-    options.store = store;
-    shardy_rollback_target_init(&target, sizeof target);
-    target.run_id = BUCKET_OLD;
-    return shardy_pin_add(context, BUCKET_URL, "keep", &target, &options, NULL, err);
-}
-
-static const operation build_operation = {"build", NEW, 1, NULL, run_build, {SHARDY_EXISTS}};
+static const crash_operation build_operation = {
+    "build", CRASH_NOW, CRASH_NEW, 1, 1, NULL, crash_build_new, {SHARDY_EXISTS}};
 /* What was published, and what a cleanup has condemned, is not published again. */
-static const operation publish_operation = {
-    "publish", NEW, 1, prepare_publish, run_publish, {SHARDY_MISUSE, SHARDY_FENCED}};
-static const operation rollback_operation = {
-    "rollback", BUCKET_OLD, 0, NULL, run_rollback, {SHARDY_OK}};
-static const operation cleanup_operation = {
-    "cleanup", BUCKET_NOW, 0, NULL, run_cleanup, {SHARDY_OK}};
-static const operation pin_operation = {"pin", BUCKET_NOW, 0, NULL, run_pin, {SHARDY_OK}};
+static const crash_operation publish_operation = {"publish", CRASH_NOW, CRASH_NEW, 1, 0,
+    prepare_publish, run_publish, {SHARDY_MISUSE, SHARDY_FENCED}};
+static const crash_operation rollback_operation = {
+    "rollback", CRASH_NOW, CRASH_OLD, 0, 0, NULL, crash_roll_back, {SHARDY_OK}};
+static const crash_operation cleanup_operation = {
+    "cleanup", CRASH_NOW, CRASH_NOW, 0, 0, NULL, crash_clean, {SHARDY_OK}};
+static const crash_operation pin_operation = {
+    "pin", CRASH_NOW, CRASH_NOW, 0, 0, NULL, crash_pin, {SHARDY_OK}};
 
 /* --- a trial ---------------------------------------------------------------------------------- */
 
 typedef struct trial {
-    const operation *op;
+    const crash_operation *op;
     char name[120];
 } trial;
 
-static int64_t later_wall(void *user)
-{
-    struct timespec now;
-    (void)user;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 + DAYS_US;
-}
-
-static shardy_context *new_context(int later)
-{
-    shardy_error err = {0};
-    shardy_context *context;
-    shardy_context_options options;
-    shardy_context_options_init(&options, sizeof options);
-    options.threads = 1;
-    options.clock.wall_us = later ? later_wall : NULL;
-    assert_ok(shardy_context_new(&options, &context, &err));
-    return context;
-}
-
 /* One at a time, so that the requests come in one order. */
-static shardy_status with_store(
-    shardy_status (*run)(shardy_context *, shardy_store *, shardy_error *), int later,
-    shardy_error *err)
+static shardy_status with_store(crash_fn run, int later, shardy_error *err)
 {
     static const bucket_store_options options = {30000, 3, 1};
-    shardy_context *context = new_context(later);
     shardy_store *inner;
-    shardy_store *store = bucket_open(context, &options, &inner);
-    shardy_status st = run(context, store, err);
+    crash_call call = {crash_context(later), {BUCKET_URL, NULL, NULL}, 0};
+    shardy_store *store = bucket_open(call.context, &options, &inner);
+    call.at.store = store;
+    shardy_status st = run(&call, err);
     shardy_store_close(store);
     shardy_store_close(inner);
-    shardy_context_free(context);
+    shardy_context_free(call.context);
     return st;
 }
 
-static pid_t start_child(const operation *op)
+static shardy_status run_operation_of(const void *what, shardy_error *err)
 {
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        shardy_error err = {0};
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        _exit(with_store(op->run, 0, &err) < 0 ? 1 : 0);
-    }
-    return child;
+    const crash_operation *op = what;
+    return with_store(op->run, 0, err);
 }
 
-/* How the child ended: its exit code, or minus its signal. */
-static int end_of(pid_t child)
-{
-    int status = 0;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
-
-static unsigned count_requests(const operation *op)
+static unsigned count_requests(const crash_operation *op)
 {
     bucket_restore(BUCKET_IS_NOW);
     if (op->prepare) {
         op->prepare();
     }
     server_faults(bucket_server(), "{\"kind\": \"delay\", \"ms\": 0}");
-    assert_int_equal(end_of(start_child(op)), 0);
+    assert_int_equal(crash_end(crash_start(run_operation_of, op)), 0);
     return (unsigned)server_faults_used(bucket_server());
 }
 
@@ -249,22 +146,12 @@ static void must(const trial *t, shardy_status st, const shardy_error *err, cons
     }
 }
 
-static shardy_status build_later(shardy_context *context, shardy_store *store, shardy_error *err)
-{
-    return build_run(context, store, AGAIN, err);
-}
-
-static shardy_status clean_dead(shardy_context *context, shardy_store *store, shardy_error *err)
-{
-    return clean(context, store, 0, err);
-}
-
 /* A cleanup days later. The server is to take its signatures. */
 static void clean_up_days_later(const trial *t)
 {
     shardy_error err = {0};
     server_settings(bucket_server(), "{\"auth\": \"off\"}");
-    must(t, with_store(clean_dead, 1, &err), &err, "a cleanup");
+    must(t, with_store(crash_clean_dead, 1, &err), &err, "a cleanup");
     server_settings(bucket_server(), "{\"auth\": \"strict\"}");
 }
 
@@ -274,23 +161,19 @@ static void run_again(const trial *t, int is_over)
     shardy_error err = {0};
     char stamp[DATASET_STAMP_MAX];
     shardy_status st = with_store(t->op->run, 0, &err);
-    int fits = st >= 0;
-    for (size_t i = 0; i < 2 && is_over; i++) {
-        fits |= st == t->op->again[i];
-    }
-    if (!fits) {
+    if (!crash_fits_again(t->op, is_over, st)) {
         must(t, st, &err, "run again");
     }
     check_whole(t, "run again", stamp);
     if (st >= 0) {
         assert_string_equal(stamp, t->op->after);
     }
-    must(t, with_store(build_later, 0, &err), &err, "the next build");
+    must(t, with_store(crash_build_later, 0, &err), &err, "the next build");
     check_whole(t, "after the next build", stamp);
-    assert_string_equal(stamp, AGAIN);
+    assert_string_equal(stamp, CRASH_LATER);
 }
 
-static void run_trial(const operation *op, unsigned nth, death how)
+static void run_trial(const crash_operation *op, unsigned nth, death how)
 {
     trial t = {op, ""};
     char rule[128];
@@ -304,14 +187,14 @@ static void run_trial(const operation *op, unsigned nth, death how)
     snprintf(rule, sizeof rule, "{\"kind\": \"hold\", \"from\": %u, \"to\": %u%s}", nth, nth,
         how == AFTER ? ", \"applied\": true" : "");
     server_faults(bucket_server(), rule);
-    pid_t child = start_child(op);
+    pid_t child = crash_start(run_operation_of, op);
     server_wait_held(bucket_server(), 1);
     assert_int_equal(kill(child, SIGKILL), 0);
-    assert_int_equal(end_of(child), -SIGKILL);
+    assert_int_equal(crash_end(child), -SIGKILL);
     assert_int_equal(server_faults_used(bucket_server()), 1);
     server_faults(bucket_server(), NULL);
     check_whole(&t, "afterwards", stamp);
-    if (strcmp(stamp, op->after) != 0 && strcmp(stamp, BUCKET_NOW) != 0) {
+    if (strcmp(stamp, op->after) != 0 && strcmp(stamp, CRASH_NOW) != 0) {
         fail_msg("%s: the snapshot is \"%s\"", t.name, stamp);
     }
     if (how == CLEANED) {
@@ -319,19 +202,19 @@ static void run_trial(const operation *op, unsigned nth, death how)
         check_whole(&t, "after a cleanup", stamp);
     }
     /* a run id that was claimed stays taken; whatever else was begun can be finished */
-    run_again(&t, how == CLEANED || op == &build_operation || strcmp(stamp, op->after) == 0);
+    run_again(&t, how == CLEANED || op->claims || strcmp(stamp, op->after) == 0);
     if (how == LATE || how == CLEANED) {
         server_release(bucket_server(), 0);
         check_whole(&t, "after the late request", stamp);
-        assert_string_equal(stamp, AGAIN);
+        assert_string_equal(stamp, CRASH_LATER);
         shardy_error err = {0};
-        must(&t, with_store(run_cleanup, 0, &err), &err, "the last cleanup");
+        must(&t, with_store(crash_clean, 0, &err), &err, "the last cleanup");
         check_whole(&t, "after the last cleanup", stamp);
     }
     support_watch(NULL, 0);
 }
 
-static void run_operation(const operation *op)
+static void run_operation(const crash_operation *op)
 {
     unsigned n = count_requests(op);
     unsigned tried = 0;

@@ -1,6 +1,7 @@
 /* Snapshots whose manifests are in Postgres, through the public interface; with the SQL of the
  * reference on the other side (formats.md, section 13): what it writes is read, and what we write
  * obeys the rules by which it reads. */
+#include "support/dataset.h"
 #include "support/postgres_fixture.h"
 #include "support/store_fixture.h"
 
@@ -813,6 +814,53 @@ static void test_settings__without_ensure_table_the_tables_must_be_there(void **
     shardy_reader_close(reader);
 }
 
+/* The JSON of a plan has no connection string in it: it says so instead of publishing elsewhere. */
+static void test_steps__a_plan_from_json_builds_and_does_not_publish(void **state)
+{
+    const world *w = *state;
+    shardy_writer_options options;
+    shardy_plan *plan;
+    shardy_plan *copy;
+    shardy_buf json;
+    shardy_buf again;
+    shardy_buf winners;
+    shardy_buf attempts[DATASET_SHARDS] = {{0}};
+    shardy_bytes results[DATASET_SHARDS];
+    dataset_plan_options(&options, "run-steps");
+    options.manifest_store = &w->manifests;
+    assert_ok(shardy_plan_new(NULL, w->dir, &options, &plan, &err));
+    assert_ok(shardy_plan_to_json(plan, &json, &err));
+    assert_ok(shardy_plan_from_json(NULL, w->dir, bytes_of(json.data), &copy, &err));
+    for (uint32_t i = 0; i < DATASET_SHARDS; i++) {
+        dataset_feed feed;
+        dataset_feed_init(&feed, "run-steps", i);
+        assert_ok(shardy_attempt_build(copy, i, 0, dataset_next_row, &feed, &attempts[i], &err));
+        results[i] = (shardy_bytes){attempts[i].data, attempts[i].len};
+    }
+    assert_ok(shardy_winners_select(copy, results, DATASET_SHARDS, &winners, &err));
+    assert_ok(shardy_plan_to_json(copy, &again, &err));
+    assert_string_equal(again.data, json.data);
+    shardy_bytes chosen = {winners.data, winners.len};
+    assert_status(SHARDY_UNSUPPORTED, shardy_plan_publish(copy, chosen, NULL, &err));
+    assert_non_null(strstr(err.message, "run-steps"));
+    assert_int_equal(support_count_entries(support_path(w->dir, "manifests")), 0);
+    assert_ok(shardy_plan_publish(plan, chosen, NULL, &err));
+    assert_int_equal(support_count_entries(support_path(w->dir, "manifests")), 0);
+    dataset_place place = {w->dir, NULL, &w->manifests};
+    char stamp[DATASET_STAMP_MAX];
+    dataset_problem problem;
+    assert_true(dataset_check_at(&place, DATASET_ROWS, stamp, &problem));
+    assert_string_equal(stamp, "run-steps");
+    for (uint32_t i = 0; i < DATASET_SHARDS; i++) {
+        shardy_buf_release(&attempts[i]);
+    }
+    shardy_buf_release(&again);
+    shardy_buf_release(&json);
+    shardy_buf_release(&winners);
+    shardy_plan_free(copy);
+    shardy_plan_free(plan);
+}
+
 static void test_settings__a_kind_that_is_none_is_refused(void **state)
 {
     world *w = *state;
@@ -951,6 +999,8 @@ int main(void)
             test_settings__without_ensure_table_the_tables_must_be_there, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_settings__a_kind_that_is_none_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_steps__a_plan_from_json_builds_and_does_not_publish, setup, teardown),
         cmocka_unit_test_setup_teardown(test_secrets__are_in_no_message, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_deadlines__hold_while_the_server_does_not_answer, setup, teardown),

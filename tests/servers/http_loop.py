@@ -511,16 +511,16 @@ def die_with_parent():
     ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
-def serve(server, arguments):
+def serve(server, arguments, words=""):
     """Listens, tells where on the first line of the standard output, and runs. The line is "ready
-    HOST PORT", with --tls "ready HOST PORT TLS-PORT FILE", the file being the certificate that
-    clients should trust."""
+    HOST PORT" and `words`, with --tls "ready HOST PORT TLS-PORT FILE", the file being the
+    certificate that clients should trust."""
     if arguments.until_eof:
         die_with_parent()
     if arguments.faults:
         with open(arguments.faults, encoding="utf-8") as file:
             server.faults.add(json.load(file))
-    ready = f"ready {arguments.host} {server.listen(arguments.host, arguments.port)}"
+    ready = f"ready {arguments.host} {server.listen(arguments.host, arguments.port)}{words}"
     folder = None
     if arguments.tls:
         context, trusted, folder = certificates.make_in_new_folder(arguments.tls)

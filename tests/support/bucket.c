@@ -58,13 +58,18 @@ static void use_environment(void)
     setenv("no_proxy", "127.0.0.1", 1);
 }
 
+void bucket_start(void)
+{
+    running = server_start_s3(NULL);
+    use_environment();
+}
+
 int bucket_setup(void **state)
 {
     (void)state;
     shardy_error err = {0};
     dataset_options options;
-    running = server_start_s3(NULL);
-    use_environment();
+    bucket_start();
     dataset_options_init(&options);
     assert_ok(dataset_build(NULL, BUCKET_URL, BUCKET_OLD, &options, &err));
     assert_ok(dataset_build(NULL, BUCKET_URL, BUCKET_NOW, &options, &err));
@@ -84,8 +89,10 @@ int bucket_teardown(void **state)
     (void)state;
     for (size_t i = 0; i < BUCKET_STATES; i++) {
         free(pointers[i]);
+        pointers[i] = NULL;
     }
     server_stop(running);
+    running = NULL;
     return 0;
 }
 

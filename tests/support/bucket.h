@@ -28,6 +28,8 @@ typedef enum bucket_state {
  * has what it takes to use BUCKET_URL. */
 int bucket_setup(void **state);
 int bucket_teardown(void **state);
+/* The server and the environment only; the bucket is empty, and there are no states. */
+void bucket_start(void);
 
 server *bucket_server(void);
 /* Puts the data set back into that state; no faults, an empty log, nothing held. */

@@ -338,7 +338,7 @@ int dataset_check_current_at(const dataset_place *place, uint32_t rows,
     return ok;
 }
 
-static int check_verified(const char *url, const char *ref, dataset_problem *problem)
+static int check_verified(const dataset_place *place, const char *ref, dataset_problem *problem)
 {
     shardy_error err = {0};
     shardy_verify_options options;
@@ -346,7 +346,9 @@ static int check_verified(const char *url, const char *ref, dataset_problem *pro
     shardy_verify_options_init(&options, sizeof options);
     options.deep = 1;
     options.ref = ref;
-    if (shardy_verify(NULL, url, &options, &result, &err) < 0) {
+    options.admin.store = place->store;
+    options.admin.manifest_store = place->manifests;
+    if (shardy_verify(NULL, place->url, &options, &result, &err) < 0) {
         return wrong(problem, "verify", err.message);
     }
     int ok = result.status == SHARDY_VERIFY_OK;
@@ -361,14 +363,25 @@ static int check_verified(const char *url, const char *ref, dataset_problem *pro
 int dataset_check(
     const char *url, uint32_t rows, char stamp_out[DATASET_STAMP_MAX], dataset_problem *problem)
 {
+    const dataset_place place = {url, NULL, NULL};
+    return dataset_check_at(&place, rows, stamp_out, problem);
+}
+
+int dataset_check_at(const dataset_place *place, uint32_t rows, char stamp_out[DATASET_STAMP_MAX],
+    dataset_problem *problem)
+{
     shardy_error err = {0};
     shardy_history history;
+    shardy_admin_options options;
+    shardy_admin_options_init(&options, sizeof options);
+    options.store = place->store;
+    options.manifest_store = place->manifests;
     stamp_out[0] = '\0';
     problem->text[0] = '\0';
-    if (!dataset_check_current(url, rows, stamp_out, problem)) {
+    if (!dataset_check_current_at(place, rows, stamp_out, problem)) {
         return 0;
     }
-    if (shardy_history_list(NULL, url, 1000, NULL, &history, &err) < 0) {
+    if (shardy_history_list(NULL, place->url, 1000, &options, &history, &err) < 0) {
         return wrong(problem, "history", err.message);
     }
     int ok = 1;
@@ -376,7 +389,7 @@ int dataset_check(
     for (size_t i = 0; ok && i < history.count; i++) {
         const shardy_history_entry *e = &history.entries[i];
         current += e->current && strcmp(e->run_id, stamp_out) == 0;
-        ok = check_verified(url, e->ref, problem);
+        ok = check_verified(place, e->ref, problem);
     }
     if (ok && current != 1) {
         ok = wrong(problem, "the history does not name the current snapshot", stamp_out);

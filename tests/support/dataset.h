@@ -113,6 +113,8 @@ int dataset_check_current_at(const dataset_place *place, uint32_t rows,
  * the current snapshot goes to stamp_out. NOT 0: all is well. */
 int dataset_check(
     const char *url, uint32_t rows, char stamp_out[DATASET_STAMP_MAX], dataset_problem *problem);
+int dataset_check_at(const dataset_place *place, uint32_t rows, char stamp_out[DATASET_STAMP_MAX],
+    dataset_problem *problem);
 
 /* A copy of a directory by hard links, without the store's own files: good because published files
  * are replaced and never changed. 0 when it failed. */

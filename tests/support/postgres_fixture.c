@@ -33,6 +33,11 @@ int postgres_group_teardown(void **state)
     return 0;
 }
 
+server *postgres_running(void)
+{
+    return running;
+}
+
 const char *postgres_dsn(void)
 {
     return server_conninfo(running, 1);

@@ -13,7 +13,8 @@
 int postgres_group_setup(void **state);
 int postgres_group_teardown(void **state);
 
-/* Connection string of the server. */
+/* The server, and its connection string. */
+struct server *postgres_running(void);
 const char *postgres_dsn(void);
 /* A name for tables that no test had before. Valid until the next eight calls. */
 const char *postgres_new_name(void);

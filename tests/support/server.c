@@ -153,6 +153,17 @@ server *server_start_postgres(void)
     return start("postgres_server.py", NULL);
 }
 
+server *server_start_postgres_proxy(const server *to)
+{
+    char port[16];
+    snprintf(port, sizeof port, "%u", to->port);
+    const char *const arguments[] = {port, NULL};
+    server *s = start("postgres_proxy.py", arguments);
+    snprintf(s->conninfo[0], sizeof s->conninfo[0],
+        "host=127.0.0.1 port=%.16s user=test dbname=test", s->words[0]);
+    return s;
+}
+
 void server_stop(server *s)
 {
     if (!s) {

@@ -33,6 +33,9 @@ server *server_start_evil(void);
 server *server_start_proxy(const server *to, const char *user);
 /* Postgres, with an empty database. Takes some seconds. */
 server *server_start_postgres(void);
+/* Between clients and that Postgres, with faults at its requests (tests/servers/postgres_proxy.py):
+ * server_conninfo(..., 0) is the way through it. */
+server *server_start_postgres_proxy(const server *to);
 /* Ends it and frees. NULL is fine. */
 void server_stop(server *s);
 
