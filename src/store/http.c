@@ -474,6 +474,10 @@ static shardy_status make_transfer(
     t->client = client;
     t->request = request;
     t->progress_ns = shardy__monotonic_ns(client->context);
+    if (request->wait_until) {
+        *transfer_out = t;
+        return SHARDY_OK;
+    }
     t->easy = shardy__fault(SHARDY_FAULT_ALLOC) ? NULL : curl_easy_init();
     CURLcode rc = t->easy && add_lines(t) ? set_options(t) : CURLE_OUT_OF_MEMORY;
     if (rc != CURLE_OK) {
@@ -509,7 +513,7 @@ static void finish(http_engine *e, http_transfer *t)
     http_client *c = t->client;
     if (t->active) {
         deactivate(e, t);
-    } else {
+    } else if (!r->wait_until) {
         unqueue(&c->waiting, t);
     }
     if (t->before) {
@@ -603,8 +607,10 @@ static void take_over(http_engine *e, http_transfer *t)
         e->all->before = t;
     }
     e->all = t;
-    push(&t->client->waiting, t);
-    start_waiting(e, t->client);
+    if (!t->request->wait_until) {
+        push(&t->client->waiting, t);
+        start_waiting(e, t->client);
+    }
 }
 
 /* 1: stopping. */
@@ -629,7 +635,7 @@ static void start_located(http_engine *e)
     http_transfer *t = e->located ? e->all : NULL;
     e->located = 0;
     while (t) {
-        if (!t->active && may_start(t->client)) {
+        if (!t->active && !t->request->wait_until && may_start(t->client)) {
             start_waiting(e, t->client);
             t = e->all; /* who was told of a failure may have changed it */
         } else {
@@ -693,7 +699,7 @@ static void finish_completed(http_engine *e)
     }
 }
 
-/* 1 and the failure when a transfer has to end now. */
+/* 1 when a transfer has to end now, with the failure if there is one. */
 static int is_late(http_transfer *t, int64_t now)
 {
     http_request *r = t->request;
@@ -710,7 +716,7 @@ static int is_late(http_transfer *t, int64_t now)
             "%s \"%.*s\": no byte came or went for %u ms", method_name(r->method), URL_FMT(r->url),
             t->client->options.read_timeout_ms);
     }
-    return r->status < 0;
+    return r->status < 0 || (r->wait_until && r->wait_until(r));
 }
 
 static void finish_late(http_engine *e)

@@ -66,6 +66,9 @@ typedef struct http_request {
      * the request; must not wait. */
     void (*done)(struct http_request *request);
     void *user;
+    /* NULL; else nothing is sent, the request ends with OK and no reply when this answers 1. It is
+     * asked on the engine's thread several times a second. Deadline and cancel count as ever. */
+    int (*wait_until)(const struct http_request *request);
 
     /* Filled: */
     shardy_status status; /* OK: a reply came whole, whatever its code */
