@@ -61,8 +61,8 @@
 #define SHARDY_ATTEMPTS_MAX 100u
 /* Worker threads of one context. */
 #define SHARDY_THREADS_MAX 256u
-/* Requests of one store at once, each on a connection of its own: more only wait in each other's
- * way. */
+/* Requests of one store at once, each on a connection of its own: a batch of a thousand keys all
+ * over a large shard needs some 200, more only wait in each other's way. */
 #define SHARDY_CONNECTIONS_MAX 256u
 /* Cache of a reader for shards that are read by ranges: a few chunks of 64 KiB, so that a look-up
  * does not drop what it has just read. */

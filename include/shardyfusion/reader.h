@@ -32,7 +32,7 @@ typedef enum shardy_io_mode {
 typedef enum shardy_access {
     /* by ranges when a shard is large, or all together are; else whole */
     SHARDY_ACCESS_AUTO = 1,
-    SHARDY_ACCESS_DOWNLOAD = 2, /* whole, into memory, when a shard is first asked */
+    SHARDY_ACCESS_DOWNLOAD = 2, /* whole, in parallel ranges into memory, when first asked */
     SHARDY_ACCESS_RANGE = 3,    /* only the parts that are needed, into a bounded cache */
     SHARDY_ACCESS_RESERVED_ = 32767
 } shardy_access;

@@ -15,7 +15,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* Threads for work that waits for a store most of its time: as many as a store has connections. */
+/* Threads for work that waits for a store most of its time, each of it with several requests. */
 #define CONTEXT_WAITERS 64u
 
 /* Something of a higher layer that lasts as long as the context: `end` frees it. */

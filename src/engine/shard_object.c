@@ -1,5 +1,6 @@
 #include "shard_object.h"
 
+#include "../store/transfer.h"
 #include "shard_file.h"
 
 #include <shardyfusion/limits.h>
@@ -114,7 +115,11 @@ shardy_status shardy__shard_object_cost(
     }
     const int known = o.options.digest && o.options.size != UINT64_MAX;
     const uint64_t chunks = known ? shardy__chunk_count(o.options.size) : 0;
-    out->open = (page_cost){1, chunks > 1 ? 2 : 1, known ? o.options.size : 0, !known};
+    const uint64_t ranges = known ? 1 + (o.options.size - 1) / TRANSFER_RANGE_LEN : 1;
+    /* the list of digests together with the first range, or before it when a file is made */
+    const uint32_t lists = chunks > 1;
+    const uint32_t steps = (ranges > 1 ? 2u : 1u) + (spec->file_cache ? lists : 0);
+    out->open = (page_cost){steps, lists + (uint32_t)ranges, known ? o.options.size : 0, !known};
     out->open.bytes += chunks > 1 ? chunks * SHARDY_SHA256_LEN : 0;
     return SHARDY_OK;
 }

@@ -6,6 +6,7 @@
 #include "../base/error.h"
 #include "../base/fs.h"
 #include "../store/file_cache.h"
+#include "../store/transfer.h"
 #include "page_remote.h"
 
 #include <shardyfusion/limits.h>
@@ -212,64 +213,125 @@ static shardy_status open_local(shardy_store *store, const char *key,
     return st;
 }
 
-/* The digests of a body that was read: from the list that came with it, or from its bytes. */
-static shardy_status sums_of_body(const char *key, const sums_name *name, shardy_store_read *reads,
-    const page_source_options *options, object_sums *sums, shardy_error *err)
+/* An object on its way into memory. */
+typedef struct download {
+    shardy_store *store;
+    const char *key;
+    const page_source_options *options;
+    shardy_store_read first; /* its begin, or all of it; and the list of its digests, at once */
+    shardy_store_read list;
+    sums_name name;
+    object_sums sums;
+} download;
+
+static shardy_status read_begin(download *d, shardy_error *err)
 {
-    const shardy_buf *body = &reads[0].body;
-    sums->digests.size = body->len;
-    if (reads[1].body.data) {
-        sums->list = reads[1].body;
-        memset(&reads[1].body, 0, sizeof reads[1].body);
-        SHARDY_TRY(shardy__sums_check(
-            name, shardy__bytes(sums->list.data, sums->list.len), body->len, options->digest, err));
-        use_list(sums);
+    const page_source_options *o = d->options;
+    /* Neither more than was promised nor more than is allowed is read into memory. */
+    const uint64_t most = o->size < o->size_max ? o->size : o->size_max;
+    const uint64_t len = most < TRANSFER_RANGE_LEN ? most : TRANSFER_RANGE_LEN;
+    shardy_store_read reads[2];
+    size_t count = 1;
+    memset(&reads[1], 0, sizeof reads[1]);
+    plan_read(&reads[0], d->key, 0, len ? len : 1, o);
+    if (o->digest && o->size != UINT64_MAX && shardy__chunk_count(o->size) > 1 &&
+        shardy__sums_name(d->key, &d->name)) {
+        plan_read(
+            &reads[1], d->name.text, 0, shardy__chunk_count(o->size) * SHARDY_SHA256_LEN + 1, o);
+        count = 2;
+    }
+    shardy_store_read_all(d->store, reads, count);
+    d->first = reads[0];
+    d->list = reads[1];
+    shardy_status st = read_status(&d->first, err);
+    if (st == SHARDY_OK) {
+        st = shardy__object_check_size(d->key, d->first.meta.size, o, err);
+    }
+    return st == SHARDY_OK && d->list.status < 0 ? read_status(&d->list, err) : st;
+}
+
+/* The list of digests, when there is one. */
+static shardy_status take_list(download *d, shardy_error *err)
+{
+    d->sums.digests.size = d->first.meta.size;
+    if (!d->list.body.data) {
         return SHARDY_OK;
     }
-    SHARDY_TRY(shardy__object_hash_bytes(
-        key, shardy__bytes(body->data, body->len), options->digest, &sums->computed, err));
-    use_computed(sums);
+    d->sums.list = d->list.body;
+    memset(&d->list.body, 0, sizeof d->list.body);
+    SHARDY_TRY(shardy__sums_check(&d->name, shardy__bytes(d->sums.list.data, d->sums.list.len),
+        d->sums.digests.size, d->options->digest, err));
+    use_list(&d->sums);
     return SHARDY_OK;
 }
 
-/* The whole object in one round trip. */
+/* All of a larger object, in ranges. What comes is checked now: later nobody could ask again. */
+static shardy_status read_rest(download *d, shardy_error *err)
+{
+    const uint64_t size = d->first.meta.size;
+    transfer_options o;
+    bytebuf body;
+    shardy__bytebuf_init(&body, (size_t)size);
+    shardy__transfer_options_init(&o);
+    o.dest = shardy__bytebuf_reserve(&body, (size_t)size);
+    o.size = size;
+    o.sums = d->sums.digests.sums;
+    o.first = &d->first;
+    if (d->options->limits) {
+        o.deadline_ns = d->options->limits->deadline_ns;
+        o.cancel = d->options->limits->cancel;
+    }
+    shardy_status st = shardy__bytebuf_check(&body, "read", err);
+    if (st >= 0) {
+        st = shardy__transfer_download(d->store, d->key, -1, &o, NULL, err);
+    }
+    if (st == SHARDY_CONFLICT) {
+        st = shardy__error(
+            err, SHARDY_CHECKSUM, "read", "\"%.300s\" changed while it was downloaded", d->key);
+    }
+    if (st == SHARDY_OK) {
+        shardy_buf_release(&d->first.body);
+        body.len = (size_t)size;
+        shardy__bytebuf_give(&body, &d->first.body);
+    }
+    shardy__bytebuf_free(&body);
+    return st;
+}
+
+static shardy_status read_all(download *d, shardy_error *err)
+{
+    shardy_status st = read_begin(d, err);
+    if (st == SHARDY_OK && d->options->digest) {
+        st = take_list(d, err);
+    }
+    if (st == SHARDY_OK && d->first.body.len < d->first.meta.size) {
+        st = read_rest(d, err);
+    }
+    if (st == SHARDY_OK && d->options->digest && !d->sums.digests.sums) {
+        st = shardy__object_hash_bytes(d->key, shardy__bytes(d->first.body.data, d->first.body.len),
+            d->options->digest, &d->sums.computed, err);
+        use_computed(&d->sums);
+    }
+    return st;
+}
+
+/* The whole object: in one round trip, or in two when it is large. */
 static shardy_status open_memory(shardy_store *store, const char *key,
     const page_source_options *options, page_source **source_out, shardy_error *err)
 {
-    shardy_store_read reads[2];
-    sums_name name;
-    uint64_t size = options->size;
-    size_t count = 1;
-    memset(&reads[1], 0, sizeof reads[1]);
-    /* Neither more than was promised nor more than is allowed is read into memory. */
-    uint64_t most = size < options->size_max ? size : options->size_max;
-    plan_read(&reads[0], key, 0, most ? most : 1, options);
-    if (options->digest && size != UINT64_MAX && shardy__chunk_count(size) > 1 &&
-        shardy__sums_name(key, &name)) {
-        plan_read(
-            &reads[1], name.text, 0, shardy__chunk_count(size) * SHARDY_SHA256_LEN + 1, options);
-        count = 2;
-    }
-    shardy_store_read_all(store, reads, count);
-    shardy_status st = read_status(&reads[0], err);
-    if (st == SHARDY_OK) {
-        st = shardy__object_check_size(key, reads[0].meta.size, options, err);
-    }
-    if (st == SHARDY_OK && count == 2 && reads[1].status != SHARDY_NOT_FOUND) {
-        st = read_status(&reads[1], err);
-    }
-    object_sums sums;
-    memset(&sums, 0, sizeof sums);
-    if (st == SHARDY_OK && options->digest) {
-        st = sums_of_body(key, &name, reads, options, &sums, err);
-    }
+    download d;
+    memset(&d, 0, sizeof d);
+    d.store = store;
+    d.key = key;
+    d.options = options;
+    shardy_status st = read_all(&d, err);
     if (st == SHARDY_OK) {
         st = shardy__page_source_memory_take(
-            &reads[0].body, options->digest ? &sums.digests : NULL, source_out, err);
+            &d.first.body, options->digest ? &d.sums.digests : NULL, source_out, err);
     }
-    free_sums(&sums);
-    shardy_buf_release(&reads[0].body);
-    shardy_buf_release(&reads[1].body);
+    free_sums(&d.sums);
+    shardy_buf_release(&d.first.body);
+    shardy_buf_release(&d.list.body);
     return st;
 }
 

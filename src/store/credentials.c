@@ -12,6 +12,8 @@
 /* After a failure, or when the service gave the same once more; a fifth of the time that is left
  * for it when that is less. */
 #define PAUSE_NS ((int64_t)60 * 1000000000)
+/* When a server refuses what came so lately, others would not help. */
+#define RENEW_PAUSE_NS ((int64_t)10 * 1000000000)
 /* How late a deadline or a cancellation may be noticed. */
 #define TICK_NS ((int64_t)100 * 1000000)
 /* A token is a header of each request. */
@@ -301,6 +303,79 @@ shardy_status shardy__credentials_get(credentials_source *source, int64_t deadli
     }
     shardy__mutex_lock(&source->lock);
     shardy_status st = get_current(source, deadline_ns, cancel, err);
+    if (st >= 0) {
+        hold(source->current);
+        *credentials_out = source->current;
+    }
+    shardy__mutex_unlock(&source->lock);
+    return st;
+}
+
+/* --- renewing ------------------------------------------------------------------------------- */
+
+int shardy__credentials_refused(credentials_source *source, const credentials *c)
+{
+    if (source->place.kind == CREDENTIALS_FIXED) {
+        return 0;
+    }
+    int64_t now = shardy__monotonic_ns(source->context);
+    shardy__mutex_lock(&source->lock);
+    int others = source->current != c || source->asking;
+    int ask = !others && now >= source->renew_ns;
+    if (ask) {
+        source->asking = 1;
+        source->renew_ns = now + RENEW_PAUSE_NS;
+    }
+    shardy__mutex_unlock(&source->lock);
+    if (ask) {
+        shardy__credentials_ask(source);
+    }
+    return others || ask;
+}
+
+int shardy__credentials_settled(credentials_source *source)
+{
+    shardy__mutex_lock(&source->lock);
+    int settled = !source->asking;
+    shardy__mutex_unlock(&source->lock);
+    return settled;
+}
+
+static int is_same(const credentials *a, const credentials *b)
+{
+    int same_token = a->token && b->token ? strcmp(a->token, b->token) == 0 : a->token == b->token;
+    return same_token && strcmp(a->key_id, b->key_id) == 0;
+}
+
+/* With the lock, when nobody asks. */
+static shardy_status check_renewed(
+    const credentials_source *s, const credentials *c, shardy_error *err)
+{
+    if (s->current != c && !is_same(s->current, c)) {
+        return SHARDY_OK;
+    }
+    if (s->last_error.status >= 0) {
+        return shardy__error(
+            err, SHARDY_AUTH, "s3", "%s still gives those that the server refuses", s->place.name);
+    }
+    if (err) {
+        *err = s->last_error;
+    }
+    return (shardy_status)s->last_error.status;
+}
+
+shardy_status shardy__credentials_renewed(credentials_source *source, const credentials *c,
+    const shardy_store_limits *limits, credentials **credentials_out, shardy_error *err)
+{
+    shardy_status st = SHARDY_OK;
+    *credentials_out = NULL;
+    shardy__mutex_lock(&source->lock);
+    while (st >= 0 && source->asking) {
+        st = wait_for_answer(source, limits->deadline_ns, limits->cancel, err);
+    }
+    if (st >= 0) {
+        st = check_renewed(source, c, err);
+    }
     if (st >= 0) {
         hold(source->current);
         *credentials_out = source->current;

@@ -15,6 +15,8 @@
 
 #include "../base/context.h"
 
+#include <shardyfusion/sys/store.h>
+
 /* Never changed once made; shared by reference. */
 typedef struct credentials credentials;
 
@@ -60,5 +62,17 @@ const char *shardy__credentials_region(const credentials_source *source);
  * NOMEM. */
 shardy_status shardy__credentials_get(credentials_source *source, int64_t deadline_ns,
     const shardy_cancel *cancel, credentials **credentials_out, shardy_error *err);
+
+/* A server says that the time of `c`, which are those of a service, is over: others are asked for,
+ * unless somebody has done so meanwhile. However many tell it, one asks, and that now and then
+ * only. 0: there are no others, because they do not expire, or because these came just now. Never
+ * waits. */
+int shardy__credentials_refused(credentials_source *source, const credentials *c);
+/* 1 when nobody asks for credentials now. */
+int shardy__credentials_settled(credentials_source *source);
+/* What came instead of `c`, as shardy__credentials_get() gives and waits; AUTH, or the failure of
+ * asking, when nothing did. */
+shardy_status shardy__credentials_renewed(credentials_source *source, const credentials *c,
+    const shardy_store_limits *limits, credentials **credentials_out, shardy_error *err);
 
 #endif

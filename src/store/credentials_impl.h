@@ -40,6 +40,7 @@ struct credentials_source {
     int64_t expires_ns;  /* and by the monotonic one, which stands still when the machine sleeps */
     int64_t early_us;    /* that long before others are asked for */
     int64_t next_try_ns; /* others are not asked for before */
+    int64_t renew_ns;    /* not before either, when a server refuses what there is */
     int asking;
     uint64_t asked; /* requests that have ended */
     shardy_error last_error;

@@ -8,8 +8,12 @@
 #include <shardyfusion/limits.h>
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* How late a deadline or a cancellation may be noticed. */
 #define TICK_MS 100
@@ -18,8 +22,16 @@
 #define IDLE_MS 60000
 /* Servers and what stands before them close idle connections, some after 20 s, without a word that
  * is read in time. */
-#define CONNECTION_AGE_S 15L
-#define HEAD_LEN_MAX     (64u << 10)
+#define CONNECTION_AGE_S  15L
+#define CONNECTION_AGE_NS ((int64_t)CONNECTION_AGE_S * 1000000000)
+/* Of the descriptors that the process may have a client takes one in so many for connections. */
+#define DESCRIPTOR_SHARE 4u
+/* libcurl keeps addresses for 60 s. As long as it has none, each request looks the name up for
+ * itself, with a thread and some descriptors of its own, so only a few begin; the others follow as
+ * soon as there is an address. */
+#define ADDRESS_AGE_NS ((int64_t)50 * 1000000000)
+#define LOOKUPS_MAX    8u
+#define HEAD_LEN_MAX   (64u << 10)
 /* Error bodies are cut at HTTP_ERROR_BODY_MAX; a server that does not stop is left. */
 #define ERROR_BODY_READ_MAX (1u << 20)
 #define RECEIVE_LEN         (256L << 10)
@@ -36,6 +48,8 @@ struct http_transfer {
     http_transfer *before; /* among all that were taken over */
     http_transfer *after;
     int active;    /* 1: in the multi handle */
+    int located;   /* 1: it has a connection, or an address to connect to */
+    int lacking;   /* errno of a socket that could not be had; 0: none */
     uint64_t sent; /* bytes of the body that were read */
     size_t head_len;
     uint64_t error_len;
@@ -55,7 +69,10 @@ struct http_client {
     char *ca_bundle;
     http_options options;
     /* Of the engine's thread: */
+    uint32_t room; /* transfers that may be active: fewer when there were no descriptors */
     uint32_t active;
+    uint32_t lookups;   /* of them are not located yet */
+    int64_t address_ns; /* when an address was there last, or could not be had; 0: never */
     transfer_queue waiting;
 };
 
@@ -63,7 +80,7 @@ struct http_engine {
     context_part part;
     const shardy_context *context;
     CURLM *multi;
-    mutex lock; /* rank: leaf; guards the next four */
+    mutex lock; /* rank: leaf; guards the next four, and `multi` where it is woken or replaced */
     transfer_queue submitted;
     int stopping;
     int has_thread;
@@ -71,6 +88,9 @@ struct http_engine {
     /* Of the engine's thread: */
     http_transfer *all;
     int64_t looked_ns; /* when times were looked at last */
+    int64_t idle_ns;   /* since when there is nothing to do; 0: there is */
+    uint32_t sockets;  /* open ones, idle or not */
+    int located;       /* 1: an address is there that others may wait for */
 };
 
 /* --- libcurl, once a process ---------------------------------------------------------------- */
@@ -259,6 +279,52 @@ static int on_rewind(void *user, curl_off_t offset, int origin)
     return CURL_SEEKFUNC_OK;
 }
 
+/* --- its connection ------------------------------------------------------------------------- */
+
+static void set_located(http_transfer *t)
+{
+    if (!t->located) {
+        t->located = 1;
+        t->client->lookups--;
+        t->client->engine->located = 1;
+    }
+}
+
+static curl_socket_t on_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    http_transfer *t = user;
+    http_client *c = t->client;
+    (void)purpose;
+    c->address_ns = shardy__monotonic_ns(c->context);
+    set_located(t);
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd < 0) {
+        int is_lack = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+        t->lacking = is_lack ? errno : 0;
+        return CURL_SOCKET_BAD;
+    }
+    c->engine->sockets++;
+    return fd;
+}
+
+static int on_socket_close(void *user, curl_socket_t fd)
+{
+    http_engine *e = user;
+    e->sockets--;
+    return close(fd);
+}
+
+/* On a connection, which may have been there. */
+static int on_connected(void *user, char *ours, char *theirs, int our_port, int their_port)
+{
+    (void)ours;
+    (void)theirs;
+    (void)our_port;
+    (void)their_port;
+    set_located(user);
+    return CURL_PREREQFUNC_OK;
+}
+
 /* --- making one ----------------------------------------------------------------------------- */
 
 static shardy_status check_text(const char *text, const char *what, shardy_error *err)
@@ -341,9 +407,10 @@ static CURLcode set_method(CURL *easy, const http_transfer *t)
     return rc;
 }
 
-static CURLcode set_connection(CURL *easy, const http_client *c)
+static CURLcode set_connection(CURL *easy, http_transfer *t)
 {
     CURLcode rc = CURLE_OK;
+    const http_client *c = t->client;
     long verify = c->options.verify_ssl ? 1L : 0L;
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -352,6 +419,12 @@ static CURLcode set_connection(CURL *easy, const http_client *c)
     SET(CURLOPT_SSL_VERIFYHOST, verify * 2);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)c->options.connect_timeout_ms);
     SET(CURLOPT_MAXAGE_CONN, CONNECTION_AGE_S);
+    SET(CURLOPT_OPENSOCKETFUNCTION, on_socket);
+    SET(CURLOPT_OPENSOCKETDATA, (void *)t);
+    SET(CURLOPT_CLOSESOCKETFUNCTION, on_socket_close);
+    SET(CURLOPT_CLOSESOCKETDATA, (void *)c->engine);
+    SET(CURLOPT_PREREQFUNCTION, on_connected);
+    SET(CURLOPT_PREREQDATA, (void *)t);
     if (c->ca_bundle) {
         SET(CURLOPT_CAINFO, c->ca_bundle);
         SET(CURLOPT_PROXY_CAINFO, c->ca_bundle);
@@ -383,7 +456,7 @@ static CURLcode set_options(http_transfer *t)
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, (void *)t);
     if (rc == CURLE_OK) {
-        rc = set_connection(easy, t->client);
+        rc = set_connection(easy, t);
     }
     return rc == CURLE_OK ? set_method(easy, t) : rc;
 }
@@ -401,6 +474,10 @@ static shardy_status make_transfer(
     t->client = client;
     t->request = request;
     t->progress_ns = shardy__monotonic_ns(client->context);
+    if (request->wait_until) {
+        *transfer_out = t;
+        return SHARDY_OK;
+    }
     t->easy = shardy__fault(SHARDY_FAULT_ALLOC) ? NULL : curl_easy_init();
     CURLcode rc = t->easy && add_lines(t) ? set_options(t) : CURLE_OUT_OF_MEMORY;
     if (rc != CURLE_OK) {
@@ -417,15 +494,26 @@ static shardy_status make_transfer(
 
 /* --- the engine's thread -------------------------------------------------------------------- */
 
+static void deactivate(http_engine *e, http_transfer *t)
+{
+    http_client *c = t->client;
+    curl_multi_remove_handle(e->multi, t->easy);
+    if (!t->located) { /* others need not wait for it any more */
+        c->address_ns = shardy__monotonic_ns(e->context);
+        set_located(t);
+    }
+    t->active = 0;
+    c->active--;
+}
+
 /* Ends a transfer and tells who asked for it. */
 static void finish(http_engine *e, http_transfer *t)
 {
     http_request *r = t->request;
     http_client *c = t->client;
     if (t->active) {
-        curl_multi_remove_handle(e->multi, t->easy);
-        c->active--;
-    } else {
+        deactivate(e, t);
+    } else if (!r->wait_until) {
         unqueue(&c->waiting, t);
     }
     if (t->before) {
@@ -478,10 +566,19 @@ static void set_failure(http_transfer *t, CURLcode rc)
                           t->text[0] ? t->text : curl_easy_strerror(rc));
 }
 
+static int may_start(const http_client *c)
+{
+    if (c->active >= c->room || !c->waiting.first) {
+        return 0;
+    }
+    return c->lookups < LOOKUPS_MAX ||
+           (c->address_ns && shardy__monotonic_ns(c->context) - c->address_ns < ADDRESS_AGE_NS);
+}
+
 /* Gives the multi handle as many transfers of a client as it may have. */
 static void start_waiting(http_engine *e, http_client *c)
 {
-    while (c->active < c->options.connections_max && c->waiting.first) {
+    while (may_start(c)) {
         http_transfer *t = pop(&c->waiting);
         CURLMcode rc = shardy__fault(SHARDY_FAULT_ALLOC) ? CURLM_OUT_OF_MEMORY
                                                          : curl_multi_add_handle(e->multi, t->easy);
@@ -489,6 +586,7 @@ static void start_waiting(http_engine *e, http_client *c)
         if (rc == CURLM_OK) {
             t->active = 1;
             c->active++;
+            c->lookups++;
         } else {
             /* The client may be closed by whoever is told of its last request. */
             int more = c->waiting.first != NULL;
@@ -509,8 +607,10 @@ static void take_over(http_engine *e, http_transfer *t)
         e->all->before = t;
     }
     e->all = t;
-    push(&t->client->waiting, t);
-    start_waiting(e, t->client);
+    if (!t->request->wait_until) {
+        push(&t->client->waiting, t);
+        start_waiting(e, t->client);
+    }
 }
 
 /* 1: stopping. */
@@ -529,6 +629,50 @@ static int take_submitted(http_engine *e)
     return stopping;
 }
 
+/* Those that waited for the address of a server. */
+static void start_located(http_engine *e)
+{
+    http_transfer *t = e->located ? e->all : NULL;
+    e->located = 0;
+    while (t) {
+        if (!t->active && !t->request->wait_until && may_start(t->client)) {
+            start_waiting(e, t->client);
+            t = e->all; /* who was told of a failure may have changed it */
+        } else {
+            t = t->after;
+        }
+    }
+}
+
+/* 1 when a transfer that had no descriptor for its connection waits again, for one of the others
+ * of its client: nothing was sent. There are no more at once than there were descriptors for, but
+ * one for each that ends well. */
+static int put_back(http_engine *e, http_transfer *t, CURLcode rc)
+{
+    http_client *c = t->client;
+    if (rc == CURLE_OK) {
+        c->room += c->room < c->options.connections_max;
+        return 0;
+    }
+    if (!t->lacking || t->request->status < 0) {
+        return 0;
+    }
+    if (c->active == 1) {
+        t->request->status = shardy__error_native(&t->request->error, SHARDY_EXHAUSTED, 1,
+            t->lacking, "http", "%s \"%.*s\": no descriptor is left for a connection",
+            method_name(t->request->method), URL_FMT(t->request->url));
+        return 0;
+    }
+    deactivate(e, t);
+    c->room = c->active;
+    t->located = t->lacking = 0;
+    t->text[0] = '\0';
+    t->next = c->waiting.first;
+    c->waiting.first = t;
+    c->waiting.last = c->waiting.last ? c->waiting.last : t;
+    return 1;
+}
+
 static void finish_completed(http_engine *e)
 {
     CURLMsg *message;
@@ -542,6 +686,9 @@ static void finish_completed(http_engine *e)
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
         http_transfer *t = (http_transfer *)(void *)private;
         http_client *c = t->client;
+        if (put_back(e, t, rc)) {
+            continue;
+        }
         set_failure(t, rc);
         /* The client may be closed by whoever is told of its last request. */
         int more = c->waiting.first != NULL;
@@ -552,7 +699,7 @@ static void finish_completed(http_engine *e)
     }
 }
 
-/* 1 and the failure when a transfer has to end now. */
+/* 1 when a transfer has to end now, with the failure if there is one. */
 static int is_late(http_transfer *t, int64_t now)
 {
     http_request *r = t->request;
@@ -569,7 +716,7 @@ static int is_late(http_transfer *t, int64_t now)
             "%s \"%.*s\": no byte came or went for %u ms", method_name(r->method), URL_FMT(r->url),
             t->client->options.read_timeout_ms);
     }
-    return r->status < 0;
+    return r->status < 0 || (r->wait_until && r->wait_until(r));
 }
 
 static void finish_late(http_engine *e)
@@ -614,6 +761,49 @@ static int tick_is_due(http_engine *e)
     return 1;
 }
 
+static CURLM *new_multi(void)
+{
+    CURLM *multi = shardy__fault(SHARDY_FAULT_ALLOC) ? NULL : curl_multi_init();
+    if (multi) {
+        curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+        curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)SHARDY_CONNECTIONS_MAX);
+    }
+    return multi;
+}
+
+/* Connections that nobody has used for so long that nobody will. libcurl closes them when the next
+ * request looks for one, which may never come, and has no other way than to begin anew. */
+static void close_idle(http_engine *e)
+{
+    int64_t now = shardy__monotonic_ns(e->context);
+    CURLM *fresh = NULL;
+    if (e->idle_ns && e->sockets > 0 && now - e->idle_ns >= CONNECTION_AGE_NS) {
+        e->idle_ns = now;
+        fresh = new_multi();
+    }
+    if (fresh) {
+        CURLM *old = e->multi;
+        shardy__mutex_lock(&e->lock);
+        e->multi = fresh;
+        shardy__mutex_unlock(&e->lock);
+        curl_multi_cleanup(old);
+    }
+}
+
+/* Until there is something to do. */
+static void wait_for_work(http_engine *e)
+{
+    int ms = TICK_MS;
+    if (e->all) {
+        e->idle_ns = 0;
+    } else {
+        ms = e->sockets > 0 ? (int)CONNECTION_AGE_S * 1000 + TICK_MS : IDLE_MS;
+        e->idle_ns = e->idle_ns ? e->idle_ns : shardy__monotonic_ns(e->context);
+    }
+    curl_multi_poll(e->multi, NULL, 0, ms, NULL);
+    close_idle(e);
+}
+
 static void *engine_loop(void *arg)
 {
     http_engine *e = arg;
@@ -623,11 +813,12 @@ static void *engine_loop(void *arg)
     while (!take_submitted(e)) {
         int running = 0;
         CURLMcode rc = curl_multi_perform(e->multi, &running);
+        start_located(e);
         finish_completed(e);
         if (rc != CURLM_OK || tick_is_due(e)) {
             finish_late(e);
         }
-        curl_multi_poll(e->multi, NULL, 0, e->all ? TICK_MS : IDLE_MS, NULL);
+        wait_for_work(e);
     }
     finish_all(e);
     return NULL;
@@ -640,9 +831,11 @@ static void end_engine(context_part *part)
     http_engine *e = (http_engine *)part; /* its first member */
     shardy__mutex_lock(&e->lock);
     e->stopping = 1;
-    shardy__mutex_unlock(&e->lock);
     if (e->has_thread) {
         curl_multi_wakeup(e->multi);
+    }
+    shardy__mutex_unlock(&e->lock);
+    if (e->has_thread) {
         shardy__thread_join(e->thread);
     }
     curl_multi_cleanup(e->multi);
@@ -659,13 +852,11 @@ static shardy_status make_engine(
             "libcurl cannot be initialised: %s", curl_easy_strerror(global_result));
     }
     http_engine *e = shardy__calloc(1, sizeof *e);
-    CURLM *multi = e && !shardy__fault(SHARDY_FAULT_ALLOC) ? curl_multi_init() : NULL;
+    CURLM *multi = e ? new_multi() : NULL;
     if (!multi) {
         shardy__free(e);
         return shardy__error_nomem(err, "http");
     }
-    curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
-    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)SHARDY_CONNECTIONS_MAX);
     e->part.end = end_engine;
     e->context = context;
     e->multi = multi;
@@ -684,11 +875,9 @@ static shardy_status submit(http_engine *e, http_transfer *t, shardy_error *err)
     }
     if (st >= 0) {
         push(&e->submitted, t);
-    }
-    shardy__mutex_unlock(&e->lock);
-    if (st >= 0) {
         curl_multi_wakeup(e->multi);
     }
+    shardy__mutex_unlock(&e->lock);
     return st;
 }
 
@@ -708,6 +897,19 @@ static shardy_status check_options(const http_options *o, shardy_error *err)
     return SHARDY_OK;
 }
 
+/* Files, and whatever else the program has open, need descriptors too. */
+static uint32_t connections_of(const http_options *options)
+{
+    struct rlimit limit;
+    uint32_t most = options->connections_max;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return most;
+    }
+    uint64_t share = limit.rlim_cur / DESCRIPTOR_SHARE;
+    share = share > 1 ? share : 1;
+    return share < most ? (uint32_t)share : most;
+}
+
 shardy_status shardy__http_open(shardy_context *context, const http_options *options,
     http_client **client_out, shardy_error *err)
 {
@@ -720,6 +922,7 @@ shardy_status shardy__http_open(shardy_context *context, const http_options *opt
         c->engine = (http_engine *)part;
         c->context = context;
         c->options = *options;
+        c->options.connections_max = c->room = connections_of(options);
         c->proxy = options->proxy ? shardy__strdup(options->proxy) : NULL;
         c->ca_bundle = options->ca_bundle ? shardy__strdup(options->ca_bundle) : NULL;
     }

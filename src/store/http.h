@@ -1,7 +1,10 @@
 /* http.h: the transfer engine: HTTP requests on libcurl.
  *
  * A context has one thread for all its requests, started with the first of them and ended with the
- * context, and one pool of connections. Redirects are not followed, nothing is taken from a netrc
+ * context, and one pool of connections, which are opened when they are needed. Idle ones are closed
+ * after 15 s. A request that finds no descriptor for a connection waits for that of another one.
+ * While the address of a server is not known, a few requests look it up, the others wait for them.
+ * Redirects are not followed, nothing is taken from a netrc
  * file, and nothing but http and https is spoken, in HTTP/1.1. Each reply has a bound.
  *
  * libcurl has state of its own for the whole process: it is initialised once, with the memory
@@ -32,7 +35,9 @@ typedef struct http_options {
     int32_t verify_ssl;
     uint32_t connect_timeout_ms;
     uint32_t read_timeout_ms; /* without any progress */
-    uint32_t connections_max; /* requests of this client at once; others wait */
+    /* requests of this client at once; others wait. Never more than a quarter of the descriptors
+     * that the process may have when the client is opened */
+    uint32_t connections_max;
 } http_options;
 
 typedef struct http_client http_client;
@@ -61,6 +66,9 @@ typedef struct http_request {
      * the request; must not wait. */
     void (*done)(struct http_request *request);
     void *user;
+    /* NULL; else nothing is sent, the request ends with OK and no reply when this answers 1. It is
+     * asked on the engine's thread several times a second. Deadline and cancel count as ever. */
+    int (*wait_until)(const struct http_request *request);
 
     /* Filled: */
     shardy_status status; /* OK: a reply came whole, whatever its code */

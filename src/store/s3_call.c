@@ -21,6 +21,12 @@ void shardy__s3_call_query(s3_call *call, const char *name, const char *value)
     call->query[call->query_count++] = (s3_parameter){name, value};
 }
 
+/* Names an object for messages. */
+#define CALL_FMT "%s \"%.*s\" of \"s3://%.100s/%.200s\""
+#define CALL_ARGS(call)                                                                            \
+    (call)->verb, SHARDY_BYTES_FMT((call)->key), (call)->client->place.bucket,                     \
+        (call)->client->place.prefix
+
 /* --- putting it together -------------------------------------------------------------------- */
 
 static shardy_status keep_text(s3_call *call, bytebuf *text, const char **out, shardy_error *err)
@@ -157,6 +163,7 @@ static shardy_status prepare(s3_call *call, const credentials *c, shardy_error *
     }
     call->http.method = call->method;
     call->http.lines = lines;
+    call->http.line_count = 0;
     return sign_call(call, &s, c, lines, err);
 }
 
@@ -164,12 +171,27 @@ static shardy_status prepare(s3_call *call, const credentials *c, shardy_error *
 
 static shardy_status begin(s3_call *call, shardy_error *err)
 {
-    credentials *c = NULL;
     SHARDY_TRY(shardy__credentials_get(
-        call->client->credentials, call->http.deadline_ns, call->http.cancel, &c, err));
-    shardy_status st = prepare(call, c, err);
-    shardy__credentials_drop(c);
-    return st;
+        call->client->credentials, call->http.deadline_ns, call->http.cancel, &call->signer, err));
+    return prepare(call, call->signer, err);
+}
+
+/* Signed anew. The failure tells why. */
+static shardy_status begin_again(s3_call *call, shardy_error *err)
+{
+    credentials *c = NULL;
+    const shardy_store_limits limits = {call->http.deadline_ns, call->http.cancel};
+    call->renewed = 1;
+    shardy_status st =
+        shardy__credentials_renewed(call->client->credentials, call->signer, &limits, &c, err);
+    if (st < 0) {
+        return shardy__error_prefix(err, st,
+            CALL_FMT ": the session token has expired, and there is no other", CALL_ARGS(call));
+    }
+    shardy__credentials_drop(call->signer);
+    call->signer = c;
+    shardy__arena_free(&call->memory);
+    return prepare(call, c, err);
 }
 
 static void count_sent(s3_call *call)
@@ -202,20 +224,94 @@ static void count_reply(s3_call *call)
     shardy__round_trip_end(context, call->step);
 }
 
+static int is_over(const char *code)
+{
+    return strcmp(code, "ExpiredToken") == 0 || strcmp(code, "TokenRefreshRequired") == 0;
+}
+
+/* 1 when the credentials were refused because their time is over, and there may be others. The
+ * reply to a HEAD has no body, so it says no more than 400. */
+static int may_renew(s3_call *call)
+{
+    const http_reply *reply = &call->http.reply;
+    const bytebuf *body = &call->http.reply_body;
+    s3_failure failure;
+    if (call->renewed || call->http.status < 0 || reply->code < 400 || reply->code >= 500) {
+        return 0;
+    }
+    memset(&failure, 0, sizeof failure);
+    shardy__s3_parse_failure(shardy__bytes(body->data, body->len), &failure);
+    int is_head = call->method == HTTP_HEAD && reply->code == 400 &&
+                  (!reply->region[0] || strcmp(reply->region, call->client->region) == 0);
+    return (is_head || is_over(failure.code)) &&
+           shardy__credentials_refused(call->client->credentials, call->signer);
+}
+
 shardy_status shardy__s3_call_run(s3_call *call, shardy_error *err)
 {
     SHARDY_TRY(begin(call, err));
     count_sent(call);
     (void)shardy__http_run(call->client->http, &call->http, NULL);
     count_reply(call);
+    if (may_renew(call)) {
+        shardy__bytebuf_free(&call->http.reply_body);
+        SHARDY_TRY(begin_again(call, err));
+        count_sent(call);
+        (void)shardy__http_run(call->client->http, &call->http, NULL);
+        count_reply(call);
+    }
     return shardy__s3_call_status(call, err);
+}
+
+static int is_settled(const http_request *request)
+{
+    const s3_call *call = request->user;
+    return shardy__credentials_settled(call->client->credentials);
+}
+
+static void start_http(s3_call *call, void (*done)(http_request *request))
+{
+    call->http.done = done;
+    call->http.user = call;
+    call->http.wait_until = NULL;
+    count_sent(call);
+    shardy__http_start(call->client->http, &call->http);
+}
+
+static void sent_again(http_request *request)
+{
+    s3_call *call = request->user;
+    count_reply(call);
+    call->done(call);
+}
+
+/* The credentials have come, or have not, or the time of the request is over. */
+static void wait_done(http_request *request)
+{
+    s3_call *call = request->user;
+    if (request->status >= 0) {
+        request->status = begin_again(call, &request->error);
+    }
+    if (request->status < 0) {
+        call->done(call);
+    } else {
+        start_http(call, sent_again);
+    }
 }
 
 static void http_done(http_request *request)
 {
     s3_call *call = request->user;
     count_reply(call);
-    call->done(call);
+    if (!may_renew(call)) {
+        call->done(call);
+        return;
+    }
+    /* Nobody waits on this thread. */
+    shardy__bytebuf_free(&request->reply_body);
+    request->done = wait_done;
+    request->wait_until = is_settled;
+    shardy__http_start(call->client->http, request);
 }
 
 void shardy__s3_call_start(s3_call *call)
@@ -227,16 +323,15 @@ void shardy__s3_call_start(s3_call *call)
         call->done(call);
         return;
     }
-    call->http.done = http_done;
-    call->http.user = call;
-    count_sent(call);
-    shardy__http_start(call->client->http, &call->http);
+    start_http(call, http_done);
 }
 
 void shardy__s3_call_dispose(s3_call *call)
 {
     shardy__bytebuf_free(&call->http.reply_body);
     shardy__arena_free(&call->memory);
+    shardy__credentials_drop(call->signer);
+    call->signer = NULL;
 }
 
 /* --- answers -------------------------------------------------------------------------------- */
@@ -310,12 +405,6 @@ static failure_row row_of_http(int32_t code)
     return row;
 }
 
-/* Names an object for messages. */
-#define CALL_FMT "%s \"%.*s\" of \"s3://%.100s/%.200s\""
-#define CALL_ARGS(call)                                                                            \
-    (call)->verb, SHARDY_BYTES_FMT((call)->key), (call)->client->place.bucket,                     \
-        (call)->client->place.prefix
-
 /* The answers that are no failures of the service. 0: none of them. */
 static int is_outcome(s3_call *call, shardy_status *st_out, shardy_error *err)
 {
@@ -367,9 +456,10 @@ shardy_status shardy__s3_failure_status(s3_call *call, shardy_error *err)
     }
     const char *text = row.text ? row.text : f->message;
     shardy_status st = shardy__error_native(err, row.status, row.retriable, reply->code, "s3",
-        CALL_FMT ": %s%s%d%s%.60s%s%.60s", CALL_ARGS(call), text, text[0] ? ": " : "",
-        (int)reply->code, f->code[0] ? " " : "", f->code, reply->request_id[0] ? ", request " : "",
-        reply->request_id);
+        CALL_FMT ": %s%s%s%d%s%.60s%s%.60s", CALL_ARGS(call), text,
+        call->renewed && is_over(f->code) ? ", and the one that was asked for then as well" : "",
+        text[0] ? ": " : "", (int)reply->code, f->code[0] ? " " : "", f->code,
+        reply->request_id[0] ? ", request " : "", reply->request_id);
     return shardy__error_retry_after(err, st, (uint32_t)(reply->retry_after_us / 1000));
 }
 

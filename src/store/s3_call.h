@@ -58,6 +58,8 @@ typedef struct s3_call {
 
     http_request http; /* its part for the body, the reply, deadline and cancel is the caller's */
     arena memory;      /* of what was put together for it */
+    credentials *signer;
+    int32_t renewed; /* 1: signed anew, because its credentials were over */
     s3_failure failure;
     uint64_t step; /* of the round trips of the context */
 } s3_call;
@@ -65,9 +67,10 @@ typedef struct s3_call {
 void shardy__s3_call_header(s3_call *call, const char *name, const char *value);
 void shardy__s3_call_query(s3_call *call, const char *name, const char *value);
 
-/* Sends the request and waits for the answer. The status is that of the object: OK (2xx),
- * NOT_FOUND, NOT_MODIFIED (304), CONFLICT, EXISTS, or a failure with its message.
- * Dispose of the call in any case. */
+/* Sends the request and waits for the answer. When the server says that the credentials are over,
+ * though they should not be, others are asked for, and it is sent once more. The status is that of
+ * the object: OK (2xx), NOT_FOUND, NOT_MODIFIED (304), CONFLICT, EXISTS, or a failure with its
+ * message. Dispose of the call in any case. */
 shardy_status shardy__s3_call_run(s3_call *call, shardy_error *err);
 /* The same without waiting: `done` is called once, perhaps before this returns, and asks
  * shardy__s3_call_status(). */

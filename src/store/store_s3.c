@@ -769,7 +769,7 @@ void shardy_store_s3_options_init(shardy_store_s3_options *options, size_t struc
     defaults.verify_ssl = 1;
     defaults.connect_timeout_ms = 10000;
     defaults.read_timeout_ms = 30000;
-    defaults.connections_max = 64;
+    defaults.connections_max = SHARDY_CONNECTIONS_MAX;
     defaults.part_size = (uint64_t)8 << 20;
     defaults.max_attempts = 6;
     shardy__options_init(options, struct_size, &defaults, sizeof defaults);

@@ -7,7 +7,6 @@
 
 #include <string.h>
 
-#define RANGE_LEN     (4u << 20)
 #define RANGE_LEN_MAX (1u << 30)
 #define PARALLEL      8u
 #define PARALLEL_MAX  64u
@@ -15,8 +14,9 @@
 /* A range on its way, and its buffer. */
 typedef struct range {
     shardy_store_read read;
-    struct range *next; /* of those that have come */
-    uint8_t *room;
+    struct range *next;   /* of those that have come */
+    uint8_t *room;        /* NULL: it goes where it belongs */
+    const uint8_t *bytes; /* what was read */
 } range;
 
 typedef struct transfer {
@@ -38,7 +38,7 @@ typedef struct transfer {
 void shardy__transfer_options_init(transfer_options *options)
 {
     memset(options, 0, sizeof *options);
-    options->range_len = RANGE_LEN;
+    options->range_len = TRANSFER_RANGE_LEN;
     options->parallel = PARALLEL;
     options->size = TRANSFER_SIZE_UNKNOWN;
 }
@@ -53,9 +53,9 @@ static shardy_status check_options(const transfer_options *o, shardy_error *err)
         return shardy__error(err, SHARDY_INVALID, "store", "%u ranges at once, expected 1 to %u",
             o->parallel, PARALLEL_MAX);
     }
-    if (o->sums && o->size == TRANSFER_SIZE_UNKNOWN) {
-        return shardy__error(
-            err, SHARDY_INVALID, "store", "digests of chunks without the size of the object");
+    if ((o->sums || o->dest) && o->size == TRANSFER_SIZE_UNKNOWN) {
+        return shardy__error(err, SHARDY_INVALID, "store",
+            "digests of chunks, or memory, without the size of the object");
     }
     return SHARDY_OK;
 }
@@ -89,7 +89,7 @@ static range *wait_for_range(transfer *t)
 static shardy_status start_range(transfer *t, range *r, shardy_error *err)
 {
     const transfer_options *o = t->options;
-    if (!r->room) {
+    if (!o->dest && !r->room) {
         r->room = shardy__malloc(o->range_len);
         if (!r->room) {
             return shardy__error_nomem(err, "store");
@@ -103,7 +103,8 @@ static shardy_status start_range(transfer *t, range *r, shardy_error *err)
     r->read.if_match = t->meta.etag.text[0] ? t->meta.etag.text : o->if_match;
     r->read.deadline_ns = o->deadline_ns;
     r->read.cancel = o->cancel;
-    r->read.dest = r->room;
+    r->read.dest = o->dest ? (uint8_t *)o->dest + t->asked : r->room;
+    r->bytes = r->read.dest;
     t->asked += r->read.len;
     t->open++;
     shardy_store_read_start(t->store, &r->read, 1, range_came, t);
@@ -117,7 +118,7 @@ static shardy_status check_sums(const transfer *t, const range *r, shardy_error 
         uint64_t left = r->read.received - at;
         uint64_t chunk = first + (at >> SHARDY_CHUNK_SHIFT);
         sha256 digest;
-        SHARDY_TRY(shardy__sha256(r->room + at,
+        SHARDY_TRY(shardy__sha256(r->bytes + at,
             (size_t)(left < SHARDY_CHUNK_LEN ? left : SHARDY_CHUNK_LEN), &digest, err));
         shardy__count(t->store->context, SHARDY_METRIC_CHUNKS_VERIFIED, 1);
         if (memcmp(&digest, &t->options->sums[chunk], sizeof digest) != 0) {
@@ -146,6 +147,10 @@ static shardy_status take_range(transfer *t, const range *r, shardy_error *err)
         }
         return (shardy_status)read->status;
     }
+    if (read->status == SHARDY_NOT_FOUND) { /* a cleanup took it, which is no damage */
+        return shardy__error(err, SHARDY_GONE, "store", "there is no object \"%.*s\" any more",
+            SHARDY_BYTES_FMT(t->key));
+    }
     if (read->status != SHARDY_OK || !is_same_object(t, &read->meta) ||
         read->received != read->len) {
         return shardy__error(err, SHARDY_CONFLICT, "store",
@@ -154,7 +159,12 @@ static shardy_status take_range(transfer *t, const range *r, shardy_error *err)
     if (o->sums) {
         SHARDY_TRY(check_sums(t, r, err));
     }
-    SHARDY_TRY(shardy__file_write_at(t->fd, read->offset, r->room, (size_t)read->received, err));
+    if (!o->dest) {
+        SHARDY_TRY(
+            shardy__file_write_at(t->fd, read->offset, r->bytes, (size_t)read->received, err));
+    } else if (r->read.dest != r->bytes) { /* what was there before */
+        memcpy(o->dest, r->bytes, (size_t)read->received);
+    }
     t->done += read->received;
     if (o->progress && o->progress(o->progress_user, t->done, t->size) != 0) {
         return shardy__error(err, SHARDY_CANCELLED, "store", "the download was cancelled");
@@ -167,9 +177,15 @@ static shardy_status take_first(transfer *t, shardy_error *err)
 {
     range *r = &t->ranges[0];
     const transfer_options *o = t->options;
-    t->size = o->range_len; /* as far as is known */
-    SHARDY_TRY(start_range(t, r, err));
-    (void)wait_for_range(t);
+    if (o->first) {
+        r->read = *o->first;
+        r->bytes = o->first->body.data;
+    } else {
+        /* as far as is known */
+        t->size = o->dest && o->size < o->range_len ? o->size : o->range_len;
+        SHARDY_TRY(start_range(t, r, err));
+        (void)wait_for_range(t);
+    }
     if (r->read.status == SHARDY_NOT_FOUND) {
         return SHARDY_NOT_FOUND;
     }

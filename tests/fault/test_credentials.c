@@ -83,6 +83,13 @@ static shardy_status open_and_get(shardy_context *context, shardy_error *err)
     if (st >= 0) {
         st = shardy__credentials_get(source, 0, NULL, &c, err);
     }
+    if (st >= 0 && shardy__credentials_refused(source, c)) {
+        const shardy_store_limits none = {0, NULL};
+        credentials *other = NULL;
+        st = shardy__credentials_renewed(source, c, &none, &other, err);
+        assert_true((st >= 0) == (other != NULL));
+        shardy__credentials_drop(other);
+    }
     shardy__credentials_drop(c);
     shardy__credentials_close(source);
     return st;

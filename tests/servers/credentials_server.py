@@ -16,7 +16,7 @@ usage: credentials_server.py [--evil] [options]
 Each answer has credentials of its own, "ACCESS-n" with "SECRET-n" and "TOKEN-n", so that a test
 sees which ones are in use; they expire --expires-s after that. Operations in the log: imds_token
 imds_role imds_credentials container_credentials assume_role. Faults and log: control.py. Settings:
-expires_s, container_token, web_identity_token, role.
+expires_s, container_token, web_identity_token, role, given (how many there were).
 
 --evil answers everything with 404, or what a fault says, and keeps what it was sent: use it with
 --record-headers.
@@ -75,7 +75,7 @@ class Evil(Stub):
 
 
 class Credentials(Stub):
-    SETTINGS = ("expires_s", "container_token", "web_identity_token", "role")
+    SETTINGS = ("expires_s", "container_token", "web_identity_token", "role", "given")
 
     def __init__(self, options):
         self.expires_s = options.expires_s

@@ -377,6 +377,52 @@ static void test_download__writes_no_byte_that_differs_from_its_digest(void **st
     }
 }
 
+/* The same ranges, right where they belong, and nothing is asked for that is there. */
+static void test_download__into_memory_goes_on_from_a_first_range(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    for (size_t len = RANGE + 1; len < 6 * RANGE; len += RANGE - 77) {
+        for (int is_begun = 0; is_begun < 2; is_begun++) {
+            stage s;
+            stage_open(&s, len);
+            uint8_t *room = malloc(len);
+            transfer_options o = options_of(&s);
+            shardy_store_read first;
+            memset(&first, 0, sizeof first);
+            first.key = (shardy_bytes){"o", 1};
+            first.len = RANGE;
+            shardy_store_read_all(s.script.store, &first, 1);
+            assert_int_equal(first.status, SHARDY_OK);
+            script_store_set(&s.script, NULL, 0);
+            o.dest = room;
+            o.first = is_begun ? &first : NULL;
+            assert_ok(shardy__transfer_download(s.script.store, "o", -1, &o, NULL, &err));
+            assert_memory_equal(room, s.data, len);
+            assert_int_equal(
+                script_store_calls(&s.script), (len + RANGE - 1) / RANGE - (size_t)is_begun);
+            /* another version than that of the first range, and a byte of it that is wrong */
+            if (is_begun) {
+                ((uint8_t *)(uintptr_t)first.body.data)[5] ^= 1;
+                assert_status(SHARDY_CHECKSUM,
+                    shardy__transfer_download(s.script.store, "o", -1, &o, NULL, &err));
+                ((uint8_t *)(uintptr_t)first.body.data)[5] ^= 1;
+                s.data[len - 1] ^= 1;
+                put_object(&s);
+                assert_status(SHARDY_CONFLICT,
+                    shardy__transfer_download(s.script.store, "o", -1, &o, NULL, &err));
+            }
+            shardy_buf_release(&first.body);
+            free(room);
+            stage_close(&s);
+        }
+    }
+    transfer_options o;
+    shardy__transfer_options_init(&o);
+    o.dest = &o;
+    assert_status(SHARDY_INVALID, shardy__transfer_download(NULL, "o", -1, &o, NULL, &err));
+}
+
 static void test_download__ends_early_when_told_to(void **state)
 {
     (void)state;
@@ -450,6 +496,7 @@ int main(void)
         cmocka_unit_test(test_download__is_of_one_version_or_none),
         cmocka_unit_test(test_download__of_a_directory_sees_another_size),
         cmocka_unit_test(test_download__writes_no_byte_that_differs_from_its_digest),
+        cmocka_unit_test(test_download__into_memory_goes_on_from_a_first_range),
         cmocka_unit_test(test_download__ends_early_when_told_to),
         cmocka_unit_test(test_download__options_are_checked),
     };

@@ -279,7 +279,10 @@ typedef struct shardy_store_s3_options {
     int32_t verify_ssl;          /* default 1: the certificate of the server is checked */
     uint32_t connect_timeout_ms; /* default 10000 */
     uint32_t read_timeout_ms;    /* default 30000: without any progress, not for the whole call */
-    uint32_t connections_max;    /* default 64 requests at once, at most SHARDY_CONNECTIONS_MAX */
+    /* default and most SHARDY_CONNECTIONS_MAX: requests at once, others wait. Connections are
+     * opened when they are needed, no more than a quarter of the descriptors that the process may
+     * have, and closed when nobody has used them for 15 s */
+    uint32_t connections_max;
     /* default 8 MiB, 5 MiB to 1 GiB: objects of more than two parts are uploaded in parts; those of
      * more than 1000 parts in larger ones */
     uint64_t part_size;
