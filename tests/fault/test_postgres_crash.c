@@ -25,7 +25,8 @@
 /* Where the data set is kept while it is not being changed. */
 #define SAVED "saved/"
 /* For the server to end what it holds for a client that is not there any more. */
-#define BRIEF_MS 2000u
+#define BRIEF_MS       5000u
+#define BRIEF_QUICK_MS 2000u
 /* Requests of an operation in the quick set, beside its COMMITs. */
 #define QUICK        3u
 #define REQUESTS_MAX 200u
@@ -195,7 +196,7 @@ static shardy_status run_publish(const crash_call *call, shardy_error *err)
     options.manifest_store = call->at.manifests;
     shardy_status st = shardy_plan_new(call->context, call->at.url, &options, &plan, err);
     if (st >= 0) {
-        st = run_plan(plan, call->timeout_ms == 0, err);
+        st = run_plan(plan, !call->late, err);
         shardy_plan_free(plan);
     }
     return st;
@@ -243,16 +244,19 @@ static shardy_status with_store(crash_fn run, const shardy_manifest_store_option
 
 static shardy_status run_quietly(crash_fn run, shardy_error *err)
 {
-    crash_call call = {crash_context(0), {0}, 0};
+    crash_call call = {crash_context(0), {0}, 0, 0};
     return with_store(run, &direct, &call, err);
 }
 
-/* The operation under test, through the proxy. What holds a lock when its client vanishes is ended
- * by the server soon. */
+/* The operation under test, through the proxy. What keeps others waiting when its client vanishes
+ * is ended by the server soon. */
 static shardy_status run_tested(const void *what, shardy_error *err)
 {
     const trial *t = what;
-    crash_call call = {crash_context(0), {0}, is_late(t->how) ? BRIEF_MS : 0};
+    crash_call call = {crash_context(0), {0}, 0, is_late(t->how)};
+    if (call.late && t->op == &cleanup_operation) {
+        call.timeout_ms = sweep_torture() ? BRIEF_MS : BRIEF_QUICK_MS;
+    }
     return with_store(t->op->run, &through, &call, err);
 }
 
@@ -335,7 +339,7 @@ static void look_for(const trial *t, const char *when, const char *expected)
 static void clean_up_days_later(const trial *t)
 {
     shardy_error err = {0};
-    crash_call call = {crash_context(1), {0}, 0};
+    crash_call call = {crash_context(1), {0}, 0, 0};
     server_settings(bucket_server(), "{\"auth\": \"off\"}");
     must(t, with_store(crash_clean_dead, &direct, &call, &err), &err, "a cleanup");
     server_settings(bucket_server(), "{\"auth\": \"strict\"}");

@@ -104,7 +104,7 @@ static shardy_status with_store(crash_fn run, int later, shardy_error *err)
 {
     static const bucket_store_options options = {30000, 3, 1};
     shardy_store *inner;
-    crash_call call = {crash_context(later), {BUCKET_URL, NULL, NULL}, 0};
+    crash_call call = {crash_context(later), {BUCKET_URL, NULL, NULL}, 0, 0};
     shardy_store *store = bucket_open(call.context, &options, &inner);
     call.at.store = store;
     shardy_status st = run(&call, err);

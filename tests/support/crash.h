@@ -18,6 +18,7 @@ typedef struct crash_call {
     shardy_context *context;
     dataset_place at;
     uint32_t timeout_ms; /* of calls of administration; 0: the default */
+    int late;            /* 1: a request of it may arrive when it is over */
 } crash_call;
 
 typedef shardy_status (*crash_fn)(const crash_call *call, shardy_error *err);
