@@ -243,11 +243,9 @@ shardy_status shardy__catalog_promise(
     return SHARDY_OK;
 }
 
-/* Longer manifests and sidecars are not read ahead: those of some 100,000 shards, and of a shard of
- * some GB. */
-#define AHEAD_MANIFEST_MAX (32u << 20)
-#define AHEAD_SIDECAR_MAX  (16u << 20)
-#define AHEAD_SHARD_MAX    (UINT64_C(1) << 40)
+/* Longer sidecars are not read ahead: those of a shard of some GB. */
+#define AHEAD_SIDECAR_MAX (16u << 20)
+#define AHEAD_SHARD_MAX   (UINT64_C(1) << 40)
 
 /* The manifest and the index of the shard that is wanted first, in one round trip. */
 static void read_ahead(const catalog *c, const pointer *p, const char *ref)
@@ -257,7 +255,7 @@ static void read_ahead(const catalog *c, const pointer *p, const char *ref)
     char sidecar[SHARDY_OBJECT_KEY_LEN_MAX + 32];
     char sums[SHARDY_OBJECT_KEY_LEN_MAX + 32];
     if (!p->has_ours || !shardy__hint_shard(hint, c->ahead->key, shard) ||
-        p->manifest_size > AHEAD_MANIFEST_MAX ||
+        p->manifest_size > MANIFEST_BEGIN_LEN ||
         (hint->shard_bytes < c->ahead->shard_bytes && hint->total_bytes < c->ahead->total_bytes)) {
         return;
     }

@@ -38,8 +38,11 @@ shardy_status shardy__manifest_store_load_current(
  * store that cannot tell answers OK. */
 shardy_status shardy__manifest_store_load_newer(const manifest_store *m, const shardy_etag *known,
     pointer *out, shardy_etag *version_out, shardy_error *err);
+/* Of objects so much is asked for at first: with it comes the length, and what is too long is read
+ * no further. The rest comes in ranges of this length. Most manifests of 80,000 shards fit. */
+#define MANIFEST_BEGIN_LEN (32u << 20)
 /* The image of a manifest. OK; NOT_FOUND; INVALID (a ref that cannot name a manifest); CORRUPT (too
- * large). */
+ * large); CHECKSUM (it changed while it was read). */
 shardy_status shardy__manifest_store_load(
     const manifest_store *m, const char *ref, shardy_buf *image_out, shardy_error *err);
 shardy_status shardy__manifest_store_list(

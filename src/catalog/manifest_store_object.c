@@ -5,6 +5,9 @@
 #include "../base/arena.h"
 #include "../base/bytebuf.h"
 #include "../base/digest.h"
+#include "../store/transfer.h"
+
+#include <shardyfusion/limits.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,19 +54,50 @@ static shardy_status object_load_current(
     return (shardy_status)read.status;
 }
 
+/* How long it is, is known with its begin: what is too long is read no further. */
+static shardy_status load_rest(
+    const object_manifest_store *m, const char *ref, shardy_store_read *first, shardy_error *err)
+{
+    transfer_options o;
+    if (first->meta.size > SHARDY_MANIFEST_LEN_MAX) {
+        return shardy__error(err, SHARDY_CORRUPT, "manifest",
+            "\"%.300s\" has %llu bytes, the limit is %u", ref, (unsigned long long)first->meta.size,
+            SHARDY_MANIFEST_LEN_MAX);
+    }
+    shardy__transfer_options_init(&o);
+    o.range_len = MANIFEST_BEGIN_LEN;
+    shardy_status st = shardy__transfer_rest(m->store, ref, first, &o, err);
+    if (st == SHARDY_CONFLICT) {
+        return shardy__error(
+            err, SHARDY_CHECKSUM, "manifest", "\"%.300s\" changed while it was read", ref);
+    }
+    if (st == SHARDY_GONE) {
+        shardy__error_clear(err);
+        return SHARDY_NOT_FOUND;
+    }
+    return st;
+}
+
 static shardy_status object_load(
     void *store, const char *ref, shardy_buf *image_out, shardy_error *err)
 {
-    object_manifest_store *m = store;
-    shardy_object_meta meta;
-    /* One request: what is too long is not read to its end. */
-    shardy_status st =
-        shardy_store_get(m->store, ref, 0, SHARDY_MANIFEST_LEN_MAX, image_out, &meta, err);
-    if (st == SHARDY_OK && meta.size > SHARDY_MANIFEST_LEN_MAX) {
-        shardy_buf_release(image_out);
-        return shardy__error(err, SHARDY_CORRUPT, "manifest",
-            "\"%.300s\" has %llu bytes, the limit is %u", ref, (unsigned long long)meta.size,
-            SHARDY_MANIFEST_LEN_MAX);
+    const object_manifest_store *m = store;
+    shardy_store_read first;
+    memset(&first, 0, sizeof first);
+    first.key = shardy__bytes(ref, strlen(ref));
+    first.len = MANIFEST_BEGIN_LEN;
+    shardy_store_read_all(m->store, &first, 1);
+    shardy_status st = (shardy_status)first.status;
+    if (st < 0 && err) {
+        *err = first.error;
+    }
+    if (st == SHARDY_OK && first.meta.size > first.body.len) {
+        st = load_rest(m, ref, &first, err);
+    }
+    if (st == SHARDY_OK) {
+        *image_out = first.body;
+    } else {
+        shardy_buf_release(&first.body);
     }
     return st;
 }

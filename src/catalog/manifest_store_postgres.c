@@ -8,6 +8,9 @@
 
 #include "../base/alloc.h"
 
+#include <shardyfusion/limits.h>
+
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,6 +29,18 @@
 #define LISTED_TIME                                                                                \
     "least(greatest(created_at, '0001-01-01 00:00:00+00'::timestamptz), "                          \
     "'9999-12-31 23:59:59.999999+00'::timestamptz)"
+/* More than a document may have: what is longer is not fetched to its end. */
+#define DOCUMENT_MAX "65537"
+static_assert(SHARDY_CURRENT_LEN_MAX == 65536u, "DOCUMENT_MAX is one more");
+/* The longest text of a run. Of values of other types what they take in the table is looked at:
+ * nothing is converted for that. */
+#define LONGEST_OF_RUN                                                                             \
+    "SELECT greatest((SELECT max(greatest(octet_length(b.s3_prefix), octet_length(b.key_col), "    \
+    "octet_length(b.db_path_template), octet_length(b.shard_prefix), "                             \
+    "octet_length(b.key_encoding), octet_length(b.sharding::text), octet_length(b.custom::text)))" \
+    " FROM %s b WHERE b.run_id = $1), (SELECT max(greatest(octet_length(s.db_url), "               \
+    "octet_length(s.checkpoint_id), pg_column_size(s.min_key), pg_column_size(s.max_key), "        \
+    "pg_column_size(s.writer_info))) FROM %s s WHERE s.run_id = $1)) AS len"
 
 #define ONLY(table) (1u << (table))
 #define TO_PUBLISH  ((1u << TABLE_COUNT) - 1)
@@ -128,8 +143,8 @@ static shardy_status query_current(postgres_session *session, const postgres_tab
                                               "= p.updated_at), %s "
                                               "FROM %s p %s%s%s ORDER BY p.updated_at DESC, "
                                               "p.manifest_ref DESC LIMIT 1",
-            table, documents ? "d.document" : "NULL::text", table, documents ? "LEFT JOIN " : "",
-            documents ? tables->names[TABLE_DOCUMENTS] : "",
+            table, documents ? "left(d.document, " DOCUMENT_MAX ")" : "NULL::text", table,
+            documents ? "LEFT JOIN " : "", documents ? tables->names[TABLE_DOCUMENTS] : "",
             documents ? " d ON d.updated_at = p.updated_at" : "");
     } else {
         shardy__bytebuf_printf(&sql,
@@ -201,6 +216,36 @@ typedef struct load_job {
     shardy_buf image;
 } load_job;
 
+/* Rows of three kinds: '0' the build, first, '1' its shards, one more than there may be at most; or
+ * '2' alone, when a text is longer than any of a manifest. */
+static void put_load(bytebuf *sql, const postgres_tables *t, int images)
+{
+    const char *builds = t->names[TABLE_BUILDS];
+    const char *shards = t->names[TABLE_SHARDS];
+    shardy__bytebuf_printf(sql, "WITH longest AS (" LONGEST_OF_RUN ") ", builds, shards);
+    shardy__bytebuf_printf(sql,
+        "SELECT '0', b.run_id, " TIME_OF(
+            "b.created_at") ", b.num_dbs::text, b.s3_prefix, "
+                            "b.key_col, b.db_path_template, b.shard_prefix, b.key_encoding, "
+                            "b.sharding::text, "
+                            "b.custom::text, %s, NULL::integer FROM %s b %s%s%s WHERE b.run_id = "
+                            "$1 AND (SELECT len FROM longest) <= %u ",
+        images ? "i.image" : "NULL::bytea", builds, images ? "LEFT JOIN " : "",
+        images ? t->names[TABLE_IMAGES] : "", images ? " i ON i.run_id = b.run_id" : "",
+        SHARDY_CUSTOM_LEN_MAX);
+    shardy__bytebuf_printf(sql,
+        "UNION ALL (SELECT '1', s.db_id::text, s.db_url, s.attempt::text, s.row_count::text, "
+        "s.db_bytes::text, s.checkpoint_id, s.min_key::text, s.max_key::text, "
+        "s.writer_info::text, NULL::text, NULL::bytea, s.db_id FROM %s s WHERE s.run_id = $1 "
+        "AND (SELECT len FROM longest) <= %u ORDER BY s.db_id LIMIT (SELECT "
+        "greatest(max(b.num_dbs), 0)::bigint + 1 FROM %s b WHERE b.run_id = $1)) ",
+        shards, SHARDY_CUSTOM_LEN_MAX, builds);
+    shardy__bytebuf_printf(sql,
+        "UNION ALL SELECT '2', len::text, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, "
+        "NULL::bytea, NULL::integer FROM longest WHERE len > %u ORDER BY 13 NULLS FIRST",
+        SHARDY_CUSTOM_LEN_MAX);
+}
+
 static shardy_status work_load(postgres_session *session, void *job, shardy_error *err)
 {
     load_job *load = job;
@@ -212,28 +257,23 @@ static shardy_status work_load(postgres_session *session, void *job, shardy_erro
     if ((found & needed) != needed) {
         return SHARDY_NOT_FOUND;
     }
-    int images = (found & ONLY(TABLE_IMAGES)) != 0;
     bytebuf sql;
     postgres_rows *rows;
     sql_init(&sql);
-    shardy__bytebuf_printf(&sql,
-        "SELECT '0', b.run_id, " TIME_OF(
-            "b.created_at") ", b.num_dbs::text, b.s3_prefix, "
-                            "b.key_col, b.db_path_template, b.shard_prefix, b.key_encoding, "
-                            "b.sharding::text, "
-                            "b.custom::text, %s, NULL::integer FROM %s b %s%s%s WHERE b.run_id = "
-                            "$1 ",
-        images ? "i.image" : "NULL::bytea", t->names[TABLE_BUILDS], images ? "LEFT JOIN " : "",
-        images ? t->names[TABLE_IMAGES] : "", images ? " i ON i.run_id = b.run_id" : "");
-    shardy__bytebuf_printf(&sql,
-        "UNION ALL SELECT '1', s.db_id::text, s.db_url, s.attempt::text, s.row_count::text, "
-        "s.db_bytes::text, s.checkpoint_id, s.min_key::text, s.max_key::text, "
-        "s.writer_info::text, NULL, NULL, s.db_id FROM %s s WHERE s.run_id = $1 "
-        "ORDER BY 13 NULLS FIRST",
-        t->names[TABLE_SHARDS]);
+    put_load(&sql, t, (found & ONLY(TABLE_IMAGES)) != 0);
     const postgres_param ref = {load->ref, 0, 0};
     SHARDY_TRY(run_sql(session, &sql, &ref, 1, &rows, err));
-    shardy_status st = shardy__manifest_columns_image(rows, &load->image, err);
+    size_t count = shardy__postgres_row_count(rows);
+    const char *kind = count ? shardy__postgres_value(rows, 0, 0, NULL) : NULL;
+    shardy_status st = SHARDY_NOT_FOUND;
+    if (kind && kind[0] == '2') {
+        const char *len = shardy__postgres_value(rows, 0, 1, NULL);
+        st = shardy__error(err, SHARDY_CORRUPT, "manifest",
+            "a column of run \"%.128s\" has %.20s bytes, the limit is %u", load->ref, len,
+            SHARDY_CUSTOM_LEN_MAX);
+    } else if (kind && kind[0] == '0') {
+        st = shardy__manifest_columns_image(rows, &load->image, err);
+    }
     shardy__postgres_rows_free(rows);
     return st;
 }

@@ -17,6 +17,9 @@
 /* A longer text in one column of a manifest is not one of ours or the reference's. */
 #define COLUMN_LEN_MAX SHARDY_CUSTOM_LEN_MAX
 
+/* Columns that are asked for, of one table. */
+#define PLACES_MAX 16u
+
 /* A table whose rows are being read, by column names. */
 typedef struct table_reader {
     const btree_file *file;
@@ -25,6 +28,13 @@ typedef struct table_reader {
     record_value *values; /* of the current row, in stored order */
     size_t value_count;
     const char *name;
+    /* Where columns are, by the address of the name they were asked for with: each is looked for
+     * once, and not in each row. */
+    struct {
+        const char *name;
+        int32_t place;
+    } places[PLACES_MAX];
+    size_t place_count;
 } table_reader;
 
 static shardy_status table_open(
@@ -71,12 +81,27 @@ static shardy_status table_next(table_reader *t, int first, shardy_error *err)
     return st;
 }
 
+static int32_t find_column(table_reader *t, const char *name)
+{
+    for (size_t i = 0; i < t->place_count; i++) {
+        if (t->places[i].name == name) {
+            return t->places[i].place;
+        }
+    }
+    int32_t place = shardy__schema_column(t->table, name);
+    if (t->place_count < PLACES_MAX) {
+        t->places[t->place_count].name = name;
+        t->places[t->place_count].place = place;
+        t->place_count++;
+    }
+    return place;
+}
+
 /* The value of a column of the current row. CORRUPT when the table has no such column. */
-static shardy_status column(
-    const table_reader *t, const char *name, record_value *out, shardy_error *err)
+static shardy_status column(table_reader *t, const char *name, record_value *out, shardy_error *err)
 {
     memset(out, 0, sizeof *out);
-    int32_t i = shardy__schema_column(t->table, name);
+    int32_t i = find_column(t, name);
     if (i < 0) {
         return shardy__error(
             err, SHARDY_CORRUPT, "manifest", "table \"%s\" has no column \"%s\"", t->name, name);
@@ -91,7 +116,7 @@ static shardy_status column(
 }
 
 /* A text column, copied; NULL allowed when `optional`. */
-static shardy_status text_column(const table_reader *t, manifest *m, const char *name, int optional,
+static shardy_status text_column(table_reader *t, manifest *m, const char *name, int optional,
     const char **out, shardy_error *err)
 {
     record_value v;
@@ -142,7 +167,7 @@ static int value_as_u64(const record_value *v, uint64_t *out)
 }
 
 static shardy_status u64_column(
-    const table_reader *t, const char *name, uint64_t max, uint64_t *out, shardy_error *err)
+    table_reader *t, const char *name, uint64_t max, uint64_t *out, shardy_error *err)
 {
     record_value v;
     *out = 0;
@@ -155,7 +180,7 @@ static shardy_status u64_column(
     return SHARDY_OK;
 }
 
-static shardy_status parse_custom(const table_reader *t, manifest *m, shardy_error *err)
+static shardy_status parse_custom(table_reader *t, manifest *m, shardy_error *err)
 {
     const char *text = NULL;
     SHARDY_TRY(text_column(t, m, "custom", 1, &text, err));
@@ -167,7 +192,7 @@ static shardy_status parse_custom(const table_reader *t, manifest *m, shardy_err
     return m->custom ? SHARDY_OK : shardy__error_nomem(err, "manifest");
 }
 
-static shardy_status parse_build_row(const table_reader *t, manifest *m, shardy_error *err)
+static shardy_status parse_build_row(table_reader *t, manifest *m, shardy_error *err)
 {
     uint64_t n;
     SHARDY_TRY(u64_column(t, "format_version", UINT32_MAX, &n, err));
@@ -273,8 +298,8 @@ static shardy_status parse_bound_value(manifest *m, const shardy_json_value *val
     return shardy__invalid_json(err, name, value, "null, an integer or a text");
 }
 
-static shardy_status parse_bound(const table_reader *t, manifest *m, const char *name,
-    int32_t *has_out, shardy_key *key_out, shardy_error *err)
+static shardy_status parse_bound(table_reader *t, manifest *m, const char *name, int32_t *has_out,
+    shardy_key *key_out, shardy_error *err)
 {
     const char *text;
     *has_out = 0;
@@ -331,7 +356,7 @@ static shardy_status parse_info_value(
 }
 
 static shardy_status parse_writer_info(
-    const table_reader *t, manifest *m, manifest_shard *shard, shardy_error *err)
+    table_reader *t, manifest *m, manifest_shard *shard, shardy_error *err)
 {
     const char *text;
     SHARDY_TRY(text_column(t, m, "writer_info", 0, &text, err));
@@ -348,7 +373,7 @@ static shardy_status parse_writer_info(
 }
 
 static shardy_status parse_shard_row(
-    const table_reader *t, manifest *m, manifest_shard *shard, shardy_error *err)
+    table_reader *t, manifest *m, manifest_shard *shard, shardy_error *err)
 {
     uint64_t n;
     SHARDY_TRY(u64_column(t, "db_id", UINT32_MAX, &n, err));
@@ -434,7 +459,7 @@ static shardy_status order_shards(manifest *m, shardy_error *err)
 }
 
 static shardy_status parse_object_row(
-    const table_reader *t, manifest *m, shardy_object_digest *object, shardy_error *err)
+    table_reader *t, manifest *m, shardy_object_digest *object, shardy_error *err)
 {
     uint64_t n;
     record_value v;

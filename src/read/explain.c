@@ -25,7 +25,9 @@ static void explain_open(const shardy_snapshot *s, shardy_explanation *out)
         return; /* in a database: no requests of the store */
     }
     uint32_t steps = out->exact ? 2 : 3; /* a fate or a listing as well */
-    out->open = (shardy_cost){steps, steps, s->pointer_size + s->manifest_size};
+    uint64_t more = s->manifest_size > 0 ? (s->manifest_size - 1) / MANIFEST_BEGIN_LEN : 0;
+    out->open = (shardy_cost){
+        steps + (more > 0), steps + (uint32_t)more, s->pointer_size + s->manifest_size};
 }
 
 /* Whether the pointer tells enough to read the index of this key's shard with the manifest. */

@@ -268,34 +268,17 @@ static shardy_status take_list(download *d, shardy_error *err)
 /* All of a larger object, in ranges. What comes is checked now: later nobody could ask again. */
 static shardy_status read_rest(download *d, shardy_error *err)
 {
-    const uint64_t size = d->first.meta.size;
     transfer_options o;
-    bytebuf body;
-    shardy__bytebuf_init(&body, (size_t)size);
     shardy__transfer_options_init(&o);
-    o.dest = shardy__bytebuf_reserve(&body, (size_t)size);
-    o.size = size;
     o.sums = d->sums.digests.sums;
-    o.first = &d->first;
     if (d->options->limits) {
         o.deadline_ns = d->options->limits->deadline_ns;
         o.cancel = d->options->limits->cancel;
     }
-    shardy_status st = shardy__bytebuf_check(&body, "read", err);
-    if (st >= 0) {
-        st = shardy__transfer_download(d->store, d->key, -1, &o, NULL, err);
-    }
-    if (st == SHARDY_CONFLICT) {
-        st = shardy__error(
-            err, SHARDY_CHECKSUM, "read", "\"%.300s\" changed while it was downloaded", d->key);
-    }
-    if (st == SHARDY_OK) {
-        shardy_buf_release(&d->first.body);
-        body.len = (size_t)size;
-        shardy__bytebuf_give(&body, &d->first.body);
-    }
-    shardy__bytebuf_free(&body);
-    return st;
+    shardy_status st = shardy__transfer_rest(d->store, d->key, &d->first, &o, err);
+    return st != SHARDY_CONFLICT ? st
+                                 : shardy__error(err, SHARDY_CHECKSUM, "read",
+                                       "\"%.300s\" changed while it was downloaded", d->key);
 }
 
 static shardy_status read_all(download *d, shardy_error *err)

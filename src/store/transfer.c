@@ -256,3 +256,25 @@ shardy_status shardy__transfer_download(shardy_store *store, const char *key, in
     }
     return st;
 }
+
+shardy_status shardy__transfer_rest(shardy_store *store, const char *key, shardy_store_read *first,
+    const transfer_options *options, shardy_error *err)
+{
+    transfer_options o = *options;
+    bytebuf body;
+    shardy__bytebuf_init(&body, (size_t)first->meta.size);
+    o.dest = shardy__bytebuf_reserve(&body, (size_t)first->meta.size);
+    o.size = first->meta.size;
+    o.first = first;
+    shardy_status st = shardy__bytebuf_check(&body, "store", err);
+    if (st >= 0) {
+        st = shardy__transfer_download(store, key, -1, &o, NULL, err);
+    }
+    if (st == SHARDY_OK) {
+        shardy_buf_release(&first->body);
+        body.len = (size_t)first->meta.size;
+        shardy__bytebuf_give(&body, &first->body);
+    }
+    shardy__bytebuf_free(&body);
+    return st;
+}

@@ -45,4 +45,10 @@ void shardy__transfer_options_init(transfer_options *options);
 shardy_status shardy__transfer_download(shardy_store *store, const char *key, int fd,
     const transfer_options *options, shardy_object_meta *meta_out, shardy_error *err);
 
+/* The rest of an object whose first `options->range_len` bytes `first` has read, into memory:
+ * first->body is all of it then. Of the options `dest`, `first` and `size` are filled in.
+ * Statuses: as above, but for NOT_FOUND. */
+shardy_status shardy__transfer_rest(shardy_store *store, const char *key, shardy_store_read *first,
+    const transfer_options *options, shardy_error *err);
+
 #endif

@@ -667,6 +667,14 @@ static void test_damage__rows_that_break_a_rule_are_refused_by_name(void **state
         {"UPDATE %T_shards SET max_key = '1.5'", "max_key"},
         {"UPDATE %T_shards SET writer_info = '[1]'", "writer_info"},
         {"UPDATE %T_shards SET db_url = 's3://elsewhere/x'", "is not below"},
+        {"UPDATE %T_builds SET key_col = repeat('x', 50000000)",
+            "has 50000000 bytes, the limit is 16777216"},
+        {"UPDATE %T_builds SET custom = to_jsonb(repeat('x', 17000000))", "has 17000002 bytes"},
+        {"UPDATE %T_shards SET db_url = repeat('x', 17000000) WHERE db_id = 0",
+            "has 17000000 bytes"},
+        {"INSERT INTO %T_shards (run_id, db_id) SELECT run_id, g FROM %T_builds, "
+         "generate_series(1000, 100000) g",
+            "more than num_dbs rows"},
     };
     adopt_golden(w, "kv_sqlite_hash_int");
     sql(w, "CREATE TABLE %T_keep AS SELECT * FROM %T_builds; "

@@ -6,9 +6,12 @@
 #include "catalog/catalog.h"
 #include "catalog/run_record.h"
 
+#include <shardyfusion/limits.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static shardy_error err;
 
@@ -525,9 +528,48 @@ static void test_manifests__are_added_once_with_their_chunk_digests(void **state
     shardy__manifest_store_close(&m);
 }
 
+/* How long it is, is known before it is read; a long one comes in ranges. */
+static void test_manifests__that_are_too_long_are_not_read_to_their_end(void **state)
+{
+    (void)state;
+    static const char key[] = "manifests/a/manifest";
+    manifest_store m;
+    shardy_store *counted = NULL;
+    shardy_store_counts counts;
+    shardy_buf image;
+    char *root = support_make_dir();
+    shardy_store *fs = fixture_open_fs(root, 0);
+    assert_ok(shardy_store_wrap_stats(NULL, fs, &counted, &err));
+    assert_ok(shardy__manifest_store_open_object(counted, "_CURRENT", 0, &m, &err));
+    put_ok(fs, key, "x");
+    const char *path = support_path(root, key);
+    assert_int_equal(truncate(path, (off_t)SHARDY_MANIFEST_LEN_MAX + 1), 0);
+    assert_status(SHARDY_CORRUPT, shardy__manifest_store_load(&m, key, &image, &err));
+    assert_non_null(strstr(err.message, "has 1073741825 bytes, the limit is 1073741824"));
+    shardy_store_stats(counted, &counts);
+    assert_int_equal(counts.read_bytes, MANIFEST_BEGIN_LEN);
+    const size_t lens[] = {MANIFEST_BEGIN_LEN - 1, MANIFEST_BEGIN_LEN, MANIFEST_BEGIN_LEN + 1,
+        2 * MANIFEST_BEGIN_LEN + 7};
+    for (size_t i = 0; i < sizeof lens / sizeof lens[0]; i++) {
+        char *expected = calloc(1, lens[i]);
+        memcpy(expected + lens[i] - 3, "end", 3);
+        support_write_file(path, expected, lens[i]);
+        assert_ok(shardy__manifest_store_load(&m, key, &image, &err));
+        assert_int_equal(image.len, lens[i]);
+        assert_memory_equal(image.data, expected, lens[i]);
+        shardy_buf_release(&image);
+        free(expected);
+    }
+    shardy__manifest_store_close(&m);
+    shardy_store_close(counted);
+    shardy_store_close(fs);
+    support_remove_dir(root);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_manifests__that_are_too_long_are_not_read_to_their_end),
         cmocka_unit_test(test_pointer__what_is_wrong_is_named),
         cmocka_unit_test(test_pointer__the_reference_would_read_what_we_write),
         cmocka_unit_test(test_fate__what_is_wrong_is_named),
