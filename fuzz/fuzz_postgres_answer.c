@@ -224,6 +224,15 @@ static void check_current(lines l, char kind)
     PQclear(rows);
 }
 
+/* A time that was read is one that is written and read again. */
+static void check_time(int64_t us)
+{
+    char text[SHARDY_TIME_TEXT_SIZE];
+    int64_t again;
+    shardy__time_format_micros(us, text);
+    require(shardy__time_parse(text, strlen(text), &again) && again == us, "a time stays");
+}
+
 /* --- lists, texts, counts --------------------------------------------------------------------- */
 
 /* As many as there are rows when the line does not say. */
@@ -259,6 +268,7 @@ static void check_list(lines l, size_t limit)
         const shardy_manifest_entry *e = &list.entries[count++];
         require(strcmp(e->ref, run_id) == 0 && strcmp(e->run_id, run_id) == 0, "a run is listed");
         require(e->published_us == us, "with its time");
+        check_time(us);
     }
     require(count == list.count, "nothing else is listed");
     shardy__manifest_list_dispose(&list);
