@@ -27,8 +27,7 @@ static void parse_hint(const shardy_json_value *hint, pointer_hint *out)
             hint, what, "shard_path", h.shard_path, sizeof h.shard_path, &ignored) >= 0 &&
         shardy_key_encoding_parse(encoding, &h.key_encoding, &ignored) >= 0 &&
         h.key_encoding != SHARDY_KEY_ENCODING_AUTO && num_dbs > 0 &&
-        num_dbs <= SHARDY_NUM_DBS_MAX &&
-        shardy__template_check(h.shard_path, &ignored) >= 0) {
+        num_dbs <= SHARDY_NUM_DBS_MAX && shardy__template_check(h.shard_path, &ignored) >= 0) {
         h.num_dbs = (uint32_t)num_dbs;
         *out = h;
     }
