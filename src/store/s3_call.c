@@ -236,7 +236,8 @@ static int may_renew(s3_call *call)
     const http_reply *reply = &call->http.reply;
     const bytebuf *body = &call->http.reply_body;
     s3_failure failure;
-    if (call->renewed || call->http.status < 0 || reply->code < 400 || reply->code >= 500) {
+    int is_refusal = reply->code == 400 || reply->code == 401 || reply->code == 403;
+    if (call->renewed || call->http.status < 0 || !is_refusal) {
         return 0;
     }
     memset(&failure, 0, sizeof failure);
