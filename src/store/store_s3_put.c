@@ -438,8 +438,8 @@ static void give_up_held(upload *up)
 static shardy_status send_parts(upload *up, shardy_error *err)
 {
     shardy_status st = SHARDY_OK;
-    while (st >= 0 && has_more(up->from)) {
-        slot *s = wait_for_slot(up, 1);
+    slot *s;
+    while (st >= 0 && has_more(up->from) && (s = wait_for_slot(up, 1)) != NULL) {
         if (s->state != SLOT_FREE) {
             st = go_on(up, s, err);
             continue;
