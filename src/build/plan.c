@@ -255,7 +255,6 @@ static shardy_status set_prefix(shardy_plan *plan, shardy_error *err)
 static shardy_status set_scratch(shardy_plan *plan, shardy_error *err)
 {
     const char *base = plan->options.scratch_dir;
-    int below_store = 0;
     if (!base && (shardy_store_caps(plan->catalog.store) & SHARDY_STORE_CAP_TAKE_FILE)) {
         SHARDY_TRY(shardy_store_scratch(plan->catalog.store, &base, err));
         below_store = 1;
@@ -295,7 +294,9 @@ static void beat(timer_task *task)
 {
     shardy_plan *plan = (shardy_plan *)(void *)((char *)task - offsetof(shardy_plan, heartbeat));
     shardy_error error;
-    if (shardy__run_record_beat(plan->context, plan->catalog.store, &plan->record, &error) < 0) {
+    shardy_status st =
+        shardy__run_record_beat(plan->context, plan->catalog.store, &plan->record, &error);
+    if (st < 0 && st != SHARDY_CANCELLED) {
         shardy__log(plan->context, SHARDY_LOG_WARN, "build",
             "the run record could not be updated: %s", error.message);
     }
@@ -312,10 +313,13 @@ static void begin_record(shardy_plan *plan)
     shardy_error error;
     fill_record(plan);
     shardy__run_record_begin(plan->context, plan->options.run_registry_prefix, r);
-    plan->has_record = shardy__run_record_write(plan->context, plan->catalog.store, r, &error) >= 0;
-    if (!plan->has_record) {
+    shardy_status st = shardy__run_record_write(plan->context, plan->catalog.store, r, &error);
+    plan->has_record = st >= 0;
+    if (st < 0 && st != SHARDY_CANCELLED) {
         shardy__log(plan->context, SHARDY_LOG_WARN, "build",
             "the run record could not be written: %s", error.message);
+    }
+    if (st < 0) {
         return;
     }
     plan->heartbeat.run = beat;
@@ -328,6 +332,7 @@ void shardy__plan_end_record(
 {
     run_record *r = &plan->record;
     shardy_error ignored;
+    const catalog after = shardy__catalog_after(&plan->catalog);
     stop_heartbeat(plan);
     if (!plan->has_record || r->status != RUN_RUNNING) {
         return;
@@ -338,7 +343,7 @@ void shardy__plan_end_record(
         snprintf(r->error_type, sizeof r->error_type, "%s", shardy_status_name(st));
         snprintf(r->error_message, sizeof r->error_message, "%s", error ? error->message : "");
     }
-    if (shardy__run_record_write(plan->context, plan->catalog.store, r, &ignored) < 0) {
+    if (shardy__run_record_write(plan->context, after.store, r, &ignored) < 0) {
         shardy__log(plan->context, SHARDY_LOG_WARN, "build",
             "the run record could not be updated: %s", ignored.message);
     }
@@ -376,6 +381,7 @@ static shardy_status fill_plan(shardy_plan *plan, const char *url,
         .manifests = options->manifest_store,
         .timeout_ms = MANIFEST_TIMEOUT_MS,
         .cancel = options->cancel,
+        .bound = CATALOG_CANCELLABLE,
         .single_writer = options->unsafe_single_writer};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     set_sidecar(plan);
@@ -402,6 +408,7 @@ shardy_status shardy__plan_adopt(shardy_plan *plan, const char *url,
         .manifests = options->manifest_store,
         .timeout_ms = MANIFEST_TIMEOUT_MS,
         .cancel = options->cancel,
+        .bound = CATALOG_CANCELLABLE,
         .single_writer = options->unsafe_single_writer};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     set_sidecar(plan);

@@ -21,7 +21,7 @@
 #define GROW_AFTER 1000u
 #define HASH_LEN   (256u << 10)
 /* Giving up an upload is not worth waiting for longer. */
-#define ABORT_MS         10000u
+#define ABORT_MS         5000u
 #define RESULT_LEN_MAX   (64u << 10)
 #define COMPLETE_LEN_MAX (8u << 20)
 
