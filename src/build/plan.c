@@ -6,6 +6,7 @@
 #include "../base/rate.h"
 #include "../base/uri.h"
 #include "../store/store.h"
+#include "scratch.h"
 
 #include <shardyfusion/limits.h>
 
@@ -252,28 +253,28 @@ static shardy_status set_prefix(shardy_plan *plan, shardy_error *err)
     return plan->prefix ? SHARDY_OK : shardy__error_nomem(err, "build");
 }
 
+/* Below that of the store, which looks after it when this process dies. */
+static shardy_status set_scratch_of_store(shardy_plan *plan, const char *base, shardy_error *err)
+{
+    char name[64];
+    char hex[33];
+    shardy__rand_hex32(plan->context, hex);
+    snprintf(name, sizeof name, "build-%s", hex);
+    SHARDY_TRY(shardy__path_join(base, name, &plan->scratch, err));
+    SHARDY_TRY(shardy__dir_make(plan->scratch, 0700, 0, err));
+    plan->own_scratch = 1;
+    return SHARDY_OK;
+}
+
 static shardy_status set_scratch(shardy_plan *plan, shardy_error *err)
 {
     const char *base = plan->options.scratch_dir;
     if (!base && (shardy_store_caps(plan->catalog.store) & SHARDY_STORE_CAP_TAKE_FILE)) {
         SHARDY_TRY(shardy_store_scratch(plan->catalog.store, &base, err));
-        below_store = 1;
+        return set_scratch_of_store(plan, base, err);
     }
-    if (!base) {
-        base = "/tmp";
-    }
-    char name[64];
-    char hex[33];
-    char *path = NULL;
-    shardy__rand_hex32(plan->context, hex);
-    snprintf(name, sizeof name, "%s%s", below_store ? "build-" : "shardy-build-", hex);
-    SHARDY_TRY(shardy__path_join(base, name, &path, err));
-    plan->scratch = shardy__arena_strdup(&plan->arena, path);
-    shardy__free(path);
-    if (!plan->scratch) {
-        return shardy__error_nomem(err, "build");
-    }
-    SHARDY_TRY(shardy__dir_make(plan->scratch, 0700, 0, err));
+    SHARDY_TRY(shardy__scratch_make(
+        plan->context, base ? base : "/tmp", &plan->scratch, &plan->scratch_lock, err));
     plan->own_scratch = 1;
     return SHARDY_OK;
 }
@@ -429,6 +430,7 @@ shardy_status shardy__plan_alloc(shardy_context *context, shardy_plan **plan_out
     if (!plan) {
         return shardy__error_nomem(err, "build");
     }
+    plan->scratch_lock = -1;
     shardy__arena_init(&plan->arena);
     shardy_status st = shardy__context_hold(context, &plan->context, err);
     if (st < 0) {
@@ -485,12 +487,12 @@ void shardy_plan_free(shardy_plan *plan)
     }
     stop_heartbeat(plan);
     if (plan->own_scratch) {
-        shardy_error ignored;
-        shardy__dir_remove(plan->scratch, &ignored);
+        shardy__scratch_remove(plan->scratch, plan->scratch_lock);
     }
     if (plan->catalog.manifests.ops) {
         shardy__catalog_close(&plan->catalog);
     }
+    shardy__free(plan->scratch);
     shardy__arena_free(&plan->arena);
     shardy__context_drop(plan->context);
     shardy__free(plan);
