@@ -209,7 +209,7 @@ static shardy_status build_files(const attempt_job *job, const char *dir, spool_
         st = shardy__engine_finish(&w, &files, err);
     }
     if (st >= 0) {
-        st = shardy__upload_files(plan, &files, output, err);
+        st = shardy__upload_files(job, &files, output, err);
     }
     shardy__engine_writer_free(&w);
     return st;
@@ -394,7 +394,7 @@ shardy_status shardy_attempt_build(const shardy_plan *plan, uint32_t db_id, uint
     SHARDY_TRY(shardy__pool_new(0, &config.pool, err));
     shardy_status st = shardy__spool_new(&config, &s, err);
     if (st >= 0) {
-        attempt_job job = {plan, s, 0, db_id, attempt, {NULL, NULL}};
+        attempt_job job = {plan, s, 0, db_id, attempt, {NULL, NULL, NULL}};
         st = build_attempt(&job, next_row, user, result_json_out, err);
     }
     shardy__spool_free(s);
