@@ -344,7 +344,11 @@ void shardy__plan_end_record(
         snprintf(r->error_type, sizeof r->error_type, "%s", shardy_status_name(st));
         snprintf(r->error_message, sizeof r->error_message, "%s", error ? error->message : "");
     }
-    if (shardy__run_record_write(plan->context, after.store, r, &ignored) < 0) {
+    /* whoever condemned the run may have removed its record, which is not made anew then */
+    shardy_status written = plan->run.fenced
+                                ? shardy__run_record_beat(plan->context, after.store, r, &ignored)
+                                : shardy__run_record_write(plan->context, after.store, r, &ignored);
+    if (written < 0) {
         shardy__log(plan->context, SHARDY_LOG_WARN, "build",
             "the run record could not be updated: %s", ignored.message);
     }
@@ -473,6 +477,10 @@ shardy_status shardy_plan_new(shardy_context *context, const char *url,
 
 void shardy__plan_fail(shardy_plan *plan, shardy_status st, const shardy_error *error)
 {
+    if (plan->has_failed) {
+        return;
+    }
+    plan->has_failed = 1;
     shardy__publish_abandon(&plan->catalog, &plan->run, plan->options.shard_prefix);
     shardy__plan_end_record(plan, st, NULL, error);
 }

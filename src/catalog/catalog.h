@@ -117,6 +117,7 @@ typedef struct publish_run {
     int32_t pointer_open;   /* the pointer write failed, but may have counted or still count */
     int32_t replaces;       /* set by the caller: who moved the pointer meanwhile is replaced when
                                its manifest is older */
+    int32_t fenced;         /* found out when it was given up: somebody else had condemned it */
     pointer_hint hint;      /* for the pointer */
 } publish_run;
 
@@ -136,7 +137,8 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
 
 /* Gives a run up that was begun and did not publish: condemns it, then removes its manifest, if one
  * may be there, and its shards. What cannot be removed is left for a cleanup. Never touches a run
- * that may be current, or that reached PUBLISHED. */
+ * that may be current, or that reached PUBLISHED. One that somebody else has condemned loses what
+ * was written since: nobody else would look for it again. */
 void shardy__publish_abandon(const catalog *c, publish_run *run, const char *shard_prefix);
 
 /* Moves the pointer to the manifest `ref`; url_out gets what the pointer says then.

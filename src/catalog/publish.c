@@ -433,6 +433,22 @@ static shardy_status remove_run(
     return shardy__catalog_remove_prefix(c, prefix, NULL, err);
 }
 
+/* Whether a run that could not be condemned was condemned by somebody else: that is final. */
+static int find_fenced(const catalog *c, publish_run *run, shardy_status st)
+{
+    fate now;
+    shardy_error ignored;
+    /* model: writer_find_condemned */
+    if (st != SHARDY_CONFLICT ||
+        shardy__fate_load(c->store, run->fate.run_id, &now, &ignored) != SHARDY_OK ||
+        now.state != FATE_CONDEMNED) {
+        return 0;
+    }
+    run->fate.state = FATE_CONDEMNED;
+    run->fenced = 1;
+    return 1;
+}
+
 void shardy__publish_abandon(const catalog *c, publish_run *run, const char *shard_prefix)
 {
     shardy_error err;
@@ -444,7 +460,8 @@ void shardy__publish_abandon(const catalog *c, publish_run *run, const char *sha
     /* model: writer_condemn. A writer may condemn its own run also from PUBLISHING as long as no
      * pointer write of it can still count; a rollback that took the run over has changed the fate,
      * and then this fails. */
-    if (shardy__fate_change(c->context, after.store, f, FATE_CONDEMNED, &err) < 0) {
+    shardy_status st = shardy__fate_change(c->context, after.store, f, FATE_CONDEMNED, &err);
+    if (st < 0 && !find_fenced(&after, run, st)) {
         shardy__log(c->context, SHARDY_LOG_WARN, "publish",
             "run \"%s\" failed and could not be condemned, its shards stay: %s", f->run_id,
             err.message);
