@@ -148,6 +148,8 @@ static int32_t on_progress(void *user, const shardy_progress *p)
         view.bytes = p->bytes_built;
         view.shards_done = p->shards_done;
         view.shards_total = p->shards_total;
+        view.uploaded = p->bytes_uploaded;
+        view.to_upload = p->bytes_to_upload;
     } else if (strcmp(p->phase, "publish") == 0) {
         view.label = "publishing";
         view.shards_done = p->shards_done;

@@ -10,7 +10,7 @@
 enum {
     BAR_MAX = 30,
     BAR_STEP = 10, /* the bar keeps its width while the numbers behind it grow and shrink */
-    PARTS_MAX = 6
+    PARTS_MAX = 7
 };
 
 static const int64_t draw_interval_ns = 80000000;
@@ -66,6 +66,12 @@ static size_t make_parts(const progress_view *v, double seconds, strbuf parts[PA
     if (v->shards_total) {
         strbuf_printf(
             &parts[n++], "%u/%u shards", (unsigned)v->shards_done, (unsigned)v->shards_total);
+    }
+    if (v->to_upload) {
+        progress_add_bytes(&parts[n], v->uploaded);
+        strbuf_puts(&parts[n], " of ");
+        progress_add_bytes(&parts[n], v->to_upload);
+        strbuf_puts(&parts[n++], " uploaded");
     }
     if (v->rows) {
         progress_add_count(&parts[n], v->rows);

@@ -18,6 +18,8 @@ typedef struct progress_view {
     uint64_t bytes;
     uint32_t shards_done;
     uint32_t shards_total;
+    uint64_t uploaded; /* bytes */
+    uint64_t to_upload;
     int rows_per_second; /* 1: show the rate of rows, else that of bytes */
 } progress_view;
 

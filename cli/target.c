@@ -290,6 +290,7 @@ static int open_at(
         options.first_key = &key;
     }
     options.timeout_ms = target_timeout_ms(c, options.timeout_ms);
+    options.open_cancel = c->cancel;
     set_access(c, &options);
     set_cache(c, &options);
     if (c->opts.values[OPT_IO].number == 1) {

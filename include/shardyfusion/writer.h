@@ -31,6 +31,9 @@ typedef struct shardy_progress {
     uint64_t bytes_built;
     uint32_t shards_done;
     uint32_t shards_total; /* 0 while it is not known */
+    /* Of shards whose upload was begun; 0 where shards are local files. */
+    uint64_t bytes_uploaded;
+    uint64_t bytes_to_upload;
 } shardy_progress;
 
 /* Called from the thread that uses the writer, at most about ten times a second and at each change

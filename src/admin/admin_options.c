@@ -19,7 +19,7 @@ shardy_status shardy__admin_open_catalog(shardy_context *context, const char *ur
         .manifests = options->manifest_store,
         .timeout_ms = options->timeout_ms,
         .cancel = options->cancel,
-        .bound = 1};
+        .bound = CATALOG_IN_TIME};
     SHARDY_TRY(shardy__catalog_open(context, url, &o, out, err));
     int64_t deadline = options->timeout_ms ? shardy__deadline_ns(context, options->timeout_ms) : 0;
     shardy__catalog_limit(out, deadline, options->cancel);

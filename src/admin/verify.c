@@ -216,7 +216,7 @@ static shardy_status run(verifier *v, const char *url, shardy_error *err)
         .manifests = admin->manifest_store,
         .timeout_ms = admin->timeout_ms,
         .cancel = admin->cancel,
-        .bound = 1};
+        .bound = CATALOG_IN_TIME};
     SHARDY_TRY(shardy__catalog_open(v->context, url, &o, &v->catalog, err));
     shardy_status st = verify_snapshot(v, err);
     if (st >= 0) {

@@ -10,7 +10,7 @@
 #define RIGHTS_OF_ALL  0777u
 #define RIGHTS_OF_ELSE 0077u
 
-static shardy_status check_private(int fd, const char *name, shardy_error *err)
+shardy_status shardy__private_dir_check(int fd, const char *name, shardy_error *err)
 {
     struct stat info;
     if (fstat(fd, &info) != 0) {
@@ -46,7 +46,7 @@ shardy_status shardy__private_dir_open(int parent, const char *name, int *fd_out
         return shardy__error(err, SHARDY_INVALID, "fs", "\"%.300s\" is not a directory", name);
     }
     if (st == SHARDY_OK) {
-        st = check_private(*fd_out, name, err);
+        st = shardy__private_dir_check(*fd_out, name, err);
     }
     if (st < 0) {
         shardy__file_close(*fd_out);

@@ -12,6 +12,10 @@
 shardy_status shardy__private_dir_open(
     int parent, const char *name, int *fd_out, shardy_error *err);
 
+/* Of an open directory, named `name` in messages: AUTH when it belongs to somebody else, or when
+ * others have any right to it; IO. */
+shardy_status shardy__private_dir_check(int fd, const char *name, shardy_error *err);
+
 /* Sets the time at which an own file was changed last. */
 shardy_status shardy__private_file_set_modified(int fd, int64_t wall_us, shardy_error *err);
 

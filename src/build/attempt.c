@@ -209,7 +209,7 @@ static shardy_status build_files(const attempt_job *job, const char *dir, spool_
         st = shardy__engine_finish(&w, &files, err);
     }
     if (st >= 0) {
-        st = shardy__upload_files(plan, &files, output, err);
+        st = shardy__upload_files(job, &files, output, err);
     }
     shardy__engine_writer_free(&w);
     return st;
@@ -233,9 +233,10 @@ static void discard(const attempt_job *job, const attempt_output *output)
 {
     char prefix[SHARDY_OBJECT_KEY_LEN_MAX + 2];
     shardy_error ignored;
+    const catalog after = shardy__catalog_after(&job->plan->catalog);
     snprintf(prefix, sizeof prefix, "%s/", output->path);
     if (output->object_count > 0 &&
-        shardy__catalog_remove_prefix(&job->plan->catalog, prefix, NULL, &ignored) < 0) {
+        shardy__catalog_remove_prefix(&after, prefix, NULL, &ignored) < 0) {
         shardy__log(job->plan->context, SHARDY_LOG_WARN, "build",
             "what a failed attempt left in \"%s\" could not be removed: %s", prefix,
             ignored.message);
@@ -308,7 +309,9 @@ shardy_status shardy__attempt_run_retry(
                 job->db_id, next.attempt);
             return st;
         }
-        if (!error.retriable || i >= o->max_retries || next.attempt + 1 >= SHARDY_ATTEMPTS_MAX) {
+        /* of a cancelled put it is not known what became of it, which looks like a lost answer */
+        if (!error.retriable || st == SHARDY_CANCELLED || i >= o->max_retries ||
+            next.attempt + 1 >= SHARDY_ATTEMPTS_MAX) {
             if (err) {
                 *err = error;
             }
@@ -391,7 +394,7 @@ shardy_status shardy_attempt_build(const shardy_plan *plan, uint32_t db_id, uint
     SHARDY_TRY(shardy__pool_new(0, &config.pool, err));
     shardy_status st = shardy__spool_new(&config, &s, err);
     if (st >= 0) {
-        attempt_job job = {plan, s, 0, db_id, attempt, {NULL, NULL}};
+        attempt_job job = {plan, s, 0, db_id, attempt, {NULL, NULL, NULL}};
         st = build_attempt(&job, next_row, user, result_json_out, err);
     }
     shardy__spool_free(s);

@@ -9,6 +9,9 @@
 /* Called now and then by the thread that builds; a failure stops the attempt. */
 typedef struct attempt_ticker {
     shardy_status (*tick)(void *user, uint64_t rows, uint64_t bytes, shardy_error *err);
+    /* The same while files are uploaded: so many more bytes than before were sent, and are to be
+     * sent, which may be less than none. May be NULL. */
+    void (*uploading)(void *user, int64_t sent, int64_t to_send);
     void *user;
 } attempt_ticker;
 

@@ -6,6 +6,7 @@
 #include "../base/rate.h"
 #include "../base/uri.h"
 #include "../store/store.h"
+#include "scratch.h"
 
 #include <shardyfusion/limits.h>
 
@@ -252,29 +253,28 @@ static shardy_status set_prefix(shardy_plan *plan, shardy_error *err)
     return plan->prefix ? SHARDY_OK : shardy__error_nomem(err, "build");
 }
 
+/* Below that of the store, which looks after it when this process dies. */
+static shardy_status set_scratch_of_store(shardy_plan *plan, const char *base, shardy_error *err)
+{
+    char name[64];
+    char hex[33];
+    shardy__rand_hex32(plan->context, hex);
+    snprintf(name, sizeof name, "build-%s", hex);
+    SHARDY_TRY(shardy__path_join(base, name, &plan->scratch, err));
+    SHARDY_TRY(shardy__dir_make(plan->scratch, 0700, 0, err));
+    plan->own_scratch = 1;
+    return SHARDY_OK;
+}
+
 static shardy_status set_scratch(shardy_plan *plan, shardy_error *err)
 {
     const char *base = plan->options.scratch_dir;
-    int below_store = 0;
     if (!base && (shardy_store_caps(plan->catalog.store) & SHARDY_STORE_CAP_TAKE_FILE)) {
         SHARDY_TRY(shardy_store_scratch(plan->catalog.store, &base, err));
-        below_store = 1;
+        return set_scratch_of_store(plan, base, err);
     }
-    if (!base) {
-        base = "/tmp";
-    }
-    char name[64];
-    char hex[33];
-    char *path = NULL;
-    shardy__rand_hex32(plan->context, hex);
-    snprintf(name, sizeof name, "%s%s", below_store ? "build-" : "shardy-build-", hex);
-    SHARDY_TRY(shardy__path_join(base, name, &path, err));
-    plan->scratch = shardy__arena_strdup(&plan->arena, path);
-    shardy__free(path);
-    if (!plan->scratch) {
-        return shardy__error_nomem(err, "build");
-    }
-    SHARDY_TRY(shardy__dir_make(plan->scratch, 0700, 0, err));
+    SHARDY_TRY(shardy__scratch_make(
+        plan->context, base ? base : "/tmp", &plan->scratch, &plan->scratch_lock, err));
     plan->own_scratch = 1;
     return SHARDY_OK;
 }
@@ -295,7 +295,9 @@ static void beat(timer_task *task)
 {
     shardy_plan *plan = (shardy_plan *)(void *)((char *)task - offsetof(shardy_plan, heartbeat));
     shardy_error error;
-    if (shardy__run_record_beat(plan->context, plan->catalog.store, &plan->record, &error) < 0) {
+    shardy_status st =
+        shardy__run_record_beat(plan->context, plan->catalog.store, &plan->record, &error);
+    if (st < 0 && st != SHARDY_CANCELLED) {
         shardy__log(plan->context, SHARDY_LOG_WARN, "build",
             "the run record could not be updated: %s", error.message);
     }
@@ -312,10 +314,13 @@ static void begin_record(shardy_plan *plan)
     shardy_error error;
     fill_record(plan);
     shardy__run_record_begin(plan->context, plan->options.run_registry_prefix, r);
-    plan->has_record = shardy__run_record_write(plan->context, plan->catalog.store, r, &error) >= 0;
-    if (!plan->has_record) {
+    shardy_status st = shardy__run_record_write(plan->context, plan->catalog.store, r, &error);
+    plan->has_record = st >= 0;
+    if (st < 0 && st != SHARDY_CANCELLED) {
         shardy__log(plan->context, SHARDY_LOG_WARN, "build",
             "the run record could not be written: %s", error.message);
+    }
+    if (st < 0) {
         return;
     }
     plan->heartbeat.run = beat;
@@ -328,6 +333,7 @@ void shardy__plan_end_record(
 {
     run_record *r = &plan->record;
     shardy_error ignored;
+    const catalog after = shardy__catalog_after(&plan->catalog);
     stop_heartbeat(plan);
     if (!plan->has_record || r->status != RUN_RUNNING) {
         return;
@@ -338,7 +344,11 @@ void shardy__plan_end_record(
         snprintf(r->error_type, sizeof r->error_type, "%s", shardy_status_name(st));
         snprintf(r->error_message, sizeof r->error_message, "%s", error ? error->message : "");
     }
-    if (shardy__run_record_write(plan->context, plan->catalog.store, r, &ignored) < 0) {
+    /* whoever condemned the run may have removed its record, which is not made anew then */
+    shardy_status written = plan->run.fenced
+                                ? shardy__run_record_beat(plan->context, after.store, r, &ignored)
+                                : shardy__run_record_write(plan->context, after.store, r, &ignored);
+    if (written < 0) {
         shardy__log(plan->context, SHARDY_LOG_WARN, "build",
             "the run record could not be updated: %s", ignored.message);
     }
@@ -376,6 +386,7 @@ static shardy_status fill_plan(shardy_plan *plan, const char *url,
         .manifests = options->manifest_store,
         .timeout_ms = MANIFEST_TIMEOUT_MS,
         .cancel = options->cancel,
+        .bound = CATALOG_CANCELLABLE,
         .single_writer = options->unsafe_single_writer};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     set_sidecar(plan);
@@ -402,6 +413,7 @@ shardy_status shardy__plan_adopt(shardy_plan *plan, const char *url,
         .manifests = options->manifest_store,
         .timeout_ms = MANIFEST_TIMEOUT_MS,
         .cancel = options->cancel,
+        .bound = CATALOG_CANCELLABLE,
         .single_writer = options->unsafe_single_writer};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     set_sidecar(plan);
@@ -422,6 +434,7 @@ shardy_status shardy__plan_alloc(shardy_context *context, shardy_plan **plan_out
     if (!plan) {
         return shardy__error_nomem(err, "build");
     }
+    plan->scratch_lock = -1;
     shardy__arena_init(&plan->arena);
     shardy_status st = shardy__context_hold(context, &plan->context, err);
     if (st < 0) {
@@ -464,6 +477,10 @@ shardy_status shardy_plan_new(shardy_context *context, const char *url,
 
 void shardy__plan_fail(shardy_plan *plan, shardy_status st, const shardy_error *error)
 {
+    if (plan->has_failed) {
+        return;
+    }
+    plan->has_failed = 1;
     shardy__publish_abandon(&plan->catalog, &plan->run, plan->options.shard_prefix);
     shardy__plan_end_record(plan, st, NULL, error);
 }
@@ -478,12 +495,12 @@ void shardy_plan_free(shardy_plan *plan)
     }
     stop_heartbeat(plan);
     if (plan->own_scratch) {
-        shardy_error ignored;
-        shardy__dir_remove(plan->scratch, &ignored);
+        shardy__scratch_remove(plan->scratch, plan->scratch_lock);
     }
     if (plan->catalog.manifests.ops) {
         shardy__catalog_close(&plan->catalog);
     }
+    shardy__free(plan->scratch);
     shardy__arena_free(&plan->arena);
     shardy__context_drop(plan->context);
     shardy__free(plan);

@@ -23,9 +23,11 @@ struct shardy_plan {
      * seen no row */
     shardy_writer_options options;
     const char *run_id;
-    const char *prefix;  /* recorded, normalised: join keys to it with shardy__uri_join() */
-    const char *scratch; /* directory for this build, removed with the plan when `own_scratch` */
+    const char *prefix; /* recorded, normalised: join keys to it with shardy__uri_join() */
+    char *scratch;      /* directory for this build, removed with the plan when `own_scratch` */
+    int scratch_lock;   /* of scratch.h; -1: none */
     int32_t own_scratch;
+    int32_t has_failed; /* it was given up */
     const shardy_engine_ops *engine;
     int64_t manifest_us; /* when its manifest was first made; 0: not yet */
     /* 1: it came as JSON, and its manifests are not where that leads to */

@@ -53,17 +53,48 @@ static shardy_status add_object(
     return SHARDY_OK;
 }
 
-static shardy_status put_file(const shardy_plan *plan, const shardy_engine_file *file,
+/* How far a file has come, for whoever is told. */
+typedef struct upload_watch {
+    const attempt_ticker *ticker;
+    uint64_t sent;
+} upload_watch;
+
+static void watch_sent(void *user, uint64_t bytes)
+{
+    upload_watch *w = user;
+    int64_t more = (int64_t)(bytes - w->sent);
+    w->sent = bytes;
+    w->ticker->uploading(w->ticker->user, more, 0);
+}
+
+static shardy_status put_file(const attempt_job *job, const shardy_engine_file *file,
     const char *path, shardy_object_meta *meta_out, shardy_error *err)
 {
+    const shardy_plan *plan = job->plan;
+    upload_watch watch = {&job->ticker, 0};
+    /* A directory takes a file without sending it. */
+    int is_local = (shardy_store_caps(plan->catalog.store) & SHARDY_STORE_CAP_OPEN_LOCAL) != 0;
+    int is_watched = job->ticker.uploading && !is_local;
     shardy_store_put put = {0};
     put.key = shardy__bytes(path, strlen(path));
     put.condition = SHARDY_PUT_IF_ABSENT;
     put.sync = plan->options.sync;
     put.file_path = file->path;
     put.content_type = file->content_type;
+    if (is_watched) {
+        put.sent = watch_sent;
+        put.sent_user = &watch;
+        job->ticker.uploading(job->ticker.user, 0, (int64_t)file->size);
+    }
     /* model: writer_upload */
-    return shardy_store_put_object(plan->catalog.store, &put, meta_out, err);
+    shardy_status st = shardy_store_put_object(plan->catalog.store, &put, meta_out, err);
+    if (is_watched && st >= 0) {
+        watch_sent(&watch, file->size);
+    } else if (is_watched) { /* another attempt sends it anew */
+        watch_sent(&watch, 0);
+        job->ticker.uploading(job->ticker.user, 0, -(int64_t)file->size);
+    }
+    return st;
 }
 
 /* --- sidecars --------------------------------------------------------------------------------- */
@@ -132,7 +163,7 @@ static void close_bound(bound_sidecar *b)
 }
 
 /* Sent whole and read whole, so there is no list of chunk digests beside it. */
-static shardy_status put_sidecar(const shardy_plan *plan, const shardy_engine_file *file,
+static shardy_status put_sidecar(const attempt_job *job, const shardy_engine_file *file,
     const char *tag, attempt_output *output, shardy_error *err)
 {
     bound_sidecar b = {NULL, -1, -1, 0, {0}};
@@ -141,7 +172,7 @@ static shardy_status put_sidecar(const shardy_plan *plan, const shardy_engine_fi
     if (st >= 0) {
         st = copy_bound(&b, file->size, tag, err);
     }
-    if (st >= 0 && plan->options.sync) {
+    if (st >= 0 && job->plan->options.sync) {
         st = shardy__file_sync(b.to, err);
     }
     sha256 digest;
@@ -156,7 +187,7 @@ static shardy_status put_sidecar(const shardy_plan *plan, const shardy_engine_fi
         bound.sum_count = b.digests.count;
         st = add_object(&bound, output, err);
         if (st >= 0) {
-            st = put_file(plan, &bound, output->objects[output->object_count - 1].path, NULL, err);
+            st = put_file(job, &bound, output->objects[output->object_count - 1].path, NULL, err);
         }
     }
     close_bound(&b);
@@ -176,9 +207,10 @@ int shardy__upload_has_sidecar(const attempt_output *output)
 
 /* --- all files -------------------------------------------------------------------------------- */
 
-shardy_status shardy__upload_files(const shardy_plan *plan, const shardy_engine_files *files,
+shardy_status shardy__upload_files(const attempt_job *job, const shardy_engine_files *files,
     attempt_output *output, shardy_error *err)
 {
+    const shardy_plan *plan = job->plan;
     shardy_object_meta meta;
     memset(&meta, 0, sizeof meta);
     /* A directory's versions are told by nobody who reads the files from elsewhere. */
@@ -186,14 +218,14 @@ shardy_status shardy__upload_files(const shardy_plan *plan, const shardy_engine_
     for (size_t i = 0; i < files->count; i++) {
         const shardy_engine_file *file = &files->files[i];
         if (file->is_sidecar) {
-            SHARDY_TRY(put_sidecar(plan, file, local ? "" : meta.etag.text, output, err));
+            SHARDY_TRY(put_sidecar(job, file, local ? "" : meta.etag.text, output, err));
             continue;
         }
         SHARDY_TRY(add_object(file, output, err));
         const char *path = output->objects[output->object_count - 1].path;
         output->db_bytes += file->size;
         SHARDY_TRY(put_sums(plan, path, file, err));
-        SHARDY_TRY(put_file(plan, file, path, &meta, err));
+        SHARDY_TRY(put_file(job, file, path, &meta, err));
     }
     return SHARDY_OK;
 }

@@ -52,8 +52,11 @@ struct shardy_writer {
     pthread_t owner;
     _Atomic uint64_t rows_built;
     _Atomic uint64_t bytes_built;
+    _Atomic uint64_t bytes_uploaded;
+    _Atomic uint64_t bytes_to_upload;
     _Atomic uint32_t shards_done;
-    _Atomic int32_t stop; /* a shard failed or the build was cancelled */
+    _Atomic int32_t stop;      /* a shard failed or the build was cancelled */
+    _Atomic int32_t was_ended; /* by whoever is told of its progress */
 };
 
 /* --- progress, heartbeat, cancellation -------------------------------------------------------- */
@@ -73,7 +76,12 @@ static shardy_status tell(shardy_writer *w, shardy_error *err)
     p.bytes_built = atomic_load(&w->bytes_built);
     p.shards_done = atomic_load(&w->shards_done);
     p.shards_total = o->num_dbs;
+    p.bytes_uploaded = atomic_load(&w->bytes_uploaded);
+    p.bytes_to_upload = atomic_load(&w->bytes_to_upload);
     if (o->progress(o->progress_user, &p) != 0) {
+        atomic_store(&w->was_ended, 1);
+    }
+    if (atomic_load(&w->was_ended)) {
         return shardy__error(err, SHARDY_CANCELLED, "build", "the build was cancelled");
     }
     return SHARDY_OK;
@@ -92,6 +100,9 @@ static shardy_status tick(shardy_writer *w, shardy_error *err)
     const shardy_writer_options *o = &w->plan->options;
     if (atomic_load_explicit(&w->stop, memory_order_relaxed)) {
         return shardy__error(err, SHARDY_CANCELLED, "build", "another shard failed");
+    }
+    if (atomic_load_explicit(&w->was_ended, memory_order_relaxed)) {
+        return shardy__error(err, SHARDY_CANCELLED, "build", "the build was cancelled");
     }
     SHARDY_TRY(shardy__check_time(w->plan->context, 0, o->cancel, "build", err));
     if (!pthread_equal(pthread_self(), w->owner)) {
@@ -439,6 +450,17 @@ static shardy_status tick_shard(void *user, uint64_t rows, uint64_t bytes, shard
     return tick(w, err);
 }
 
+/* A put cannot be ended from here: what the caller says to the progress of an upload counts
+ * afterwards. */
+static void note_upload(void *user, int64_t sent, int64_t to_send)
+{
+    shardy_writer *w = user;
+    shardy_error ignored;
+    atomic_fetch_add_explicit(&w->bytes_uploaded, (uint64_t)sent, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->bytes_to_upload, (uint64_t)to_send, memory_order_relaxed);
+    (void)tick(w, &ignored);
+}
+
 /* Keeps the failure that stopped the build, not that of a shard that only stopped because of it. */
 static void note_failure(shard_crew *crew, shardy_status st, const shardy_error *error)
 {
@@ -455,7 +477,7 @@ static shardy_status run_shard(shard_crew *crew, uint32_t db_id, shardy_error *e
 {
     shardy_writer *w = crew->writer;
     SHARDY_TRY(tick(w, err));
-    attempt_job job = {w->plan, w->spool, db_id, db_id, 0, {tick_shard, w}};
+    attempt_job job = {w->plan, w->spool, db_id, db_id, 0, {tick_shard, note_upload, w}};
     uint32_t attempts = 0;
     shardy_status st = shardy__attempt_run_retry(&job, &crew->results[db_id], &attempts, err);
     atomic_fetch_add(&crew->attempts, attempts);

@@ -96,8 +96,8 @@ static shardy_status wrap_store(const catalog_options *options, catalog *c, shar
     }
     c->shards = c->store;
     if (options->bound) {
-        SHARDY_TRY(
-            shardy__store_wrap_bound(c->context, c->store, options->timeout_ms, &around, err));
+        uint32_t call_ms = options->bound == CATALOG_IN_TIME ? options->timeout_ms : 0;
+        SHARDY_TRY(shardy__store_wrap_bound(c->context, c->store, call_ms, &around, err));
         put_around(c, around);
         shardy__catalog_limit(c, 0, options->cancel);
     }
@@ -109,6 +109,17 @@ void shardy__catalog_limit(catalog *c, int64_t deadline_ns, const shardy_cancel 
     const shardy_store_limits limits = {deadline_ns, cancel};
     c->limits = limits;
     shardy__store_bound_set(c->store, limits);
+    if (c->manifests.limit) {
+        c->manifests.limit(c->manifests.state, limits);
+    }
+}
+
+catalog shardy__catalog_after(const catalog *c)
+{
+    catalog after = *c;
+    after.store = shardy__store_bound_after(c->store);
+    after.manifests = shardy__manifest_store_after(&c->manifests);
+    return after;
 }
 
 shardy_status shardy__catalog_open(shardy_context *context, const char *url,

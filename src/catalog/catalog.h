@@ -32,6 +32,12 @@ typedef struct catalog {
     const catalog_ahead *ahead;       /* NULL, or what shardy__catalog_load_current() reads ahead */
 } catalog;
 
+typedef enum catalog_bound {
+    CATALOG_UNBOUND = 0,
+    CATALOG_IN_TIME,    /* calls of the store end in time, and when they are cancelled */
+    CATALOG_CANCELLABLE /* only the latter: a large object takes as long as it takes */
+} catalog_bound;
+
 typedef struct catalog_options {
     int32_t create; /* 1: make the directory when it is missing */
     int32_t sync;
@@ -44,7 +50,7 @@ typedef struct catalog_options {
      * call of the store, unless shardy__catalog_limit() says until when all of them last */
     uint32_t timeout_ms;
     const shardy_cancel *cancel; /* of the same; may be NULL; borrowed */
-    int32_t bound;               /* 1: calls of the store end in time */
+    int32_t bound;               /* of catalog_bound */
 } catalog_options;
 
 /* Opens the data set that `url` names: a directory, a file:// URL, or that of the pointer in it.
@@ -57,6 +63,10 @@ void shardy__catalog_close(catalog *c);
 /* Of a catalog that is bound: all its calls from now on end by `deadline_ns` or when `cancel` is
  * requested; 0 and NULL: only the timeout of each call counts. Not while another thread uses it. */
 void shardy__catalog_limit(catalog *c, int64_t deadline_ns, const shardy_cancel *cancel);
+
+/* The same catalog for what has to be done when its operation was cancelled (store_bound.h).
+ * Borrowed from `c`. */
+catalog shardy__catalog_after(const catalog *c);
 
 /* A manifest that was loaded and checked. */
 typedef struct loaded_manifest {
@@ -107,6 +117,7 @@ typedef struct publish_run {
     int32_t pointer_open;   /* the pointer write failed, but may have counted or still count */
     int32_t replaces;       /* set by the caller: who moved the pointer meanwhile is replaced when
                                its manifest is older */
+    int32_t fenced;         /* found out when it was given up: somebody else had condemned it */
     pointer_hint hint;      /* for the pointer */
 } publish_run;
 
@@ -126,7 +137,8 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
 
 /* Gives a run up that was begun and did not publish: condemns it, then removes its manifest, if one
  * may be there, and its shards. What cannot be removed is left for a cleanup. Never touches a run
- * that may be current, or that reached PUBLISHED. */
+ * that may be current, or that reached PUBLISHED. One that somebody else has condemned loses what
+ * was written since: nobody else would look for it again. */
 void shardy__publish_abandon(const catalog *c, publish_run *run, const char *shard_prefix);
 
 /* Moves the pointer to the manifest `ref`; url_out gets what the pointer says then.

@@ -1,5 +1,6 @@
 #include "fate.h"
 
+#include "../store/store_bound.h"
 #include "document.h"
 
 #include <stdio.h>
@@ -270,7 +271,8 @@ static shardy_status put_fate(
     }
     fate now;
     shardy_error ignored;
-    if (shardy__fate_load(store, f->run_id, &now, &ignored) == SHARDY_OK &&
+    if (shardy__fate_load(shardy__store_bound_after(store), f->run_id, &now, &ignored) ==
+            SHARDY_OK &&
         is_same_write(&now, f)) {
         f->version = now.version;
         return SHARDY_OK;

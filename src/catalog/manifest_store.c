@@ -171,8 +171,17 @@ void shardy__manifest_store_close(manifest_store *m)
 {
     if (m->ops) {
         m->ops->close(m->state);
+        if (m->after) {
+            m->ops->close(m->after);
+        }
     }
     memset(m, 0, sizeof *m);
+}
+
+manifest_store shardy__manifest_store_after(const manifest_store *m)
+{
+    const manifest_store after = {m->ops, m->after ? m->after : m->state, NULL, NULL};
+    return after;
 }
 
 shardy_status shardy__manifest_store_load_current(
@@ -268,7 +277,8 @@ static shardy_status explain_conflict(
     shardy_etag version;
     shardy_error ignored;
     shardy_status st = error->status;
-    shardy_status loaded = shardy__manifest_store_load_current(m, &now, &version, &ignored);
+    const manifest_store after = shardy__manifest_store_after(m);
+    shardy_status loaded = shardy__manifest_store_load_current(&after, &now, &version, &ignored);
     if (loaded == SHARDY_OK && is_same_write(&now, p)) {
         *open = 0;
         return SHARDY_OK; /* ours after all: only the reply was lost */

@@ -7,6 +7,7 @@
 
 #include <shardyfusion/manifest_store.h>
 #include <shardyfusion/sys/manifest_store.h>
+#include <shardyfusion/sys/store.h>
 
 #define MANIFEST_DIR  "manifests/"
 #define MANIFEST_NAME "/manifest"
@@ -14,6 +15,10 @@
 typedef struct manifest_store {
     const shardy_manifest_store_ops *ops;
     void *state;
+    void *after; /* NULL, or what shardy__manifest_store_after() works with */
+    /* NULL, or called with the limits of the operation (shardy__catalog_limit()), where those of
+     * the store do not do */
+    void (*limit)(void *state, shardy_store_limits limits);
 } manifest_store;
 
 /* Manifests and pointer as objects: "manifests/<timestamp>_run_id=<id>/manifest" and `pointer_key`.
@@ -30,6 +35,10 @@ shardy_status shardy__manifest_store_open_postgres(shardy_context *context,
     manifest_store *out, shardy_error *err);
 
 void shardy__manifest_store_close(manifest_store *m);
+
+/* The same manifest store for what has to be done when an operation was cancelled
+ * (store_bound.h). Borrowed from `m`. */
+manifest_store shardy__manifest_store_after(const manifest_store *m);
 
 /* The pointer and its version. OK; NOT_FOUND; CORRUPT and those of the store. */
 shardy_status shardy__manifest_store_load_current(

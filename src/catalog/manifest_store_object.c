@@ -5,6 +5,7 @@
 #include "../base/arena.h"
 #include "../base/bytebuf.h"
 #include "../base/digest.h"
+#include "../store/store_bound.h"
 #include "../store/transfer.h"
 
 #include <shardyfusion/limits.h>
@@ -331,12 +332,12 @@ static const shardy_manifest_store_ops object_ops = {
     .remove = object_remove,
 };
 
-shardy_status shardy__manifest_store_open_object(shardy_store *store, const char *pointer_key,
-    int32_t sync, manifest_store *out, shardy_error *err)
+static shardy_status new_state(shardy_store *store, const char *pointer_key, int32_t sync,
+    object_manifest_store **out, shardy_error *err)
 {
-    memset(out, 0, sizeof *out);
     object_manifest_store *m = shardy__calloc(1, sizeof *m);
     char *key = shardy__strdup(pointer_key);
+    *out = NULL;
     if (!m || !key) {
         shardy__free(key);
         shardy__free(m);
@@ -345,7 +346,27 @@ shardy_status shardy__manifest_store_open_object(shardy_store *store, const char
     m->store = store;
     m->pointer_key = key;
     m->sync = sync;
+    *out = m;
+    return SHARDY_OK;
+}
+
+shardy_status shardy__manifest_store_open_object(shardy_store *store, const char *pointer_key,
+    int32_t sync, manifest_store *out, shardy_error *err)
+{
+    memset(out, 0, sizeof *out);
+    object_manifest_store *m = NULL;
+    object_manifest_store *after = NULL;
+    shardy_store *ending = shardy__store_bound_after(store);
+    SHARDY_TRY(new_state(store, pointer_key, sync, &m, err));
+    if (ending != store) {
+        shardy_status st = new_state(ending, pointer_key, sync, &after, err);
+        if (st < 0) {
+            object_close(m);
+            return st;
+        }
+    }
     out->ops = &object_ops;
     out->state = m;
+    out->after = after;
     return SHARDY_OK;
 }

@@ -7,6 +7,7 @@
 #include "postgres_tables.h"
 
 #include "../base/alloc.h"
+#include "../store/store_bound.h"
 
 #include <shardyfusion/limits.h>
 
@@ -45,12 +46,16 @@ static_assert(SHARDY_CURRENT_LEN_MAX == 65536u, "DOCUMENT_MAX is one more");
 #define ONLY(table) (1u << (table))
 #define TO_PUBLISH  ((1u << TABLE_COUNT) - 1)
 
-typedef struct postgres_manifest_store {
+typedef struct postgres_manifest_store postgres_manifest_store;
+
+struct postgres_manifest_store {
     shardy_context *context;
     postgres *db;
     uint32_t timeout_ms;
+    shardy_store_limits operation;        /* all transactions are over by then */
+    const postgres_manifest_store *whole; /* itself, or whose operation this one is there to end */
     postgres_tables tables;
-} postgres_manifest_store;
+};
 
 /* --- transactions ----------------------------------------------------------------------------- */
 
@@ -61,7 +66,7 @@ typedef struct transaction {
     postgres_mode mode;
     work_fn work;
     void *job;
-    int64_t deadline_ns;
+    shardy_store_limits limits;
     int32_t again;   /* after a failure: repeating it may help */
     int32_t unknown; /* after a failure: nobody knows whether it was committed */
 } transaction;
@@ -69,7 +74,7 @@ typedef struct transaction {
 static shardy_status attempt(const postgres_manifest_store *m, transaction *t, shardy_error *err)
 {
     postgres_session session;
-    shardy_status st = shardy__postgres_begin(m->db, t->mode, t->deadline_ns, &session, err);
+    shardy_status st = shardy__postgres_begin(m->db, t->mode, &t->limits, &session, err);
     if (st >= 0) {
         st = t->work(&session, t->job, err);
     }
@@ -83,10 +88,25 @@ static shardy_status attempt(const postgres_manifest_store *m, transaction *t, s
     return st;
 }
 
+/* Of one transaction. One that ends an operation is not given up because of what that was given up
+ * for, but has to be short (store_bound.h). */
+static shardy_store_limits limits_of(const postgres_manifest_store *m)
+{
+    shardy_store_limits l = m->whole->operation;
+    uint32_t timeout_ms = m->timeout_ms;
+    if (m->whole != m && shardy_cancel_requested(l.cancel)) {
+        timeout_ms = timeout_ms < STORE_ENDING_MS ? timeout_ms : STORE_ENDING_MS;
+        l.cancel = NULL;
+    }
+    int64_t deadline = shardy__deadline_ns(m->context, timeout_ms);
+    l.deadline_ns = l.deadline_ns && l.deadline_ns < deadline ? l.deadline_ns : deadline;
+    return l;
+}
+
 static shardy_status transact(const postgres_manifest_store *m, postgres_mode mode, work_fn work,
     void *job, int32_t *unknown_out, shardy_error *err)
 {
-    transaction t = {mode, work, job, shardy__deadline_ns(m->context, m->timeout_ms), 1, 0};
+    transaction t = {mode, work, job, limits_of(m), 1, 0};
     shardy_status st = SHARDY_OK;
     shardy_error error; /* only of the last attempt */
     for (uint32_t tries = 0; t.again && tries < POSTGRES_ATTEMPTS_MAX; tries++) {
@@ -509,12 +529,14 @@ static shardy_status work_resolve(postgres_session *session, void *data, shardy_
 
 static int resolve(const write_job *job)
 {
+    static const postgres_manifest_store unlimited = {0};
     postgres_manifest_store brief = {0};
     shardy_error ignored;
     resolve_job question = {job, -1};
     brief.context = job->store->context;
     brief.db = job->store->db;
     brief.timeout_ms = RESOLVE_MS;
+    brief.whole = &unlimited;
     if (!job->at[0] ||
         transact(&brief, POSTGRES_READ_LATEST, work_resolve, &question, NULL, &ignored) < 0) {
         return -1;
@@ -680,10 +702,18 @@ static shardy_status postgres_remove(
 
 /* --- life ------------------------------------------------------------------------------------- */
 
+static void postgres_limit(void *store, shardy_store_limits limits)
+{
+    postgres_manifest_store *m = store;
+    m->operation = limits;
+}
+
 static void postgres_close(void *store)
 {
     postgres_manifest_store *m = store;
-    shardy__postgres_close(m->db);
+    if (m->whole == m) {
+        shardy__postgres_close(m->db);
+    }
     shardy__free(m);
 }
 
@@ -717,15 +747,28 @@ shardy_status shardy__manifest_store_open_postgres(shardy_context *context,
     }
     m->context = context;
     m->timeout_ms = connection->timeout_ms;
+    m->operation.cancel = connection->cancel;
+    m->whole = m;
     shardy_status st = shardy__postgres_tables_init(&m->tables, options, err);
     if (st >= 0) {
         st = shardy__postgres_open(context, connection, &m->db, err);
     }
+    postgres_manifest_store *after = NULL;
+    if (st >= 0) {
+        after = shardy__calloc(1, sizeof *after);
+        st = after ? SHARDY_OK : shardy__error_nomem(err, "manifest");
+    }
+    if (after) {
+        *after = *m; /* and the same connection */
+    }
     if (st < 0) {
+        shardy__postgres_close(m->db);
         shardy__free(m);
         return st;
     }
     out->ops = &postgres_ops;
     out->state = m;
+    out->after = after;
+    out->limit = postgres_limit;
     return SHARDY_OK;
 }

@@ -25,8 +25,6 @@ struct postgres {
     PQconninfoOption *parsed;
     const char *keywords[KEYWORDS_MAX];
     const char *values[KEYWORDS_MAX];
-    uint32_t timeout_ms;
-    const shardy_cancel *cancel;
     postgres_step_fn step;
     void *step_user;
     uint64_t process;
@@ -83,8 +81,6 @@ shardy_status shardy__postgres_open(
         return st;
     }
     db->context = context;
-    db->timeout_ms = options->timeout_ms;
-    db->cancel = options->cancel;
     db->step = options->step;
     db->step_user = options->step_user;
     db->process = shardy__process_generation();
@@ -247,8 +243,8 @@ static shardy_status wait_socket(
 {
     *ready_out = 0;
     for (;;) {
-        shardy_status st =
-            shardy__check_time(s->db->context, s->deadline_ns, s->db->cancel, domain, err);
+        shardy_status st = shardy__check_time(
+            s->db->context, s->limits.deadline_ns, s->limits.cancel, domain, err);
         if (st < 0) {
             drop(s);
             s->again = 0;
@@ -449,7 +445,7 @@ static shardy_status send_begin(postgres_session *s, postgres_mode mode, shardy_
         "ISOLATION LEVEL READ COMMITTED READ WRITE",
     };
     /* The server gives up when we do, also while we are not there any more. */
-    int64_t left_ms = (s->deadline_ns - shardy__monotonic_ns(s->db->context)) / 1000000;
+    int64_t left_ms = (s->limits.deadline_ns - shardy__monotonic_ns(s->db->context)) / 1000000;
     left_ms = left_ms < 1 ? 1 : left_ms > INT32_MAX ? INT32_MAX : left_ms;
     char sql[300];
     snprintf(sql, sizeof sql,
@@ -459,14 +455,14 @@ static shardy_status send_begin(postgres_session *s, postgres_mode mode, shardy_
     return shardy__postgres_run(s, sql, NULL, 0, NULL, err);
 }
 
-shardy_status shardy__postgres_begin(
-    postgres *db, postgres_mode mode, int64_t deadline_ns, postgres_session *s, shardy_error *err)
+shardy_status shardy__postgres_begin(postgres *db, postgres_mode mode,
+    const shardy_store_limits *limits, postgres_session *s, shardy_error *err)
 {
     memset(s, 0, sizeof *s);
     s->db = db;
-    s->deadline_ns = deadline_ns;
+    s->limits = *limits;
     SHARDY_TRY(shardy__check_process(db->process, err));
-    SHARDY_TRY(shardy__check_time(db->context, deadline_ns, db->cancel, domain, err));
+    SHARDY_TRY(shardy__check_time(db->context, limits->deadline_ns, limits->cancel, domain, err));
     s->conn = take_idle(db);
     s->reused = s->conn != NULL;
     if (!s->conn) {

@@ -8,6 +8,8 @@
 
 #include "../base/context.h"
 
+#include <shardyfusion/sys/store.h>
+
 /* Called before each statement is sent, with its text: tests take turns between sessions there. */
 typedef void (*postgres_step_fn)(void *user, const char *sql);
 
@@ -47,7 +49,7 @@ typedef enum postgres_mode {
 typedef struct postgres_session {
     postgres *db;
     struct pg_conn *conn;
-    int64_t deadline_ns;
+    shardy_store_limits limits;
     int32_t reused;     /* 1: nothing was answered yet on a connection that had been idle */
     int32_t committing; /* 1: the COMMIT was sent and not answered */
     int32_t lost;       /* 1: the connection is gone */
@@ -57,8 +59,8 @@ typedef struct postgres_session {
 
 /* Connects if there is no idle connection, and begins. Statuses: OK; UNAVAILABLE (retriable), AUTH,
  * TIMEOUT, CANCELLED, FORKED, NOMEM. Call shardy__postgres_end() in any case. */
-shardy_status shardy__postgres_begin(postgres *db, postgres_mode mode, int64_t deadline_ns,
-    postgres_session *session_out, shardy_error *err);
+shardy_status shardy__postgres_begin(postgres *db, postgres_mode mode,
+    const shardy_store_limits *limits, postgres_session *session_out, shardy_error *err);
 
 /* A parameter: text, or with `binary` a bytea. data NULL: NULL. */
 typedef struct postgres_param {

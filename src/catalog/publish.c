@@ -154,7 +154,8 @@ shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const 
     }
     if (st < 0) {
         shardy_error ignored;
-        shardy__fate_change(c->context, c->store, &run->fate, FATE_CONDEMNED, &ignored);
+        const catalog after = shardy__catalog_after(c);
+        shardy__fate_change(c->context, after.store, &run->fate, FATE_CONDEMNED, &ignored);
     }
     return st < 0 ? st : SHARDY_OK;
 }
@@ -369,7 +370,8 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
     }
     /* model: writer_end, also after a lost pointer write */
     shardy_error ignored;
-    if (shardy__fate_change(c->context, c->store, f, FATE_PUBLISHED, &ignored) < 0) {
+    const catalog after = shardy__catalog_after(c);
+    if (shardy__fate_change(c->context, after.store, f, FATE_PUBLISHED, &ignored) < 0) {
         shardy__log(c->context, SHARDY_LOG_WARN, "publish",
             "run \"%s\" is published, but its fate could not be marked so: %s", f->run_id,
             ignored.message);
@@ -431,6 +433,22 @@ static shardy_status remove_run(
     return shardy__catalog_remove_prefix(c, prefix, NULL, err);
 }
 
+/* Whether a run that could not be condemned was condemned by somebody else: that is final. */
+static int find_fenced(const catalog *c, publish_run *run, shardy_status st)
+{
+    fate now;
+    shardy_error ignored;
+    /* model: writer_find_condemned */
+    if (st != SHARDY_CONFLICT ||
+        shardy__fate_load(c->store, run->fate.run_id, &now, &ignored) != SHARDY_OK ||
+        now.state != FATE_CONDEMNED) {
+        return 0;
+    }
+    run->fate.state = FATE_CONDEMNED;
+    run->fenced = 1;
+    return 1;
+}
+
 void shardy__publish_abandon(const catalog *c, publish_run *run, const char *shard_prefix)
 {
     shardy_error err;
@@ -438,16 +456,18 @@ void shardy__publish_abandon(const catalog *c, publish_run *run, const char *sha
     if (run->pointer_open || f->state == FATE_PUBLISHED || f->state == FATE_CONDEMNED) {
         return;
     }
+    const catalog after = shardy__catalog_after(c);
     /* model: writer_condemn. A writer may condemn its own run also from PUBLISHING as long as no
      * pointer write of it can still count; a rollback that took the run over has changed the fate,
      * and then this fails. */
-    if (shardy__fate_change(c->context, c->store, f, FATE_CONDEMNED, &err) < 0) {
+    shardy_status st = shardy__fate_change(c->context, after.store, f, FATE_CONDEMNED, &err);
+    if (st < 0 && !find_fenced(&after, run, st)) {
         shardy__log(c->context, SHARDY_LOG_WARN, "publish",
             "run \"%s\" failed and could not be condemned, its shards stay: %s", f->run_id,
             err.message);
         return;
     }
-    if (remove_run(c, run, shard_prefix, &err) < 0) {
+    if (remove_run(&after, run, shard_prefix, &err) < 0) {
         shardy__log(c->context, SHARDY_LOG_WARN, "publish",
             "some objects of the failed run \"%s\" could not be removed: %s", f->run_id,
             err.message);
@@ -541,7 +561,8 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
     }
     /* model: rollback_end */
     shardy_error ignored;
-    if (shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHED, &ignored) < 0) {
+    const catalog after = shardy__catalog_after(c);
+    if (shardy__fate_change(c->context, after.store, &f, FATE_PUBLISHED, &ignored) < 0) {
         shardy__log(c->context, SHARDY_LOG_WARN, "publish",
             "rolled back to run \"%s\", but its fate could not be marked so: %s", run_id,
             ignored.message);

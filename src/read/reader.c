@@ -106,7 +106,7 @@ static shardy_status new_core(shardy_context *context, const char *url,
             .manifests = options->manifest_store,
             .timeout_ms = options->timeout_ms,
             .ahead = ahead,
-            .bound = 1};
+            .bound = CATALOG_IN_TIME};
         st = shardy__catalog_open(core->context, url, &catalog_opts, &core->catalog, err);
     }
     if (st >= 0) {
@@ -138,6 +138,7 @@ static shardy_status new_core(shardy_context *context, const char *url,
     core->options.first_key = NULL;
     core->options.manifest_store = NULL;
     core->options.cache_dir = NULL;
+    core->options.open_cancel = NULL;
     *core_out = core;
     return SHARDY_OK;
 }
@@ -337,7 +338,7 @@ shardy_status shardy_reader_open(shardy_context *context, const char *url,
         o.access == SHARDY_ACCESS_AUTO ? o.auto_total_bytes : 0};
     reader->core->catalog.ahead = o.first_key ? &ahead : NULL;
     call_limits limits = shardy__call_limits(reader->core, NULL);
-    shardy__catalog_limit(&reader->core->catalog, limits.deadline_ns, NULL);
+    shardy__catalog_limit(&reader->core->catalog, limits.deadline_ns, o.open_cancel);
     st = o.ref ? load_named(reader->core, o.ref, &snapshot, err)
                : load_current(reader->core, NULL, 1, &reader->seen, &snapshot, err);
     reader->core->catalog.ahead = NULL;

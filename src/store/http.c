@@ -10,6 +10,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -264,6 +265,7 @@ static size_t on_send(char *dest, size_t size, size_t count, void *user)
         memcpy(dest, (const char *)r->body.data + t->sent, len);
     }
     t->sent += len;
+    atomic_store_explicit(&r->sent, t->sent, memory_order_relaxed);
     return len;
 }
 
@@ -276,6 +278,7 @@ static int on_rewind(void *user, curl_off_t offset, int origin)
         return CURL_SEEKFUNC_FAIL;
     }
     t->sent = (uint64_t)offset;
+    atomic_store_explicit(&t->request->sent, t->sent, memory_order_relaxed);
     return CURL_SEEKFUNC_OK;
 }
 
@@ -990,7 +993,13 @@ static void start_and_wait(http_client *client, http_request *request, run_wait 
     shardy__http_start(client, request);
     shardy__mutex_lock(&w->lock);
     while (!w->finished) {
-        shardy__condition_wait(&w->changed, &w->lock);
+        if (!request->waiting) {
+            shardy__condition_wait(&w->changed, &w->lock);
+        } else if (!shardy__condition_wait_ns(&w->changed, &w->lock, TICK_NS)) {
+            shardy__mutex_unlock(&w->lock);
+            request->waiting(request);
+            shardy__mutex_lock(&w->lock);
+        }
     }
     shardy__mutex_unlock(&w->lock);
 }

@@ -69,12 +69,15 @@ typedef struct http_request {
     /* NULL; else nothing is sent, the request ends with OK and no reply when this answers 1. It is
      * asked on the engine's thread several times a second. Deadline and cancel count as ever. */
     int (*wait_until)(const struct http_request *request);
+    /* NULL, or called several times a second by the thread that waits in shardy__http_run(). */
+    void (*waiting)(const struct http_request *request);
 
     /* Filled: */
     shardy_status status; /* OK: a reply came whole, whatever its code */
     shardy_error error;
     http_reply reply;
     bytebuf reply_body;      /* the caller's to free */
+    _Atomic uint64_t sent;   /* bytes of the body that have gone out so far */
     uint64_t received;       /* bytes of the body of a reply 200 or 206 */
     http_transfer *transfer; /* the engine's */
 } http_request;

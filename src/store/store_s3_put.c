@@ -9,6 +9,8 @@
 #include "../base/fs.h"
 #include "../base/thread.h"
 
+#include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,7 +23,9 @@
 #define GROW_AFTER 1000u
 #define HASH_LEN   (256u << 10)
 /* Giving up an upload is not worth waiting for longer. */
-#define ABORT_MS         10000u
+#define ABORT_MS 5000u
+/* Between two times that the caller is told how far things have come. */
+#define TELL_NS          100000000
 #define RESULT_LEN_MAX   (64u << 10)
 #define COMPLETE_LEN_MAX (8u << 20)
 
@@ -222,8 +226,27 @@ static shardy_status mark_unknown(const s3_call *call, shardy_status st, shardy_
     return st;
 }
 
-static shardy_status put_whole(s3_client *client, const source *s, const piece *p,
-    shardy_object_meta *meta_out, shardy_error *err)
+/* --- how far it has come -------------------------------------------------------------------- */
+
+static void tell_sent(const shardy_store_put *put, uint64_t bytes)
+{
+    if (put->sent) {
+        put->sent(put->sent_user, bytes);
+    }
+}
+
+static void whole_waits(const http_request *request)
+{
+    const s3_call *call =
+        (const s3_call *)(const void *)((const char *)request - offsetof(s3_call, http));
+    const source *s = call->user;
+    tell_sent(s->put, atomic_load_explicit(&request->sent, memory_order_relaxed));
+}
+
+/* --- in one request ------------------------------------------------------------------------- */
+
+static shardy_status put_whole(
+    s3_client *client, source *s, const piece *p, shardy_object_meta *meta_out, shardy_error *err)
 {
     s3_call call;
     char checksum[S3_SHA256_BASE64_SIZE];
@@ -231,6 +254,8 @@ static shardy_status put_whole(s3_client *client, const source *s, const piece *
     add_condition(&call, s->put);
     add_content_type(&call, s->put);
     add_body(&call, s, p, checksum);
+    call.user = s;
+    call.http.waiting = s->put->sent ? whole_waits : NULL;
     shardy_status st = shardy__s3_call_run(&call, err);
     if (st == SHARDY_OK) {
         st = check_checksum(&call, call.http.reply.checksum_sha256, checksum, err);
@@ -285,7 +310,8 @@ struct upload {
     part *parts; /* of PARTS_MAX */
     uint32_t part_count;
     uint64_t size;
-    arena memory; /* versions of parts */
+    uint64_t done; /* bytes of parts that are there */
+    arena memory;  /* versions of parts */
 };
 
 static void part_done(s3_call *call)
@@ -319,6 +345,41 @@ static slot *find_slot(upload *up, int free_is_fine, int *sending_out, slot **he
     return NULL;
 }
 
+static uint64_t sent_by_now(const upload *up)
+{
+    uint64_t bytes = up->done;
+    for (size_t i = 0; i < up->slot_count; i++) {
+        const slot *s = &up->slots[i];
+        if (s->state == SLOT_SENDING || s->state == SLOT_ANSWERED) {
+            bytes += atomic_load_explicit(&s->call.http.sent, memory_order_relaxed);
+        }
+    }
+    return bytes;
+}
+
+/* Until a part was answered, one is due (`held` is the first, or NULL), or it is time to tell how
+ * far things have come. With the lock, which is given up while that is told. */
+static void wait_for_answer(upload *up, const slot *held)
+{
+    const shardy_store_put *put = up->from->put;
+    int64_t left = put->sent ? TELL_NS : INT64_MAX;
+    if (held) {
+        int64_t due = held->due_ns - shardy__monotonic_ns(up->client->context);
+        left = due < left ? due : left;
+    }
+    if (left == INT64_MAX) {
+        shardy__condition_wait(&up->answered, &up->lock);
+    } else {
+        (void)shardy__condition_wait_ns(&up->answered, &up->lock, left);
+    }
+    if (put->sent) {
+        const uint64_t bytes = sent_by_now(up);
+        shardy__mutex_unlock(&up->lock);
+        tell_sent(put, bytes);
+        shardy__mutex_lock(&up->lock);
+    }
+}
+
 /* The same, after waiting while parts are on their way or held. NULL: there are none. */
 static slot *wait_for_slot(upload *up, int free_is_fine)
 {
@@ -328,12 +389,7 @@ static slot *wait_for_slot(upload *up, int free_is_fine)
     int sending;
     shardy__mutex_lock(&up->lock);
     while (!(found = find_slot(up, free_is_fine, &sending, &held)) && sending) {
-        if (held) {
-            int64_t left = held->due_ns - shardy__monotonic_ns(context);
-            (void)shardy__condition_wait_ns(&up->answered, &up->lock, left);
-        } else {
-            shardy__condition_wait(&up->answered, &up->lock);
-        }
+        wait_for_answer(up, held);
     }
     shardy__mutex_unlock(&up->lock);
     if (!found && held) {
@@ -373,6 +429,7 @@ static shardy_status harvest(upload *up, slot *s, shardy_error *err)
             "put \"%.*s\": the reply to a part has no version", SHARDY_BYTES_FMT(s->call.key));
     }
     if (st == SHARDY_OK) {
+        up->done += s->piece.len;
         p->etag = shardy__arena_strdup(&up->memory, reply->etag.text);
         memcpy(p->checksum, s->checksum, sizeof p->checksum);
         st = p->etag ? SHARDY_OK : shardy__error_nomem(err, "s3");

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import struct
 import subprocess
@@ -388,6 +389,52 @@ class SidecarTest(StoreTest):
         asked = [e["key"].rpartition("/")[2] for e in self.server.log("operation=get_object")]
         self.assertEqual(1, asked.count("shard.sidecar"))
         self.assertEqual(1, asked.count("shard.db"))
+
+
+class InterruptTest(StoreTest):
+    """Signals while our server does not answer: it holds a request, and lets none go on."""
+
+    held = 0
+
+    def interrupted(self, number, rule, *args):
+        """Sends the signal when a request that fits the rule is held; how the command ended."""
+        self.server.faults({"kind": "hold", "times": 1, **rule})
+        process = subprocess.Popen(
+            [self.shardy.path, *args], cwd=self.tmp, env=environment(self.tmp, self.env),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        InterruptTest.held += 1
+        self.server.control("GET", f"held?count={self.held}")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
+        self.server.control("DELETE", "faults")
+        self.assertEqual((128 + number, b""), (process.returncode, out), (args, rule, err))
+        self.assertEqual("CANCELLED", json.loads(err)["status"])
+
+    def test_a_build_publishes_nothing(self):
+        to = f"s3://{BUCKET}/set"
+        rows = self.write("rows", '{"key": "key-07", "value": "new"}\n')
+        self.build(to, "start")
+        kept = {k: self.body(k) for k in self.keys("set/")}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            for i, key in enumerate(("*/fate", "*/shard.db", "*/manifest")):
+                self.interrupted(number, {"operation": "put_object", "key": key}, "build", to,
+                                 "--input", rows, "--value-column", "value", "--run-id",
+                                 f"run-{number}-{i}")
+        found = {k: self.body(k) for k in self.keys("set/") if not k.startswith("set/runs/")}
+        self.assertEqual({k: v for k, v in kept.items() if not k.startswith("set/runs/")}, found)
+        self.assertEqual("start/7", self.value(("-s", to)))
+
+    def test_a_command_does_not_wait_for_what_it_opens(self):
+        place = ("-s", f"s3://{BUCKET}/set")
+        self.build(place[1], "start")
+        self.write("script", "commands: [{op: get, key: key-07}]\n")
+        for args in (("get", "key-07"), ("info",), ("health",), ("explain", "open"), ("shards",),
+                     ("exec", "--script", "script"), ("history",), ("verify",)):
+            for key in ("*/_CURRENT", "*/manifest"):
+                if args[0] == "history" and key == "*/manifest":
+                    continue  # it needs none
+                self.interrupted(signal.SIGINT, {"operation": "get_object", "key": key}, *place,
+                                 *args)
 
 
 class PostgresTest(StoreTest):

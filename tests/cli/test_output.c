@@ -457,6 +457,15 @@ static void test_progress__the_line_fits_and_the_most_important_comes_first(void
         .shards_total = 8,
         .rows_per_second = 1};
     assert_line(&b, 0.1, 70, "building  #####-----   50%  3/8 shards  10 rows  -:-- left");
+    progress_view s = {.label = "building",
+        .fraction = 1,
+        .rows = 10,
+        .shards_total = 1,
+        .uploaded = 5 << 20,
+        .to_upload = 54 << 20,
+        .rows_per_second = 1};
+    assert_line(&s, 0.1, 80,
+        "building  ##########  100%  0/1 shards  5.0 MiB of 54.0 MiB uploaded  10 rows");
     progress_view u = {.label = "reading", .fraction = -1, .rows = 999, .rows_per_second = 1};
     assert_line(&u, 61, 80, "reading    999 rows  16 rows/s  1:01");
 }

@@ -1,5 +1,6 @@
 /* What a writer promises: retries, refusals, cancellation, conflicts, and that nothing of a build
  * that did not succeed is ever visible. */
+#include "catalog/fate.h"
 #include "support/hand_clock.h"
 #include "support/support.h"
 
@@ -395,6 +396,44 @@ static void test_writer__the_slower_of_two_is_told_by_whom(void **state)
     check_snapshot(f, "loser");
 }
 
+/* As a cleanup does it that took the writer for dead, while shards are uploaded. */
+static void condemn_before_shards(void *user, const char *key)
+{
+    writer_fixture *f = user;
+    shardy_store *store = f->watched.inner;
+    shardy_store_page page;
+    fate of_run;
+    int32_t result;
+    if (!strstr(key, "/shard.db")) {
+        return;
+    }
+    f->watched.before_put = NULL;
+    assert_ok(shardy__fate_load(store, "late", &of_run, &err));
+    assert_ok(shardy__fate_change(f->context, store, &of_run, FATE_CONDEMNED, &err));
+    assert_ok(shardy_store_list(store, "runs/", 0, NULL, 1000, &page, &err));
+    for (size_t i = 0; i < page.count; i++) {
+        if (strstr(page.entries[i].key, "run.yaml")) {
+            shardy_bytes gone = {page.entries[i].key, strlen(page.entries[i].key)};
+            assert_ok(shardy_store_remove(store, &gone, 1, &result, &err));
+        }
+    }
+    shardy_store_page_dispose(&page);
+}
+
+static void test_writer__a_run_that_was_condemned_and_cleaned_up_stays_gone(void **state)
+{
+    writer_fixture *f = *state;
+    shardy_writer_options options;
+    make_options(f, "late", &options);
+    f->watched.before_put = condemn_before_shards;
+    f->watched.user = f;
+    assert_status(SHARDY_FENCED, build(f, &options, NULL));
+    assert_int_equal(count_keys(f->watched.inner, "shards/"), 0);
+    assert_int_equal(count_keys(f->watched.inner, "manifests/"), 0);
+    assert_int_equal(count_keys(f->watched.inner, "run.yaml"), 0);
+    assert_int_equal(count_keys(f->watched.inner, "/fate"), 1);
+}
+
 static void test_writer__a_run_id_belongs_to_one_run(void **state)
 {
     writer_fixture *f = *state;
@@ -529,6 +568,8 @@ int main(void)
             test_writer__a_failure_while_publishing_leaves_the_old_snapshot, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_writer__the_slower_of_two_is_told_by_whom, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_writer__a_run_that_was_condemned_and_cleaned_up_stays_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_writer__a_run_id_belongs_to_one_run, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_writer__a_refused_row_is_not_taken_and_the_next_one_is, setup, teardown),

@@ -39,6 +39,11 @@ WRITER = {
     ("moved", "writer_condemn"): "condemned",
     ("moved", "writer_see_again"): "moved",
     ("moved", "writer_take_again"): "written",
+    # a cleanup was faster
+    ("claimed", "writer_find_condemned"): "condemned",
+    ("seen", "writer_find_condemned"): "condemned",
+    ("taken", "writer_find_condemned"): "condemned",
+    ("written", "writer_find_condemned"): "condemned",
     ("condemned", "writer_remove_manifest"): "condemned",
     ("condemned", "writer_remove_shards"): "removing",
     ("removing", "writer_remove_shards"): "removing",
@@ -186,7 +191,10 @@ class Process:
     def read_fate(self, event):
         run = event.of_run()
         if self.role == "writes":
-            return  # only to tell by whom it lost: it builds on what it wrote itself
+            # to tell by whom it lost: otherwise it builds on what it wrote itself
+            if event.state == CONDEMNED and self.can("writer_find_condemned", run):
+                self.step("writer_find_condemned", run, event)
+            return
         known = self.fates.get(run)
         if known is not None and known.state == CONDEMNED == event.state:
             return  # condemned is the last word; loading a manifest listed later reads it again

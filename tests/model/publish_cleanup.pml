@@ -98,7 +98,7 @@ writer_upload:
 writer_take:
     cas_fate(r, v, P, ok);
     if
-    :: !ok -> goto stop /* FENCED */
+    :: !ok -> goto abandon /* FENCED */
     :: else -> v++
     fi;
 #endif
@@ -160,13 +160,18 @@ writer_condemn:
     ok = 1;
 #endif
     if
-    :: ok ->
-writer_remove_manifest:
-        man[r] = 0;
-writer_remove_shards:
-        shards[r] = 0
-    :: else
+    :: ok
+    :: else ->
+writer_find_condemned:
+        if
+        :: fate[r] == X /* by a cleanup, which may have come to its end before this wrote more */
+        :: else -> goto stop
+        fi
     fi;
+writer_remove_manifest:
+    man[r] = 0;
+writer_remove_shards:
+    shards[r] = 0;
 #endif
 stop:
     skip

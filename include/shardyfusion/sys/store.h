@@ -118,6 +118,10 @@ typedef struct shardy_store_put {
     int64_t deadline_ns;
     const shardy_cancel *cancel;
     const shardy_store_repeat *repeat; /* NULL: nothing is sent again within the put */
+    /* NULL, or called by the thread of the put now and then while it takes long, with how many
+     * bytes were sent so far: fewer than before when some have to be sent again. Stores MAY. */
+    void (*sent)(void *user, uint64_t bytes);
+    void *sent_user;
 } shardy_store_put;
 
 /* When a call has to be over, whatever the store waits for: TIMEOUT, or CANCELLED. Reads and puts
