@@ -356,6 +356,8 @@ int cmd_build(cli *c)
     uint32_t unused = 0;
     int rc = check_options(c);
     rc = rc == EXIT_OK ? get_page_size(c, &unused) : rc;
+    /* readers would look for the shards below s3_prefix */
+    rc = rc == EXIT_OK ? target_agrees(c, "DEST", c->opts.args[0]) : rc;
     rc = rc == EXIT_OK ? target_check(c, c->opts.args[0]) : rc;
     rc = rc == EXIT_OK ? context_open(c, (uint32_t)c->opts.values[OPT_THREADS].number) : rc;
     rc = rc == EXIT_OK ? bucket_open(c, c->opts.args[0]) : rc;

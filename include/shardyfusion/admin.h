@@ -67,8 +67,8 @@ SHARDY_API void shardy_rollback_target_init(shardy_rollback_target *target, size
  * missing or damaged one is refused. *ref_out gets the ref that is current now, as
  * the pointer says it; release it.
  * Statuses: OK; INVALID (no such manifest, not exactly one selector); GONE (its run was condemned);
- * CORRUPT, CHECKSUM, FORMAT_VERSION; CONFLICT (somebody else moved the pointer; says to whom);
- * store failures. */
+ * CORRUPT, CHECKSUM, FORMAT_VERSION; CONFIG (manifests in Postgres: its shards are elsewhere);
+ * CONFLICT (somebody else moved the pointer; says to whom); store failures. */
 SHARDY_API shardy_status shardy_rollback(shardy_context *context, const char *url,
     const shardy_rollback_target *target, const shardy_admin_options *options, shardy_buf *ref_out,
     shardy_error *err) SHARDY_MUST_USE;
@@ -197,8 +197,9 @@ SHARDY_API void shardy_cleanup_options_init(shardy_cleanup_options *options, siz
  *
  * Failures before anything is removed: INVALID (options, no pointer); CORRUPT, CHECKSUM,
  * FORMAT_VERSION, GONE (the pointer or a manifest that stays cannot be read: it might name
- * anything); failures of stores. Later ones are noted, the other runs are done, and the first one
- * is returned. *result_out is filled in both cases, with what really happened.
+ * anything); CONFIG (manifests in Postgres: the shards of one are elsewhere); failures of stores.
+ * Later ones are noted, the other runs are done, and the first one is returned. *result_out is
+ * filled in both cases, with what really happened.
  * Ownership: dispose of *result_out. Threads: any thread, any time, any number of processes. */
 SHARDY_API shardy_status shardy_cleanup(shardy_context *context, const char *url,
     const shardy_cleanup_options *options, shardy_cleanup_result *result_out,
@@ -212,7 +213,7 @@ SHARDY_API shardy_status shardy_cleanup(shardy_context *context, const char *url
  * Statuses: OK, also when it has that pin; INVALID (name, no such manifest, a run still at work);
  * GONE (it was condemned); CONFLICT (somebody else published, rolled back to or pinned that run at
  * this moment: try again); EXHAUSTED (too many pins); CORRUPT, CHECKSUM, FORMAT_VERSION (its
- * manifest is damaged); store failures. */
+ * manifest is damaged); CONFIG (its shards are elsewhere); store failures. */
 SHARDY_API shardy_status shardy_pin_add(shardy_context *context, const char *url, const char *name,
     const shardy_rollback_target *target, const shardy_admin_options *options, shardy_buf *ref_out,
     shardy_error *err) SHARDY_MUST_USE;

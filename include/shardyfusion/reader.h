@@ -110,8 +110,8 @@ SHARDY_API void shardy_read_options_init(shardy_read_options *options, size_t st
  * pointer itself; a trailing slash or a directory means the prefix. NULL context: a private one.
  * Statuses: OK; NOT_FOUND is never returned: a missing pointer is INVALID naming the place;
  * CORRUPT, FORMAT_VERSION, CHECKSUM (and no usable older manifest); GONE (the manifest was
- * deleted); UNSUPPORTED (scheme, engine); IO, AUTH, TIMEOUT, NOMEM. Ownership: yours. Threads:
- * construction only. */
+ * deleted); CONFIG (manifests in Postgres: the shards of this one are elsewhere); UNSUPPORTED
+ * (scheme, engine); IO, AUTH, TIMEOUT, NOMEM. Ownership: yours. Threads: construction only. */
 SHARDY_API shardy_status shardy_reader_open(shardy_context *context, const char *url,
     const shardy_reader_options *options, shardy_reader **reader_out,
     shardy_error *err) SHARDY_MUST_USE;
