@@ -115,7 +115,9 @@ typedef struct publish_run {
 /* Claims a run id: EXISTS when a fate, a manifest or any object of its shards is there. Reads the
  * pointer that the run builds on. UNSUPPORTED when the store does not honour conditional writes,
  * which is tried out on the fate that was just made, unless objects are local files or in memory or
- * the catalog was opened for a single writer. */
+ * the catalog was opened for a single writer. CORRUPT or FORMAT_VERSION when there is a pointer
+ * that cannot be read; CONFIG when manifests are no objects and the one that the pointer names is
+ * of another data set. */
 shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const char *shard_prefix,
     const char *writer, publish_run *run, shardy_error *err);
 

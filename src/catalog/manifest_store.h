@@ -31,7 +31,7 @@ shardy_status shardy__manifest_store_open_postgres(shardy_context *context,
 
 void shardy__manifest_store_close(manifest_store *m);
 
-/* The pointer and its version. OK; NOT_FOUND; CORRUPT and those of the store. */
+/* The pointer and its version. OK; NOT_FOUND; CORRUPT, FORMAT_VERSION and those of the store. */
 shardy_status shardy__manifest_store_load_current(
     const manifest_store *m, pointer *out, shardy_etag *version_out, shardy_error *err);
 /* The same; NOT_MODIFIED when it still has the version `known`, which costs no more than asking. A

@@ -174,9 +174,12 @@ static shardy_status see_pointer(const catalog *c, publish_run *run, shardy_erro
         run->generation = now.has_ours ? now.generation : 0;
         st = check_ours(c, &now, &run->seen, &error);
     }
-    if (st == SHARDY_CORRUPT && run->seen.text[0]) {
-        run->has_current = 1;
-        return SHARDY_OK; /* a damaged pointer does not stop anybody from publishing a good one */
+    if (st == SHARDY_CORRUPT) {
+        return shardy__error(err, st, "publish",
+            "%.400s; nothing is published over a pointer (%.255s) that cannot be read: if it is a "
+            "damaged one, roll back to a run of the history; if it is something else, remove it or "
+            "publish elsewhere",
+            error.message, c->pointer_key);
     }
     if (st < 0 && err) {
         *err = error;

@@ -755,11 +755,14 @@ static void test_damage__a_pointer_that_names_nothing_or_nonsense(void **state)
     sql(w, "INSERT INTO %P VALUES ('infinity', 'one')");
     assert_status(SHARDY_CORRUPT, open_reader(w, NULL, &reader));
     sql(w, "DELETE FROM %P WHERE updated_at = 'infinity'");
-    /* a damaged document is a damaged pointer; it does not stop the next publish */
+    /* a damaged document is a damaged pointer, which a rollback replaces */
     sql(w, "DELETE FROM %P WHERE manifest_ref <> 'one'");
     sql(w, "UPDATE %P_documents SET document = replace(document, '\"generation\":1', "
            "'\"generation\":7')");
     assert_status(SHARDY_CORRUPT, open_reader(w, NULL, &reader));
+    assert_status(SHARDY_CORRUPT, build(w, "refused", "v", &err));
+    assert_names("roll back to a run", w->pointer_table);
+    assert_ok(roll_back(w, "one"));
     build_ok(w, "two", "second");
     assert_ok(open_reader(w, NULL, &reader));
     assert_value(reader, "second");
