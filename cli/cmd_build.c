@@ -193,6 +193,7 @@ static int fill_writer(build *b, const shardy_row_source_options *source, shardy
     o->on_conflict =
         v[OPT_ON_CONFLICT].number ? SHARDY_ON_CONFLICT_REPLACE : SHARDY_ON_CONFLICT_FAIL;
     o->unsafe_single_writer = v[OPT_SINGLE_WRITER].count > 0;
+    o->allow_empty = v[OPT_ALLOW_EMPTY].count > 0;
     o->progress = on_progress;
     o->progress_user = b;
     o->cancel = b->c->cancel;

@@ -500,6 +500,11 @@ const opt_def opt_table[OPT_COUNT] = {
         .commands = CMD_BIT(CMD_BUILD),
         .help = "publish on a store that does not honour conditional writes, where nobody else may "
                 "write meanwhile"},
+    [OPT_ALLOW_EMPTY] = {.id = OPT_ALLOW_EMPTY,
+        .name = "allow-empty",
+        .kind = OPT_KIND_FLAG,
+        .commands = CMD_BIT(CMD_BUILD),
+        .help = "publish an empty snapshot when the input has no rows; an error without it"},
     [OPT_DRY_RUN] = {.id = OPT_DRY_RUN,
         .name = "dry-run",
         .kind = OPT_KIND_FLAG,

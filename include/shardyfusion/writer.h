@@ -100,6 +100,9 @@ typedef struct shardy_writer_options {
     double max_row_bytes_per_second;
     /* default NULL: objects beside the shards; else where manifest and pointer go */
     const struct shardy_manifest_store_options *manifest_store;
+    /* default 1: a writer that was given no row publishes an empty snapshot; 0: finish is INVALID,
+     * for rows of a source whose end may be that of a failure */
+    int32_t allow_empty;
 } shardy_writer_options;
 
 /* Writes the defaults into every field. */
