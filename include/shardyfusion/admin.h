@@ -169,7 +169,7 @@ typedef struct shardy_cleanup_options {
     size_t struct_size;
     const char *ref; /* default NULL: stale attempts of the run that is current; else of this one */
     int32_t dry_run; /* default 0; 1: say what would be removed */
-    int32_t include_old_runs; /* default 0; 1: also runs that have no manifest */
+    int32_t include_old_runs; /* default 0; 1: also runs that have no manifest, and none that has */
     /* default -1: not used; >= 0: also runs that are older than so many seconds */
     int64_t older_than_s;
     uint32_t keep_last;   /* default 0: not used; else also runs but the N newest with a manifest */
@@ -190,10 +190,10 @@ SHARDY_API void shardy_cleanup_options_init(shardy_cleanup_options *options, siz
 
 /* Removes what no reader, rollback or writer can need: attempts that no manifest names, runs that
  * failed, and with keep_last or older_than_s runs that were published. A run goes only if every
- * criterion given lets go of it. What is current, pinned, at work, about to become current, or
- * named by a manifest that stays is never removed. Each run is condemned first, then its manifest
- * goes, then its shards: who stops in between leaves objects behind, never a manifest without its
- * shards.
+ * criterion given lets go of it, so with include_old_runs no run that was published. What is
+ * current, pinned, at work, about to become current, or named by a manifest that stays is never
+ * removed. Each run is condemned first, then its manifest goes, then its shards: who stops in
+ * between leaves objects behind, never a manifest without its shards.
  *
  * Failures before anything is removed: INVALID (options, no pointer); CORRUPT, CHECKSUM,
  * FORMAT_VERSION, GONE (the pointer or a manifest that stays cannot be read: it might name
