@@ -251,7 +251,8 @@ typedef enum shardy_health_status {
     SHARDY_HEALTHY = 0,
     /* serving, but older than the threshold, or a refresh failed, or on a fallback */
     SHARDY_DEGRADED = 1,
-    SHARDY_UNHEALTHY = 2, /* cannot serve */
+    /* cannot serve: there is no engine for it, or a call found objects of the snapshot gone */
+    SHARDY_UNHEALTHY = 2,
     SHARDY_HEALTH_RESERVED_ = 32767
 } shardy_health_status;
 
@@ -268,7 +269,8 @@ typedef struct shardy_health {
     char refresh_message[512];
 } shardy_health;
 
-/* State of a reader. A negative threshold means none; otherwise a snapshot older than that many
+/* State of a reader, as far as opening it and its calls have told: nothing is asked of the store. A
+ * negative threshold means none; otherwise a snapshot older than that many
  * seconds is DEGRADED. Cannot fail for a reader that is open. Statuses: OK, FORKED. Threads: any
  * thread, any time. */
 SHARDY_API shardy_status shardy_reader_health(const shardy_reader *reader,
