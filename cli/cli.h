@@ -139,6 +139,12 @@ int context_open(cli *c, uint32_t threads);
 int bucket_open(cli *c, const char *url);
 void bucket_close(cli *c);
 
+/* --- places (place.c) ------------------------------------------------------------------------- */
+
+/* 1 when two URLs or paths, of a root or of the pointer in it, name the same data set: however they
+ * are spelled, and for directories whatever links lead there. */
+int place_same(const char *a, const char *b);
+
 /* --- what was asked of stores (stats.c) ------------------------------------------------------- */
 
 /* With --stats: prints what the command, which began at `since_ns`, has done. After its last call,
@@ -155,6 +161,9 @@ const shardy_manifest_store_options *target_manifest_store(const cli *c);
 
 /* Finds the snapshot that is meant, in c->snapshot. EXIT_OK, or the exit code after a message. */
 int target_find(cli *c);
+/* With manifests in Postgres: that `url`, which `name` ("--snapshot") says, is the data set of the
+ * configuration, whose manifests those are. EXIT_OK, or the exit code after a message. */
+int target_agrees(cli *c, const char *name, const char *url);
 
 /* Finds the snapshot and opens what calls of administration need, with `threads` (0: one for each
  * processor), and fills their options. EXIT_OK, or the exit code after a message. */

@@ -195,6 +195,7 @@ static int fill_writer(build *b, const shardy_row_source_options *source, shardy
     o->on_conflict =
         v[OPT_ON_CONFLICT].number ? SHARDY_ON_CONFLICT_REPLACE : SHARDY_ON_CONFLICT_FAIL;
     o->unsafe_single_writer = v[OPT_SINGLE_WRITER].count > 0;
+    o->allow_empty = v[OPT_ALLOW_EMPTY].count > 0;
     o->progress = on_progress;
     o->progress_user = b;
     o->cancel = b->c->cancel;
@@ -358,6 +359,8 @@ int cmd_build(cli *c)
     uint32_t unused = 0;
     int rc = check_options(c);
     rc = rc == EXIT_OK ? get_page_size(c, &unused) : rc;
+    /* readers would look for the shards below s3_prefix */
+    rc = rc == EXIT_OK ? target_agrees(c, "DEST", c->opts.args[0]) : rc;
     rc = rc == EXIT_OK ? target_check(c, c->opts.args[0]) : rc;
     rc = rc == EXIT_OK ? context_open(c, (uint32_t)c->opts.values[OPT_THREADS].number) : rc;
     rc = rc == EXIT_OK ? bucket_open(c, c->opts.args[0]) : rc;

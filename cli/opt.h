@@ -110,6 +110,7 @@ typedef enum opt_id {
     OPT_QUIET,
     OPT_ON_CONFLICT,
     OPT_SINGLE_WRITER,
+    OPT_ALLOW_EMPTY,
     OPT_DRY_RUN,
     OPT_INCLUDE_OLD_RUNS,
     OPT_OLDER_THAN,

@@ -500,6 +500,11 @@ const opt_def opt_table[OPT_COUNT] = {
         .commands = CMD_BIT(CMD_BUILD),
         .help = "publish on a store that does not honour conditional writes, where nobody else may "
                 "write meanwhile"},
+    [OPT_ALLOW_EMPTY] = {.id = OPT_ALLOW_EMPTY,
+        .name = "allow-empty",
+        .kind = OPT_KIND_FLAG,
+        .commands = CMD_BIT(CMD_BUILD),
+        .help = "publish an empty snapshot when the input has no rows; an error without it"},
     [OPT_DRY_RUN] = {.id = OPT_DRY_RUN,
         .name = "dry-run",
         .kind = OPT_KIND_FLAG,
@@ -509,7 +514,8 @@ const opt_def opt_table[OPT_COUNT] = {
         .name = "include-old-runs",
         .kind = OPT_KIND_FLAG,
         .commands = CMD_BIT(CMD_CLEANUP),
-        .help = "also remove runs that have no manifest because they failed or were given up"},
+        .help = "also remove runs that have no manifest because they failed or were given up, and "
+                "whatever else is given no published ones"},
     [OPT_OLDER_THAN] = {.id = OPT_OLDER_THAN,
         .name = "older-than",
         .kind = OPT_KIND_TEXT,
@@ -614,8 +620,8 @@ const command_def command_table[CMD_TABLE_COUNT] = {
         "Removes attempts of the current run (or of that of --ref or --offset) that its manifest "
         "does not name. With --include-old-runs, --older-than or --keep-last also runs that "
         "failed, "
-        "and with the last two published ones; a run goes only if each of those given lets go of "
-        "it.\n\n"
+        "and with the last two published ones, unless the first is given as well: a run goes only "
+        "if each of those given lets go of it.\n\n"
         "What is current, pinned, being written, about to become current, or named by a manifest "
         "that stays is never removed. Nothing at all is while the pointer or a manifest that stays "
         "cannot be read. Exits with 1 when something could not be removed or found out.",

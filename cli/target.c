@@ -103,6 +103,21 @@ int target_check(cli *c, const char *url)
     return out_fail(c, &err, NULL);
 }
 
+int target_agrees(cli *c, const char *name, const char *url)
+{
+    if (c->cfg.store != CONFIG_POSTGRES || !c->cfg.s3_prefix || place_same(url, c->cfg.s3_prefix)) {
+        return EXIT_OK;
+    }
+    strbuf message = {0};
+    strbuf_printf(&message,
+        "%s is \"%s\", but reader.s3_prefix is \"%s\" (in %s): manifest_store.backend is "
+        "\"postgres\", and the manifests there are of that data set",
+        name, url, c->cfg.s3_prefix, c->cfg.path ? c->cfg.path : "the configuration");
+    int rc = out_usage(c, strbuf_text(&message));
+    strbuf_free(&message);
+    return rc;
+}
+
 int target_find(cli *c)
 {
     if (c->snapshot) {
@@ -113,11 +128,15 @@ int target_find(cli *c)
         return out_usage(c, "option \"--snapshot\" must not be empty");
     }
     const char *url = given->count ? given->text : sys_env("SHARDY_CURRENT");
-    int ignored = url && c->cfg.store == CONFIG_POSTGRES;
+    int rc = EXIT_OK;
     if (c->cfg.store == CONFIG_POSTGRES) {
-        url = NULL;
+        rc = url ? target_agrees(c, given->count ? "--snapshot" : "SHARDY_CURRENT", url) : EXIT_OK;
+        url = NULL; /* s3_prefix says where the shards are */
     } else {
         url = url ? url : c->cfg.current_url;
+    }
+    if (rc != EXIT_OK) {
+        return rc;
     }
     if (url) {
         c->snapshot = sys_strdup(url);
@@ -128,11 +147,7 @@ int target_find(cli *c)
         strbuf_printf(&b, "%s%s", prefix, prefix[len - 1] == '/' ? "" : "/");
         c->snapshot = strbuf_take(&b);
     }
-    int rc = target_check(c, c->snapshot);
-    if (rc == EXIT_OK && ignored) {
-        out_warn(c, "manifest_store.backend is \"postgres\": --snapshot and SHARDY_CURRENT are not "
-                    "looked at, reader.s3_prefix says where the shards are");
-    }
+    rc = target_check(c, c->snapshot);
     if (rc == EXIT_OK && !c->snapshot) {
         rc = out_fail_text(c, SHARDY_CONFIG,
             "no snapshot was named: give --snapshot (or --current-url), set SHARDY_CURRENT, or set "

@@ -63,7 +63,8 @@ static void check_text(shardy_bytes input)
     shardy_error err;
     memset(&err, 0, sizeof err);
     shardy_status st = shardy__pointer_parse(input, &p, &err);
-    require(st == SHARDY_OK || st == SHARDY_CORRUPT, "parsing has two outcomes");
+    require(st == SHARDY_OK || st == SHARDY_CORRUPT || st == SHARDY_FORMAT_VERSION,
+        "parsing has three outcomes");
     require((st == SHARDY_OK) == (err.message[0] == '\0'), "a refusal has a message");
     if (st < 0) {
         require(p.manifest_ref[0] == '\0' && p.has_ours == 0, "a refusal gives nothing");

@@ -67,8 +67,8 @@ SHARDY_API void shardy_rollback_target_init(shardy_rollback_target *target, size
  * missing or damaged one is refused. *ref_out gets the ref that is current now, as
  * the pointer says it; release it.
  * Statuses: OK; INVALID (no such manifest, not exactly one selector); GONE (its run was condemned);
- * CORRUPT, CHECKSUM, FORMAT_VERSION; CONFLICT (somebody else moved the pointer; says to whom);
- * store failures. */
+ * CORRUPT, CHECKSUM, FORMAT_VERSION; CONFIG (manifests in Postgres: its shards are elsewhere);
+ * CONFLICT (somebody else moved the pointer; says to whom); store failures. */
 SHARDY_API shardy_status shardy_rollback(shardy_context *context, const char *url,
     const shardy_rollback_target *target, const shardy_admin_options *options, shardy_buf *ref_out,
     shardy_error *err) SHARDY_MUST_USE;
@@ -169,7 +169,7 @@ typedef struct shardy_cleanup_options {
     size_t struct_size;
     const char *ref; /* default NULL: stale attempts of the run that is current; else of this one */
     int32_t dry_run; /* default 0; 1: say what would be removed */
-    int32_t include_old_runs; /* default 0; 1: also runs that have no manifest */
+    int32_t include_old_runs; /* default 0; 1: also runs that have no manifest, and none that has */
     /* default -1: not used; >= 0: also runs that are older than so many seconds */
     int64_t older_than_s;
     uint32_t keep_last;   /* default 0: not used; else also runs but the N newest with a manifest */
@@ -190,15 +190,16 @@ SHARDY_API void shardy_cleanup_options_init(shardy_cleanup_options *options, siz
 
 /* Removes what no reader, rollback or writer can need: attempts that no manifest names, runs that
  * failed, and with keep_last or older_than_s runs that were published. A run goes only if every
- * criterion given lets go of it. What is current, pinned, at work, about to become current, or
- * named by a manifest that stays is never removed. Each run is condemned first, then its manifest
- * goes, then its shards: who stops in between leaves objects behind, never a manifest without its
- * shards.
+ * criterion given lets go of it, so with include_old_runs no run that was published. What is
+ * current, pinned, at work, about to become current, or named by a manifest that stays is never
+ * removed. Each run is condemned first, then its manifest goes, then its shards: who stops in
+ * between leaves objects behind, never a manifest without its shards.
  *
  * Failures before anything is removed: INVALID (options, no pointer); CORRUPT, CHECKSUM,
  * FORMAT_VERSION, GONE (the pointer or a manifest that stays cannot be read: it might name
- * anything); failures of stores. Later ones are noted, the other runs are done, and the first one
- * is returned. *result_out is filled in both cases, with what really happened.
+ * anything); CONFIG (manifests in Postgres: the shards of one are elsewhere); failures of stores.
+ * Later ones are noted, the other runs are done, and the first one is returned. *result_out is
+ * filled in both cases, with what really happened.
  * Ownership: dispose of *result_out. Threads: any thread, any time, any number of processes. */
 SHARDY_API shardy_status shardy_cleanup(shardy_context *context, const char *url,
     const shardy_cleanup_options *options, shardy_cleanup_result *result_out,
@@ -212,7 +213,7 @@ SHARDY_API shardy_status shardy_cleanup(shardy_context *context, const char *url
  * Statuses: OK, also when it has that pin; INVALID (name, no such manifest, a run still at work);
  * GONE (it was condemned); CONFLICT (somebody else published, rolled back to or pinned that run at
  * this moment: try again); EXHAUSTED (too many pins); CORRUPT, CHECKSUM, FORMAT_VERSION (its
- * manifest is damaged); store failures. */
+ * manifest is damaged); CONFIG (its shards are elsewhere); store failures. */
 SHARDY_API shardy_status shardy_pin_add(shardy_context *context, const char *url, const char *name,
     const shardy_rollback_target *target, const shardy_admin_options *options, shardy_buf *ref_out,
     shardy_error *err) SHARDY_MUST_USE;

@@ -111,8 +111,9 @@ SHARDY_API void shardy_read_options_init(shardy_read_options *options, size_t st
  * pointer itself; a trailing slash or a directory means the prefix. NULL context: a private one.
  * Statuses: OK; NOT_FOUND is never returned: a missing pointer is INVALID naming the place;
  * CORRUPT, FORMAT_VERSION, CHECKSUM (and no usable older manifest); GONE (the manifest was
- * deleted); UNSUPPORTED (scheme, engine); IO, AUTH, TIMEOUT, CANCELLED, NOMEM. Ownership: yours.
- * Threads: construction only. */
+ * deleted); CONFIG (manifests in Postgres: the shards of this one are elsewhere); UNSUPPORTED
+ * (scheme, engine); IO, AUTH, TIMEOUT, CANCELLED, NOMEM. Ownership: yours. Threads: construction
+ * only. */
 SHARDY_API shardy_status shardy_reader_open(shardy_context *context, const char *url,
     const shardy_reader_options *options, shardy_reader **reader_out,
     shardy_error *err) SHARDY_MUST_USE;
@@ -252,7 +253,8 @@ typedef enum shardy_health_status {
     SHARDY_HEALTHY = 0,
     /* serving, but older than the threshold, or a refresh failed, or on a fallback */
     SHARDY_DEGRADED = 1,
-    SHARDY_UNHEALTHY = 2, /* cannot serve */
+    /* cannot serve: there is no engine for it, or a call found objects of the snapshot gone */
+    SHARDY_UNHEALTHY = 2,
     SHARDY_HEALTH_RESERVED_ = 32767
 } shardy_health_status;
 
@@ -269,7 +271,8 @@ typedef struct shardy_health {
     char refresh_message[512];
 } shardy_health;
 
-/* State of a reader. A negative threshold means none; otherwise a snapshot older than that many
+/* State of a reader, as far as opening it and its calls have told: nothing is asked of the store. A
+ * negative threshold means none; otherwise a snapshot older than that many
  * seconds is DEGRADED. Cannot fail for a reader that is open. Statuses: OK, FORKED. Threads: any
  * thread, any time. */
 SHARDY_API shardy_status shardy_reader_health(const shardy_reader *reader,

@@ -103,6 +103,9 @@ typedef struct shardy_writer_options {
     double max_row_bytes_per_second;
     /* default NULL: objects beside the shards; else where manifest and pointer go */
     const struct shardy_manifest_store_options *manifest_store;
+    /* default 1: a writer that was given no row publishes an empty snapshot; 0: finish is INVALID,
+     * for rows of a source whose end may be that of a failure */
+    int32_t allow_empty;
 } shardy_writer_options;
 
 /* Writes the defaults into every field. */
@@ -134,9 +137,10 @@ SHARDY_API void shardy_build_result_dispose(shardy_build_result *result);
 typedef struct shardy_writer shardy_writer;
 
 /* Begins a build into `url`, a directory path or file:// URL (created when it does not exist).
- * Statuses: OK; INVALID or CONFIG (options, URL); EXISTS (the run id is taken); UNSUPPORTED
- * (scheme, engine, network file system); NO_SPACE, IO, NOMEM. Ownership: yours. Threads:
- * construction only. */
+ * Statuses: OK; INVALID or CONFIG (options, URL; manifests in Postgres: what is current there is of
+ * another data set); EXISTS (the run id is taken); CORRUPT, FORMAT_VERSION (the pointer cannot be
+ * read: a rollback replaces a damaged one); UNSUPPORTED (scheme, engine, network file system);
+ * NO_SPACE, IO, NOMEM. Ownership: yours. Threads: construction only. */
 SHARDY_API shardy_status shardy_writer_open(shardy_context *context, const char *url,
     const shardy_writer_options *options, shardy_writer **writer_out,
     shardy_error *err) SHARDY_MUST_USE;

@@ -166,8 +166,8 @@ int shardy__cleanup_lets_go(const cleaner *k, const cleanup_run *run)
     if (!m || m->fate_state == FATE_CONDEMNED) {
         return 1; /* its fate and its lease decide */
     }
-    if (o->older_than_s < 0 && o->keep_last == 0) {
-        return 0;
+    if (o->include_old_runs) {
+        return 0; /* it lets go of none that was published, whatever the others do */
     }
     if (o->older_than_s >= 0 && m->published_us >= k->now_us - o->older_than_s * 1000000) {
         return 0;

@@ -34,6 +34,7 @@ void shardy_writer_options_init(shardy_writer_options *options, size_t struct_si
     defaults.retry_backoff_ms = 1000;
     defaults.retry_multiplier = 2.0;
     defaults.sync = 1;
+    defaults.allow_empty = 1;
     shardy__options_init(options, struct_size, &defaults, sizeof defaults);
 }
 

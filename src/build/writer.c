@@ -572,6 +572,11 @@ static shardy_status build_and_publish(
 
 static shardy_status finish(shardy_writer *w, shardy_build_result *result, shardy_error *err)
 {
+    if (w->rows == 0 && !w->plan->options.allow_empty) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "no row was put, and nothing is published: an empty snapshot was not asked for "
+            "(allow_empty)");
+    }
     if (w->log) {
         SHARDY_TRY(replay_log(w, err));
     }

@@ -50,6 +50,8 @@ static shardy_status open_postgres(const catalog_options *options,
         out->context, manifests, &connection, &out->manifests, err));
     /* for messages */
     snprintf(out->pointer_key, sizeof out->pointer_key, "table %s", manifests->pointer_table_name);
+    snprintf(
+        out->manifests_key, sizeof out->manifests_key, "table %s_builds", manifests->table_name);
     return SHARDY_OK;
 }
 #endif
@@ -61,6 +63,7 @@ static shardy_status open_manifests(const catalog_options *options, catalog *out
     SHARDY_TRY(SHARDY__OPTIONS_COPY(&manifests, options->manifests, err));
     switch (manifests.kind) {
     case SHARDY_MANIFEST_OBJECTS:
+        snprintf(out->manifests_key, sizeof out->manifests_key, MANIFEST_DIR);
         return shardy__manifest_store_open_object(
             out->store, out->pointer_key, options->sync, &out->manifests, err);
     case SHARDY_MANIFEST_POSTGRES:
@@ -206,6 +209,60 @@ static shardy_status check_name(
                      m->s3_prefix);
 }
 
+/* Whether any object of the first shard with rows is here. 1 also when there is no such shard: then
+ * nothing can be looked for in the wrong place. */
+static shardy_status find_shard(
+    const catalog *c, const manifest *m, int32_t *found_out, shardy_error *err)
+{
+    char path[SHARDY_OBJECT_KEY_LEN_MAX + 2];
+    shardy_store_page page = {0};
+    uint32_t i = 0;
+    *found_out = 1;
+    while (i < m->shard_count && !m->shards[i].db_url) {
+        i++;
+    }
+    if (i == m->shard_count) {
+        return SHARDY_OK;
+    }
+    SHARDY_TRY(shardy__manifest_shard_path(m, &m->shards[i], path, err));
+    const size_t len = strlen(path);
+    path[len] = '/';
+    path[len + 1] = '\0';
+    SHARDY_TRY(shardy_store_list(c->store, path, 0, NULL, 1, &page, err));
+    *found_out = page.count > 0;
+    shardy_store_page_dispose(&page);
+    return SHARDY_OK;
+}
+
+/* A manifest that is an object is where its shards are. Nothing but the prefix that it records
+ * binds one in a database to them: it may be of another place, by a wrong destination of a build or
+ * by a configuration. Where they are is seen by looking, because the same place has many names:
+ * copies, mounts, URLs with and without a slash. */
+static shardy_status check_place(
+    const catalog *c, const char *ref, const manifest *m, shardy_error *err)
+{
+    char prefix[SHARDY_URL_LEN_MAX + 1];
+    shardy_error ignored;
+    shardy_buf image;
+    int32_t found;
+    if (!c->manifests.ops->refs_are_run_ids ||
+        (shardy__uri_normalize(m->s3_prefix, prefix, &ignored) >= 0 &&
+            strcmp(prefix, c->url) == 0)) {
+        return SHARDY_OK;
+    }
+    SHARDY_TRY(find_shard(c, m, &found, err));
+    if (found) {
+        return SHARDY_OK;
+    }
+    /* a cleanup takes the manifest before the shards */
+    shardy_status st = shardy__manifest_store_load(&c->manifests, ref, &image, err);
+    shardy_buf_release(&image);
+    return st != SHARDY_OK ? st
+                           : shardy__error(err, SHARDY_CONFIG, "manifest",
+                                 "its shards are below \"%.300s\", and not here, in \"%.300s\"",
+                                 m->s3_prefix, c->url);
+}
+
 shardy_status shardy__catalog_load(const catalog *c, const char *ref,
     const manifest_promise *promise, const char *named_as, loaded_manifest *out, shardy_error *err)
 {
@@ -228,12 +285,14 @@ shardy_status shardy__catalog_load(const catalog *c, const char *ref,
         st = shardy__manifest_check_urls(out->manifest, err);
     }
     shardy_buf_release(&image);
-    if (st < 0) {
+    if (st >= 0) {
+        st = check_place(c, ref, out->manifest, err);
+    }
+    if (st != SHARDY_OK) {
         shardy__manifest_free(out->manifest);
         out->manifest = NULL;
-        return shardy__error_prefix(err, st, "%.300s", ref);
     }
-    return SHARDY_OK;
+    return st < 0 ? shardy__error_prefix(err, st, "%.300s", ref) : st;
 }
 
 shardy_status shardy__catalog_promise(
@@ -316,7 +375,9 @@ static shardy_status load_pointed(
     if (st == SHARDY_NOT_FOUND) {
         *missing_out = 1;
         return shardy__error(err, promise.has_digest ? SHARDY_GONE : SHARDY_CORRUPT, "manifest",
-            "the pointer names \"%.300s\", which is not there", ref);
+            "the pointer names \"%.300s\", which is not there (%.255s names it, %.255s has no such "
+            "manifest)",
+            ref, c->pointer_key, c->manifests_key);
     }
     if (st == SHARDY_OK) {
         st = check_pointed_run(p, out, err);

@@ -27,6 +27,7 @@ typedef struct catalog {
     shardy_store_limits limits; /* see shardy__catalog_limit() */
     manifest_store manifests;
     char pointer_key[256];
+    char manifests_key[256];          /* for messages: where the manifests are */
     char url[SHARDY_URL_LEN_MAX + 1]; /* of the root, normalised */
     int32_t single_writer;            /* as in the options */
     const catalog_ahead *ahead;       /* NULL, or what shardy__catalog_load_current() reads ahead */
@@ -88,6 +89,7 @@ typedef struct manifest_promise {
  * its prefix. `named_as` (may be NULL) is what the pointer called it: the ref itself, or its URL
  * below the prefix that the manifest records.
  * Statuses: OK; NOT_FOUND; INVALID (it was named otherwise); CHECKSUM, CORRUPT, FORMAT_VERSION;
+ * CONFIG (a manifest that is no object here records another prefix, and its shards are not here);
  * those of the store. */
 shardy_status shardy__catalog_load(const catalog *c, const char *ref,
     const manifest_promise *promise, const char *named_as, loaded_manifest *out, shardy_error *err);
@@ -124,7 +126,9 @@ typedef struct publish_run {
 /* Claims a run id: EXISTS when a fate, a manifest or any object of its shards is there. Reads the
  * pointer that the run builds on. UNSUPPORTED when the store does not honour conditional writes,
  * which is tried out on the fate that was just made, unless objects are local files or in memory or
- * the catalog was opened for a single writer. */
+ * the catalog was opened for a single writer. CORRUPT or FORMAT_VERSION when there is a pointer
+ * that cannot be read; CONFIG when manifests are no objects and the one that the pointer names is
+ * of another data set. */
 shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const char *shard_prefix,
     const char *writer, publish_run *run, shardy_error *err);
 

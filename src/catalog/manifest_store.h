@@ -40,7 +40,7 @@ void shardy__manifest_store_close(manifest_store *m);
  * (store_bound.h). Borrowed from `m`. */
 manifest_store shardy__manifest_store_after(const manifest_store *m);
 
-/* The pointer and its version. OK; NOT_FOUND; CORRUPT and those of the store. */
+/* The pointer and its version. OK; NOT_FOUND; CORRUPT, FORMAT_VERSION and those of the store. */
 shardy_status shardy__manifest_store_load_current(
     const manifest_store *m, pointer *out, shardy_etag *version_out, shardy_error *err);
 /* The same; NOT_MODIFIED when it still has the version `known`, which costs no more than asking. A

@@ -76,10 +76,42 @@ static void note_strangers(const shardy_json_value *root, pointer *out)
     }
 }
 
+/* The reference writes 1 and looks at none; a text without one is of the first version. What of a
+ * newer version is like ours is not to be believed, nor replaced by who does not know it. */
+static shardy_status check_version(
+    const shardy_json_value *root, shardy_bytes text, shardy_error *err)
+{
+    const shardy_json_value *version = shardy_json_get(root, "format_version");
+    const shardy_json_value *ours = shardy_json_get(root, "shardyfusion");
+    int64_t number = 0;
+    uint64_t large = 0;
+    const int fits = version && shardy_json_int64(version, &number);
+    if (!version || (fits && number <= POINTER_FORMAT_VERSION)) {
+        return SHARDY_OK;
+    }
+    if (!fits && !shardy_json_uint64(version, &large)) {
+        return shardy__error(
+            err, SHARDY_CORRUPT, "catalog", "%s has a \"format_version\" that is no integer", what);
+    }
+    /* a turned bit in one of ours is damage and no version */
+    shardy_error error;
+    shardy_status st = shardy__document_compare_check(text, ours, what, &error);
+    if (st == SHARDY_NOMEM || st == SHARDY_CHECKSUM) {
+        if (err) {
+            *err = error;
+        }
+        return st == SHARDY_NOMEM ? st : shardy__error_as(err, SHARDY_CORRUPT);
+    }
+    return shardy__error(err, SHARDY_FORMAT_VERSION, "catalog",
+        "%s has format version %llu, this version reads %d", what,
+        fits ? (unsigned long long)number : (unsigned long long)large, POINTER_FORMAT_VERSION);
+}
+
 static shardy_status parse_root(
     const shardy_json_value *root, shardy_bytes text, pointer *out, shardy_error *err)
 {
     note_strangers(root, out);
+    SHARDY_TRY(check_version(root, text, err));
     SHARDY_TRY(shardy__document_text(
         root, what, "manifest_ref", out->manifest_ref, sizeof out->manifest_ref, err));
     SHARDY_TRY(shardy__document_text(root, what, "manifest_content_type",

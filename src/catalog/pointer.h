@@ -32,7 +32,7 @@ typedef struct pointer {
 } pointer;
 
 /* Statuses: OK; CORRUPT (what is missing or wrong; or the text is ours and was changed after it was
- * written, so that it differs from its own digest); NOMEM. */
+ * written, so that it differs from its own digest); FORMAT_VERSION (a newer one); NOMEM. */
 shardy_status shardy__pointer_parse(shardy_bytes text, pointer *out, shardy_error *err);
 /* Ownership: release *text_out. */
 shardy_status shardy__pointer_render(const pointer *p, shardy_buf *text_out, shardy_error *err);

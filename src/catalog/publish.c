@@ -114,19 +114,75 @@ static shardy_status check_free(
     return found ? taken(run_id, "a manifest of it", err) : SHARDY_OK;
 }
 
+/* Whether the pointer has another version than `seen` by now. */
+static int has_moved(const catalog *c, const shardy_etag *seen)
+{
+    pointer now;
+    shardy_etag version;
+    shardy_error ignored;
+    return shardy__manifest_store_load_current(&c->manifests, &now, &version, &ignored) ==
+               SHARDY_OK &&
+           strcmp(version.text, seen->text) != 0;
+}
+
+/* A pointer that is an object is of the data set that it is in. One in a database may be of another
+ * one, whose readers would lose what is current: its manifest is not in our table, or has its
+ * shards elsewhere. That a manifest is damaged stops nobody from publishing a good one. */
+static shardy_status check_ours(
+    const catalog *c, const pointer *p, const shardy_etag *seen, shardy_error *err)
+{
+    char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    loaded_manifest current;
+    if (!c->manifests.ops->refs_are_run_ids) {
+        return SHARDY_OK;
+    }
+    shardy_status st = shardy__manifest_store_ref(&c->manifests, p->manifest_ref, ref, err);
+    if (st < 0) {
+        return shardy__error_as(err, SHARDY_CORRUPT);
+    }
+    st = shardy__catalog_load(c, ref, NULL, NULL, &current, err);
+    if (st == SHARDY_OK) {
+        shardy__manifest_free(current.manifest);
+    }
+    if (st == SHARDY_CONFIG) {
+        return shardy__error_prefix(err, st, "the snapshot that the pointer names");
+    }
+    if (st == SHARDY_NOT_FOUND && !has_moved(c, seen)) {
+        return shardy__error(err, SHARDY_CONFIG, "publish",
+            "the pointer in %.255s names run \"%.128s\", of which %.255s has no manifest: "
+            "each data set needs a pointer table of its own; if no other one uses this, roll back "
+            "to a run of the history",
+            c->pointer_key, ref, c->manifests_key);
+    }
+    const int damaged =
+        st == SHARDY_CORRUPT || st == SHARDY_CHECKSUM || st == SHARDY_FORMAT_VERSION;
+    return st < 0 && !damaged ? st : SHARDY_OK;
+}
+
+/* The pointer that a build begins with. What cannot be read may be somebody else's file, or name
+ * what nobody knows: it is replaced by who says so, with a rollback, and not by the next build. */
 static shardy_status see_pointer(const catalog *c, publish_run *run, shardy_error *err)
 {
     pointer now;
-    shardy_status st = shardy__manifest_store_load_current(&c->manifests, &now, &run->seen, err);
+    shardy_error error;
     run->has_current = 0;
     run->generation = 0;
-    if (st == SHARDY_CORRUPT && run->seen.text[0]) {
-        run->has_current = 1;
-        return SHARDY_OK; /* a damaged pointer does not stop anybody from publishing a good one */
-    }
+    shardy__error_clear(&error);
+    shardy_status st = shardy__manifest_store_load_current(&c->manifests, &now, &run->seen, &error);
     if (st == SHARDY_OK) {
         run->has_current = 1;
         run->generation = now.has_ours ? now.generation : 0;
+        st = check_ours(c, &now, &run->seen, &error);
+    }
+    if (st == SHARDY_CORRUPT) {
+        return shardy__error(err, st, "publish",
+            "%.400s; nothing is published over a pointer (%.255s) that cannot be read: if it is a "
+            "damaged one, roll back to a run of the history; if it is something else, remove it or "
+            "publish elsewhere",
+            error.message, c->pointer_key);
+    }
+    if (st < 0 && err) {
+        *err = error;
     }
     return st < 0 ? st : SHARDY_OK;
 }

@@ -653,11 +653,16 @@ shardy_status shardy_reader_refresh(
 static void judge(
     const shardy_reader *reader, const shardy_snapshot *s, double threshold, shardy_health *out)
 {
+    const int gone = atomic_load(&s->gone) != 0;
     (void)reader;
     if (s->manifest->shard_count > 0 && !s->engine) {
         out->status = SHARDY_UNHEALTHY;
         snprintf(out->reason, sizeof out->reason, "the engine \"%s\" is not in this build",
             s->engine_name);
+    } else if (gone) {
+        out->status = SHARDY_UNHEALTHY;
+        snprintf(out->reason, sizeof out->reason,
+            "objects of the snapshot are gone: a refresh takes the one that is current now");
     } else if (out->refresh_status < 0) {
         out->status = SHARDY_DEGRADED;
         snprintf(out->reason, sizeof out->reason, "the last refresh failed: %.200s",

@@ -351,6 +351,13 @@ shardy_status shardy__snapshot_shard(shardy_snapshot *s, uint32_t slot, const ca
     return st;
 }
 
+void shardy__snapshot_note(shardy_snapshot *s, shardy_status st)
+{
+    if (st == SHARDY_GONE) {
+        atomic_store(&s->gone, 1);
+    }
+}
+
 int shardy__snapshot_is_cold(const shardy_snapshot *s, uint32_t slot)
 {
     return atomic_load_explicit(&s->slots[slot].shard, memory_order_relaxed) == NULL;

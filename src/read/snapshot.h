@@ -73,6 +73,7 @@ struct shardy_snapshot {
     condition opened;
     uint32_t open_count;
     uint32_t hand;
+    _Atomic int32_t gone; /* 1: a look-up found an object missing that the manifest names */
 };
 
 /* Takes over a loaded manifest (always). Statuses: OK; UNSUPPORTED or INVALID (engine override);
@@ -100,6 +101,9 @@ shardy_status shardy__snapshot_engine_spec(shardy_snapshot *snapshot, uint32_t s
  * Errors do not name the shard: callers do. */
 shardy_status shardy__snapshot_shard(shardy_snapshot *snapshot, uint32_t slot,
     const call_limits *limits, open_shard **shard_out, int32_t *opened_out, shardy_error *err);
+
+/* For who has the outcome of a look-up in a shard: what is gone is told by the health. */
+void shardy__snapshot_note(shardy_snapshot *snapshot, shardy_status st);
 
 /* For who met bytes that differ from their digest in a shard (NULL: in none). A file of the cache
  * may have been damaged since it was filled: then the shard is taken out of its slot and 1 is the

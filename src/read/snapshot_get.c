@@ -82,7 +82,11 @@ shardy_status shardy__snapshot_get(shardy_snapshot *s, const shardy_key *key,
         options->stats->rows_found = st == SHARDY_OK;
         options->stats->rows_absent = st == SHARDY_NOT_FOUND;
     }
-    return st < 0 ? shardy__error_prefix(err, st, "shard %u", routed.db_id) : st;
+    if (__builtin_expect(st < 0, 0)) {
+        shardy__snapshot_note(s, st);
+        return shardy__error_prefix(err, st, "shard %u", routed.db_id);
+    }
+    return st;
 }
 
 /* --- many keys -------------------------------------------------------------------------------- */
@@ -246,6 +250,7 @@ static void run_group(pool_task *task)
             st = shardy__engine_get_many(&shard->engine, &group->request, &group->error);
         }
     }
+    shardy__snapshot_note(s, st);
     group->status = st;
 }
 

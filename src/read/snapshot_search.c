@@ -194,6 +194,7 @@ static void run_shard(pool_task *task)
         shardy__error_clear(&shard->error);
         st = search_shard(shard);
     }
+    shardy__snapshot_note(s, st);
     shard->status = st;
 }
 

@@ -875,8 +875,10 @@ def postgres(shardy, tmp):
         assert json.loads(base64.b64decode(found["value"])) == {"run": "two"}, found
         assert answer(shardy, tmp, "verify", "--deep")["status"] == "ok"
         assert answer(shardy, tmp, "verify", "--ref", "two")["status"] == "ok"
-        ignored = ask(shardy, tmp, "-s", "elsewhere", "info")
-        assert b"not looked at" in ignored.stderr, ignored.stderr
+        for options in (["-s", os.path.join(tmp, "snap")], ["-s", "./snap/_CURRENT"]):
+            assert answer(shardy, tmp, *options, "info")["run_id"] == "one"
+        refused = ask(shardy, tmp, "-s", "elsewhere", "info", code=2)
+        assert b'is "elsewhere", but reader.s3_prefix is "snap"' in refused.stderr, refused.stderr
         assert not glob.glob(os.path.join(tmp, "snap", "manifests*"))
         server.stdin.close()
 

@@ -205,7 +205,6 @@ static shardy_status clean(asker *a, shardy_cleanup_options *options)
     shardy_cleanup_result result = {0};
     options->admin = admin_of(a);
     options->keep_last = 2;
-    options->include_old_runs = 1;
     shardy_status st = shardy_cleanup(a->context, a->url, options, &result, &a->err);
     snprintf(a->out, sizeof a->out, "%" PRIu64, result.objects_deleted);
     shardy_cleanup_result_dispose(&result);

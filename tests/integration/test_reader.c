@@ -426,6 +426,57 @@ static void test_reader__falls_back_behind_a_pointer_of_the_reference(void **sta
     shardy_store_close(memory);
 }
 
+/* A call that meets what a cleanup took. */
+static shardy_status ask_what_is_gone(const shardy_reader *reader, int how)
+{
+    const shardy_key key = shardy_key_int(3);
+    const float vector[DIM] = {1.0f};
+    shardy_status st;
+    if (how == 0) {
+        shardy_buf value;
+        st = shardy_reader_get(reader, &key, NULL, &value, &err);
+        shardy_buf_release(&value);
+    } else if (how == 1) {
+        shardy_values values;
+        st = shardy_reader_multi_get(reader, &key, 1, NULL, &values, &err);
+        shardy_values_dispose(&values);
+    } else {
+        shardy_query query;
+        shardy_hits hits;
+        make_query(&query, vector, 1);
+        st = shardy_reader_search(reader, &query, NULL, &hits, &err);
+        shardy_hits_dispose(&hits);
+    }
+    return st;
+}
+
+static void test_reader__whose_shards_are_gone_is_not_healthy_until_it_is_refreshed(void **state)
+{
+    reader_fixture *f = *state;
+    static const char *const runs[] = {"one", "run-1", "run-2", "run-3"};
+    shardy_reader *reader = open_reader(f, NULL);
+    shardy_health health;
+    for (int how = 0; how < 3; how++) {
+        for (uint32_t i = 0; i < NUM_DBS; i++) {
+            char lost[400];
+            char end[80];
+            snprintf(end, sizeof end, "run_id=%s/db=%05u/attempt=00/shard.db", runs[how], i);
+            find_key(f->store, "shards/", end, lost, sizeof lost);
+            damage(f->store, lost, 1);
+        }
+        assert_status(SHARDY_GONE, ask_what_is_gone(reader, how));
+        assert_ok(shardy_reader_health(reader, -1, &health, &err));
+        assert_int_equal(health.status, SHARDY_UNHEALTHY);
+        assert_non_null(strstr(health.reason, "gone"));
+        publish(f->context, NULL, f->store, runs[how + 1], ROWS);
+        assert_ok(shardy_reader_refresh(reader, NULL, &err));
+        assert_ok(shardy_reader_health(reader, -1, &health, &err));
+        assert_int_equal(health.status, SHARDY_HEALTHY);
+    }
+    check_get(reader, "run-3", 3);
+    shardy_reader_close(reader);
+}
+
 static void test_reader__one_lost_shard_fails_its_keys_and_no_others(void **state)
 {
     reader_fixture *f = *state;
@@ -614,6 +665,9 @@ int main(void)
         cmocka_unit_test(test_reader__falls_back_behind_a_pointer_of_the_reference),
         cmocka_unit_test_setup_teardown(
             test_reader__one_lost_shard_fails_its_keys_and_no_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_reader__whose_shards_are_gone_is_not_healthy_until_it_is_refreshed, setup,
+            teardown),
         cmocka_unit_test_setup_teardown(
             test_reader__opens_shards_when_they_are_needed_and_within_its_bound, setup, teardown),
         cmocka_unit_test_setup_teardown(

@@ -528,6 +528,33 @@ static void change_options(shardy_writer_options *o, size_t number)
     }
 }
 
+static void test_writer__without_rows_replaces_nothing_unless_it_may(void **state)
+{
+    writer_fixture *f = *state;
+    shardy_writer_options options;
+    shardy_writer *w;
+    static const char *const runs[] = {"empty-1", "empty-2"};
+    for (size_t i = 0; i < 2; i++) {
+        make_options(f, runs[i], &options);
+        assert_int_equal(options.allow_empty, 1);
+        options.allow_empty = 0;
+        assert_ok(shardy_writer_open(f->context, NULL, &options, &w, &err));
+        assert_status(SHARDY_INVALID, shardy_writer_finish(w, NULL, &err));
+        assert_non_null(strstr(err.message, "allow_empty"));
+        shardy_writer_close(w);
+        if (i == 0) {
+            check_nothing_visible(f, runs[i], "INVALID");
+            make_options(f, "full", &options);
+            assert_ok(build(f, &options, NULL));
+        }
+        check_snapshot(f, "full");
+    }
+    make_options(f, "other", &options);
+    options.allow_empty = 0; /* with rows it makes no difference */
+    assert_ok(build(f, &options, NULL));
+    check_snapshot(f, "other");
+}
+
 static void test_writer__options_that_make_no_sense_are_refused_before_anything_is_written(
     void **state)
 {
@@ -571,6 +598,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_writer__a_run_that_was_condemned_and_cleaned_up_stays_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_writer__a_run_id_belongs_to_one_run, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_writer__without_rows_replaces_nothing_unless_it_may, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_writer__a_refused_row_is_not_taken_and_the_next_one_is, setup, teardown),
         cmocka_unit_test_setup_teardown(

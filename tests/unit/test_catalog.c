@@ -79,6 +79,17 @@ static void test_pointer__what_is_wrong_is_named(void **state)
                  "\",\"manifest_size\":1,\"nonce\":\"n\",\"check\":\"" DIGEST "\"}"),
             SHARDY_CORRUPT,
             "_CURRENT was changed after it was written: it differs from its own digest \"check\""},
+        {POINTER(",\"format_version\":2"), SHARDY_FORMAT_VERSION,
+            "_CURRENT has format version 2, this version reads 1"},
+        /* whatever else a newer one has */
+        {"{\"format_version\":18446744073709551615,\"shardyfusion\":{\"check\":{}}}",
+            SHARDY_FORMAT_VERSION,
+            "_CURRENT has format version 18446744073709551615, this version reads 1"},
+        {POINTER(",\"format_version\":\"1\""), SHARDY_CORRUPT,
+            "_CURRENT has a \"format_version\" that is no integer"},
+        {POINTER(",\"format_version\":3,\"shardyfusion\":{\"check\":\"" DIGEST "\"}"),
+            SHARDY_CORRUPT,
+            "_CURRENT was changed after it was written: it differs from its own digest \"check\""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         pointer p;

@@ -371,6 +371,26 @@ static void test_runs__with_a_manifest_are_not_old_runs_by_themselves(void **sta
     close_world(w);
 }
 
+static void test_runs__that_were_published_stay_when_those_that_were_not_are_asked_for(void **state)
+{
+    world *w = open_world(*state);
+    publish_three(w);
+    begin(w, "d");
+    w->clock.wall_us += 1000 * HOUR;
+    w->options.include_old_runs = 1;
+    w->options.keep_last = 1;
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "a"), "msr");
+    assert_string_equal(left_of(w, "b"), "msr");
+    assert_string_equal(left_of(w, "d"), "");
+    w->options.include_old_runs = 0;
+    w->options.keep_last = 2;
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "a"), "");
+    assert_string_equal(left_of(w, "b"), "msr");
+    close_world(w);
+}
+
 static void test_runs__what_is_current_stays_whatever_is_asked_for(void **state)
 {
     world *w = open_world(*state);
@@ -1036,6 +1056,7 @@ int main(void)
         STORE_TEST(test_runs__older_than_a_time_go),
         STORE_TEST(test_runs__go_only_when_every_criterion_lets_go),
         STORE_TEST(test_runs__with_a_manifest_are_not_old_runs_by_themselves),
+        STORE_TEST(test_runs__that_were_published_stay_when_those_that_were_not_are_asked_for),
         STORE_TEST(test_runs__what_is_current_stays_whatever_is_asked_for),
         STORE_TEST(test_runs__without_a_pointer_nothing_published_is_removed),
         STORE_TEST(test_runs__a_name_that_begins_like_another_is_another),

@@ -487,14 +487,45 @@ static void test_publish__a_run_whose_fate_cannot_be_believed_is_left_alone(void
     close_world(w);
 }
 
-static void test_publish__a_damaged_pointer_is_replaced_by_a_good_one(void **state)
+static shardy_status load_current(const world *w)
+{
+    pointer p;
+    shardy_etag version;
+    loaded_manifest loaded;
+    memset(&err, 0, sizeof err);
+    shardy_status st = shardy__catalog_load_current(&w->c, &p, &version, &loaded, &err);
+    shardy__manifest_free(loaded.manifest);
+    return st;
+}
+
+/* It may be somebody else's file, or name what a newer version knows. */
+static void test_publish__what_is_no_pointer_is_replaced_by_a_rollback_only(void **state)
 {
     world *w = open_world(*state);
-    put_ok(w->store, "_CURRENT", "{broken");
+    static const struct {
+        const char *text;
+        shardy_status status;
+        const char *word;
+    } cases[] = {{"hello", SHARDY_CORRUPT, "nothing is published over a pointer (_CURRENT)"},
+        {"{broken", SHARDY_CORRUPT, "roll back to a run of the history"},
+        {"", SHARDY_CORRUPT, "remove it or publish elsewhere"},
+        {"{\"format_version\":2,\"manifest\":[]}", SHARDY_FORMAT_VERSION, "format version 2"}};
     publish(w, "a");
-    assert_current(w, "a", 1);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char run_id[16];
+        publish_run run;
+        snprintf(run_id, sizeof run_id, "refused-%zu", i);
+        put_ok(w->store, "_CURRENT", cases[i].text);
+        memset(&err, 0, sizeof err);
+        assert_status(
+            cases[i].status, shardy__publish_begin(&w->c, run_id, "shards", "test", &run, &err));
+        assert_message(cases[i].word);
+        assert_fate(w, run_id, FATE_CONDEMNED);
+        assert_int_equal(load_current(w), cases[i].status);
+        shardy_status st = roll_back(w, ref_of("a"));
+        assert_int_equal(st, cases[i].status == SHARDY_CORRUPT ? SHARDY_OK : cases[i].status);
+    }
     /* the reference's pointer: no member of ours, so the count begins anew */
-    publish(w, "b");
     put_ok(w->store, "_CURRENT",
         "{\"format_version\":1,\"manifest_content_type\":\"application/x-sqlite3\","
         "\"manifest_ref\":\"s3://bucket/set/manifests/x/manifest\",\"run_id\":\"x\","
@@ -563,9 +594,10 @@ static void test_rollback__replaces_a_pointer_that_is_too_long(void **state)
         assert_ok(roll_back(w, ref_of("a")));
         assert_current(w, "a", 1);
     }
+    publish_run run;
     put_long_pointer(w, SHARDY_FS_ETAG_LEN_MAX);
-    publish(w, "b");
-    assert_current(w, "b", 1);
+    assert_status(SHARDY_CORRUPT, shardy__publish_begin(&w->c, "b", "shards", "test", &run, &err));
+    assert_message("bytes, the limit is 65536; nothing is published over a pointer");
     /* a directory tells no version of a larger one: it has to be taken away */
     put_long_pointer(w, SHARDY_FS_ETAG_LEN_MAX + 1);
     if (fixture_has_files(f)) {
@@ -807,17 +839,6 @@ static void test_run_record__a_heartbeat_does_not_undo_the_end_of_a_run(void **s
 
 /* --- loading ---------------------------------------------------------------------------------- */
 
-static shardy_status load_current(const world *w)
-{
-    pointer p;
-    shardy_etag version;
-    loaded_manifest loaded;
-    memset(&err, 0, sizeof err);
-    shardy_status st = shardy__catalog_load_current(&w->c, &p, &version, &loaded, &err);
-    shardy__manifest_free(loaded.manifest);
-    return st;
-}
-
 static void remove_ok(const world *w, const char *key)
 {
     assert_ok(remove_key(w->store, key, &err));
@@ -1056,7 +1077,7 @@ int main(void)
         STORE_TEST(test_publish__a_condemned_run_is_fenced_and_shows_nothing),
         STORE_TEST(test_publish__what_somebody_else_has_published_is_done),
         STORE_TEST(test_publish__a_run_whose_fate_cannot_be_believed_is_left_alone),
-        STORE_TEST(test_publish__a_damaged_pointer_is_replaced_by_a_good_one),
+        STORE_TEST(test_publish__what_is_no_pointer_is_replaced_by_a_rollback_only),
         STORE_TEST(test_publish__abandoning_removes_the_run_and_no_other),
         STORE_TEST(test_rollback__moves_the_pointer_back_and_forth),
         STORE_TEST(test_rollback__replaces_a_pointer_that_is_too_long),
