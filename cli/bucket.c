@@ -5,15 +5,6 @@
 
 #include <string.h>
 
-/* What the library calls differently than the files. */
-static int32_t addressing_of(const char *style)
-{
-    int choice = style ? opt_choice("path|virtual", style) : -1;
-    return choice == 0   ? SHARDY_S3_ADDRESSING_PATH
-           : choice == 1 ? SHARDY_S3_ADDRESSING_VIRTUAL
-                         : SHARDY_S3_ADDRESSING_AUTO;
-}
-
 /* Seconds; there is no "no timeout": 0 is the default. */
 static void set_timeout(uint32_t *ms, int64_t seconds)
 {
@@ -22,17 +13,9 @@ static void set_timeout(uint32_t *ms, int64_t seconds)
     }
 }
 
-static void set_attempts(shardy_store_s3_options *o, int64_t attempts)
+static void set_options(shardy_store_s3_options *o, const credentials *found)
 {
     const int64_t most = SHARDY_ATTEMPTS_MAX;
-    o->max_attempts = (uint32_t)(attempts < 1 ? 1 : attempts < most ? attempts : most);
-}
-
-static void set_from_file(shardy_store_s3_options *o, const credentials *found)
-{
-    if (!found->path) {
-        return;
-    }
     o->endpoint_url = found->endpoint_url;
     o->region = found->region;
     o->access_key_id = found->access_key_id;
@@ -40,39 +23,25 @@ static void set_from_file(shardy_store_s3_options *o, const credentials *found)
     o->session_token = found->session_token;
     o->profile = found->aws_profile;
     o->ca_bundle = found->ca_bundle;
-    o->addressing = addressing_of(found->addressing_style);
+    o->addressing = (int32_t)found->addressing_style;
     o->verify_ssl = found->verify_ssl != 0;
     set_timeout(&o->connect_timeout_ms, found->connect_timeout);
     set_timeout(&o->read_timeout_ms, found->read_timeout);
-    set_attempts(o, found->max_attempts);
+    o->max_attempts = (uint32_t)(found->max_attempts < most ? found->max_attempts : most);
 }
 
-/* One KEY=VALUE that s3_option_check() has let pass. */
-static void set_from_option(shardy_store_s3_options *o, const char *text)
+static int check_set(cli *c)
 {
-    const char *value = strchr(text, '=') + 1;
-    size_t len = (size_t)(value - text) - 1;
-    uint64_t number = 0;
-    (void)opt_parse_uint(value, &number);
-    int64_t seconds = number > 86400 ? 86400 : (int64_t)number;
-    if (strncmp(text, "endpoint_url", len) == 0) {
-        o->endpoint_url = value;
-    } else if (strncmp(text, "region_name", len) == 0) {
-        o->region = value;
-    } else if (strncmp(text, "aws_profile", len) == 0) {
-        o->profile = value;
-        o->access_key_id = o->secret_access_key = o->session_token = NULL;
-    } else if (strncmp(text, "addressing_style", len) == 0) {
-        o->addressing = addressing_of(value);
-    } else if (strncmp(text, "verify_ssl", len) == 0) {
-        o->verify_ssl = opt_choice("true|1|yes|false|0|no", value) < 3;
-    } else if (strncmp(text, "connect_timeout", len) == 0) {
-        set_timeout(&o->connect_timeout_ms, seconds);
-    } else if (strncmp(text, "read_timeout", len) == 0) {
-        set_timeout(&o->read_timeout_ms, seconds);
-    } else if (strncmp(text, "max_attempts", len) == 0) {
-        set_attempts(o, seconds);
+    const credentials *found = &c->found;
+    shardy_error err;
+    if (!found->access_key_id == !found->secret_access_key) {
+        return EXIT_OK;
     }
+    out_set_error(&err, SHARDY_CONFIG,
+        "%.400s: the profile \"%.200s\" has an access key id without its secret access key, or the "
+        "other way round",
+        found->path ? found->path : "credentials.toml", c->cfg.credentials_profile);
+    return out_fail(c, &err, NULL);
 }
 
 /* The URL without the name of a pointer, which begins with '_'. Free with sys_free(). */
@@ -86,14 +55,14 @@ static char *root_of(const char *url)
 /* Below a limit calls are not repeated: that is done above it, so that all requests are limited. */
 static int open_bucket(cli *c, const char *url, int limited, uint32_t *attempts_out)
 {
-    const opt_value *given = &c->opts.values[OPT_S3_OPTION];
     shardy_error err = {0};
     shardy_store_s3_options options;
-    shardy_store_s3_options_init(&options, sizeof options);
-    set_from_file(&options, &c->found);
-    for (size_t i = 0; i < given->list_count; i++) {
-        set_from_option(&options, given->list[i]);
+    int rc = check_set(c);
+    if (rc != EXIT_OK) {
+        return rc;
     }
+    shardy_store_s3_options_init(&options, sizeof options);
+    set_options(&options, &c->found);
     *attempts_out = options.max_attempts;
     if (limited) {
         options.max_attempts = 1;

@@ -213,7 +213,7 @@ typedef struct result_field {
 } result_field;
 
 enum {
-    RESULT_FIELDS = 15
+    RESULT_FIELDS = 16
 };
 
 static uint64_t ms(int64_t value)
@@ -239,6 +239,7 @@ static void list_fields(const shardy_build_result *r, result_field fields[RESULT
         {"publish_ms", NULL, ms(r->publish_ms), 0},
         {"total_ms", NULL, ms(r->total_ms), 0},
         {"run_record_ref", r->run_record_ref, 0, 1},
+        {"replaced_run_id", r->replaced_run_id, 0, 1},
     };
     memcpy(fields, all, sizeof all);
 }

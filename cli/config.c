@@ -66,11 +66,13 @@ static const field_def config_fields[] = {
 static const field_def credentials_fields[] = {
     {"*", "endpoint_url", FIELD_TEXT, 0, CREDENTIALS_AT(endpoint_url), NULL, 0},
     {"*", "region", FIELD_TEXT, 0, CREDENTIALS_AT(region), NULL, 0},
+    {"*", "region_name", FIELD_TEXT, 0, CREDENTIALS_AT(region), NULL, 0},
     {"*", "access_key_id", FIELD_TEXT, 0, CREDENTIALS_AT(access_key_id), NULL, 0},
     {"*", "secret_access_key", FIELD_TEXT, 0, CREDENTIALS_AT(secret_access_key), NULL, 0},
     {"*", "session_token", FIELD_TEXT, 0, CREDENTIALS_AT(session_token), NULL, 0},
     {"*", "aws_profile", FIELD_TEXT, 0, CREDENTIALS_AT(aws_profile), NULL, 0},
-    {"*", "addressing_style", FIELD_TEXT, 0, CREDENTIALS_AT(addressing_style), NULL, 0},
+    {"*", "addressing_style", FIELD_CHOICE, 0, CREDENTIALS_AT(addressing_style),
+        "auto|path|virtual", 0},
     {"*", "signature_version", FIELD_TEXT, 0, CREDENTIALS_AT(signature_version), NULL, 0},
     {"*", "verify_ssl", FIELD_VERIFY, 0, CREDENTIALS_AT(verify_ssl), NULL, 0},
     {"*", "connect_timeout", FIELD_INT, 0, CREDENTIALS_AT(connect_timeout), NULL, 0},
@@ -394,7 +396,6 @@ void credentials_init(credentials *c)
     c->verify_ssl = 1;
     c->connect_timeout = 10;
     c->read_timeout = 30;
-    c->max_attempts = 3;
 }
 
 /* Secrets do not stay in freed memory. */
@@ -459,15 +460,64 @@ int credentials_load(credentials *c, const char *path, const char *profile, int 
     return rc;
 }
 
-int s3_option_check(const char *text, strbuf *message)
+/* Whether a key is for --s3-option too: secrets are not, others see them among the processes. */
+static int is_s3_option(const field_def *f)
 {
-    static const char *const names[] = {"endpoint_url", "region_name", "addressing_style",
-        "signature_version", "aws_profile", "verify_ssl", "connect_timeout", "read_timeout",
-        "max_attempts"};
-    enum {
-        VERIFY_SSL = 5,
-        COUNT = sizeof names / sizeof names[0]
-    };
+    return !strstr(f->key, "access_key") && strcmp(f->key, "session_token") != 0;
+}
+
+static int unknown_option(const char *name, strbuf *message)
+{
+    const char *names[CREDENTIALS_FIELDS];
+    size_t count = 0;
+    for (size_t i = 0; i < CREDENTIALS_FIELDS; i++) {
+        if (is_s3_option(&credentials_fields[i])) {
+            names[count++] = credentials_fields[i].key;
+        }
+    }
+    (void)unknown("--s3-option", "key", name, names, count, message);
+    for (size_t i = 0; i < count; i++) {
+        strbuf_printf(message, "%s%s", i ? ", " : " (there are ", names[i]);
+    }
+    strbuf_puts(message, ")");
+    return -1;
+}
+
+/* The value of a command line as a file would have it. */
+static toml_entry option_entry(const field_def *f, const char *value)
+{
+    toml_entry e;
+    uint64_t number = 0;
+    memset(&e, 0, sizeof e);
+    e.type = TOML_TEXT;
+    e.text = value;
+    e.text_len = strlen(value);
+    if (f->kind == FIELD_INT && opt_parse_uint(value, &number) == 0 && number <= INT64_MAX) {
+        e.type = TOML_INTEGER;
+        e.integer = (int64_t)number;
+    }
+    int choice = f->kind == FIELD_VERIFY ? opt_choice("true|1|yes|false|0|no", value) : -1;
+    if (choice >= 0) {
+        e.type = TOML_BOOLEAN;
+        e.boolean = choice < 3;
+    } else if (f->kind == FIELD_VERIFY && !strpbrk(value, "/.")) {
+        e.type = TOML_OTHER; /* a word that was mistyped is no path */
+    }
+    return e;
+}
+
+/* Keys of the file are not those of a profile that was asked for. */
+static void forget_keys(credentials *c)
+{
+    wipe(c->secret_access_key);
+    wipe(c->session_token);
+    set_text(&c->access_key_id, "", 0);
+    set_text(&c->secret_access_key, "", 0);
+    set_text(&c->session_token, "", 0);
+}
+
+int s3_option_set(credentials *c, const char *text, strbuf *message)
+{
     const char *equals = strchr(text, '=');
     if (!equals || equals == text) {
         strbuf_puts(message, "option \"--s3-option\" must be KEY=VALUE, not ");
@@ -475,21 +525,20 @@ int s3_option_check(const char *text, strbuf *message)
         return -1;
     }
     char *name = sys_strndup(text, (size_t)(equals - text));
-    const char *value = equals + 1;
-    uint64_t number = 0;
-    size_t i = 0;
-    while (i < COUNT && strcmp(names[i], name) != 0) {
-        i++;
+    const field_def *found = NULL;
+    for (size_t i = 0; i < CREDENTIALS_FIELDS && !found; i++) {
+        const field_def *f = &credentials_fields[i];
+        found = is_s3_option(f) && strcmp(f->key, name) == 0 ? f : NULL;
     }
-    int rc = 0;
-    if (i == COUNT) {
-        rc = unknown("--s3-option", "key", name, names, COUNT, message);
-    } else if (i == VERIFY_SSL && opt_choice("true|1|yes|false|0|no", value) < 0) {
-        strbuf_puts(message, "--s3-option: \"verify_ssl\" must be true or false");
-        rc = -1;
-    } else if (i > VERIFY_SSL && opt_parse_uint(value, &number) != 0) {
-        strbuf_printf(message, "--s3-option: \"%s\" must be a whole number", name);
-        rc = -1;
+    int rc = -1;
+    if (found) {
+        toml_entry e = option_entry(found, equals + 1);
+        rc = set_field(c, found, &e, "--s3-option", message);
+        if (strcmp(found->key, "aws_profile") == 0) {
+            forget_keys(c);
+        }
+    } else {
+        (void)unknown_option(name, message);
     }
     sys_free(name);
     return rc;

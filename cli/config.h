@@ -59,13 +59,13 @@ typedef struct credentials {
     char *secret_access_key;
     char *session_token;
     char *aws_profile; /* of the files of AWS */
-    char *addressing_style;
     char *signature_version;
+    int64_t addressing_style; /* SHARDY_S3_ADDRESSING_... */
     int64_t verify_ssl;
     char *ca_bundle; /* verify_ssl as a text */
     int64_t connect_timeout;
     int64_t read_timeout;
-    int64_t max_attempts;
+    int64_t max_attempts; /* 0: nobody says it */
 } credentials;
 
 /* Writes the defaults. */
@@ -90,7 +90,8 @@ int credentials_load(credentials *c, const char *path, const char *profile, int 
 int credentials_parse(credentials *c, const char *text, size_t len, const char *profile,
     const char *name, strbuf *message);
 
-/* Checks one --s3-option KEY=VALUE. Returns 0, or -1 with a message. */
-int s3_option_check(const char *text, strbuf *message);
+/* Puts one --s3-option KEY=VALUE over what a file says; keys and values are those of the file.
+ * Returns 0, or -1 with a message. */
+int s3_option_set(credentials *c, const char *text, strbuf *message);
 
 #endif

@@ -356,12 +356,13 @@ static void man_tail(strbuf *out)
             "[manifest_store] (backend, dsn, table_name, pointer_table_name, ensure_table) and "
             "[output] (format, value_encoding, null_repr). The file credentials.toml has one table "
             "per profile "
-            "(endpoint_url, region, access_key_id, secret_access_key, session_token, "
+            "(endpoint_url, region (or region_name), access_key_id, secret_access_key, "
+            "session_token, "
             "aws_profile, addressing_style, signature_version, verify_ssl, connect_timeout, "
             "read_timeout, max_attempts) and should be readable by its owner only. Unknown names "
             "are errors. "
             "Options on the command line come before the environment, the environment before the "
-            "files.\n\nObject storage and the engines slatedb and lancedb are not "
+            "files.\n\nThe engines slatedb and lancedb are not "
             "part of this version: their settings are checked, and refused where they would take "
             "effect."},
     };

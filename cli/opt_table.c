@@ -68,7 +68,9 @@ const opt_def opt_table[OPT_COUNT] = {
         .group = OPT_GROUP_SNAPSHOT,
         .arg = "KEY=VALUE",
         .commands = STORES,
-        .help = "connection option of object storage, e.g. addressing_style=path"},
+        .help = "connection option of object storage: endpoint_url, region, aws_profile, "
+                "addressing_style (auto, path, virtual), verify_ssl (true, false, a file of "
+                "certificates), connect_timeout, read_timeout (seconds), max_attempts"},
     [OPT_SQLITE_MODE] = {.id = OPT_SQLITE_MODE,
         .name = "sqlite-mode",
         .kind = OPT_KIND_CHOICE,

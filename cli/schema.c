@@ -42,6 +42,8 @@ static const schema_field fields[] = {
     {"build", "", "build_ms", T_INT, 1, NULL, "milliseconds of sorting and building"},
     {"build", "", "publish_ms", T_INT, 1, NULL, "milliseconds of publishing"},
     {"build", "", "total_ms", T_INT, 1, NULL, "milliseconds from begin to end"},
+    {"build", "", "replaced_run_id", T_TEXT | T_NULL, 1, NULL,
+        "the run that became current during the build and was replaced"},
     {"build", "", "run_record_ref", T_TEXT | T_NULL, 1, NULL,
         "the run record; null when it could not be written"},
 

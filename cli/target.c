@@ -72,13 +72,14 @@ static int check_credentials(cli *c, int remote)
     return rc;
 }
 
-static int check_s3_options(const cli *c)
+/* Puts --s3-option over what a file says. */
+static int put_s3_options(const cli *c, credentials *over)
 {
     const opt_value *given = &c->opts.values[OPT_S3_OPTION];
     int rc = EXIT_OK;
     for (size_t i = 0; i < given->list_count && rc == EXIT_OK; i++) {
         strbuf message = {0};
-        if (s3_option_check(given->list[i], &message) != 0) {
+        if (s3_option_set(over, given->list[i], &message) != 0) {
             rc = out_usage(c, strbuf_text(&message));
         }
         strbuf_free(&message);
@@ -89,8 +90,12 @@ static int check_s3_options(const cli *c)
 int target_check(cli *c, const char *url)
 {
     int remote = url && is_scheme(url, "s3");
-    int rc = check_s3_options(c);
+    credentials alone; /* wrong ones are told before the file is looked for */
+    credentials_init(&alone);
+    int rc = put_s3_options(c, &alone);
+    credentials_free(&alone);
     rc = rc == EXIT_OK ? check_credentials(c, remote) : rc;
+    rc = rc == EXIT_OK ? put_s3_options(c, &c->found) : rc;
     if (rc == EXIT_OK && c->cfg.store == CONFIG_POSTGRES) {
         rc = check_postgres(c);
     }
@@ -98,8 +103,11 @@ int target_check(cli *c, const char *url)
         return rc;
     }
     shardy_error err;
+    /* What may have a secret in it is not shown. */
+    int is_plain = strpbrk(url, "@?#") == NULL;
     out_set_error(&err, SHARDY_UNSUPPORTED,
-        "unknown scheme in \"%.900s\"; expected a path, a file:// or an s3:// URL", url);
+        "unknown scheme in \"%.*s%s\"; expected a path, a file:// or an s3:// URL",
+        is_plain ? 900 : (int)scheme_len(url), url, is_plain ? "" : "://...");
     return out_fail(c, &err, NULL);
 }
 

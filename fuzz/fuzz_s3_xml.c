@@ -95,7 +95,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(count <= SHARDY_LIST_LIMIT_MAX, "deletions have a bound");
     check_failure(&failure);
     memset(&err, 0, sizeof err);
-    check_outcome(shardy__s3_parse_upload(shardy__bytes(data, size), &upload, &err), &err);
+    shardy_status st = shardy__s3_parse_upload_begun(shardy__bytes(data, size), &upload, &err);
+    check_outcome(st, &err);
+    require(st != SHARDY_OK || upload.upload_id[0] || upload.failure.code[0], "an id is there");
+    memset(&err, 0, sizeof err);
+    st = shardy__s3_parse_upload_ended(shardy__bytes(data, size), &upload, &err);
+    check_outcome(st, &err);
+    require(st != SHARDY_OK || upload.etag[0] || upload.failure.code[0], "a version is there");
     require(memchr(upload.upload_id, 0, sizeof upload.upload_id) != NULL, "an id ends");
     require(memchr(upload.etag, 0, sizeof upload.etag) != NULL, "a version ends");
     require(memchr(upload.checksum_sha256, 0, sizeof upload.checksum_sha256) != NULL,

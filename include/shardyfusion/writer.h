@@ -94,7 +94,8 @@ typedef struct shardy_writer_options {
     /* default FAIL: what becomes of a build when somebody else moved the pointer meanwhile */
     int32_t on_conflict;
     /* default 0: a store that does not honour conditional writes is refused; 1: it is not asked,
-     * and nobody else may publish, roll back or clean up there while this goes on */
+     * one that refuses them is looked at before each such write, and nobody else may publish, roll
+     * back or clean up there while this goes on */
     int32_t unsafe_single_writer;
     int32_t sidecar; /* default auto: shardy_sidecar_mode */
     /* default 0: no limit. Rows that a writer takes, and the bytes of their keys, values and
@@ -128,6 +129,8 @@ typedef struct shardy_build_result {
     int64_t build_ms;  /* sorting and building */
     int64_t publish_ms;
     int64_t total_ms;
+    /* the run that became current during the build and was replaced (on_conflict); NULL: none */
+    const char *replaced_run_id;
     void *owner;
 } shardy_build_result;
 

@@ -76,9 +76,11 @@ shardy_status shardy__rate_reserve(
     shardy__mutex_unlock(&r->lock);
     *due_out = due;
     if (!in_time) {
-        return shardy__error(err, SHARDY_TIMEOUT, "limit",
-            "the rate limit lets this begin in %lld ms, after its deadline",
-            (long long)((due - now) / 1000000));
+        int64_t ms = (due - now) / 1000000 + 1;
+        shardy_status st = shardy__error(err, SHARDY_TIMEOUT, "limit",
+            "the rate limit lets this begin in %lld ms, after its deadline", (long long)ms);
+        /* so that nobody tries again before */
+        return shardy__error_retry_after(err, st, ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX);
     }
     if (due > now) {
         shardy__count(r->context, SHARDY_METRIC_LIMIT_WAITS, 1);

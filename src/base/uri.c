@@ -76,11 +76,6 @@ const char *shardy__key_problem(const void *key, size_t len)
 
 /* --- URLs --------------------------------------------------------------------------------- */
 
-static shardy_status invalid(const char *text, const char *problem, shardy_error *err)
-{
-    return shardy__error(err, SHARDY_INVALID, "url", "\"%.300s\" %s", text, problem);
-}
-
 /* Length of the scheme in front of "://", 0 when there is none. */
 static size_t scheme_len(const char *text)
 {
@@ -90,6 +85,20 @@ static size_t scheme_len(const char *text)
         len++;
     }
     return strncmp(text + len, "://", 3) == 0 ? len : 0;
+}
+
+/* Of a URL nothing is told that stands before an '@' or behind a '?' or '#': people put secrets
+ * there, and those of AWS have slashes, so that it may look like a path. */
+static shardy_status invalid(const char *text, const char *problem, shardy_error *err)
+{
+    size_t scheme = scheme_len(text);
+    const char *at = scheme ? strrchr(text, '@') : NULL;
+    const char *from = at ? at : text;
+    size_t len = scheme ? strcspn(from, "?#") : strlen(from);
+    int is_cut = from[len] != '\0';
+    return shardy__error(err, SHARDY_INVALID, "url", "\"%.*s%s%.*s%.*s%s\" %s",
+        at ? (int)scheme : 0, text, at ? "://***" : "", (int)(len > 300 ? 300 : len), from, is_cut,
+        from + len, is_cut ? "***" : "", problem);
 }
 
 static int is_scheme(shardy_bytes scheme, const char *name)
@@ -130,8 +139,9 @@ static int is_authority(const uri *u)
 static shardy_status check_authority(const char *text, uri *u, shardy_error *err)
 {
     const char *host = u->authority.data;
-    if (memchr(host, '@', u->authority.len)) {
-        /* Not quoted: what is before the '@' may be a secret. */
+    int has_secret = memchr(host, '@', u->authority.len) ||
+                     (memchr(host, ':', u->authority.len) && strchr(host, '@'));
+    if (has_secret) { /* not quoted */
         return shardy__error(err, SHARDY_INVALID, "url",
             "a URL has credentials in front of its host, which are not accepted");
     }

@@ -171,6 +171,12 @@ static shardy_status fill_result(const shardy_plan *plan, const manifest *m, con
     out->run_id = shardy__arena_strdup(a, plan->run_id);
     out->manifest_ref = shardy__arena_strdup(a, url);
     out->engine = plan->engine->name;
+    if (plan->run.replaced) {
+        out->replaced_run_id = shardy__arena_strdup(a, plan->run.seen_run_id);
+        if (!out->replaced_run_id) {
+            return shardy__error_nomem(err, "build");
+        }
+    }
     if (plan->has_record) {
         char record[SHARDY_URL_LEN_MAX + 1];
         SHARDY_TRY(shardy__uri_join(plan->prefix, plan->record.key, record, err));

@@ -3,6 +3,7 @@
 #include "../base/uri.h"
 #include "../store/store_ahead.h"
 #include "../store/store_bound.h"
+#include "../store/store_single.h"
 #ifdef SHARDY_HAVE_POSTGRES
 #include "postgres.h"
 #endif
@@ -93,6 +94,10 @@ static void put_around(catalog *c, shardy_store *around)
 static shardy_status wrap_store(const catalog_options *options, catalog *c, shardy_error *err)
 {
     shardy_store *around = NULL;
+    if (options->single_writer) {
+        SHARDY_TRY(shardy__store_wrap_single(c->context, c->store, &around, err));
+        put_around(c, around);
+    }
     if (options->ahead && !(shardy_store_caps(c->store) & SHARDY_STORE_CAP_OPEN_LOCAL)) {
         SHARDY_TRY(shardy__store_wrap_ahead(c->context, c->store, &around, err));
         put_around(c, around);

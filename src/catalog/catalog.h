@@ -44,7 +44,7 @@ typedef struct catalog_options {
     int32_t sync;
     int32_t allow_network_fs;
     shardy_store *store;   /* not NULL: use this one instead of opening the URL */
-    int32_t single_writer; /* 1: publish without asking the store whether it honours conditions */
+    int32_t single_writer; /* 1: publish also where the store does not honour conditions */
     int32_t ahead;         /* 1: objects can be read ahead, unless they are local files */
     const shardy_manifest_store_options *manifests; /* NULL: objects of the store */
     /* of each transaction of a manifest store that is no store of objects, and with `bound` of each
@@ -120,7 +120,10 @@ typedef struct publish_run {
     int32_t replaces;       /* set by the caller: who moved the pointer meanwhile is replaced when
                                its manifest is older */
     int32_t fenced;         /* found out when it was given up: somebody else had condemned it */
-    pointer_hint hint;      /* for the pointer */
+    int32_t replaced;       /* 1: he was, and `seen_run_id` is his run */
+    /* of the pointer that was seen last; "": none, or a damaged one */
+    char seen_run_id[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    pointer_hint hint; /* for the pointer */
 } publish_run;
 
 /* Claims a run id: EXISTS when a fate, a manifest or any object of its shards is there. Reads the

@@ -167,11 +167,13 @@ static shardy_status see_pointer(const catalog *c, publish_run *run, shardy_erro
     shardy_error error;
     run->has_current = 0;
     run->generation = 0;
+    run->seen_run_id[0] = '\0';
     shardy__error_clear(&error);
     shardy_status st = shardy__manifest_store_load_current(&c->manifests, &now, &run->seen, &error);
     if (st == SHARDY_OK) {
         run->has_current = 1;
         run->generation = now.has_ours ? now.generation : 0;
+        snprintf(run->seen_run_id, sizeof run->seen_run_id, "%s", now.run_id);
         st = check_ours(c, &now, &run->seen, &error);
     }
     if (st == SHARDY_CORRUPT) {
@@ -321,6 +323,7 @@ static shardy_status replace_pointer(
         shardy_status st = shardy__manifest_store_set_current(
             &c->manifests, &p, &run->seen, &run->pointer_open, err);
         if (st != SHARDY_CONFLICT) {
+            run->replaced = st >= 0;
             return st;
         }
     }
@@ -431,9 +434,17 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
         shardy__log(c->context, SHARDY_LOG_WARN, "publish",
             "run \"%s\" is published, but its fate could not be marked so: %s", f->run_id,
             ignored.message);
+    } else if (st == SHARDY_CONFLICT) {
+        st = shardy__error_prefix(
+            err, st, "run \"%.128s\" is complete, a rollback to it makes it current", f->run_id);
     }
     if (st >= 0) {
         shardy__count(c->context, SHARDY_METRIC_PUBLISHES, 1);
+        if (run->replaced) {
+            shardy__log(c->context, SHARDY_LOG_WARN, "publish",
+                "run \"%s\" replaces run \"%s\", which became current while it was at work",
+                f->run_id, run->seen_run_id);
+        }
         shardy__log(c->context, SHARDY_LOG_INFO, "publish", "published run \"%s\", manifest \"%s\"",
             f->run_id, ref);
     }

@@ -200,12 +200,16 @@ static int is_one_of(const char *text, const char *const *list)
 /* A reply that is no 200. Nothing of its body is told but a code. */
 static shardy_status refuse(const credentials_ask *a, shardy_error *err)
 {
-    static const char *const passing[] = {
-        "IDPCommunicationError", "Throttling", "ThrottlingException", "RequestLimitExceeded", NULL};
+    static const char *const passing[] = {"IDPCommunicationError", NULL};
+    static const char *const fewer[] = {
+        "Throttling", "ThrottlingException", "RequestLimitExceeded", NULL};
     int32_t code = a->http.reply.code;
-    int retriable = code >= 500 || code == 429 || code == 408 || is_one_of(a->reply.code, passing);
+    int throttled = code == 503 || code == 429 || is_one_of(a->reply.code, fewer);
+    int retriable = throttled || code >= 500 || code == 408 || is_one_of(a->reply.code, passing);
     int is_refusal = code >= 400 || a->reply.code[0];
-    shardy_status st = retriable || !is_refusal ? SHARDY_IO : SHARDY_AUTH;
+    shardy_status st = throttled                  ? SHARDY_THROTTLED
+                       : retriable || !is_refusal ? SHARDY_IO
+                                                  : SHARDY_AUTH;
     return shardy__error_native(err, st, retriable, code, "s3", "\"%.300s\" answered %d%s%s%s",
         a->url, code, a->reply.code[0] ? " " : "", a->reply.code,
         code >= 300 && code < 400 ? ", and redirections are not followed" : "");
@@ -299,7 +303,8 @@ static void free_ask(credentials_ask *a)
  * all. Once there were some, it is a failure that passes. */
 static int is_nothing(const credentials_ask *a, shardy_status st, const shardy_error *err)
 {
-    int was_unreachable = a->http.status < 0 && (st == SHARDY_IO || st == SHARDY_TIMEOUT);
+    int was_unreachable =
+        a->http.status < 0 && (st == SHARDY_UNAVAILABLE || st == SHARDY_IO || st == SHARDY_TIMEOUT);
     int was_refused = a->http.status >= 0 && a->http.reply.code && !err->retriable;
     return a->source->place.kind == CREDENTIALS_INSTANCE && !a->source->current &&
            a->step != ASK_CREDENTIALS && st != SHARDY_NOMEM && (was_unreachable || was_refused);

@@ -1,5 +1,7 @@
 #include "http.h"
 
+#include "proxy.h"
+
 #include "../base/alloc.h"
 #include "../base/fault.h"
 #include "../base/fs.h"
@@ -9,6 +11,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -66,9 +69,9 @@ typedef struct transfer_queue {
 struct http_client {
     http_engine *engine;
     shardy_context *context; /* borrowed: the store has a reference */
-    char *proxy;
     char *ca_bundle;
     http_options options;
+    http_proxy proxies[2]; /* for http:// and https:// */
     /* Of the engine's thread: */
     uint32_t room; /* transfers that may be active: fewer when there were no descriptors */
     uint32_t active;
@@ -410,6 +413,11 @@ static CURLcode set_method(CURL *easy, const http_transfer *t)
     return rc;
 }
 
+static const http_proxy *proxy_of(const http_transfer *t)
+{
+    return &t->client->proxies[strncmp(t->request->url, "https://", 8) == 0];
+}
+
 static CURLcode set_connection(CURL *easy, http_transfer *t)
 {
     CURLcode rc = CURLE_OK;
@@ -432,8 +440,12 @@ static CURLcode set_connection(CURL *easy, http_transfer *t)
         SET(CURLOPT_CAINFO, c->ca_bundle);
         SET(CURLOPT_PROXY_CAINFO, c->ca_bundle);
     }
-    if (c->proxy) {
-        SET(CURLOPT_PROXY, c->proxy);
+    /* One that cannot be is refused by libcurl without a look at it, unless it is not needed. */
+    const http_proxy *proxy = proxy_of(t);
+    SET(CURLOPT_PROXY, proxy->problem ? "none://proxy" : proxy->url);
+    if (proxy->user[0] || proxy->password[0]) {
+        SET(CURLOPT_PROXYUSERNAME, proxy->user);
+        SET(CURLOPT_PROXYPASSWORD, proxy->password);
     }
     return rc;
 }
@@ -548,10 +560,45 @@ static shardy_status status_of_code(CURLcode rc, int *retriable_out)
     case CURLE_OPERATION_TIMEDOUT:
         *retriable_out = 1;
         return SHARDY_TIMEOUT;
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        *retriable_out = 1;
+        return SHARDY_UNAVAILABLE;
     default:
         *retriable_out = 1;
         return SHARDY_IO;
     }
+}
+
+/* What a proxy answers when it is asked for a tunnel; 0: it was not asked, or made one. */
+static long refusal_of_proxy(const http_transfer *t)
+{
+    long code = 0;
+    if (curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &code) != CURLE_OK) {
+        return 0;
+    }
+    return code >= 300 ? code : 0;
+}
+
+static shardy_status set_proxy_failure(http_request *r, long code)
+{
+    if (code == 401 || code == 403 || code == 407) {
+        return shardy__error_native(&r->error, SHARDY_AUTH, 0, code, "http",
+            "%s \"%.*s\": the proxy %s: %ld", method_name(r->method), URL_FMT(r->url),
+            code == 407 ? HTTP_PROXY_WANTS_USER : "refuses a connection to that host", code);
+    }
+    shardy_status st = code == 429 ? SHARDY_THROTTLED : SHARDY_UNAVAILABLE;
+    return shardy__error_native(&r->error, st, 1, code, "http",
+        "%s \"%.*s\": the proxy makes no connection to that host: %ld", method_name(r->method),
+        URL_FMT(r->url), code);
+}
+
+/* The text of libcurl, unless it may quote a URL, in which there may be secrets. */
+static const char *text_of_failure(const http_transfer *t, CURLcode rc)
+{
+    int quotes = strstr(t->text, "://") || strpbrk(t->text, "@?") != NULL;
+    return t->text[0] && !quotes ? t->text : curl_easy_strerror(rc);
 }
 
 static void set_failure(http_transfer *t, CURLcode rc)
@@ -562,11 +609,18 @@ static void set_failure(http_transfer *t, CURLcode rc)
     }
     int retriable;
     shardy_status st = status_of_code(rc, &retriable);
-    r->status = st == SHARDY_NOMEM
-                    ? shardy__error_nomem(&r->error, "http")
-                    : shardy__error_native(&r->error, st, retriable, (int64_t)rc, "http",
-                          "%s \"%.*s\": %.200s", method_name(r->method), URL_FMT(r->url),
-                          t->text[0] ? t->text : curl_easy_strerror(rc));
+    long refusal = refusal_of_proxy(t);
+    if (st == SHARDY_NOMEM) {
+        r->status = shardy__error_nomem(&r->error, "http");
+    } else if (proxy_of(t)->problem && !t->located && rc != CURLE_COULDNT_RESOLVE_HOST &&
+               st != SHARDY_TIMEOUT) {
+        r->status = shardy__proxy_refuse(proxy_of(t), &r->error);
+    } else if (refusal) {
+        r->status = set_proxy_failure(r, refusal);
+    } else {
+        r->status = shardy__error_native(&r->error, st, retriable, (int64_t)rc, "http",
+            "%s \"%.*s\": %.200s", method_name(r->method), URL_FMT(r->url), text_of_failure(t, rc));
+    }
 }
 
 static int may_start(const http_client *c)
@@ -926,12 +980,19 @@ shardy_status shardy__http_open(shardy_context *context, const http_options *opt
         c->context = context;
         c->options = *options;
         c->options.connections_max = c->room = connections_of(options);
-        c->proxy = options->proxy ? shardy__strdup(options->proxy) : NULL;
         c->ca_bundle = options->ca_bundle ? shardy__strdup(options->ca_bundle) : NULL;
     }
-    if (!c || (options->proxy && !c->proxy) || (options->ca_bundle && !c->ca_bundle)) {
+    if (!c || (options->ca_bundle && !c->ca_bundle)) {
         shardy__http_close(c);
         return shardy__error_nomem(err, "http");
+    }
+    shardy_status st = shardy__proxy_find(options->proxy, 0, &c->proxies[0], err);
+    if (st >= 0) {
+        st = shardy__proxy_find(options->proxy, 1, &c->proxies[1], err);
+    }
+    if (st < 0) {
+        shardy__http_close(c);
+        return st;
     }
     *client_out = c;
     return SHARDY_OK;
@@ -940,7 +1001,7 @@ shardy_status shardy__http_open(shardy_context *context, const http_options *opt
 void shardy__http_close(http_client *client)
 {
     if (client) {
-        shardy__free(client->proxy);
+        OPENSSL_cleanse(client->proxies, sizeof client->proxies);
         shardy__free(client->ca_bundle);
         shardy__free(client);
     }

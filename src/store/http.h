@@ -30,7 +30,7 @@ typedef enum http_method {
 
 /* How servers are reached. */
 typedef struct http_options {
-    const char *proxy;     /* NULL: http_proxy, https_proxy, no_proxy; "": none */
+    const char *proxy;     /* NULL: that of the environment (proxy.h); "": none */
     const char *ca_bundle; /* file; NULL: the system's */
     int32_t verify_ssl;
     uint32_t connect_timeout_ms;
@@ -84,7 +84,10 @@ typedef struct http_request {
 
 #define HTTP_ERROR_BODY_MAX (64u << 10)
 
-/* Texts are copied. INVALID for options out of bounds. */
+/* The end of a sentence about a proxy that answers 407. */
+#define HTTP_PROXY_WANTS_USER "wants a user and a password, or others"
+
+/* Texts are copied. INVALID for options out of bounds, CONFIG for a proxy that cannot be. */
 shardy_status shardy__http_open(shardy_context *context, const http_options *options,
     http_client **client_out, shardy_error *err);
 /* After the last request was done. NULL is fine. */
@@ -92,8 +95,10 @@ void shardy__http_close(http_client *client);
 
 /* Starts a request. Never blocks; `done` is called once, always. A failure after which it is not
  * known whether the server did what was asked is retriable.
- * Statuses: OK; INVALID (URL, headers), IO, TIMEOUT, CANCELLED, AUTH (the server's certificate),
- * CONFIG (the CA bundle), NOMEM, EXHAUSTED. Any thread but the engine's own may wait for it. */
+ * Statuses: OK; INVALID (URL, headers), UNAVAILABLE (no connection), IO (it was lost), TIMEOUT,
+ * CANCELLED, AUTH (the server's certificate, the proxy's password), CONFIG (the CA bundle, the
+ * proxy), THROTTLED (by the proxy), NOMEM, EXHAUSTED. Any thread but the engine's own may wait for
+ * it. */
 void shardy__http_start(http_client *client, http_request *request);
 /* The same, and waits. `done` and `user` are used by it. */
 shardy_status shardy__http_run(http_client *client, http_request *request, shardy_error *err);

@@ -348,6 +348,8 @@ typedef struct failure_row {
 static const char refused_text[] =
     "access was refused (also the answer for what is not there, without the right to list)";
 
+static const char fewer_text[] = "the server asks for fewer requests";
+
 static const failure_row failure_rows[] = {
     {"NoSuchBucket", SHARDY_CONFIG, 0, "there is no such bucket"},
     {"NoSuchUpload", SHARDY_IO, 1, NULL},
@@ -374,8 +376,12 @@ static const failure_row failure_rows[] = {
     {"EntityTooLarge", SHARDY_INVALID, 0, "the object is larger than the server takes"},
     {"NotImplemented", SHARDY_UNSUPPORTED, 0, NULL},
     {"InternalError", SHARDY_IO, 1, NULL},
-    {"ServiceUnavailable", SHARDY_IO, 1, NULL},
-    {"SlowDown", SHARDY_IO, 1, "the server asks for fewer requests"},
+    {"ServiceUnavailable", SHARDY_THROTTLED, 1, fewer_text},
+    {"SlowDown", SHARDY_THROTTLED, 1, fewer_text},
+    {"RequestLimitExceeded", SHARDY_THROTTLED, 1, fewer_text},
+    {"Throttling", SHARDY_THROTTLED, 1, fewer_text},
+    {"ThrottlingException", SHARDY_THROTTLED, 1, fewer_text},
+    {"TooManyRequests", SHARDY_THROTTLED, 1, fewer_text},
 };
 
 static const failure_row *find_row(const char *code)
@@ -397,11 +403,13 @@ static failure_row row_of_http(int32_t code)
         row.text = refused_text;
     } else if (code == 407) {
         row.status = SHARDY_AUTH;
-        row.text = "the proxy wants a user and a password, or others";
+        row.text = "the proxy " HTTP_PROXY_WANTS_USER;
     } else if (code == 501) {
         row.status = SHARDY_UNSUPPORTED;
+    } else if (code == 503 || code == 429) { /* of a HEAD no more is known */
+        row = (failure_row){"", SHARDY_THROTTLED, 1, fewer_text};
     } else {
-        row.retriable = code >= 500 || code == 409 || code == 429 || code == 408 || code < 300;
+        row.retriable = code >= 500 || code == 409 || code == 408 || code < 300;
     }
     return row;
 }

@@ -83,10 +83,11 @@ static shardy_status bad_endpoint(const char *url, shardy_error *err)
         return shardy__error(err, SHARDY_CONFIG, "s3",
             "the endpoint has credentials in front of its host, which are not accepted");
     }
+    size_t len = strcspn(url, "?#"); /* and so may be a query */
     return shardy__error(err, SHARDY_CONFIG, "s3",
-        "\"%.300s\" is no endpoint, expected http://host or https://host, with a port or a path "
+        "\"%.*s%s\" is no endpoint, expected http://host or https://host, with a port or a path "
         "if need be",
-        url);
+        (int)(len > 300 ? 300 : len), url, url[len] ? "..." : "");
 }
 
 /* http://host:port/path, also with an address of IPv6 in brackets. */

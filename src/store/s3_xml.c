@@ -30,7 +30,7 @@ struct xml_reader {
     XML_Parser parser;
     xml_visit_fn visit;
     void *user;
-    const char *const *roots; /* names that the root may have, NULL at the end */
+    const char *const *roots; /* names that the root may have, NULL at the end; NULL: any */
     char path[PATH_SIZE];
     size_t path_len;
     unsigned depth;
@@ -58,12 +58,12 @@ static void stop_corrupt(xml_reader *r, const char *problem)
 
 static int is_root(const xml_reader *r, const char *name)
 {
-    for (size_t i = 0; r->roots[i]; i++) {
+    for (size_t i = 0; r->roots && r->roots[i]; i++) {
         if (strcmp(r->roots[i], name) == 0) {
             return 1;
         }
     }
-    return 0;
+    return r->roots == NULL;
 }
 
 static void XMLCALL on_start(void *user, const XML_Char *name, const XML_Char **attributes)
@@ -393,28 +393,49 @@ static shardy_status keep_whole(char *room, size_t size, const bytebuf *text, sh
     return SHARDY_OK;
 }
 
+/* By the members of the root, whatever its name: servers disagree about that, and clients have long
+ * passed over it. */
 static shardy_status on_upload(void *user, const char *path, const bytebuf *text, shardy_error *err)
 {
     s3_upload_result *u = user;
-    if (strcmp(path, "/InitiateMultipartUploadResult/UploadId") == 0) {
+    const char *slash = strchr(path + 1, '/');
+    const char *member = slash ? slash + 1 : "";
+    visit_failure(&u->failure, path, text);
+    if (!slash) {
+        snprintf(u->root, sizeof u->root, "%s", path + 1);
+    } else if (strcmp(member, "UploadId") == 0) {
         return keep_whole(u->upload_id, sizeof u->upload_id, text, err);
-    }
-    if (strcmp(path, "/CompleteMultipartUploadResult/ETag") == 0) {
+    } else if (strcmp(member, "ETag") == 0) {
         return keep_whole(u->etag, sizeof u->etag, text, err);
-    }
-    if (strcmp(path, "/CompleteMultipartUploadResult/ChecksumSHA256") == 0) {
+    } else if (strcmp(member, "ChecksumSHA256") == 0) {
         return keep_whole(u->checksum_sha256, sizeof u->checksum_sha256, text, err);
     }
-    visit_failure(&u->failure, path, text);
     return SHARDY_OK;
 }
 
-shardy_status shardy__s3_parse_upload(shardy_bytes xml, s3_upload_result *out, shardy_error *err)
+static shardy_status parse_upload(
+    shardy_bytes xml, const char *member, s3_upload_result *out, shardy_error *err)
 {
-    static const char *const roots[] = {
-        "InitiateMultipartUploadResult", "CompleteMultipartUploadResult", "Error", NULL};
     memset(out, 0, sizeof *out);
-    return parse(xml, roots, on_upload, out, err);
+    SHARDY_TRY(parse(xml, NULL, on_upload, out, err));
+    const char *found = member[0] == 'U' ? out->upload_id : out->etag;
+    return found[0] || out->failure.code[0]
+               ? SHARDY_OK
+               : shardy__error_native(err, SHARDY_CORRUPT, 1, 0, "s3",
+                     "the reply is a document \"%.60s\", expected one with \"%s\"", out->root,
+                     member);
+}
+
+shardy_status shardy__s3_parse_upload_begun(
+    shardy_bytes xml, s3_upload_result *out, shardy_error *err)
+{
+    return parse_upload(xml, "UploadId", out, err);
+}
+
+shardy_status shardy__s3_parse_upload_ended(
+    shardy_bytes xml, s3_upload_result *out, shardy_error *err)
+{
+    return parse_upload(xml, "ETag", out, err);
 }
 
 /* --- credentials ---------------------------------------------------------------------------- */

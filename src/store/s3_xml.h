@@ -48,15 +48,21 @@ typedef void (*s3_deleted_fn)(void *user, const char *key, const char *code, con
 shardy_status shardy__s3_parse_deleted(
     shardy_bytes xml, s3_deleted_fn visit, void *user, s3_failure *failure, shardy_error *err);
 
-/* <InitiateMultipartUploadResult>, <CompleteMultipartUploadResult> */
+/* <InitiateMultipartUploadResult>, <CompleteMultipartUploadResult>; the root may have any name. */
 typedef struct s3_upload_result {
     s3_failure failure;
+    char root[64];
     char upload_id[1024];
     char etag[256];
     char checksum_sha256[80];
 } s3_upload_result;
 
-shardy_status shardy__s3_parse_upload(shardy_bytes xml, s3_upload_result *out, shardy_error *err);
+/* CORRUPT also when there is neither an UploadId nor an error. */
+shardy_status shardy__s3_parse_upload_begun(
+    shardy_bytes xml, s3_upload_result *out, shardy_error *err);
+/* The same with the ETag. */
+shardy_status shardy__s3_parse_upload_ended(
+    shardy_bytes xml, s3_upload_result *out, shardy_error *err);
 
 /* <AssumeRoleWithWebIdentityResponse> of the security token service; its <ErrorResponse> fills
  * `code` and is OK. CORRUPT also when there are no credentials that expire. */

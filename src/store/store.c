@@ -106,9 +106,9 @@ shardy_status shardy__store_open_url(shardy_context *context, const char *url,
     }
     if (u.kind == URI_OTHER) {
         return shardy__error(err, SHARDY_INVALID, "url",
-            "the scheme of \"%.300s\" is not known, expected a directory, file:///path or "
+            "the scheme \"%.*s\" is not known, expected a directory, file:///path or "
             "s3://bucket/prefix",
-            url);
+            SHARDY_BYTES_FMT(u.scheme));
     }
     shardy_store_fs_options fs;
     shardy_store_fs_options_init(&fs, sizeof fs);

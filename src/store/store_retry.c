@@ -14,6 +14,10 @@
 
 /* Bytes of a body compared at a time. */
 #define WINDOW (1u << 20)
+/* Attempts of a call for which the options say nothing. A service that asks for fewer requests is
+ * there and will answer; how long it is waited for is bounded by the time of a call alone. */
+#define ATTEMPTS_DEFAULT   6u
+#define ATTEMPTS_THROTTLED SHARDY_ATTEMPTS_MAX
 /* Units of the budget that a retry costs; a call brings `budget_percent`. */
 #define TOKEN 100
 
@@ -88,6 +92,14 @@ static int64_t random_wait(const retry_store *s, uint32_t failures)
     return (int64_t)(shardy__rand_u64(s->context) % (wait + 1));
 }
 
+static uint32_t attempts_max(const retry_store *s, shardy_status st)
+{
+    if (s->options.max_attempts > 0) {
+        return s->options.max_attempts;
+    }
+    return st == SHARDY_THROTTLED ? ATTEMPTS_THROTTLED : ATTEMPTS_DEFAULT;
+}
+
 /* Whether a call that was answered so is made again, and when; then it is paid for. Otherwise the
  * error tells how often it was tried. */
 static int plan_retry(
@@ -104,7 +116,7 @@ static int plan_retry(
     int64_t due = now + wait;
     int in_time = due <= c->failed_ns + (int64_t)s->options.timeout_ms * 1000000 &&
                   (c->deadline_ns == 0 || due < c->deadline_ns);
-    if (c->failures < s->options.max_attempts && in_time && take_token(s)) {
+    if (c->failures < attempts_max(s, st) && in_time && take_token(s)) {
         shardy__log(s->context, SHARDY_LOG_DEBUG, "store",
             "attempt %u failed, the next comes in %lld ms: %s", c->failures,
             (long long)(wait / 1000000), err->message);
@@ -465,7 +477,6 @@ void shardy_retry_options_init(shardy_retry_options *options, size_t struct_size
 {
     shardy_retry_options defaults;
     memset(&defaults, 0, sizeof defaults);
-    defaults.max_attempts = 6;
     defaults.initial_backoff_ms = 200;
     defaults.max_backoff_ms = 4000;
     defaults.timeout_ms = 30000;
@@ -476,9 +487,10 @@ void shardy_retry_options_init(shardy_retry_options *options, size_t struct_size
 
 static shardy_status check_options(const shardy_retry_options *options, shardy_error *err)
 {
-    if (options->max_attempts == 0 || options->max_attempts > SHARDY_ATTEMPTS_MAX) {
-        return shardy__error(err, SHARDY_INVALID, "store", "max_attempts is %u, expected 1 to %u",
-            options->max_attempts, SHARDY_ATTEMPTS_MAX);
+    if (options->max_attempts > SHARDY_ATTEMPTS_MAX) {
+        return shardy__error(err, SHARDY_INVALID, "store",
+            "max_attempts is %u, expected 1 to %u, or 0 for the default", options->max_attempts,
+            SHARDY_ATTEMPTS_MAX);
     }
     return SHARDY_OK;
 }

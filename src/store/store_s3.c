@@ -771,7 +771,6 @@ void shardy_store_s3_options_init(shardy_store_s3_options *options, size_t struc
     defaults.read_timeout_ms = 30000;
     defaults.connections_max = SHARDY_CONNECTIONS_MAX;
     defaults.part_size = (uint64_t)8 << 20;
-    defaults.max_attempts = 6;
     shardy__options_init(options, struct_size, &defaults, sizeof defaults);
 }
 

@@ -548,9 +548,9 @@ static shardy_status begin_upload(upload *up, shardy_error *err)
     shardy_status st = shardy__s3_call_run(&call, err);
     if (st == SHARDY_OK) {
         const bytebuf *body = &call.http.reply_body;
-        st = shardy__s3_parse_upload(shardy__bytes(body->data, body->len), &up->id, err);
+        st = shardy__s3_parse_upload_begun(shardy__bytes(body->data, body->len), &up->id, err);
     }
-    if (st == SHARDY_OK && !up->id.upload_id[0]) {
+    if (st == SHARDY_OK && up->id.failure.code[0]) {
         call.failure = up->id.failure;
         st = shardy__s3_failure_status(&call, err);
     }
@@ -590,9 +590,9 @@ static shardy_status complete_with(
     shardy_status st = shardy__s3_call_run(&call, err);
     if (st == SHARDY_OK) {
         const bytebuf *body = &call.http.reply_body;
-        st = shardy__s3_parse_upload(shardy__bytes(body->data, body->len), &result, err);
+        st = shardy__s3_parse_upload_ended(shardy__bytes(body->data, body->len), &result, err);
     }
-    if (st == SHARDY_OK && (result.failure.code[0] || !result.etag[0])) {
+    if (st == SHARDY_OK && result.failure.code[0]) {
         call.failure = result.failure;
         st = shardy__s3_failure_status(&call, err);
     }

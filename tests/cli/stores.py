@@ -172,13 +172,15 @@ class StoreTest(unittest.TestCase):
         for run in ("slow-fail", "fast-fail"):
             self.assertIn(f'"{run}"', error["error"])
         self.assertEqual("fast-fail/7", self.value(place))
-        # it is complete, and can be gone back to
+        # it is complete, and can be gone back to, as the message says
+        self.assertIn("is complete, a rollback to it makes it current", error["error"])
         self.answer(*place, "rollback", "--run-id", "slow-fail")
         self.assertEqual("slow", self.value(place))
         self.assertEqual("ok", self.answer(*place, "verify", "--deep")["status"])
         code, out, err = self.conflict(place, to, "replace")
         self.assertEqual(0, code, err)
         self.assertEqual("slow-replace", json.loads(out)["run_id"])
+        self.assertEqual("fast-replace", json.loads(out)["replaced_run_id"])
         self.assertEqual("slow", self.value(place))
         runs = [m["run_id"] for m in self.answer(*place, "history")["manifests"]]
         self.assertEqual(["slow-replace", "fast-replace", "slow-fail", "fast-fail", "start"], runs)

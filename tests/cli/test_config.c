@@ -233,7 +233,7 @@ static void test_credentials__one_profile_is_taken_and_all_are_checked(void **st
     assert_string_equal(c.access_key_id, "a");
     assert_null(c.session_token);
     assert_int_equal(c.verify_ssl, 1);
-    assert_int_equal(c.max_attempts, 3);
+    assert_int_equal(c.max_attempts, 0);
     credentials_free(&c);
     credentials_init(&c);
     assert_int_equal(
@@ -281,6 +281,50 @@ static void test_credentials__readable_by_others_gives_a_warning(void **state)
     support_remove_dir(dir);
 }
 
+#define OPTION_KEYS                                                                                \
+    " (there are endpoint_url, region, region_name, aws_profile, addressing_style, "               \
+    "signature_version, verify_ssl, connect_timeout, read_timeout, max_attempts)"
+
+static void test_s3_option__goes_before_what_the_file_says(void **state)
+{
+    (void)state;
+    credentials c;
+    strbuf message = {0};
+    const char *text = "[default]\naccess_key_id = \"a\"\nsecret_access_key = \"s\"\n"
+                       "region_name = \"r1\"\naddressing_style = \"virtual\"\n";
+    credentials_init(&c);
+    assert_int_equal(credentials_parse(&c, text, strlen(text), "default", "f", &message), 0);
+    assert_string_equal(c.region, "r1");
+    assert_int_equal(c.addressing_style, 2);
+    static const char *const given[] = {"region=r2", "addressing_style=path", "verify_ssl=/ca.pem",
+        "max_attempts=7", "read_timeout=9", "endpoint_url=http://h?x=y"};
+    for (size_t i = 0; i < sizeof given / sizeof given[0]; i++) {
+        assert_int_equal(s3_option_set(&c, given[i], &message), 0);
+    }
+    assert_string_equal(c.region, "r2");
+    assert_int_equal(c.addressing_style, 1);
+    assert_int_equal(c.verify_ssl, 1);
+    assert_string_equal(c.ca_bundle, "/ca.pem");
+    assert_int_equal(c.max_attempts, 7);
+    assert_int_equal(c.read_timeout, 9);
+    assert_string_equal(c.endpoint_url, "http://h?x=y");
+    assert_string_equal(c.access_key_id, "a");
+    assert_int_equal(s3_option_set(&c, "verify_ssl=no", &message), 0);
+    assert_int_equal(c.verify_ssl, 0);
+    assert_int_equal(s3_option_set(&c, "aws_profile=p", &message), 0);
+    assert_null(c.access_key_id); /* they would go before the profile */
+    assert_null(c.secret_access_key);
+    credentials_free(&c);
+    strbuf_free(&message);
+    const char *bad = "[default]\naddressing_style = \"nonsense\"\n";
+    credentials_init(&c);
+    assert_int_equal(credentials_parse(&c, bad, strlen(bad), "default", "f", &message), -1);
+    assert_string_equal(
+        strbuf_text(&message), "f, line 2: \"addressing_style\" must be auto, path or virtual");
+    credentials_free(&c);
+    strbuf_free(&message);
+}
+
 static void test_s3_option__names_and_values_are_checked(void **state)
 {
     (void)state;
@@ -293,16 +337,28 @@ static void test_s3_option__names_and_values_are_checked(void **state)
         {"aws_profile=build", ""},
         {"max_attempts=3", ""},
         {"endpoint_url=http://x?a=b", ""},
-        {"verify_ssl=maybe", "--s3-option: \"verify_ssl\" must be true or false"},
-        {"read_timeout=x", "--s3-option: \"read_timeout\" must be a whole number"},
+        {"region=x", ""},
+        {"region_name=x", ""},
+        {"addressing_style=Auto", ""},
+        {"verify_ssl=/ca.pem", ""},
+        {"verify_ssl=maybe",
+            "--s3-option: \"verify_ssl\" must be true, false or the path of a CA bundle"},
+        {"read_timeout=x", "--s3-option: \"read_timeout\" must be a whole number of at least 0"},
+        {"max_attempts=0", "--s3-option: \"max_attempts\" must be a whole number of at least 1"},
+        {"addressing_style=nonsense",
+            "--s3-option: \"addressing_style\" must be auto, path or virtual"},
         {"adressing_style=path", "--s3-option: unknown key \"adressing_style\"; did you mean "
-                                 "\"addressing_style\"?"},
+                                 "\"addressing_style\"?" OPTION_KEYS},
+        {"secret_access_key=x", "--s3-option: unknown key \"secret_access_key\"" OPTION_KEYS},
         {"verify_ssl", "option \"--s3-option\" must be KEY=VALUE, not \"verify_ssl\""},
         {"=x", "option \"--s3-option\" must be KEY=VALUE, not \"=x\""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         strbuf message = {0};
-        int rc = s3_option_check(cases[i].text, &message);
+        credentials c;
+        credentials_init(&c);
+        int rc = s3_option_set(&c, cases[i].text, &message);
+        credentials_free(&c);
         assert_int_equal(rc, cases[i].message[0] ? -1 : 0);
         assert_string_equal(strbuf_text(&message), cases[i].message);
         strbuf_free(&message);
@@ -322,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_config__files_are_searched_in_order),
         cmocka_unit_test(test_credentials__one_profile_is_taken_and_all_are_checked),
         cmocka_unit_test(test_credentials__readable_by_others_gives_a_warning),
+        cmocka_unit_test(test_s3_option__goes_before_what_the_file_says),
         cmocka_unit_test(test_s3_option__names_and_values_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -261,6 +261,32 @@ static void test_put__a_large_object_is_whole(void **state)
 
 /* --- ranges and conditions of reads ------------------------------------------------------- */
 
+static void test_put__an_object_of_several_parts_is_whole(void **state)
+{
+    fixture *f = *state;
+    shardy_error err = {0};
+    size_t len = 2 * FIXTURE_PART_SIZE + 1; /* so that it needs three */
+    char *data = malloc(len);
+    support_rand rand = {support_seed()};
+    for (size_t i = 0; i < len; i++) {
+        data[i] = (char)support_rand_u64(&rand);
+    }
+    shardy_object_meta meta;
+    shardy_store_put put = put_of("parts", SHARDY_PUT_IF_ABSENT, "");
+    put.body.data = data;
+    put.body.len = len;
+    assert_ok(shardy_store_put_object(f->store, &put, &meta, &err));
+    assert_int_equal(meta.size, len);
+    shardy_buf body;
+    shardy_object_meta got;
+    assert_ok(shardy_store_get(f->store, "parts", 0, SHARDY_READ_TO_END, &body, &got, &err));
+    assert_int_equal(body.len, len);
+    assert_memory_equal(body.data, data, len);
+    assert_string_equal(got.etag.text, meta.etag.text);
+    shardy_buf_release(&body);
+    free(data);
+}
+
 static void test_read__ranges_end_with_the_object(void **state)
 {
     fixture *f = *state;
@@ -946,6 +972,7 @@ int main(void)
         STORE_TEST(test_put__a_file_is_copied_from_outside_of_the_scratch),
         STORE_TEST(test_put__a_body_is_given_in_one_way),
         STORE_TEST(test_put__a_large_object_is_whole),
+        STORE_TEST(test_put__an_object_of_several_parts_is_whole),
         STORE_TEST(test_read__ranges_end_with_the_object),
         STORE_TEST(test_read__to_the_end_needs_a_body_of_the_store),
         STORE_TEST(test_read__conditions_compare_versions),

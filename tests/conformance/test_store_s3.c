@@ -310,7 +310,7 @@ static void test_parts__a_failure_aborts_the_upload(void **state)
         shardy_status status;
     } cases[] = {
         {"[{\"kind\": \"status\", \"operation\": \"upload_part\", \"from\": 3, \"times\": 1}]",
-            SHARDY_IO},
+            SHARDY_THROTTLED},
         {"[{\"kind\": \"drop\", \"operation\": \"upload_part\", \"from\": 2}]", SHARDY_IO},
         {"[{\"kind\": \"status\", \"operation\": \"complete_upload\", \"status\": 500, "
          "\"code\": \"InternalError\"}]",
@@ -437,13 +437,13 @@ static void test_parts__only_what_failed_is_sent_again(void **state)
         {PART_RULE("\"kind\": \"status\", \"from\": 3, \"to\": 4"), SHARDY_PUT_ALWAYS, SHARDY_OK, 2,
             6, 1, 1, 1},
         {PART_RULE("\"kind\": \"status\", \"query\": \"*partNumber=2*\""), SHARDY_PUT_ALWAYS,
-            SHARDY_IO, 0, 6, 0, 1, 1},
+            SHARDY_THROTTLED, 0, 6, 0, 1, 1},
         {COMPLETE_RULE("\"kind\": \"status\", \"status\": 500, \"times\": 2"), SHARDY_PUT_IF_ABSENT,
             SHARDY_OK, 0, 4, 3, 1, 1},
         {COMPLETE_RULE("\"kind\": \"error_200\", \"code\": \"InternalError\", \"times\": 1"),
             SHARDY_PUT_ALWAYS, SHARDY_OK, 0, 4, 2, 1, 1},
-        {COMPLETE_RULE("\"kind\": \"status\", \"status\": 503"), SHARDY_PUT_ALWAYS, SHARDY_IO, 0, 4,
-            3, 1, 1},
+        {COMPLETE_RULE("\"kind\": \"status\", \"status\": 503"), SHARDY_PUT_ALWAYS,
+            SHARDY_THROTTLED, 0, 4, 3, 1, 1},
         /* done, but the answer is lost: what is there is compared with what was sent */
         {COMPLETE_RULE("\"kind\": \"drop\", \"applied\": true, \"times\": 1"), SHARDY_PUT_IF_ABSENT,
             SHARDY_OK, 0, 4, 2, 1, 1},
@@ -539,11 +539,17 @@ static void test_answers__of_a_read_are_told_apart(void **state)
 {
     shardy_store *store = *state;
     static const answer cases[] = {
-        {"\"kind\": \"status\", \"status\": 503, \"code\": \"SlowDown\"", SHARDY_IO, 1, "SlowDown"},
+        {"\"kind\": \"status\", \"status\": 503, \"code\": \"SlowDown\"", SHARDY_THROTTLED, 1,
+            "SlowDown"},
+        {"\"kind\": \"status\", \"status\": 503, \"code\": \"ServiceUnavailable\"",
+            SHARDY_THROTTLED, 1, "ServiceUnavailable"},
+        {"\"kind\": \"status\", \"status\": 400, \"code\": \"RequestLimitExceeded\"",
+            SHARDY_THROTTLED, 1, "RequestLimitExceeded"},
+        {"\"kind\": \"body\", \"status\": 503, \"body\": \"\"", SHARDY_THROTTLED, 1, "503"},
         {"\"kind\": \"status\", \"status\": 500", SHARDY_IO, 1, "500"},
         {"\"kind\": \"status\", \"status\": 502", SHARDY_IO, 1, "502"},
         {"\"kind\": \"status\", \"status\": 504", SHARDY_IO, 1, "504"},
-        {"\"kind\": \"status\", \"status\": 429", SHARDY_IO, 1, "429"},
+        {"\"kind\": \"status\", \"status\": 429", SHARDY_THROTTLED, 1, "429"},
         {"\"kind\": \"status\", \"status\": 404, \"code\": \"NoSuchKey\"", SHARDY_NOT_FOUND, 0, ""},
         {"\"kind\": \"status\", \"status\": 404, \"code\": \"NoSuchBucket\"", SHARDY_CONFIG, 0,
             "no such bucket"},
@@ -650,7 +656,8 @@ static void test_answers__a_listing_that_is_none_is_an_error(void **state)
         snprintf(rule, sizeof rule, "\"kind\": \"body\", \"body\": \"%s\"", bodies[i]);
         set_rule(rule);
         shardy_status st = shardy_store_list(store, "", 0, NULL, 10, &page, &err);
-        assert_true(st == SHARDY_CORRUPT || st == SHARDY_IO);
+        int is_busy = strstr(bodies[i], "SlowDown") != NULL;
+        assert_true(is_busy ? st == SHARDY_THROTTLED : st == SHARDY_CORRUPT || st == SHARDY_IO);
         assert_int_equal(err.retriable, 1);
         assert_null(page.entries);
     }
@@ -829,7 +836,13 @@ static void test_open__wrong_credentials_and_regions_have_their_own_message(void
     fill_options(&options);
     options.endpoint_url = "http://127.0.0.1:1";
     store = open_with(&options);
-    assert_int_equal(get(store, "k", 0, 1, &err), SHARDY_IO);
+    assert_int_equal(get(store, "k", 0, 1, &err), SHARDY_UNAVAILABLE);
+    assert_int_equal(err.retriable, 1);
+    shardy_store_close(store);
+    fill_options(&options);
+    options.endpoint_url = "http://no-such-host.invalid";
+    store = open_with(&options);
+    assert_int_equal(get(store, "k", 0, 1, &err), SHARDY_UNAVAILABLE);
     assert_int_equal(err.retriable, 1);
     shardy_store_close(store);
 }

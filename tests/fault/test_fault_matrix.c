@@ -58,6 +58,10 @@ typedef struct fault {
     {                                                                                              \
         SHARDY_IO, SHARDY_TIMEOUT, SHARDY_UNAVAILABLE                                              \
     }
+#define BUSY                                                                                       \
+    {                                                                                              \
+        SHARDY_THROTTLED, SHARDY_TIMEOUT, SHARDY_UNAVAILABLE                                       \
+    }
 /* Replies that are not what is there: so is what they seem to say. */
 #define SPOILT                                                                                     \
     {                                                                                              \
@@ -78,8 +82,8 @@ typedef struct fault {
 static const fault faults[] = {
     {"500", STATUS(500), 1, 0, 0, 0, PASSING},
     {"500, done", STATUS(500) ", \"applied\": true", 1, 0, 0, 0, PASSING},
-    {"503", STATUS(503), 1, 0, 0, 0, PASSING},
-    {"503, retry after", STATUS(503) ", \"retry_after\": \"1\"", 1, 1, 0, 0, PASSING},
+    {"503", STATUS(503), 1, 0, 0, 0, BUSY},
+    {"503, retry after", STATUS(503) ", \"retry_after\": \"1\"", 1, 1, 0, 0, BUSY},
     {"error without XML", "\"kind\": \"body\", \"status\": 502, \"body\": \"<Err\"", 1, 0, 0, 0,
         PASSING},
     {"403", STATUS(403), 0, 0, 0, 0, {SHARDY_AUTH}},

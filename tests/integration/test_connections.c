@@ -2,6 +2,7 @@
 #include "support/server.h"
 #include "support/support.h"
 
+#include <shardyfusion/context.h>
 #include <shardyfusion/sys/store.h>
 
 #include <stdio.h>
@@ -33,7 +34,8 @@ static void fill_options(shardy_store_s3_options *options, const char *endpoint)
 }
 
 /* Puts an object and reads it. */
-static shardy_status put_and_get(const shardy_store_s3_options *options, shardy_error *err)
+static shardy_status put_and_get_in(
+    shardy_context *context, const shardy_store_s3_options *options, shardy_error *err)
 {
     shardy_store *store;
     shardy_buf body = {0};
@@ -42,7 +44,7 @@ static shardy_status put_and_get(const shardy_store_s3_options *options, shardy_
     memset(&put, 0, sizeof put);
     put.key = (shardy_bytes){"k", 1};
     put.body = (shardy_bytes){"value", 5};
-    shardy_status st = shardy_store_open_s3(NULL, URL, options, &store, err);
+    shardy_status st = shardy_store_open_s3(context, URL, options, &store, err);
     if (st < 0) {
         return st;
     }
@@ -57,6 +59,11 @@ static shardy_status put_and_get(const shardy_store_s3_options *options, shardy_
     shardy_buf_release(&body);
     shardy_store_close(store);
     return st;
+}
+
+static shardy_status put_and_get(const shardy_store_s3_options *options, shardy_error *err)
+{
+    return put_and_get_in(NULL, options, err);
 }
 
 static void check_fails(
@@ -171,11 +178,59 @@ static void test_proxy__may_ask_for_a_password_which_nobody_is_told(void **state
     check_fails(&options, SHARDY_AUTH, "the proxy wants");
     fill_options(&options, "https://s3.test");
     options.proxy = url;
-    check_fails(&options, SHARDY_IO, "407");
+    options.max_attempts = 6; /* none of them is made in vain */
+    check_fails(&options, SHARDY_AUTH, "the proxy wants");
+    options.max_attempts = 1;
     snprintf(url, sizeof url, "http://user:CANARY@127.0.0.1:1");
-    check_fails(&options, SHARDY_IO, "127.0.0.1");
+    check_fails(&options, SHARDY_UNAVAILABLE, "127.0.0.1");
     server_stop(proxy);
     server_stop(s);
+}
+
+typedef struct log_lines {
+    char text[8192];
+} log_lines;
+
+static void take_line(void *user, const shardy_log_record *record)
+{
+    log_lines *l = user;
+    size_t n = strlen(l->text);
+    snprintf(l->text + n, sizeof l->text - n, "%s\n", record->text);
+}
+
+static void test_proxy__one_that_cannot_be_is_told_without_its_password(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"http://user:CANARY#X@127.0.0.1:3128",
+        "http://user:CANARY X@127.0.0.1:3128", "http://user:CANARY/X@127.0.0.1:3128",
+        "http://user:CANARY@X@127.0.0.1:3128", "http://user:CANARY@127.0.0.1:99999",
+        "http://user:CANARY@127.0.0.1:port", "ftp://user:CANARY@127.0.0.1:3128",
+        "nonsense://user:CANARY@127.0.0.1:3128"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        log_lines said = {""};
+        shardy_error err;
+        shardy_context *context;
+        shardy_context_options options;
+        shardy_store_s3_options s3;
+        shardy_context_options_init(&options, sizeof options);
+        options.log = take_line;
+        options.log_user = &said;
+        options.log_level = SHARDY_LOG_DEBUG;
+        assert_ok(shardy_context_new(&options, &context, &err));
+        fill_options(&s3, i % 2 ? "https://s3.test" : "http://s3.test");
+        s3.max_attempts = 6;
+        setenv(i % 2 ? "https_proxy" : "http_proxy", bad[i], 1);
+        assert_status(SHARDY_CONFIG, put_and_get_in(context, &s3, &err));
+        assert_non_null(strstr(err.message, i % 2 ? "\"https_proxy\"" : "\"http_proxy\""));
+        assert_null(strstr(err.message, "CANARY"));
+        assert_null(strstr(err.message, "attempts")); /* it was not tried again */
+        assert_null(strstr(said.text, "CANARY"));
+        fill_options(&s3, "http://s3.test");
+        s3.proxy = bad[i];
+        assert_status(SHARDY_CONFIG, put_and_get_in(context, &s3, &err));
+        assert_null(strstr(err.message, "CANARY"));
+        shardy_context_free(context);
+    }
 }
 
 static void test_proxy__is_left_out_for_hosts_that_are_told(void **state)
@@ -186,9 +241,11 @@ static void test_proxy__is_left_out_for_hosts_that_are_told(void **state)
     server *s = server_start_s3(NULL);
     fill_options(&options, server_url(s));
     setenv("http_proxy", "http://127.0.0.1:1", 1);
-    check_fails(&options, SHARDY_IO, "PUT");
+    check_fails(&options, SHARDY_UNAVAILABLE, "PUT");
     assert_int_equal(server_count(s, "requests", NULL), 0);
     setenv("no_proxy", "example.com,127.0.0.1", 1);
+    assert_ok(put_and_get(&options, &err));
+    setenv("http_proxy", "http://user:CANARY#@127.0.0.1:1", 1); /* nobody needs it */
     assert_ok(put_and_get(&options, &err));
     unsetenv("no_proxy");
     options.proxy = ""; /* none at all */
@@ -204,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_tls__wrong_certificates_are_refused),
         cmocka_unit_test(test_proxy__requests_go_through_it),
         cmocka_unit_test(test_proxy__may_ask_for_a_password_which_nobody_is_told),
+        cmocka_unit_test(test_proxy__one_that_cannot_be_is_told_without_its_password),
         cmocka_unit_test(test_proxy__is_left_out_for_hosts_that_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

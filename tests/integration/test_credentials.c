@@ -309,7 +309,7 @@ static void test_identity__is_exchanged_for_credentials(void **state)
     support_write_file(support_path(w->dir, "token"), "CANARY-other", 12);
     check_fails(source, SHARDY_AUTH, 0, "400 InvalidIdentityToken");
     server_faults(services, "[{\"kind\": \"status\", \"status\": 503, \"code\": \"CANARY\"}]");
-    check_fails(source, SHARDY_IO, 1, "answered 503");
+    check_fails(source, SHARDY_THROTTLED, 1, "answered 503");
     shardy__credentials_close(source);
 }
 
@@ -371,7 +371,7 @@ static void test_instance__that_has_none_is_told_with_all_that_was_tried(void **
     /* a failure that passes */
     server_faults(services, "[{\"kind\": \"status\", \"status\": 503}]");
     source = open_ok(w);
-    check_fails(source, SHARDY_IO, 1, "answered 503");
+    check_fails(source, SHARDY_THROTTLED, 1, "answered 503");
     server_faults(services, NULL);
     check_of_stub(source);
     shardy__credentials_close(source);

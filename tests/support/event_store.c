@@ -228,6 +228,8 @@ static shardy_status event_put(
     shardy_status st;
     if (to_pointer && s->plan.pointer_fails) {
         st = shardy__error(err, SHARDY_IO, "store", "the put was made to fail");
+    } else if (s->plan.refuses && put->condition != SHARDY_PUT_ALWAYS) {
+        st = shardy__error(err, SHARDY_UNSUPPORTED, "store", "no conditions here");
     } else {
         shardy_store_put passed = *put;
         if (s->plan.ignores && put->condition == s->plan.ignores) {

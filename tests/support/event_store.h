@@ -73,6 +73,7 @@ typedef struct event_plan {
     int dies_after;          /* 1: killed once the pointer is put */
     uint32_t dies_at_remove; /* killed instead of the n-th removal; 0: never */
     int32_t ignores;         /* a condition of puts that the store does not honour; 0: none */
+    int32_t refuses;         /* 1: every put under a condition is UNSUPPORTED */
 } event_plan;
 
 /* A store around `inner` (borrowed). OK, INVALID, NOMEM. Ownership: yours, close it. */

@@ -41,6 +41,7 @@ shardy_store *fixture_open_s3(const server *s, const char *url)
     options.access_key_id = SERVER_ACCESS_KEY;
     options.secret_access_key = SERVER_SECRET_KEY;
     options.proxy = "";
+    options.part_size = FIXTURE_PART_SIZE;
     assert_ok(shardy_store_open_s3(NULL, url, &options, &store, &err));
     return store;
 }

@@ -37,7 +37,9 @@ int fixture_run(const struct CMUnitTest *tests, size_t count, const scenario *li
 int fixture_has_files(const fixture *f);
 /* Each call is a request to a server. */
 int fixture_is_remote(const fixture *f);
-/* A store of a bucket of a test server, and what it holds. */
+/* A store of a bucket of a test server, and what it holds. Objects of more than two parts are
+ * uploaded in parts. */
+#define FIXTURE_PART_SIZE ((size_t)5 << 20)
 shardy_store *fixture_open_s3(const server *s, const char *url);
 void fixture_empty(shardy_store *store);
 /* A directory as a store, without syncing. */

@@ -11,6 +11,7 @@
 #include "base/digest.h"
 #include "catalog/catalog.h"
 #include "catalog/run_record.h"
+#include "store/store_single.h"
 
 #include <shardyfusion/admin.h>
 #include <shardyfusion/reader.h>
@@ -278,8 +279,9 @@ static void test_publish__the_loser_is_told_by_whom_and_stays_a_target(void **st
     publish_run fast = begin(w, "fast");
     assert_ok(commit(w, &fast));
     assert_int_equal(commit(w, &slow), SHARDY_CONFLICT);
-    assert_string_equal(err.message,
-        "somebody else moved the pointer to run \"fast\" while run \"slow\" was at work");
+    assert_string_equal(err.message, "run \"slow\" is complete, a rollback to it makes it current: "
+                                     "somebody else moved the pointer "
+                                     "to run \"fast\" while run \"slow\" was at work");
     assert_current(w, "fast", 2);
     assert_fate(w, "slow", FATE_PUBLISHED);
     assert_ok(roll_back(w, ref_of("slow")));
@@ -313,6 +315,9 @@ static void test_publish__who_replaces_moves_the_pointer_past_what_is_older(void
     assert_current(w, "fast", 2);
     slow.replaces = 1;
     assert_ok(commit(w, &slow));
+    assert_int_equal(slow.replaced, 1);
+    assert_string_equal(slow.seen_run_id, "fast");
+    assert_int_equal(back.replaced, 0);
     assert_current(w, "slow", 3);
     assert_fate(w, "slow", FATE_PUBLISHED);
     close_world(w);
@@ -343,10 +348,9 @@ static void test_publish__who_replaces_has_to_have_its_run_still(void **state)
 }
 
 /* A store far away that may not honour a condition. */
-static shardy_status begin_on(const fixture *f, int32_t ignores, int32_t single_writer)
+static shardy_status begin_on_plan(const fixture *f, event_plan plan, int32_t single_writer)
 {
     static event_log log;
-    event_plan plan = {.ignores = ignores};
     shardy_store *store;
     catalog c;
     publish_run run;
@@ -366,6 +370,42 @@ static shardy_status begin_on(const fixture *f, int32_t ignores, int32_t single_
     shardy__catalog_close(&c);
     shardy_store_close(store);
     return st;
+}
+
+static shardy_status begin_on(const fixture *f, int32_t ignores, int32_t single_writer)
+{
+    const event_plan plan = {.ignores = ignores};
+    return begin_on_plan(f, plan, single_writer);
+}
+
+static void test_publish__a_single_writer_needs_no_conditions_of_the_store(void **state)
+{
+    const fixture *f = *state;
+    static event_log log;
+    const event_plan refuses = {.refuses = 1};
+    shardy_store *refusing;
+    shardy_store *store;
+    shardy_object_meta meta;
+    if (f->scenario != MEM) {
+        return;
+    }
+    assert_status(SHARDY_UNSUPPORTED, begin_on_plan(f, refuses, 0));
+    assert_ok(begin_on_plan(f, refuses, 1));
+    /* conditions are kept all the same, as long as nobody comes between */
+    memset(&log, 0, sizeof log);
+    assert_ok(event_store_open(f->store, &log, &refuses, &refusing, &err));
+    assert_ok(shardy__store_wrap_single(NULL, refusing, &store, &err));
+    assert_ok(put_text(store, "k", SHARDY_PUT_IF_ABSENT, NULL, "1", &meta, &err));
+    assert_status(SHARDY_EXISTS, put_text(store, "k", SHARDY_PUT_IF_ABSENT, NULL, "2", NULL, &err));
+    assert_status(
+        SHARDY_CONFLICT, put_text(store, "k", SHARDY_PUT_IF_MATCH, "\"other\"", "2", NULL, &err));
+    assert_object(store, "k", "1");
+    assert_ok(put_text(store, "k", SHARDY_PUT_IF_MATCH, meta.etag.text, "2", NULL, &err));
+    assert_status(SHARDY_CONFLICT,
+        put_text(store, "no", SHARDY_PUT_IF_MATCH, meta.etag.text, "2", NULL, &err));
+    assert_object(store, "k", "2");
+    shardy_store_close(store);
+    shardy_store_close(refusing);
 }
 
 static void test_publish__asks_a_store_far_away_whether_it_honours_conditions(void **state)
@@ -1073,6 +1113,7 @@ int main(void)
         STORE_TEST(test_publish__who_replaces_moves_the_pointer_past_what_is_older),
         STORE_TEST(test_publish__who_replaces_has_to_have_its_run_still),
         STORE_TEST(test_publish__asks_a_store_far_away_whether_it_honours_conditions),
+        STORE_TEST(test_publish__a_single_writer_needs_no_conditions_of_the_store),
         STORE_TEST(test_publish__asks_again_when_the_answer_about_conditions_is_lost),
         STORE_TEST(test_publish__a_condemned_run_is_fenced_and_shows_nothing),
         STORE_TEST(test_publish__what_somebody_else_has_published_is_done),

@@ -483,22 +483,42 @@ static void test_xml__deletions_uploads_and_errors(void **state)
         xml_of("<Error><Code>X</Code></Error>"), note_deleted, &d, &failure, &err));
     assert_string_equal(failure.code, "X");
     s3_upload_result u;
-    assert_ok(
-        shardy__s3_parse_upload(xml_of("<InitiateMultipartUploadResult><UploadId>id 1</UploadId>"
-                                       "</InitiateMultipartUploadResult>"),
-            &u, &err));
+    assert_ok(shardy__s3_parse_upload_begun(
+        xml_of("<InitiateMultipartUploadResult><UploadId>id 1</UploadId>"
+               "</InitiateMultipartUploadResult>"),
+        &u, &err));
     assert_string_equal(u.upload_id, "id 1");
-    assert_ok(shardy__s3_parse_upload(
+    assert_ok(shardy__s3_parse_upload_ended(
         xml_of("\n \n<CompleteMultipartUploadResult><ETag>\"e-2\"</ETag><ChecksumSHA256>s"
                "</ChecksumSHA256></CompleteMultipartUploadResult>"),
         &u, &err));
     assert_string_equal(u.etag, "\"e-2\"");
-    assert_ok(shardy__s3_parse_upload(xml_of("<Error/>"), &u, &err));
+    assert_ok(shardy__s3_parse_upload_begun(xml_of("<Error/>"), &u, &err));
     assert_string_equal(u.failure.code, "Unknown");
+    /* other servers have other roots; what they say counts */
+    assert_ok(shardy__s3_parse_upload_begun(
+        xml_of("<CreateMultipartUploadOutput><UploadId>id 2</UploadId>"
+               "</CreateMultipartUploadOutput>"),
+        &u, &err));
+    assert_string_equal(u.upload_id, "id 2");
+    assert_ok(shardy__s3_parse_upload_ended(
+        xml_of("<CompleteMultipartUploadResponse><ETag>e</ETag><x><ETag>no</ETag></x>"
+               "</CompleteMultipartUploadResponse>"),
+        &u, &err));
+    assert_string_equal(u.etag, "e");
+    assert_status(SHARDY_CORRUPT,
+        shardy__s3_parse_upload_ended(
+            xml_of("<Other><x><ETag>no</ETag></x><UploadId>id</UploadId></Other>"), &u, &err));
+    assert_string_equal(
+        err.message, "the reply is a document \"Other\", expected one with \"ETag\"");
+    assert_status(SHARDY_CORRUPT,
+        shardy__s3_parse_upload_begun(xml_of("<html><ETag>e</ETag></html>"), &u, &err));
+    assert_string_equal(
+        err.message, "the reply is a document \"html\", expected one with \"UploadId\"");
     char long_id[1400] = "<InitiateMultipartUploadResult><UploadId>";
     memset(long_id + strlen(long_id), 'i', 1100);
     snprintf(long_id + strlen(long_id), 100, "</UploadId></InitiateMultipartUploadResult>");
-    assert_status(SHARDY_CORRUPT, shardy__s3_parse_upload(xml_of(long_id), &u, &err));
+    assert_status(SHARDY_CORRUPT, shardy__s3_parse_upload_begun(xml_of(long_id), &u, &err));
     shardy__s3_parse_failure(
         xml_of("<Error><Code>C</Code><Message>M</Message><Region>R</Region></Error>"), &failure);
     assert_string_equal(failure.code, "C");

@@ -172,6 +172,38 @@ static void test_retry__the_last_failure_is_the_answer(void **state)
     stage_close(&s);
 }
 
+static void test_retry__a_service_that_is_busy_is_asked_until_the_time_is_over(void **state)
+{
+    (void)state;
+    script_step steps[60];
+    shardy_error err = {0};
+    shardy_retry_options options;
+    shardy_retry_options_init(&options, sizeof options);
+    stage s;
+    for (size_t i = 0; i < 60; i++) {
+        steps[i] = (script_step)BEFORE;
+        steps[i].status = SHARDY_THROTTLED;
+    }
+    stage_open(&s, NULL);
+    int64_t begin = s.clock.monotonic_ns;
+    stage_set(&s, steps, 60);
+    assert_status(SHARDY_THROTTLED, get_all(s.store, "k", &err));
+    int64_t took = s.clock.monotonic_ns - begin;
+    assert_true(took <= 30 * SECOND_NS && took >= 26 * SECOND_NS);
+    assert_true(calls(&s, SCRIPT_READ) > 6);
+    stage_set(&s, steps, 12); /* longer than attempts alone would have lasted */
+    assert_ok(get_all(s.store, "k", &err));
+    stage_close(&s);
+    /* what was said in the options goes before */
+    options.max_attempts = 3;
+    stage_open(&s, &options);
+    stage_set(&s, steps, 60);
+    assert_status(SHARDY_THROTTLED, get_all(s.store, "k", &err));
+    assert_string_equal(err.message, "after 3 attempts: as the script says");
+    assert_int_equal(calls(&s, SCRIPT_READ), 3);
+    stage_close(&s);
+}
+
 /* --- when ------------------------------------------------------------------------------------- */
 
 static void test_retry__waits_any_time_up_to_a_bound_that_doubles(void **state)
@@ -810,7 +842,7 @@ static void test_retry__takes_the_store_when_asked_to(void **state)
     script.store = NULL;
     script_store_close(&script);
     script_store_open(&script, NULL);
-    options.max_attempts = 0;
+    options.max_attempts = SHARDY_ATTEMPTS_MAX + 1;
     assert_status(
         SHARDY_INVALID, shardy__store_wrap_retry_take(NULL, script.store, &options, &store, &err));
     assert_null(store);
@@ -841,6 +873,7 @@ int main(void)
         cmocka_unit_test(test_retry__a_call_that_fails_in_passing_succeeds),
         cmocka_unit_test(test_retry__answers_are_not_repeated),
         cmocka_unit_test(test_retry__the_last_failure_is_the_answer),
+        cmocka_unit_test(test_retry__a_service_that_is_busy_is_asked_until_the_time_is_over),
         cmocka_unit_test(test_retry__waits_any_time_up_to_a_bound_that_doubles),
         cmocka_unit_test(test_retry__a_service_is_left_alone_as_long_as_it_asks),
         cmocka_unit_test(test_retry__no_wait_goes_beyond_the_deadline),

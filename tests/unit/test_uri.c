@@ -67,6 +67,24 @@ static void test_uri__a_url_is_taken_apart(void **state)
     }
 }
 
+static void test_uri__what_may_be_a_secret_is_in_no_message(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"s3://AK:SECRET@b/p", "s3://AK:PW/SECRET@b/p",
+        "s3://AK:PW/SECRET/x@y@b/p", "s3://SECRET@b/p", "http://AK:SECRET@b/x",
+        "http://AK:PW/SECRET@b/x", "s3://b/x?X-Amz-Signature=SECRET", "s3://b/x#SECRET",
+        "s3://a b:SECRET@b/p", "s3://AK PW/SECRET@b/p?SECRET", "file://u:SECRET@h/x",
+        "file://u/SECRET@h/x", "s3://b//x?SECRET", "s3://b/x?a=SECRET@b"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        shardy_error err = {0};
+        uri u;
+        assert_status(SHARDY_INVALID, shardy__uri_parse(bad[i], &u, &err));
+        if (strstr(err.message, "SECRET") || strstr(err.message, "PW")) {
+            fail_msg("there is a secret in: %s", err.message);
+        }
+    }
+}
+
 static void test_uri__what_is_malformed_is_refused(void **state)
 {
     (void)state;
@@ -299,6 +317,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_uri__a_url_is_taken_apart),
+        cmocka_unit_test(test_uri__what_may_be_a_secret_is_in_no_message),
         cmocka_unit_test(test_uri__what_is_malformed_is_refused),
         cmocka_unit_test(test_uri__the_longest_is_accepted_and_one_more_is_not),
         cmocka_unit_test(test_uri__joining_makes_the_url_of_a_key),

@@ -290,8 +290,8 @@ typedef struct shardy_store_s3_options {
     /* default 8 MiB, 5 MiB to 1 GiB: objects of more than two parts are uploaded in parts; those of
      * more than 1000 parts in larger ones */
     uint64_t part_size;
-    /* default 6, with the first: calls that failed in passing are repeated as
-     * shardy_store_wrap_retry() does it; 1: never */
+    /* calls that failed in passing are repeated as shardy_store_wrap_retry() does it, whose default
+     * this has; 1: never */
     uint32_t max_attempts;
     /* a profile of the files of AWS, which then goes before the environment; not together with
      * access_key_id. Default: AWS_PROFILE, or "default" */
@@ -351,7 +351,9 @@ SHARDY_API void shardy_store_fault_counts(
 
 typedef struct shardy_retry_options {
     size_t struct_size;
-    uint32_t max_attempts;       /* default 6, with the first; at most SHARDY_ATTEMPTS_MAX */
+    /* With the first; at most SHARDY_ATTEMPTS_MAX. Default 0: 6, and of a call that is answered
+     * THROTTLED as many as there is time and budget for */
+    uint32_t max_attempts;
     uint32_t initial_backoff_ms; /* default 200: bound of the first wait, doubled for each next */
     uint32_t max_backoff_ms;     /* default 4000 */
     /* default 30000: no attempt begins later than this after the first failure of a call */
