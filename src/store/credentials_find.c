@@ -432,6 +432,7 @@ static shardy_status find_first(finder *f)
 /* What the log and later messages tell: what said nothing, and what did. */
 static shardy_status keep_told(finder *f)
 {
+    SHARDY_TRY(shardy__bytebuf_check(&f->said, "s3", f->err));
     if (!f->said.len) { /* a service by its name */
         shardy__bytebuf_puts(&f->said, f->place->name);
     }
