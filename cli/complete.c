@@ -1,6 +1,10 @@
 #include "help.h"
+#include "schema.h"
 
 #include <string.h>
+
+/* What explain takes first. */
+#define EXPLAINED "open get search"
 
 /* What can stand behind an option, and all its names. */
 
@@ -26,6 +30,14 @@ static void add_command_names(strbuf *out)
 {
     for (size_t i = 0; i < CMD_COUNT; i++) {
         strbuf_printf(out, "%s%s", i ? " " : "", command_table[i].name);
+    }
+}
+
+/* What has a schema: not exec, whose results are those of its commands. */
+static void add_schema_names(strbuf *out)
+{
+    for (size_t i = 0; schema_names()[i]; i++) {
+        strbuf_printf(out, "%s%s", i ? " " : "", schema_names()[i]);
     }
 }
 
@@ -90,8 +102,11 @@ void help_bash(strbuf *out)
     add_command_names(out);
     strbuf_puts(out, "\" -- \"$cur\"))\n    elif [[ $command == schema ]]; then\n"
                      "        COMPREPLY=($(compgen -W \"");
-    add_command_names(out);
-    strbuf_puts(out, " error\" -- \"$cur\"))\n    else\n"
+    add_schema_names(out);
+    strbuf_puts(out, "\" -- \"$cur\"))\n    elif [[ $command == explain ]]; then\n"
+                     "        [[ $prev != explain ]] || "
+                     "COMPREPLY=($(compgen -W \"" EXPLAINED "\" -- \"$cur\"))\n"
+                     "    elif [[ $command == build ]]; then\n"
                      "        COMPREPLY=($(compgen -f -- \"$cur\"))\n    fi\n}\n"
                      "complete -o filenames -F _shardy shardy\n");
 }
@@ -174,11 +189,13 @@ void help_zsh(strbuf *out)
         zsh_options(out, command);
         strbuf_puts(out, "        )\n        _arguments $options ");
         if (command->id == CMD_SCHEMA) {
-            strbuf_puts(out, "'1:command:(");
-            add_command_names(out);
-            strbuf_puts(out, " error)' ;;\n");
+            strbuf_puts(out, "'1:output:(");
+            add_schema_names(out);
+            strbuf_puts(out, ")' ;;\n");
+        } else if (command->id == CMD_EXPLAIN) {
+            strbuf_puts(out, "'1:what:(" EXPLAINED ")' '2:key: ' ;;\n");
         } else {
-            strbuf_puts(out, command->args_max ? "'*:argument:_files' ;;\n" : ";;\n");
+            strbuf_puts(out, command->id == CMD_BUILD ? "'*:argument:_files' ;;\n" : ";;\n");
         }
     }
     strbuf_puts(out, "    esac\n}\n_shardy \"$@\"\n");
@@ -255,6 +272,7 @@ void help_fish(strbuf *out)
         }
     }
     strbuf_puts(out, "complete -c shardy -f -n '__fish_seen_subcommand_from schema' -a '");
-    add_command_names(out);
-    strbuf_puts(out, " error'\n");
+    add_schema_names(out);
+    strbuf_puts(out,
+        "'\ncomplete -c shardy -f -n '__fish_seen_subcommand_from explain' -a '" EXPLAINED "'\n");
 }

@@ -165,7 +165,8 @@ void help_main(strbuf *out, int brief, int colour)
         strbuf_puts(out,
             "  0  success, also when a key is not found\n"
             "  1  an error; a key missing with --strict; health degraded; damage found\n"
-            "  2  a mistake in the command line; health unhealthy\n");
+            "  2  a mistake in the command line; health unhealthy\n"
+            "  130, 143  interrupted by SIGINT or SIGTERM\n");
     }
     strbuf_puts(out, "\nSee \"shardy COMMAND --help\" for the options of a command");
     strbuf_puts(out, brief ? ",\n\"shardy --help\" for the rest.\n" : ".\n");
@@ -322,13 +323,52 @@ static void man_command(strbuf *out, const command_def *command)
     }
 }
 
+/* What is read from the environment, by the command and by the library for object storage. */
+static void man_environment(strbuf *out)
+{
+    static const char *const variables[][2] = {
+        {"SHARDY_CURRENT, SHARDY_CONFIG, SHARDY_CREDENTIALS",
+            "as --snapshot, --config and --credentials"},
+        {"SHARDY_MANIFEST_DSN", "connection of manifests in Postgres; libpq reads PG... as well"},
+        {"AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, SLATEDB_S3_ENDPOINT_URL",
+            "URL of the service; without them Amazon's of the region"},
+        {"S3_REGION, AWS_REGION, AWS_DEFAULT_REGION", "the region"},
+        {"S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, S3_SESSION_TOKEN", "credentials; else"},
+        {"AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN", "credentials"},
+        {"AWS_PROFILE, AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE",
+            "profile of AWS (default), and the files with profiles (~/.aws/credentials, "
+            "~/.aws/config)"},
+        {"AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN, AWS_ROLE_SESSION_NAME, AWS_ENDPOINT_URL_STS",
+            "web identity, and the service that exchanges it for credentials"},
+        {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI, AWS_CONTAINER_CREDENTIALS_FULL_URI, "
+         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE, AWS_CONTAINER_AUTHORIZATION_TOKEN",
+            "credentials of a container"},
+        {"AWS_EC2_METADATA_SERVICE_ENDPOINT, AWS_EC2_METADATA_DISABLED",
+            "credentials of an instance; true turns them off"},
+        {"AWS_CA_BUNDLE", "file with the certificates that are trusted"},
+        {"http_proxy, https_proxy, all_proxy, no_proxy",
+            "proxy for http and for https, for both, and hosts that need none"},
+        {"XDG_STATE_HOME", "directory in place of ~/.local/state"},
+        {"NO_COLOR", "no colours"},
+    };
+    strbuf_puts(out, ".SH ENVIRONMENT\nOf variables for the same thing the first that is set and "
+                     "not empty counts.\n");
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
+        strbuf_puts(out, ".TP\n\\fB");
+        add_roff(out, variables[i][0]);
+        strbuf_puts(out, "\\fR\n");
+        add_roff(out, variables[i][1]);
+        strbuf_puts(out, ".\n");
+    }
+}
+
 static void man_tail(strbuf *out)
 {
     static const char *const sections[][2] = {
         {"EXIT STATUS",
             "0: success, also when a key is not found. 1: an error; get --strict without the key; "
             "health degraded; verify found damage. 2: a mistake in the command line; health "
-            "unhealthy. 130: interrupted."},
+            "unhealthy. 130 or 143: interrupted by SIGINT or SIGTERM, after cleaning up."},
         {"OUTPUT",
             "Results go to the standard output, messages and progress to the standard error. In "
             "the formats json and jsonl an error is an object with the members op, error, status "
@@ -362,17 +402,23 @@ static void man_tail(strbuf *out)
             "read_timeout, max_attempts) and should be readable by its owner only. Unknown names "
             "are errors. "
             "Options on the command line come before the environment, the environment before the "
-            "files.\n\nThe engines slatedb and lancedb are not "
-            "part of this version: their settings are checked, and refused where they would take "
-            "effect."},
+            "files.\n\nThe engines slatedb and lancedb are not part of this version: their "
+            "settings are checked, and refused where they would take effect."},
+        {"OBJECT STORAGE",
+            "Wherever a snapshot is named, s3://BUCKET/PREFIX can be: a bucket of Amazon S3 or of "
+            "a compatible service. The service, its region and the credentials are those of "
+            "--s3-option KEY=VALUE, of credentials.toml, or of the environment; without keys "
+            "there, a profile of AWS, a web identity, or the metadata of the container or the "
+            "instance are used, the first of them that says anything. -vv tells which it was. "
+            "Publishing needs a service that honours conditional writes, which a build tries out "
+            "first."},
     };
     for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++) {
         strbuf_printf(out, ".SH %s\n", sections[i][0]);
         add_roff(out, sections[i][1]);
         strbuf_putc(out, '\n');
     }
-    strbuf_puts(out, ".SH ENVIRONMENT\nSHARDY_CURRENT, SHARDY_CONFIG, SHARDY_CREDENTIALS, "
-                     "SHARDY_MANIFEST_DSN, XDG_STATE_HOME, NO_COLOR.\n");
+    man_environment(out);
 }
 
 void help_man(strbuf *out)
@@ -383,8 +429,9 @@ void help_man(strbuf *out)
     strbuf_puts(out, ".SH SYNOPSIS\n.B shardy\n[\\fIoptions\\fR] \\fICOMMAND\\fR ...\n");
     strbuf_puts(out, ".SH DESCRIPTION\n");
     add_roff(out,
-        "A snapshot is a set of immutable shards with key-value records and vectors, and one "
-        "manifest that lists them. The pointer _CURRENT names the manifest that readers use. "
+        "A snapshot is a set of immutable shards with key-value records and vectors, in a "
+        "directory or a bucket of object storage, and one manifest that lists them. The pointer "
+        "_CURRENT names the manifest that readers use. "
         "shardy builds snapshots from files, looks up keys and nearest vectors in them, and moves "
         "the pointer between them.\n\n"
         "Options that belong to every command may stand before or after it. A value follows its "

@@ -106,7 +106,9 @@ const opt_def opt_table[OPT_COUNT] = {
         .default_text = "in memory",
         .config = "reader.local_root",
         .commands = READS,
-        .help = "where downloaded shards are kept; no effect on local snapshots"},
+        .help =
+            "where downloaded shards are kept; no effect on local snapshots, nor on shards that "
+            "are read by ranges: large ones are kept with --sqlite-mode download"},
     [OPT_CACHE_SIZE] = {.id = OPT_CACHE_SIZE,
         .name = "cache-size",
         .kind = OPT_KIND_SIZE,

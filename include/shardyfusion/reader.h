@@ -71,6 +71,7 @@ typedef struct shardy_reader_options {
     const struct shardy_manifest_store_options *manifest_store;
     /* default NULL: shards of a store without local files that are read whole are read into memory;
      * else they are kept as files below this directory, which all readers of this user may share.
+     * Shards that are read by ranges are not: for large ones set `access` to DOWNLOAD.
      * It is made when it is missing; in it the directory "shardyfusion-1", which must be this
      * user's own and closed to others. A full or failing disk fails no read: those go on in
      * memory */
@@ -231,8 +232,10 @@ typedef struct shardy_explanation {
     /* 1: a reader that was told the key when it was opened reads that index with the manifest; then
      * `cold` is that of such a reader */
     int32_t hint;
-    /* 1: so many round trips and requests, unless a value is longer than its page, and at most so
-     * many bytes; 0: an estimate, because it depends on what is in the shard */
+    /* 1: so many round trips and requests, and at most so many bytes. By ranges that is said where
+     * rows are short on average; a value that is much longer than the others and than its page
+     * takes more. 0: an estimate, because it depends on what is in the shard; where only that is
+     * not known, whether the row fits its page, at least so many */
     int32_t exact;
     uint32_t shards;  /* that are asked */
     uint32_t db_id;   /* of GET */

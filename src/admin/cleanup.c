@@ -177,6 +177,11 @@ static shardy_status clean(cleaner *k, const char *url, shardy_error *err)
     /* many requests, each of them in time */
     shardy__catalog_limit(&k->catalog, 0, k->options->admin.cancel);
     shardy_status st = shardy__cleanup_plan(k, err);
+    if (st >= 0 && !k->has_current && k->reach.count == 0) { /* perhaps the place is mistyped */
+        shardy__log(k->context, SHARDY_LOG_WARN, "cleanup",
+            "there is no pointer and no manifest in \"%.300s\": nothing was published there",
+            k->catalog.url);
+    }
     if (st >= 0 && k->target[0]) {
         st = shardy__cleanup_stale_attempts(k, err);
     }

@@ -1,5 +1,6 @@
 #include "shard_object.h"
 
+#include "../store/file_cache.h"
 #include "../store/transfer.h"
 #include "shard_file.h"
 
@@ -116,10 +117,19 @@ shardy_status shardy__shard_object_cost(
     const int known = o.options.digest && o.options.size != UINT64_MAX;
     const uint64_t chunks = known ? shardy__chunk_count(o.options.size) : 0;
     const uint64_t ranges = known ? 1 + (o.options.size - 1) / TRANSFER_RANGE_LEN : 1;
-    /* the list of digests together with the first range, or before it when a file is made */
+    if (spec->file_cache && known &&
+        shardy__file_cache_has(spec->file_cache, o.options.digest, o.options.size)) {
+        return SHARDY_OK; /* a file of this machine */
+    }
+    /* The list of digests together with the first range, then all others. With more of them than
+     * are asked for at once those that come first decide how many steps there are. Without a
+     * digest a file is made of the version that was asked for before. */
     const uint32_t lists = chunks > 1;
-    const uint32_t steps = (ranges > 1 ? 2u : 1u) + (spec->file_cache ? lists : 0);
-    out->open = (page_cost){steps, lists + (uint32_t)ranges, known ? o.options.size : 0, !known};
+    const uint32_t asks = spec->file_cache && !known;
+    const uint32_t steps = (ranges > 1 ? 2u : 1u) + asks;
+    const int guessed = !known || ranges > 1 + TRANSFER_PARALLEL;
+    out->open =
+        (page_cost){steps, lists + asks + (uint32_t)ranges, known ? o.options.size : 0, guessed};
     out->open.bytes += chunks > 1 ? chunks * SHARDY_SHA256_LEN : 0;
     return SHARDY_OK;
 }

@@ -8,6 +8,10 @@
 
 /* Vectors are streamed in requests of at most this. */
 #define STREAM_REQUEST (1u << 20)
+/* What rows may take on average so that none is taken to be longer than its page: a row of up to
+ * 1,002 bytes fits a page of 4 KiB, and few are four times as long as the others. The longest row
+ * is in no manifest. */
+#define ROW_BYTES_SAFE 250u
 
 static void add_cost(shardy_cost *sum, const page_cost *c)
 {
@@ -58,6 +62,12 @@ static shardy_status cost_of_shard(shardy_snapshot *s, uint32_t slot,
     return shardy__shard_object_cost(&spec, SHARD_FILE_NAME, out, err);
 }
 
+/* Whether rows may go on in other pages, which are asked for one after the other. */
+static int may_overflow(const manifest_shard *shard)
+{
+    return shard->row_count == 0 || shard->db_bytes / shard->row_count > ROW_BYTES_SAFE;
+}
+
 static shardy_status explain_get(shardy_snapshot *s, const shardy_key *key,
     const shardy_read_options *options, shardy_explanation *out, shardy_error *err)
 {
@@ -74,7 +84,9 @@ static shardy_status explain_get(shardy_snapshot *s, const shardy_key *key,
     out->shards = 1;
     out->sidecar = cost.sidecar;
     out->hint = hint_serves(s, key, path);
-    out->exact = out->exact && !cost.open.guessed && !cost.page.guessed;
+    out->exact =
+        out->exact && !cost.open.guessed && !cost.page.guessed &&
+        (cost.page.requests == 0 || !may_overflow(&s->manifest->shards[s->slot_of[routed.db_id]]));
     add_cost(&out->cold, &cost.open);
     add_cost(&out->cold, &cost.page);
     add_cost(&out->warm, &cost.page);
@@ -110,7 +122,7 @@ static shardy_status explain_search(shardy_snapshot *s, shardy_explanation *out,
         out->cold.bytes += cost.open.bytes + bytes;
         out->warm.requests += (uint32_t)requests;
         out->warm.bytes += bytes;
-        steps = cost.open.round_trips ? 1 : 0;
+        steps = cost.open.round_trips > steps ? cost.open.round_trips : steps;
     }
     out->cold.round_trips += s->ranges ? 2 * steps : steps;
     out->warm.round_trips += s->ranges ? steps : 0;

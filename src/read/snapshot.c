@@ -157,6 +157,10 @@ shardy_status shardy__snapshot_new_take(read_core *core, loaded_manifest *loaded
         "loaded run \"%s\", %u shards (%s, %u of them with rows), manifest \"%s\"%s",
         s->manifest->run_id, s->manifest->num_dbs, s->engine_name, s->slot_count, s->ref,
         s->verified ? "" : ", without digests");
+    if (s->ranges && core->files) {
+        shardy__log(core->context, SHARDY_LOG_INFO, "read",
+            "the shards are read by ranges: nothing is kept in the cache of files");
+    }
     *snapshot_out = s;
     return SHARDY_OK;
 }

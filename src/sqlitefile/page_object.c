@@ -320,19 +320,29 @@ static shardy_status open_memory(shardy_store *store, const char *key,
 
 /* --- by way of the cache of files ------------------------------------------------------------- */
 
-typedef struct sums_wanted {
+typedef struct begin_wanted {
     shardy_store *store;
     const char *key;
-    uint64_t size;
     const page_source_options *options;
-} sums_wanted;
+} begin_wanted;
 
-static shardy_status load_sums_for(void *user, shardy_buf *sums_out, shardy_error *err)
+static shardy_status load_begin_for(
+    void *user, shardy_store_read *first_out, shardy_buf *sums_out, shardy_error *err)
 {
-    const sums_wanted *w = user;
-    return shardy__chunk_count(w->size) > 1
-               ? load_sums(w->store, w->key, w->size, w->options, sums_out, err)
-               : SHARDY_NOT_FOUND;
+    const begin_wanted *w = user;
+    download d;
+    memset(&d, 0, sizeof d);
+    d.store = w->store;
+    d.key = w->key;
+    d.options = w->options;
+    shardy_status st = read_begin(&d, err);
+    if (st == SHARDY_OK) {
+        st = take_list(&d, err);
+    }
+    *first_out = d.first;
+    *sums_out = d.sums.list;
+    shardy_buf_release(&d.list.body);
+    return st;
 }
 
 /* Which version of an object without a digest there is now. A read, and not a look-up: it has a
@@ -367,13 +377,13 @@ static shardy_status open_file(shardy_store *store, const char *key,
     const page_source_options *options, page_source **source_out, shardy_error *err)
 {
     shardy_object_meta meta;
-    sums_wanted wanted = {store, key, options->size, options};
+    begin_wanted wanted = {store, key, options};
     file_cache_request request;
     memset(&request, 0, sizeof request);
     request.store = store;
     request.key = key;
     request.digest = options->digest;
-    request.load_sums = load_sums_for;
+    request.load_begin = load_begin_for;
     request.user = &wanted;
     request.size = options->size;
     request.check_all = options->check_files;
@@ -384,7 +394,7 @@ static shardy_status open_file(shardy_store *store, const char *key,
     shardy_status st;
     if (!options->digest || options->size == UINT64_MAX) {
         st = find_version(store, key, options, &meta, err);
-        request.size = wanted.size = meta.size;
+        request.size = meta.size;
         request.etag = meta.etag.text;
     } else {
         st = shardy__object_check_size(key, options->size, options, err);

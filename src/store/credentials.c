@@ -108,6 +108,7 @@ static shardy_status open_source(
     credentials_source *s, const credentials_options *options, shardy_error *err)
 {
     SHARDY_TRY(shardy__credentials_find(options, &s->place, &s->current, err));
+    shardy__log(s->context, SHARDY_LOG_DEBUG, "store", "credentials: those of %s", s->place.said);
     if (s->place.kind == CREDENTIALS_FIXED) {
         return SHARDY_OK;
     }

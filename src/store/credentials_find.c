@@ -22,6 +22,7 @@ typedef struct finder {
     credentials_place *place;
     credentials **fixed_out;
     bytebuf tried;
+    bytebuf said; /* which source says something, as the log tells it */
     shardy_error *err;
 } finder;
 
@@ -71,6 +72,7 @@ static shardy_status from_options(finder *f)
     }
     const credentials_texts texts = {
         "the set of the options", o->access_key_id, o->secret_access_key, o->session_token};
+    shardy__bytebuf_puts(&f->said, "the options (of the command: credentials.toml)");
     return take_texts(f, &texts);
 }
 
@@ -88,6 +90,7 @@ static shardy_status from_environment(finder *f)
     }
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
         if (sets[i].key_id || sets[i].secret) {
+            shardy__bytebuf_puts(&f->said, sets[i].where);
             return take_texts(f, &sets[i]);
         }
     }
@@ -192,6 +195,7 @@ static shardy_status from_web_identity(finder *f)
         return shardy__error(f->err, SHARDY_CONFIG, "s3",
             "the environment has AWS_WEB_IDENTITY_TOKEN_FILE without AWS_ROLE_ARN");
     }
+    shardy__bytebuf_puts(&f->said, "web identity (AWS_WEB_IDENTITY_TOKEN_FILE)");
     return take_identity(f, &id);
 }
 
@@ -238,6 +242,11 @@ static shardy_status refuse_unsupported(finder *f, const profiles *p, int i, con
         p->name, p->paths[i], setting);
 }
 
+static void tell_profile(finder *f, const profiles *p, int i)
+{
+    shardy__bytebuf_printf(&f->said, "the profile \"%.100s\" of \"%.300s\"", p->name, p->paths[i]);
+}
+
 /* A role goes before keys: they may be those to take it on with. */
 static shardy_status take_role(finder *f, const profiles *p, int i)
 {
@@ -251,6 +260,8 @@ static shardy_status take_role(finder *f, const profiles *p, int i)
     }
     const identity id = {said->token_file, said->role_arn, said->role_session_name,
         first_of(f->options->region, f->place->region)};
+    shardy__bytebuf_puts(&f->said, "web identity of ");
+    tell_profile(f, p, i);
     return take_identity(f, &id);
 }
 
@@ -262,6 +273,7 @@ static shardy_status take_keys(finder *f, const profiles *p, int i)
     }
     const credentials_texts texts = {
         "the set", said->access_key_id, said->secret_access_key, said->session_token};
+    tell_profile(f, p, i);
     shardy_status st = take_texts(f, &texts);
     return st != SHARDY_CONFIG ? st
                                : shardy__error_prefix(f->err, st,
@@ -417,6 +429,18 @@ static shardy_status find_first(finder *f)
     return st;
 }
 
+/* What the log and later messages tell: what said nothing, and what did. */
+static shardy_status keep_told(finder *f)
+{
+    SHARDY_TRY(shardy__bytebuf_check(&f->said, "s3", f->err));
+    if (!f->said.len) { /* a service by its name */
+        shardy__bytebuf_puts(&f->said, f->place->name);
+    }
+    SHARDY_TRY(shardy__bytebuf_check(&f->said, "s3", f->err));
+    SHARDY_TRY(keep_text(f, f->said.data, &f->place->said));
+    return f->tried.data ? keep_text(f, f->tried.data, &f->place->tried) : SHARDY_OK;
+}
+
 shardy_status shardy__credentials_find(const credentials_options *options, credentials_place *place,
     credentials **fixed_out, shardy_error *err)
 {
@@ -424,6 +448,7 @@ shardy_status shardy__credentials_find(const credentials_options *options, crede
     memset(place, 0, sizeof *place);
     *fixed_out = NULL;
     shardy__bytebuf_init(&f.tried, TRIED_LEN_MAX);
+    shardy__bytebuf_init(&f.said, TRIED_LEN_MAX);
     shardy_status st = find_first(&f);
     if (st >= 0) {
         shardy_status told = shardy__bytebuf_check(&f.tried, "s3", err);
@@ -432,9 +457,10 @@ shardy_status shardy__credentials_find(const credentials_options *options, crede
     if (st == SHARDY_OK) {
         st = shardy__error(
             err, SHARDY_CONFIG, "s3", "there are no credentials; tried: %.900s", f.tried.data);
-    } else if (st == SHARDY_DONE && f.tried.data) {
-        st = keep_text(&f, f.tried.data, &place->tried);
+    } else if (st == SHARDY_DONE) {
+        st = keep_told(&f);
     }
+    shardy__bytebuf_free(&f.said);
     shardy__bytebuf_free(&f.tried);
     return st < 0 ? st : SHARDY_OK;
 }
@@ -442,7 +468,7 @@ shardy_status shardy__credentials_find(const credentials_options *options, crede
 void shardy__credentials_place_free(credentials_place *place)
 {
     char *const texts[] = {place->url, place->token_file, place->token, place->role_arn,
-        place->session_name, place->region, place->tried};
+        place->session_name, place->region, place->tried, place->said};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         shardy__secret_free(texts[i]);
     }

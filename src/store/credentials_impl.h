@@ -26,6 +26,7 @@ typedef struct credentials_place {
     char *session_name;
     char *region; /* of the profile */
     char *tried;  /* what said nothing */
+    char *said;   /* what did; no secret */
 } credentials_place;
 
 struct credentials_source {

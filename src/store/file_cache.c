@@ -298,43 +298,37 @@ static shardy_status take_list(job *j, shardy_bytes list, shardy_error *err)
     return SHARDY_OK;
 }
 
-/* The list that was published, or none. */
-static shardy_status load_sums(job *j, shardy_error *err)
-{
-    const file_cache_request *r = j->request;
-    shardy_buf list;
-    if (!r->digest || !r->load_sums) {
-        return SHARDY_NOT_FOUND;
-    }
-    memset(&list, 0, sizeof list);
-    shardy_status st = r->load_sums(r->user, &list, err);
-    if (st == SHARDY_OK) {
-        st = take_list(j, shardy__bytes(list.data, list.len), err);
-    }
-    shardy_buf_release(&list);
-    return st;
-}
-
 static shardy_status download(job *j, int fd, shardy_error *err)
 {
     const file_cache_request *r = j->request;
+    shardy_store_read first;
+    shardy_buf list;
     transfer_options options;
+    memset(&first, 0, sizeof first);
+    memset(&list, 0, sizeof list);
     shardy__transfer_options_init(&options);
     options.size = r->size;
     options.if_match = r->digest ? NULL : r->etag;
     options.deadline_ns = r->deadline_ns;
     options.cancel = r->cancel;
-    shardy_status st = load_sums(j, err);
-    int has_list = st == SHARDY_OK;
-    if (st < 0) {
-        return st;
+    shardy_status st = SHARDY_OK;
+    if (r->digest && r->load_begin) {
+        options.first = &first;
+        st = r->load_begin(r->user, &first, &list, err);
     }
-    options.sums = has_list ? j->found.sums : NULL;
-    st = shardy__transfer_download(r->store, r->key, fd, &options, NULL, err);
+    if (st == SHARDY_OK && list.len > 0) {
+        st = take_list(j, shardy__bytes(list.data, list.len), err);
+    }
+    if (st == SHARDY_OK) {
+        options.sums = j->found.sums;
+        st = shardy__transfer_download(r->store, r->key, fd, &options, NULL, err);
+    }
+    shardy_buf_release(&list);
+    shardy_buf_release(&first.body);
     if (st != SHARDY_OK) {
         return st;
     }
-    return has_list ? SHARDY_OK : compute_sums(j, fd, err);
+    return j->found.sums ? SHARDY_OK : compute_sums(j, fd, err);
 }
 
 static shardy_status write_end(const job *j, int fd, shardy_error *err)
@@ -442,6 +436,32 @@ static shardy_status find_or_fill(job *j, shardy_error *err)
     return st == SHARDY_NOT_FOUND ? SHARDY_DONE : st;
 }
 
+/* OK, or DONE: what is there is used whatever the budget is, what is larger is not made. */
+static shardy_status find_within_budget(job *j, shardy_error *err)
+{
+    const uint64_t budget = j->cache->dirs.budget;
+    if (j->len <= budget) {
+        return find_or_fill(j, err);
+    }
+    shardy_status st = find_entry(j, err);
+    if (st == SHARDY_OK) {
+        use_entry(j);
+    } else if (st == SHARDY_NOT_FOUND) {
+        shardy__log(j->cache->context, SHARDY_LOG_WARN, "store",
+            "the cache of files may have %llu bytes, \"%.300s\" takes %llu: it is read without it",
+            (unsigned long long)budget, j->request->key, (unsigned long long)j->len);
+        st = SHARDY_DONE;
+    }
+    return st;
+}
+
+/* What cannot be kept, is held up by others, or finds no room. */
+static void tell_bypass(const job *j, const char *why)
+{
+    shardy__log(j->cache->context, SHARDY_LOG_INFO, "store",
+        "\"%.300s\" is read without the cache of files: %s", j->request->key, why);
+}
+
 shardy_status shardy__file_cache_get(
     file_cache *cache, const file_cache_request *request, cached_file *file_out, shardy_error *err)
 {
@@ -453,8 +473,13 @@ shardy_status shardy__file_cache_get(
     j.cache = cache;
     j.request = request;
     shardy_status st = name_entry(&j, &error);
-    if (st == SHARDY_OK) {
-        st = j.len > cache->dirs.budget ? SHARDY_DONE : find_or_fill(&j, &error);
+    if (st == SHARDY_DONE) {
+        tell_bypass(&j, "it has no digest, and no strong ETag in a place that has a name");
+    } else if (st == SHARDY_OK) {
+        st = find_within_budget(&j, &error);
+        if (st == SHARDY_DONE && j.len <= cache->dirs.budget) {
+            tell_bypass(&j, "there is no room, or somebody who has the lock does not get on");
+        }
     }
     if (is_local(st, &error)) {
         shardy__log(cache->context, SHARDY_LOG_WARN, "store",
@@ -469,4 +494,15 @@ shardy_status shardy__file_cache_get(
     }
     *file_out = j.found;
     return st;
+}
+
+int shardy__file_cache_has(const file_cache *cache, const sha256 *digest, uint64_t size)
+{
+    char name[65];
+    uint64_t len;
+    file_info info;
+    shardy__sha256_hex(digest, name);
+    return shardy__cache_entry_len(size, &len) &&
+           shardy__at_stat(cache->dirs.files.fd, name, &info, NULL) == SHARDY_OK &&
+           info.size == len;
 }

@@ -53,9 +53,12 @@ typedef struct file_cache_request {
     uint64_t size;        /* of the object */
     const sha256 *digest; /* NULL: the next says which version it is */
     const char *etag;     /* without a digest */
-    /* With a digest: gets the list of chunk digests, checked against it. NOT_FOUND: there is none,
-     * the object is hashed as a whole. NULL: the same. */
-    shardy_status (*load_sums)(void *user, shardy_buf *sums_out, shardy_error *err);
+    /* With a digest: reads the first TRANSFER_RANGE_LEN bytes of the object, or all of it, and at
+     * once the list of its chunk digests, checked against the digest; an empty one when there is
+     * none, then the object is hashed as a whole. The bodies are the caller's. NOT_FOUND: there is
+     * no such object. NULL: only the object is read. */
+    shardy_status (*load_begin)(
+        void *user, shardy_store_read *first_out, shardy_buf *sums_out, shardy_error *err);
     void *user;
     int64_t deadline_ns;
     const shardy_cancel *cancel;
@@ -71,11 +74,15 @@ typedef struct cached_file {
 
 /* The file of an object: it is there, or is downloaded now, or somebody else does so and is waited
  * for as long as he gets on.
- * Statuses: OK; DONE (not by the cache: larger than the budget, no strong ETag, no place, a local
- * failure, somebody who does not get on); NOT_FOUND (no such object); those of
- * shardy__transfer_download() and load_sums. Ownership of *file_out: the caller closes the file and
- * frees the sums. */
+ * Statuses: OK; DONE (not by the cache: not there and larger than the budget, no strong ETag, no
+ * place, a local failure, somebody who does not get on); NOT_FOUND (no such object); those of
+ * shardy__transfer_download() and load_begin. Ownership of *file_out: the caller closes the file
+ * and frees the sums. */
 shardy_status shardy__file_cache_get(
     file_cache *cache, const file_cache_request *request, cached_file *file_out, shardy_error *err);
+
+/* Whether there is an entry for an object with this digest and size. It is not opened: it may be
+ * damaged, or gone by the time it is. */
+int shardy__file_cache_has(const file_cache *cache, const sha256 *digest, uint64_t size);
 
 #endif

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #define RANGE_LEN_MAX (1u << 30)
-#define PARALLEL      8u
 #define PARALLEL_MAX  64u
 
 /* A range on its way, and its buffer. */
@@ -39,7 +38,7 @@ void shardy__transfer_options_init(transfer_options *options)
 {
     memset(options, 0, sizeof *options);
     options->range_len = TRANSFER_RANGE_LEN;
-    options->parallel = PARALLEL;
+    options->parallel = TRANSFER_PARALLEL;
     options->size = TRANSFER_SIZE_UNKNOWN;
 }
 

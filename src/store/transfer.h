@@ -9,12 +9,13 @@
 
 #define TRANSFER_SIZE_UNKNOWN UINT64_MAX
 #define TRANSFER_RANGE_LEN    (4u << 20)
+#define TRANSFER_PARALLEL     8u
 
 typedef struct transfer_options {
     /* default TRANSFER_RANGE_LEN; a multiple of SHARDY_CHUNK_LEN, at most 1 GiB */
     uint32_t range_len;
-    /* default 8: ranges at once, at most 64; each has range_len bytes of memory, unless all of it
-     * is there (`dest`) */
+    /* default TRANSFER_PARALLEL: ranges at once, at most 64; each has range_len bytes of memory,
+     * unless all of it is there (`dest`) */
     uint32_t parallel;
     /* default UINT64_MAX: what the store says; else CHECKSUM when the object is not as long */
     uint64_t size;

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -524,6 +525,12 @@ def documents(shardy, tmp):
     """the manual page and the completions are well formed"""
     done = ask(shardy, tmp, "--generate", "man")
     assert done.stdout.startswith(b".TH SHARDY 1")
+    page = done.stdout.decode().replace("\\fB", " ")
+    with open(os.path.join(HERE, "..", "..", "docs", "options.md"), encoding="utf-8") as file:
+        told = set(re.findall(r"`((?:AWS|S3|SLATEDB|SHARDY)_\w+|\w+_proxy)\b", file.read()))
+    missing = {name for name in told if not re.search(rf"\b{name}\b", page)}
+    assert len(told) > 20 and not missing, (len(told), missing)
+    assert "143" in page.split(".SH EXIT STATUS")[1].split(".SH")[0]
     if shutil.which("groff"):
         check = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z"], input=done.stdout,
                                capture_output=True, timeout=60)
@@ -546,7 +553,9 @@ def completion(shardy, tmp):
         file.write(script)
     cases = (("shardy ver", "verify"), ("shardy get --str", "--strict"),
              ("shardy get --output-format js", "json jsonl"), ("shardy --sn", "--snapshot"),
-             ("shardy schema err", "error"), ("shardy history --str", ""))
+             ("shardy schema err", "error"), ("shardy schema exe", ""),
+             ("shardy history --str", ""), ("shardy explain ", "open get search"),
+             ("shardy explain get ", ""), ("shardy get c", ""), ("shardy build c", "c.bash"))
     for line, expected in cases:
         words = line.split(" ")
         check = subprocess.run(
@@ -1082,6 +1091,33 @@ def explain(shardy, tmp):
             if told["hint"] and not told["sidecar"]:
                 first["requests"] -= 2
             take(told["warm"], done, bucket, told["exact"], first)
+        # rows that go on in other pages: no promise, and at least so much
+        url = "s3://test-bucket/long"
+        with open(os.path.join(tmp, "long"), "w", encoding="utf-8") as file:
+            for i in range(40):
+                file.write(json.dumps({"key": f"key-{i:08}", "value": "x" * 100000}) + "\n")
+        ask(shardy, tmp, "build", url, "--input", "long", "--input-format", "jsonl", "-q",
+            "--sidecar", "always", env=bucket.env)
+        options = ("-s", url, "--sqlite-mode", "range", "--stats")
+        told = answer(shardy, tmp, *options, "explain", "get", keys[0], env=bucket.env)
+        assert not told["exact"] and told["sidecar"], told
+        found = stats_of(ask(shardy, tmp, *options, "get", keys[0], env=bucket.env))
+        assert found["requests"]["get"] >= told["cold"]["requests"], (told, found)
+        # by way of the cache of files: what filling it takes, then nothing
+        options = ("-s", url, "--sqlite-mode", "download", "--cache-dir", "kept", "--stats")
+        for turn in range(2):
+            told = answer(shardy, tmp, *options, "explain", "get", keys[0], env=bucket.env)
+            assert told["exact"], told
+            bucket.control("DELETE", "log")
+            done = ask(shardy, tmp, *options, "get", keys[0], env=bucket.env)
+            take(told["cold"], done, bucket, True)
+            assert (told["cold"]["requests"] == told["open"]["requests"]) == (turn == 1), told
+        # a file that is there is used, whatever may be kept; another is not made, and that is said
+        done = ask(shardy, tmp, *options, "--cache-size", "1M", "get", keys[0], env=bucket.env)
+        assert stats_of(done)["file_cache"]["hits"] == 1 and b"warning" not in done.stderr, done
+        shutil.rmtree(os.path.join(tmp, "kept"))
+        done = ask(shardy, tmp, *options, "--cache-size", "1M", "get", keys[0], env=bucket.env)
+        assert b"the cache of files may have 1048576 bytes" in done.stderr, done.stderr
         table = ask(shardy, tmp, "-s", url, "explain", "get", "key-1", "--output-format", "table",
                     env=bucket.env).stdout.decode()
         assert "round trips" in table and "access=download" in table, table

@@ -288,6 +288,42 @@ static void test_container__is_asked_with_its_token(void **state)
     shardy__credentials_close(source);
 }
 
+static void check_told(world *w, const char *part)
+{
+    told.len = 0;
+    told.text[0] = '\0';
+    shardy__credentials_close(open_ok(w));
+    char line[400];
+    snprintf(line, sizeof line, "credentials: those of %s\n", part);
+    if (!strstr(told.text, line)) {
+        fail_msg("\"%s\" is not in: %s", line, told.text);
+    }
+    check_output();
+}
+
+static void test_credentials__the_log_tells_whose_they_are(void **state)
+{
+    world *w = *state;
+    char line[300];
+    use_instance();
+    check_told(w, "instance metadata");
+    use_container();
+    check_told(w, "container metadata");
+    use_identity(w);
+    check_told(w, "web identity (AWS_WEB_IDENTITY_TOKEN_FILE)");
+    static const char profile[] = "[default]\naws_access_key_id = CANARY-id\n"
+                                  "aws_secret_access_key = CANARY-secret\n";
+    const char *path = support_path(w->dir, "profiles");
+    support_write_file(path, profile, sizeof profile - 1);
+    setenv("AWS_SHARED_CREDENTIALS_FILE", path, 1);
+    snprintf(line, sizeof line, "the profile \"default\" of \"%s\"", path);
+    check_told(w, line);
+    setenv("AWS_ACCESS_KEY_ID", "CANARY-id", 1);
+    setenv("AWS_SECRET_ACCESS_KEY", "CANARY-secret", 1);
+    setenv("AWS_SESSION_TOKEN", "CANARY-token", 1);
+    check_told(w, "the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)");
+}
+
 static void test_identity__is_exchanged_for_credentials(void **state)
 {
     world *w = *state;
@@ -963,6 +999,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_container__is_asked_with_its_token, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_credentials__the_log_tells_whose_they_are, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_identity__is_exchanged_for_credentials, setup, teardown),
         cmocka_unit_test_setup_teardown(test_identity__can_be_that_of_a_profile, setup, teardown),

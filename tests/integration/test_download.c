@@ -22,6 +22,7 @@ static shardy_store *store;
 static char shard[SHARDY_OBJECT_KEY_LEN_MAX + 1]; /* its key in the bucket */
 static uint64_t ranges;                           /* that it takes */
 static char *shard_bytes;
+static char *cache_dir; /* of readers; NULL: in memory */
 static size_t shard_len;
 
 static shardy_key key_of(uint32_t row, char text[24])
@@ -111,6 +112,7 @@ static shardy_reader *open_reader(void)
     shardy_reader_options_init(&o, sizeof o);
     o.store = store;
     o.access = SHARDY_ACCESS_DOWNLOAD;
+    o.cache_dir = cache_dir;
     assert_ok(shardy_reader_open(NULL, NULL, &o, &reader, &err));
     return reader;
 }
@@ -154,12 +156,10 @@ static void spoil(unsigned range, const char *what)
     server_faults(s3, rule);
 }
 
-static void test_download__is_done_in_ranges_in_two_steps(void **state)
+static shardy_explanation explain_get(const shardy_reader *reader)
 {
-    (void)state;
     shardy_error err;
     shardy_explanation e;
-    shardy_reader *reader = open_reader();
     char text[24];
     const shardy_key key = key_of(ROWS - 7, text);
     shardy_explain_request ask;
@@ -167,6 +167,14 @@ static void test_download__is_done_in_ranges_in_two_steps(void **state)
     ask.what = SHARDY_EXPLAIN_GET;
     ask.key = &key;
     assert_ok(shardy_reader_explain(reader, &ask, &e, &err));
+    return e;
+}
+
+static void check_two_steps(void)
+{
+    shardy_error err;
+    shardy_reader *reader = open_reader();
+    const shardy_explanation e = explain_get(reader);
     server_reset(s3);
     server_faults(s3, "{\"kind\": \"hold\"}");
     pthread_t thread;
@@ -185,6 +193,33 @@ static void test_download__is_done_in_ranges_in_two_steps(void **state)
     assert_ok(get(reader, NULL, &err));
     assert_int_equal(requests_of_shard(), ranges);
     shardy_reader_close(reader);
+}
+
+static void test_download__is_done_in_ranges_in_two_steps(void **state)
+{
+    (void)state;
+    check_two_steps();
+}
+
+static void test_download__into_a_file_is_done_so_once_and_then_predicted_to_take_nothing(
+    void **state)
+{
+    (void)state;
+    shardy_error err;
+    cache_dir = support_make_dir();
+    check_two_steps();
+    shardy_reader *reader = open_reader();
+    const shardy_explanation e = explain_get(reader);
+    assert_int_equal(e.exact, 1);
+    assert_int_equal(e.cold.requests, e.open.requests);
+    assert_int_equal(e.cold.round_trips, e.open.round_trips);
+    assert_int_equal(e.warm.requests, 0);
+    server_reset(s3);
+    assert_ok(get(reader, NULL, &err));
+    assert_int_equal(server_count(s3, "requests", NULL), 0);
+    shardy_reader_close(reader);
+    support_remove_dir(cache_dir);
+    cache_dir = NULL;
 }
 
 static void test_download__a_range_that_fails_is_repeated_alone(void **state)
@@ -265,6 +300,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_download__is_done_in_ranges_in_two_steps),
+        cmocka_unit_test(
+            test_download__into_a_file_is_done_so_once_and_then_predicted_to_take_nothing),
         cmocka_unit_test(test_download__a_range_that_fails_is_repeated_alone),
         cmocka_unit_test(test_download__of_a_shard_that_changes_is_an_error_and_the_next_one_right),
         cmocka_unit_test(test_download__keeps_its_deadline_and_can_be_cancelled),

@@ -51,6 +51,21 @@ class DocsTest(unittest.TestCase):
                 with self.subTest(document=name, path=path):
                     self.assertTrue((ROOT / path).exists())
 
+    def test_tables_of_the_manifest_are_those_that_are_written(self):
+        source = re.sub(r'"\s*\n\s*"', "", read(ROOT / "src/manifest/manifest_render.c"))
+        written = re.findall(r'"(CREATE TABLE .*?)";', source)
+        text = re.sub(r"\s+", " ", read(ROOT / "docs/formats.md"))
+        self.assertEqual(3, len(written))
+        for statement in written:
+            with self.subTest(statement=statement):
+                self.assertIn(statement, text)
+
+    def test_members_of_a_run_record_are_those_that_are_written(self):
+        written = re.findall(r'\{"(\w+)", YAML_FIELD', read(ROOT / "src/catalog/run_record.c"))
+        section = read(ROOT / "docs/formats.md").split("## Run records")[1].split("\n## ")[0]
+        cells = re.findall(r"^\| ([^|]*) \|", section, re.M)
+        self.assertEqual(written, re.findall(r"`(\w+)`", "".join(cells)))
+
     def test_functions_that_are_named_are_in_their_file(self):
         pairs = re.findall(r"`((?:src|cli)/[\w./-]+\.[ch])`\s+\(`(\w+)\(\)`\)",
                            read(ROOT / "docs/architecture.md"))

@@ -246,7 +246,15 @@ static void test_cache__an_object_is_downloaded_once(void **state)
     static const size_t sizes[] = {0, 1, 4096, SHARDY_CHUNK_LEN, SHARDY_CHUNK_LEN + 1, SIZE};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         object_new(s, &o, "a/shard.db", sizes[i], i + 1);
-        assert_int_equal(read_object(s, &o, NULL), sizes[i] > SHARDY_CHUNK_LEN ? 2 : 1);
+        (void)trip_store_take(s->trips);
+        shardy_error err = {0};
+        page_source *source;
+        assert_ok(open_object(s, &o, NULL, &source, &err));
+        assert_bytes(source, &o);
+        shardy__page_source_close(source);
+        const trip_counts counts = trip_store_take(s->trips);
+        assert_int_equal(counts.requests, sizes[i] > SHARDY_CHUNK_LEN ? 2 : 1);
+        assert_int_equal(counts.steps, 1); /* the list and the object at once */
         assert_int_equal(entries(s), i + 1);
         assert_int_equal(read_object(s, &o, NULL), 0);
         open_cache(s, BUDGET); /* another process */
@@ -656,6 +664,13 @@ static void test_room__an_object_larger_than_the_budget_is_read_without(void **s
     assert_int_equal(read_object(s, &o[1], NULL), 2);
     assert_int_equal(metric(s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 1);
     assert_true(is_file(s, &o[0])); /* nothing had to go for that */
+    /* what is there is used, whatever the budget is */
+    assert_int_equal(read_object(s, &o[0], NULL), 0);
+    assert_int_equal(metric(s, SHARDY_METRIC_FILE_CACHE_BYPASSES), 1);
+    assert_int_equal(metric(s, SHARDY_METRIC_FILE_CACHE_HITS), 1);
+    assert_true(shardy__file_cache_has(s->cache, &o[0].digest, o[0].size));
+    assert_false(shardy__file_cache_has(s->cache, &o[0].digest, o[0].size - 1));
+    assert_false(shardy__file_cache_has(s->cache, &o[1].digest, o[1].size));
     free_objects(o, 2);
 }
 
