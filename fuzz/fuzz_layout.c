@@ -67,7 +67,7 @@ static void check_run(const char *text, const shardy_manifest_store_ops *ops)
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     char run_id[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     shardy_error err = {0};
-    const manifest_store m = {ops, NULL};
+    const manifest_store m = {.ops = ops};
     shardy_status st = shardy__manifest_store_ref(&m, text, ref, &err);
     require(st == SHARDY_OK || st == SHARDY_INVALID, "a text is a ref or not");
     require((st == SHARDY_OK) == (err.message[0] == '\0'), "a refusal has a message");

@@ -34,7 +34,7 @@ static void check_credentials(const credentials *c)
 {
     require(c->verify_ssl == 0 || c->verify_ssl == 1, "a truth value");
     require(c->connect_timeout >= 0 && c->read_timeout >= 0, "possible times");
-    require(c->max_attempts >= 1, "a possible number of attempts");
+    require(c->max_attempts >= 0, "a possible number of attempts; 0: the library's own");
     require(!c->secret_access_key || c->secret_access_key[0], "an empty text is none");
 }
 
@@ -50,9 +50,12 @@ static void check_option(const uint8_t *data, size_t size)
         memcpy(text, data, size);
     }
     text[size] = '\0';
-    int rc = s3_option_check(text, &message);
-    require(rc == 0 || rc == -1, "checking has two outcomes");
-    require((rc == 0) == (message.len == 0), "a refusal has a message");
+    credentials over;
+    credentials_init(&over);
+    int rc = s3_option_set(&over, text, &message);
+    check_message(rc, &message);
+    check_credentials(&over);
+    credentials_free(&over);
     strbuf_free(&message);
     free(text);
 }

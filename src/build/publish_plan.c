@@ -171,11 +171,10 @@ static shardy_status fill_result(const shardy_plan *plan, const manifest *m, con
     out->run_id = shardy__arena_strdup(a, plan->run_id);
     out->manifest_ref = shardy__arena_strdup(a, url);
     out->engine = plan->engine->name;
-    if (plan->run.replaced) {
-        out->replaced_run_id = shardy__arena_strdup(a, plan->run.seen_run_id);
-        if (!out->replaced_run_id) {
-            return shardy__error_nomem(err, "build");
-        }
+    /* Room only: who it is, if anybody, turns out when the pointer is moved. */
+    out->replaced_run_id = shardy__arena_calloc(a, 1, sizeof plan->run.seen_run_id);
+    if (!out->replaced_run_id) {
+        return shardy__error_nomem(err, "build");
     }
     if (plan->has_record) {
         char record[SHARDY_URL_LEN_MAX + 1];
@@ -196,6 +195,17 @@ static shardy_status fill_result(const shardy_plan *plan, const manifest *m, con
         }
     }
     return out->run_id && out->manifest_ref ? SHARDY_OK : shardy__error_nomem(err, "build");
+}
+
+/* Whom the run replaced, in the room that fill_result() made. */
+static void tell_replaced(const shardy_plan *plan, shardy_build_result *out)
+{
+    if (plan->run.replaced) {
+        memcpy((char *)(uintptr_t)out->replaced_run_id, plan->run.seen_run_id,
+            sizeof plan->run.seen_run_id);
+    } else {
+        out->replaced_run_id = NULL;
+    }
 }
 
 void shardy_build_result_dispose(shardy_build_result *result)
@@ -230,6 +240,9 @@ shardy_status shardy__plan_publish(shardy_plan *plan, const attempt_result *winn
     if (st >= 0) {
         shardy__hint_make(m, &plan->run.hint);
         st = publish_image(plan, m, &name, &error);
+    }
+    if (st >= 0 && result) {
+        tell_replaced(plan, result);
     }
     if (st == SHARDY_CONFLICT && plan->run.manifest_tried) {
         /* The snapshot is complete, only not current. Without its manifest somebody else has the

@@ -184,12 +184,13 @@ def main():
     wrong = [text for text in found.values() if text.startswith("WRONG")]
     for text in wrong:
         print(text)
-    if "--write" in sys.argv:
-        with open(EXPECTED, "w", encoding="utf-8") as file:
-            file.writelines(f"{name}: {text}\n" for name, text in found.items())
-        return 1 if wrong else 0
     with open(EXPECTED, encoding="utf-8") as file:
         expected = dict(line.rstrip("\n").split(": ", 1) for line in file)
+    if "--write" in sys.argv:
+        with open(EXPECTED, "w", encoding="utf-8") as file:
+            file.writelines(f"{name}: {text}\n"
+                            for name, text in ({**expected, **found} if word else found).items())
+        return 1 if wrong else 0
     differ = 0
     for name, text in found.items():
         if expected.get(name) != text and not text.startswith("WRONG"):

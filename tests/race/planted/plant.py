@@ -93,7 +93,7 @@ FAULTS = {
          "shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHING, err);\n",
          "SHARDY_OK;\n"),
         (PUBLISH,
-         "shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHED, &ignored) < 0",
+         "shardy__fate_change(c->context, after.store, &f, FATE_PUBLISHED, &ignored) < 0",
          "0"),
     ]),
     # A cleanup believes what the pointer said when it made its plan.
