@@ -123,29 +123,34 @@ static uri_kind kind_of_scheme(shardy_bytes scheme)
     return is_scheme(scheme, "s3") ? URI_S3 : URI_OTHER;
 }
 
+/* A name, and a port where there are such. */
 static int is_authority(const uri *u)
 {
     const char *host = u->authority.data;
-    for (size_t i = 0; i < u->authority.len; i++) {
-        char c = host[i];
-        int port = c == ':' && u->kind != URI_S3;
-        if (!is_letter(c) && !is_digit(c) && c != '.' && c != '-' && c != '_' && !port) {
-            return 0;
-        }
+    size_t len = u->authority.len;
+    size_t i = 0;
+    while (i < len && (is_letter(host[i]) || is_digit(host[i]) || strchr(".-_", host[i]))) {
+        i++;
     }
-    return u->authority.len <= AUTHORITY_LEN_MAX;
+    if (i < len && host[i] == ':' && u->kind != URI_S3) {
+        do {
+            i++;
+        } while (i < len && is_digit(host[i]));
+    }
+    return i == len && len <= AUTHORITY_LEN_MAX;
 }
 
 static shardy_status check_authority(const char *text, uri *u, shardy_error *err)
 {
     const char *host = u->authority.data;
+    int is_valid = is_authority(u);
     int has_secret = memchr(host, '@', u->authority.len) ||
                      (memchr(host, ':', u->authority.len) && strchr(host, '@'));
-    if (has_secret) { /* not quoted */
+    if (!is_valid && has_secret) { /* not quoted */
         return shardy__error(err, SHARDY_INVALID, "url",
             "a URL has credentials in front of its host, which are not accepted");
     }
-    if (!is_authority(u)) {
+    if (!is_valid) {
         return invalid(text,
             u->kind == URI_S3 ? "has no valid bucket, expected letters, digits, '.', '-' and '_'"
                               : "has no valid host",

@@ -93,8 +93,8 @@ static void test_uri__what_is_malformed_is_refused(void **state)
         "s3://b/x?", "s3://b/x?y=1", "s3://b/x#y", "s3://b?x", "s3://b#x", "s3://b c/x",
         "s3://b:1/x", "s3://user@b/x", "s3://user:secret@b/x", "file://", "file://host/x",
         "file:///a//b", "file:///a/../b", "file:////", "https://", "https://a b/", "x://@/",
-        "https://h/..", "a\nb", "s3://b/\x01", "s3://b/\x7f", "\xff", "s3://b/\xc3",
-        "/p\xed\xa0\x80"};
+        "https://h:x/y", "https://h:1:2/y", "https://h/..", "a\nb", "s3://b/\x01", "s3://b/\x7f",
+        "\xff", "s3://b/\xc3", "/p\xed\xa0\x80"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         shardy_error err = {0};
         uri u;
@@ -220,6 +220,7 @@ static void test_uri__stripping_gives_keys_below_the_prefix_only(void **state)
         {"/p", "file:///p/k", NULL},
         {"file:///p", "/p/k", NULL},
         {"mem://m", "mem://n/k", NULL},
+        {"https://h:1/p", "https://h:1/p/a@b", "a@b"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         shardy_error err = {0};
