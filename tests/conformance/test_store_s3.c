@@ -7,7 +7,6 @@
 #include <shardyfusion/limits.h>
 #include <shardyfusion/shardyfusion.h>
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -713,28 +712,13 @@ static void test_answers__a_listing_that_does_not_go_on_is_an_error(void **state
 
 /* --- time --------------------------------------------------------------------------------- */
 
-typedef struct canceller {
-    pthread_t thread;
-    shardy_cancel *cancel;
-} canceller;
-
-static void *cancel_when_held(void *arg)
-{
-    canceller *c = arg;
-    server_wait_held(s3, 1);
-    shardy_cancel_request(c->cancel);
-    return NULL;
-}
-
 static void test_time__a_cancelled_call_ends_while_the_server_hangs(void **state)
 {
     shardy_store *store = *state;
-    shardy_error err = {0};
-    canceller c;
+    server_canceller c;
     put_ok(store, "k", "x");
     set_rule("\"kind\": \"hold\"");
-    assert_ok(shardy_cancel_new(&c.cancel, &err));
-    assert_int_equal(pthread_create(&c.thread, NULL, cancel_when_held, &c), 0);
+    server_cancel_held(s3, &c);
     shardy_store_read read;
     memset(&read, 0, sizeof read);
     read.key = bytes_of("k");
@@ -742,8 +726,7 @@ static void test_time__a_cancelled_call_ends_while_the_server_hangs(void **state
     read.cancel = c.cancel;
     shardy_store_read_all(store, &read, 1);
     assert_int_equal(read.status, SHARDY_CANCELLED);
-    pthread_join(c.thread, NULL);
-    shardy_cancel_free(c.cancel);
+    server_canceller_end(&c);
 }
 
 static void test_time__a_deadline_and_a_read_timeout_end_a_call(void **state)

@@ -5,7 +5,6 @@
 #include "support/server.h"
 #include "support/support.h"
 
-#include <pthread.h>
 #include <shardyfusion/shardyfusion.h>
 #include <shardyfusion/sys/store.h>
 #include <stdio.h>
@@ -240,20 +239,6 @@ static void test_deadlines__an_operation_without_an_answer_times_out(void **stat
 
 /* --- cancelling ------------------------------------------------------------------------------- */
 
-typedef struct canceller {
-    shardy_cancel *cancel;
-    pthread_t thread;
-} canceller;
-
-/* Once a request is held. */
-static void *cancel_it(void *user)
-{
-    canceller *c = user;
-    server_wait_held(s3, 1);
-    shardy_cancel_request(c->cancel);
-    return NULL;
-}
-
 static void test_deadlines__an_operation_without_an_answer_can_be_cancelled(void **state)
 {
     (void)state;
@@ -266,17 +251,15 @@ static void test_deadlines__an_operation_without_an_answer_can_be_cancelled(void
         }
         shardy_error err = {0};
         char rule[300];
-        canceller who = {0};
-        assert_ok(shardy_cancel_new(&who.cancel, &err));
-        const call c = {3600u * 1000u, who.cancel, reader};
+        server_canceller who;
         snprintf(rule, sizeof rule, "{\"kind\": \"hold\", %s}", what);
         print_message("%s\n", rule);
         server_faults(s3, rule);
-        assert_int_equal(pthread_create(&who.thread, NULL, cancel_it, &who), 0);
+        server_cancel_held(s3, &who);
+        const call c = {3600u * 1000u, who.cancel, reader};
         shardy_status st = cases[i].run(&c, &err);
-        pthread_join(who.thread, NULL);
+        server_canceller_end(&who);
         assert_int_equal(st, SHARDY_CANCELLED);
-        shardy_cancel_free(who.cancel);
         /* a rollback that was cut off between fate and pointer is finished by the next one */
         server_reset(s3);
         const call again = {3600u * 1000u, NULL, NULL};

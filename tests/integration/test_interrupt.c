@@ -6,7 +6,6 @@
 #include "support/server.h"
 #include "support/support.h"
 
-#include <pthread.h>
 #include <shardyfusion/shardyfusion.h>
 #include <shardyfusion/sys/store.h>
 #include <stdio.h>
@@ -106,35 +105,18 @@ static size_t count_below(shardy_store *store, const char *prefix)
     return count;
 }
 
-typedef struct canceller {
-    shardy_cancel *cancel;
-    pthread_t thread;
-} canceller;
-
-/* Once a request is held. */
-static void *cancel_it(void *user)
-{
-    canceller *c = user;
-    server_wait_held(s3, 1);
-    shardy_cancel_request(c->cancel);
-    return NULL;
-}
-
 /* Builds, and cancels that when a request that fits the rule is held. */
 static shardy_status build_interrupted(
     shardy_store *store, const char *rule, size_t value_len, shardy_error *err_out)
 {
-    shardy_error err;
-    canceller who = {0};
+    server_canceller who;
     print_message("%s\n", rule);
     server_reset(s3);
     server_faults(s3, rule);
-    assert_ok(shardy_cancel_new(&who.cancel, &err));
-    assert_int_equal(pthread_create(&who.thread, NULL, cancel_it, &who), 0);
+    server_cancel_held(s3, &who);
     const build_job job = {store, value_len, 2, who.cancel, NULL, NULL};
     shardy_status st = build(&job, err_out);
-    pthread_join(who.thread, NULL);
-    shardy_cancel_free(who.cancel);
+    server_canceller_end(&who);
     return st;
 }
 

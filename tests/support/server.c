@@ -368,6 +368,28 @@ void server_wait_held(server *s, unsigned count)
     free(control(s, "GET", target, NULL, NULL));
 }
 
+static void *cancel_held(void *arg)
+{
+    const server_canceller *c = arg;
+    server_wait_held(c->server, 1);
+    shardy_cancel_request(c->cancel);
+    return NULL;
+}
+
+void server_cancel_held(server *s, server_canceller *c)
+{
+    shardy_error err = {0};
+    c->server = s;
+    assert_ok(shardy_cancel_new(&c->cancel, &err));
+    assert_int_equal(pthread_create(&c->thread, NULL, cancel_held, c), 0);
+}
+
+void server_canceller_end(server_canceller *c)
+{
+    pthread_join(c->thread, NULL);
+    shardy_cancel_free(c->cancel);
+}
+
 void server_release(server *s, unsigned count)
 {
     char target[64];

@@ -8,6 +8,9 @@
 #ifndef SHARDY_TESTS_SERVER_H
 #define SHARDY_TESTS_SERVER_H
 
+#include <shardyfusion/context.h>
+
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -66,6 +69,16 @@ uint64_t server_count(server *s, const char *what, const char *filter);
 char *server_log(server *s, const char *filter);
 /* Waits until `count` requests are held by rules of the kind "hold". */
 void server_wait_held(server *s, unsigned count);
+/* Who cancels a call once a request of it is held. */
+typedef struct server_canceller {
+    server *server;
+    shardy_cancel *cancel; /* for the call */
+    pthread_t thread;
+} server_canceller;
+/* The rule that holds is set before. */
+void server_cancel_held(server *s, server_canceller *c);
+/* After the call. */
+void server_canceller_end(server_canceller *c);
 /* Lets `count` of them go on, the oldest first; 0: all. */
 void server_release(server *s, unsigned count);
 /* Puts an object behind the client's back, and reads one: no request is counted. What is read is
