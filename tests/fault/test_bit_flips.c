@@ -22,6 +22,9 @@
 
 static shardy_error err;
 
+/* Of all calls, as most of the time of a million small ones would be that of starting threads. */
+static shardy_context *context;
+
 typedef struct object {
     char *key;
     uint8_t *data;
@@ -127,7 +130,7 @@ static void build(const snapshot_fixture *f, const char *run_id, uint32_t num_db
     options.page_size = 512;
     options.published_as = "s3://bucket/flip";
     shardy_writer *w;
-    assert_ok(shardy_writer_open(NULL, NULL, &options, &w, &err));
+    assert_ok(shardy_writer_open(context, NULL, &options, &w, &err));
     put_rows(w, f->value_len);
     assert_ok(shardy_writer_finish(w, NULL, &err));
     shardy_writer_close(w);
@@ -176,7 +179,7 @@ static int setup_runs(void **state)
     build(f, "old", 1);
     build(f, "flip", 1);
     const shardy_admin_options options = admin_of(f);
-    assert_ok(shardy_pin_add(NULL, NULL, "keep", &old_run, &options, NULL, &err));
+    assert_ok(shardy_pin_add(context, NULL, "keep", &old_run, &options, NULL, &err));
     load_objects(f);
     *state = f;
     return 0;
@@ -334,7 +337,7 @@ static void check_answers(const snapshot_fixture *f, const object *damaged, uint
     options.access = number % 2 ? SHARDY_ACCESS_RANGE : SHARDY_ACCESS_AUTO;
     shardy_reader *reader;
     memset(&err, 0, sizeof err);
-    shardy_status st = shardy_reader_open(NULL, NULL, &options, &reader, &err);
+    shardy_status st = shardy_reader_open(context, NULL, &options, &reader, &err);
     if (st < 0) {
         count_end(st, damaged, a, where);
         return;
@@ -366,7 +369,7 @@ static void check_verify(shardy_store *store, const object *o, const char *where
     options.admin.store = store;
     shardy_verify_result result;
     memset(&err, 0, sizeof err);
-    assert_ok(shardy_verify(NULL, NULL, &options, &result, &err));
+    assert_ok(shardy_verify(context, NULL, &options, &result, &err));
     if (!belongs_to_snapshot(o)) {
         assert_int_equal(result.damaged_count, 0);
     } else if (result.status != SHARDY_VERIFY_DAMAGED || result.damaged_count == 0) {
@@ -500,18 +503,18 @@ static void use_damaged_fate(const snapshot_fixture *f, const char *where)
     shardy_cleanup_options clean;
     shardy_cleanup_result cleaned;
     shardy_history history;
-    check_refused(shardy_rollback(NULL, NULL, &old_run, &admin, NULL, &err), "rollback", where);
+    check_refused(shardy_rollback(context, NULL, &old_run, &admin, NULL, &err), "rollback", where);
     check_refused(
-        shardy_pin_add(NULL, NULL, "another", &old_run, &admin, NULL, &err), "pin", where);
+        shardy_pin_add(context, NULL, "another", &old_run, &admin, NULL, &err), "pin", where);
     check_refused(
-        shardy_pin_remove(NULL, NULL, "keep", &old_run, &admin, NULL, &err), "unpin", where);
+        shardy_pin_remove(context, NULL, "keep", &old_run, &admin, NULL, &err), "unpin", where);
     shardy_cleanup_options_init(&clean, sizeof clean);
     clean.admin.store = f->store;
     clean.keep_last = 1;
     clean.force = 1;
-    check_refused(shardy_cleanup(NULL, NULL, &clean, &cleaned, &err), "cleanup", where);
+    check_refused(shardy_cleanup(context, NULL, &clean, &cleaned, &err), "cleanup", where);
     shardy_cleanup_result_dispose(&cleaned);
-    assert_ok(shardy_history_list(NULL, NULL, 10, &admin, &history, &err));
+    assert_ok(shardy_history_list(context, NULL, 10, &admin, &history, &err));
     assert_int_equal(history.count, 2);
     assert_string_equal(history.entries[1].run_id, "old");
     if (history.entries[1].pins) {
@@ -541,8 +544,8 @@ static void test_fate__a_flipped_bit_keeps_everybody_off_its_run(void **state)
     printf("bit flips: %s: %u\n", o->key, flips);
     put_object(f, o);
     const shardy_admin_options admin = admin_of(f);
-    assert_ok(shardy_pin_remove(NULL, NULL, "keep", &old_run, &admin, NULL, &err));
-    assert_ok(shardy_rollback(NULL, NULL, &old_run, &admin, NULL, &err));
+    assert_ok(shardy_pin_remove(context, NULL, "keep", &old_run, &admin, NULL, &err));
+    assert_ok(shardy_rollback(context, NULL, &old_run, &admin, NULL, &err));
 }
 
 /* --- the same snapshot without digests -------------------------------------------------------- */
@@ -608,7 +611,7 @@ static int is_verified(shardy_store *store)
     shardy_snapshot_info info;
     shardy_reader_options_init(&options, sizeof options);
     options.store = store;
-    assert_ok(shardy_reader_open(NULL, NULL, &options, &reader, &err));
+    assert_ok(shardy_reader_open(context, NULL, &options, &reader, &err));
     assert_ok(shardy_reader_snapshot_info(reader, &info, &err));
     int verified = info.verified;
     shardy_snapshot_info_dispose(&info);
@@ -624,7 +627,7 @@ static void use_unverified(shardy_store *store, uint32_t number, const char *whe
     shardy_reader_options_init(&options, sizeof options);
     options.store = store;
     memset(&err, 0, sizeof err);
-    shardy_status st = shardy_reader_open(NULL, NULL, &options, &reader, &err);
+    shardy_status st = shardy_reader_open(context, NULL, &options, &reader, &err);
     check_read(st, where);
     if (st < 0) {
         return;
@@ -649,7 +652,7 @@ static void use_unverified(shardy_store *store, uint32_t number, const char *whe
     shardy_verify_options_init(&verify, sizeof verify);
     verify.admin.store = store;
     verify.deep = (int32_t)(number % 2);
-    check_read(shardy_verify(NULL, NULL, &verify, &result, &err), where);
+    check_read(shardy_verify(context, NULL, &verify, &result, &err), where);
     shardy_verify_result_dispose(&result);
 }
 
@@ -727,13 +730,13 @@ static void use_golden(shardy_store *store, uint32_t number)
     shardy_verify_options_init(&verify, sizeof verify);
     verify.admin.store = store;
     shardy_verify_result result;
-    shardy_status st = shardy_reader_open(NULL, NULL, &options, &reader, &err);
+    shardy_status st = shardy_reader_open(context, NULL, &options, &reader, &err);
     check_read(st, "open");
     if (st >= 0) {
         read_golden(reader, number);
         shardy_reader_close(reader);
     }
-    check_read(shardy_verify(NULL, NULL, &verify, &result, &err), "verify");
+    check_read(shardy_verify(context, NULL, &verify, &result, &err), "verify");
     shardy_verify_result_dispose(&result);
 }
 
@@ -764,6 +767,20 @@ static void test_reference__flipped_bits_never_break_a_reader(void **state)
     }
 }
 
+static int open_context(void **state)
+{
+    (void)state;
+    assert_ok(shardy_context_new(NULL, &context, &err));
+    return 0;
+}
+
+static int free_context(void **state)
+{
+    (void)state;
+    shardy_context_free(context);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -782,5 +799,5 @@ int main(void)
     if (only) {
         cmocka_set_test_filter(only);
     }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_context, free_context);
 }
