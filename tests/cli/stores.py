@@ -439,15 +439,16 @@ class InterruptTest(StoreTest):
                                  *args)
 
 
-class PostgresTest(StoreTest):
+class DatabaseStoreTest(StoreTest):
     """Manifests in Postgres, shards in a bucket of our server."""
+
+    names = 0
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.database = Running("postgres_server.py")
         cls.dsn = f"host={cls.database.words[0]} port={cls.database.port} user=test dbname=test"
-        cls.names = 0
 
     @classmethod
     def tearDownClass(cls):
@@ -456,7 +457,7 @@ class PostgresTest(StoreTest):
 
     def configure(self, prefix):
         """A configuration with tables of its own; what makes the command take it."""
-        PostgresTest.names += 1
+        DatabaseStoreTest.names += 1
         self.table = f"set_{self.names}"
         self.write("reader.toml", f'[reader]\ns3_prefix = "{prefix}"\n[manifest_store]\n'
                    f'backend = "postgres"\ndsn = "{self.dsn}"\ntable_name = "{self.table}"\n'
@@ -472,6 +473,9 @@ class PostgresTest(StoreTest):
         self.assertEqual(0, done.returncode, done.stderr)
         return [[None if v == "<null>" else v for v in line.split("\t")]
                 for line in done.stdout.splitlines()]
+
+
+class PostgresTest(DatabaseStoreTest):
 
     def publish_as_reference(self, image):
         """The rows that the reference writes for a manifest (formats.md, section 13)."""
