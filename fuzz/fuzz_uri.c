@@ -1,7 +1,8 @@
 /* URLs, prefixes and keys: the input is a prefix and a URL, a newline between them.
  *
- * Properties: what is normalised stays as it is when that is done again; a key that is resolved
- * obeys the rules of keys and lies below the prefix; joining and stripping undo each other. */
+ * Properties: a host has no empty part and a port is one; what is normalised stays as it is when
+ * that is done again; a key that is resolved obeys the rules of keys and lies below the prefix;
+ * joining and stripping undo each other. */
 #include "base/uri.h"
 #include "require.h"
 
@@ -13,6 +14,27 @@ static void check_key(const char *key)
     require(!strstr(wrapped, "/../") && !strstr(wrapped, "/./") && !strstr(wrapped, "//"),
         "a resolved path stays below");
     require(strncmp(wrapped, "/.shardyfusion/", 15) != 0, "a resolved path is nobody's own");
+}
+
+/* With other means than the parser's. */
+static void check_authority(const uri *u)
+{
+    char text[SHARDY_URL_LEN_MAX + 1];
+    snprintf(text, sizeof text, "%.*s", (int)u->authority.len, (const char *)u->authority.data);
+    require(!strpbrk(text, "/?#@\\ \t\n*~"), "an authority has what hosts have");
+    require(!strstr(text, "..") && text[0] != '.' && text[0] != ':', "parts are not empty");
+    const char *close = strchr(text, ']');
+    const char *port = strchr(close ? close : text, ':');
+    require(!close == (text[0] != '['), "brackets are a pair");
+    require(!close || !close[1] || close[1] == ':', "a port follows the bracket");
+    if (u->kind != URI_OTHER) {
+        require(
+            (u->kind == URI_S3) == (text[0] != '\0') && !port && !close, "a bucket has no port");
+    } else if (port) {
+        require(strlen(port) <= 6 && strspn(port + 1, "0123456789") == strlen(port + 1) &&
+                    strtol(port + 1, NULL, 10) > 0 && strtol(port + 1, NULL, 10) <= 65535,
+            "a port is a number from 1 to 65535");
+    }
 }
 
 static void check_normal(const char *text)
@@ -27,6 +49,7 @@ static void check_normal(const char *text)
     require((st == SHARDY_OK) == (err.message[0] == '\0'), "a refusal has a message");
     require(shardy__uri_normalize(text, once, NULL) == st, "normalising fails as parsing does");
     if (st == SHARDY_OK) {
+        check_authority(&u);
         require(strlen(once) <= strlen(text), "normalising makes nothing longer");
         require(shardy__uri_normalize(once, twice, NULL) == SHARDY_OK, "a normal form parses");
         require(strcmp(once, twice) == 0, "a normal form is one");

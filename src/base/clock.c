@@ -1,5 +1,6 @@
 #include "clock.h"
 
+#include "ascii.h"
 #include "context.h"
 
 #include <stdio.h>
@@ -155,7 +156,7 @@ static int take_digits(time_text *t, int count, int *value_out)
     }
     for (int i = 0; i < count; i++) {
         char c = *t->p++;
-        if (c < '0' || c > '9') {
+        if (!shardy__is_digit(c)) {
             return 0;
         }
         value = value * 10 + (c - '0');
@@ -179,7 +180,7 @@ static int take_fraction(time_text *t, int64_t *micros_out)
     int64_t scale = 100000;
     int digits = 0;
     *micros_out = 0;
-    while (t->p < t->end && *t->p >= '0' && *t->p <= '9') {
+    while (t->p < t->end && shardy__is_digit(*t->p)) {
         *micros_out += (*t->p++ - '0') * scale;
         scale /= 10;
         digits++;
@@ -227,7 +228,7 @@ static int parse_number(time_text t, int64_t *wall_us_out)
     int negative = take_char(&t, '-');
     int64_t whole = 0;
     int digits = 0;
-    while (t.p < t.end && *t.p >= '0' && *t.p <= '9' && digits < 15) {
+    while (t.p < t.end && shardy__is_digit(*t.p) && digits < 15) {
         whole = whole * 10 + (*t.p++ - '0');
         digits++;
     }

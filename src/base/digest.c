@@ -1,6 +1,7 @@
 #include "digest.h"
 
 #include "alloc.h"
+#include "ascii.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -107,25 +108,14 @@ void shardy__sha256_hex(const sha256 *digest, char text_out[65])
     text_out[64] = '\0';
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 int shardy__sha256_parse(const char *text, size_t len, sha256 *out)
 {
     if (len != 2 * SHARDY_SHA256_LEN) {
         return 0;
     }
     for (size_t i = 0; i < SHARDY_SHA256_LEN; i++) {
-        int high = hex_value(text[2 * i]);
-        int low = hex_value(text[2 * i + 1]);
+        int high = shardy__hex_value(text[2 * i]);
+        int low = shardy__hex_value(text[2 * i + 1]);
         if (high < 0 || low < 0) {
             return 0;
         }

@@ -1,5 +1,6 @@
 #include "json.h"
 
+#include "ascii.h"
 #include "json_scan.h"
 #include "number.h"
 #include "utf8.h"
@@ -81,7 +82,7 @@ static int32_t read_hex4(const char *p, const char *end)
     }
     int32_t code = 0;
     for (int i = 2; i < 6; i++) {
-        int digit = shardy__json_hex(p[i]);
+        int digit = shardy__hex_value(p[i]);
         if (digit < 0) {
             return -1;
         }

@@ -37,16 +37,6 @@ static inline const char *shardy__json_skip_plain(const char *p, const char *end
     return p;
 }
 
-/* Value of a hexadecimal digit, or -1. */
-static inline int shardy__json_hex(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 /* The code point of the escape at `p` (its backslash) and the place behind it in *next_out; one of
  * a pair of surrogates is taken with its other half. -1 when there is no valid escape. */
 int32_t shardy__json_unescape(const char *p, const char *end, const char **next_out);

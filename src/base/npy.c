@@ -1,6 +1,7 @@
 #include "npy.h"
 
 #include "alloc.h"
+#include "ascii.h"
 #include "bytes.h"
 #include "number.h"
 
@@ -142,7 +143,7 @@ static shardy_status take_shape(dict_reader *d, npy_header *h, shardy_error *err
     bool comma = true;
     while (good && !take_char(d, ')')) {
         const char *start = d->p; /* behind the space: take_char() has skipped it */
-        while (d->p < d->end && *d->p >= '0' && *d->p <= '9') {
+        while (d->p < d->end && shardy__is_digit(*d->p)) {
             d->p++;
         }
         good = comma && d->p > start;

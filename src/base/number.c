@@ -1,5 +1,7 @@
 #include "number.h"
 
+#include "ascii.h"
+
 #include <float.h>
 #include <math.h>
 #include <stdbool.h>
@@ -20,11 +22,6 @@ static const uint64_t fives[FIVES_MAX + 1] = {1u, 5u, 25u, 125u, 625u, 3125u, 15
     476837158203125u, 2384185791015625u, 11920928955078125u, 59604644775390625u,
     298023223876953125u, 1490116119384765625u, 7450580596923828125u};
 
-static inline bool is_digit(char c)
-{
-    return (unsigned char)(c - '0') < 10;
-}
-
 /* --- integers --------------------------------------------------------------------------------- */
 
 static int parse_magnitude(const char *p, const char *end, uint64_t *value_out)
@@ -34,7 +31,7 @@ static int parse_magnitude(const char *p, const char *end, uint64_t *value_out)
     }
     uint64_t value = 0;
     for (; p < end; p++) {
-        if (!is_digit(*p) || __builtin_mul_overflow(value, 10u, &value) ||
+        if (!shardy__is_digit(*p) || __builtin_mul_overflow(value, 10u, &value) ||
             __builtin_add_overflow(value, (uint64_t)(*p - '0'), &value)) {
             return 0;
         }
@@ -70,24 +67,24 @@ size_t shardy__number_span(const char *text, size_t len)
     const char *p = text;
     const char *end = text + len;
     p += p < end && *p == '-';
-    if (p == end || !is_digit(*p)) {
+    if (p == end || !shardy__is_digit(*p)) {
         return 0;
     }
     if (*p++ != '0') {
-        while (p < end && is_digit(*p)) {
+        while (p < end && shardy__is_digit(*p)) {
             p++;
         }
     }
-    if (end - p >= 2 && p[0] == '.' && is_digit(p[1])) {
+    if (end - p >= 2 && p[0] == '.' && shardy__is_digit(p[1])) {
         p += 2;
-        while (p < end && is_digit(*p)) {
+        while (p < end && shardy__is_digit(*p)) {
             p++;
         }
     }
     if (end - p >= 2 && (p[0] | 0x20) == 'e') {
         const char *q = p + 1;
         q += *q == '+' || *q == '-';
-        while (q < end && is_digit(*q)) {
+        while (q < end && shardy__is_digit(*q)) {
             q++;
             p = q;
         }
@@ -355,13 +352,13 @@ static void read_decimal(const char *text, const char *end, decimal *d)
     d->digits = p;
     d->exponent = 0;
     uint64_t value = 0;
-    for (; p < end && is_digit(*p); p++) {
+    for (; p < end && shardy__is_digit(*p); p++) {
         value = value * 10 + (uint64_t)(*p - '0');
     }
     d->count = (size_t)(p - d->digits);
     if (p < end && *p == '.') {
         const char *fraction = ++p;
-        for (; p < end && is_digit(*p); p++) {
+        for (; p < end && shardy__is_digit(*p); p++) {
             value = value * 10 + (uint64_t)(*p - '0');
         }
         d->exponent = -(int64_t)(p - fraction);
@@ -396,7 +393,7 @@ static int parse_word(const char *text, size_t len, double *value_out)
 double shardy__number_value(const char *text, size_t len)
 {
     double value;
-    if (!is_digit(text[len - 1])) {
+    if (!shardy__is_digit(text[len - 1])) {
         return parse_word(text, len, &value) ? value : 0.0;
     }
     decimal d;
@@ -442,7 +439,7 @@ static uint64_t nearest_digits(double value, int count, int32_t *power_out)
     const char *p = text;
     for (; *p != '\0' && *p != 'e'; p++) {
         /* The decimal point is that of the locale, and of any length: it is stepped over. */
-        if (is_digit(*p)) {
+        if (shardy__is_digit(*p)) {
             number = number * 10 + (uint64_t)(*p - '0');
         }
     }

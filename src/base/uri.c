@@ -1,25 +1,10 @@
 #include "uri.h"
 
+#include "ascii.h"
+#include "host.h"
 #include "utf8.h"
 
 #include <string.h>
-
-#define AUTHORITY_LEN_MAX 255u
-
-static int is_letter(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static int is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static char to_lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
 
 /* --- keys --------------------------------------------------------------------------------- */
 
@@ -80,8 +65,9 @@ const char *shardy__key_problem(const void *key, size_t len)
 static size_t scheme_len(const char *text)
 {
     size_t len = 0;
-    while (is_letter(text[len]) || (len > 0 && (is_digit(text[len]) || text[len] == '+' ||
-                                                   text[len] == '-' || text[len] == '.'))) {
+    while (shardy__is_letter(text[len]) ||
+           (len > 0 && (shardy__is_digit(text[len]) || text[len] == '+' || text[len] == '-' ||
+                           text[len] == '.'))) {
         len++;
     }
     return strncmp(text + len, "://", 3) == 0 ? len : 0;
@@ -108,7 +94,7 @@ static int is_scheme(shardy_bytes scheme, const char *name)
         return 0;
     }
     for (size_t i = 0; i < scheme.len; i++) {
-        if (to_lower(text[i]) != name[i]) {
+        if (shardy__to_lower(text[i]) != name[i]) {
             return 0;
         }
     }
@@ -123,51 +109,38 @@ static uri_kind kind_of_scheme(shardy_bytes scheme)
     return is_scheme(scheme, "s3") ? URI_S3 : URI_OTHER;
 }
 
-/* A name, and a port where there are such. */
-static int is_authority(const uri *u)
+static const char *authority_problem(const uri *u)
 {
     const char *host = u->authority.data;
     size_t len = u->authority.len;
-    size_t i = 0;
-    while (i < len && (is_letter(host[i]) || is_digit(host[i]) || strchr(".-_", host[i]))) {
-        i++;
+    if (u->kind == URI_OTHER) {
+        return shardy__host_problem(host, len, NULL);
     }
-    if (i < len && host[i] == ':' && u->kind != URI_S3) {
-        do {
-            i++;
-        } while (i < len && is_digit(host[i]));
+    if (u->kind == URI_FILE) {
+        return len == 0 || (len == 9 && memcmp(host, "localhost", 9) == 0)
+                   ? NULL
+                   : "names a host, expected file:///path";
     }
-    return i == len && len <= AUTHORITY_LEN_MAX;
+    if (len == 0) {
+        return "has no bucket, expected s3://bucket/prefix";
+    }
+    return len <= SHARDY_HOST_LEN_MAX && shardy__is_host_name(host, len)
+               ? NULL
+               : "has no valid bucket, expected letters, digits, '-' and '_', with single '.' "
+                 "between them";
 }
 
-static shardy_status check_authority(const char *text, uri *u, shardy_error *err)
+static shardy_status check_authority(const char *text, const uri *u, shardy_error *err)
 {
     const char *host = u->authority.data;
-    int is_valid = is_authority(u);
+    const char *problem = authority_problem(u);
     int has_secret = memchr(host, '@', u->authority.len) ||
                      (memchr(host, ':', u->authority.len) && strchr(host, '@'));
-    if (!is_valid && has_secret) { /* not quoted */
+    if (problem && has_secret) { /* not quoted */
         return shardy__error(err, SHARDY_INVALID, "url",
             "a URL has credentials in front of its host, which are not accepted");
     }
-    if (!is_valid) {
-        return invalid(text,
-            u->kind == URI_S3 ? "has no valid bucket, expected letters, digits, '.', '-' and '_'"
-                              : "has no valid host",
-            err);
-    }
-    if (u->kind == URI_FILE) {
-        if (u->authority.len == 9 && memcmp(host, "localhost", 9) == 0) {
-            u->authority.len = 0;
-        }
-        return u->authority.len ? invalid(text, "names a host, expected file:///path", err)
-                                : SHARDY_OK;
-    }
-    if (u->authority.len == 0) {
-        return invalid(text,
-            u->kind == URI_S3 ? "has no bucket, expected s3://bucket/prefix" : "has no host", err);
-    }
-    return SHARDY_OK;
+    return problem ? invalid(text, problem, err) : SHARDY_OK;
 }
 
 static shardy_status parse_url(const char *text, size_t scheme, uri *u, shardy_error *err)
@@ -179,6 +152,9 @@ static shardy_status parse_url(const char *text, size_t scheme, uri *u, shardy_e
     u->authority.data = host;
     u->authority.len = (size_t)(path - host);
     SHARDY_TRY(check_authority(text, u, err));
+    if (u->kind == URI_FILE) {
+        u->authority.len = 0;
+    }
     if (strpbrk(path, "?#")) {
         return invalid(text, "has a '?' or '#', which no place of objects has", err);
     }
@@ -237,7 +213,7 @@ static size_t format_uri(const uri *u, char *out)
 {
     size_t len = 0;
     for (size_t i = 0; i < u->scheme.len; i++) {
-        out[len++] = to_lower(((const char *)u->scheme.data)[i]);
+        out[len++] = shardy__to_lower(((const char *)u->scheme.data)[i]);
     }
     if (u->scheme.len) {
         memcpy(out + len, "://", 3);
@@ -306,8 +282,8 @@ static int same_place(const uri *a, const uri *b)
         return 0;
     }
     for (size_t i = 0; i < a->scheme.len; i++) {
-        if (to_lower(((const char *)a->scheme.data)[i]) !=
-            to_lower(((const char *)b->scheme.data)[i])) {
+        if (shardy__to_lower(((const char *)a->scheme.data)[i]) !=
+            shardy__to_lower(((const char *)b->scheme.data)[i])) {
             return 0;
         }
     }

@@ -30,9 +30,9 @@ typedef struct uri {
 } uri;
 
 /* Takes a URL or path apart. INVALID: empty, longer than SHARDY_URL_LEN_MAX, not UTF-8, with
- * control characters; a URL with '?', '#', credentials, without the host or path it needs, or with
- * segments that are empty, "." or "..". One trailing slash is fine. A path without a scheme is what
- * the user says: only its characters are checked. */
+ * control characters; a URL with '?', '#', credentials, without the host or path it needs, with a
+ * host or port that cannot be (host.h), or with segments that are empty, "." or "..". One trailing
+ * slash is fine. A path without a scheme is what the user says: only its characters are checked. */
 shardy_status shardy__uri_parse(const char *text, uri *uri_out, shardy_error *err);
 
 /* The one spelling of a URL: scheme in lower case, no trailing slash, no "localhost". */

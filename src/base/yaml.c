@@ -1,6 +1,7 @@
 #include "yaml.h"
 
 #include "alloc.h"
+#include "ascii.h"
 #include "utf8.h"
 
 #include <shardyfusion/limits.h>
@@ -118,8 +119,7 @@ static bool is_one_of(const char *text, const char *words)
         size_t n = strcspn(p, " ");
         bool same = n == len;
         for (size_t i = 0; same && i < n; i++) {
-            char c = text[i];
-            same = (c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c) == p[i];
+            same = shardy__to_lower(text[i]) == p[i];
         }
         if (same) {
             return true;
@@ -130,11 +130,6 @@ static bool is_one_of(const char *text, const char *words)
     return false;
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* Whether some version of YAML could read the text as a number or a time. Wider than any of their
  * rules: optional sign, a digit or a point, and nothing but what numbers and times are made of. */
 static bool looks_like_number(const char *text)
@@ -143,7 +138,7 @@ static bool looks_like_number(const char *text)
     if (*p == '.') {
         return true;
     }
-    if (!is_digit(*p)) {
+    if (!shardy__is_digit(*p)) {
         return false;
     }
     if (p[0] == '0' && (p[1] == 'x' || p[1] == 'X')) {

@@ -1,6 +1,7 @@
 #include "plan.h"
 
 #include "../base/alloc.h"
+#include "../base/ascii.h"
 #include "../base/bytebuf.h"
 #include "../base/fs.h"
 #include "../base/rate.h"
@@ -49,8 +50,7 @@ static int is_safe_segment(const char *text, size_t len_max)
     }
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                c == '.' || c == '_' || c == '-')) {
+        if (!shardy__is_alnum(c) && c != '.' && c != '_' && c != '-') {
             return 0;
         }
     }

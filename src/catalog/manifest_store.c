@@ -1,5 +1,6 @@
 #include "manifest_store.h"
 
+#include "../base/ascii.h"
 #include "../base/clock.h"
 #include "../base/uri.h"
 
@@ -30,7 +31,7 @@ int shardy__manifest_dir_parse(
         return 0;
     }
     for (size_t i = 0; i < shape_len; i++) {
-        int ok = shape[i] == '0' ? name[i] >= '0' && name[i] <= '9' : name[i] == shape[i];
+        int ok = shape[i] == '0' ? shardy__is_digit(name[i]) : name[i] == shape[i];
         if (!ok) {
             return 0;
         }

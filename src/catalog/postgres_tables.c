@@ -1,5 +1,6 @@
 #include "postgres_tables.h"
 
+#include "../base/ascii.h"
 #include "../base/bytebuf.h"
 
 #include <stdio.h>
@@ -12,18 +13,14 @@
 /* One identifier as the server reads it without quotes: in small letters. 0: it is none. */
 static int fold_name(const char *text, size_t len, char out[TABLE_NAME_MAX + 1])
 {
-    if (len == 0 || len > TABLE_NAME_MAX || (text[0] >= '0' && text[0] <= '9')) {
+    if (len == 0 || len > TABLE_NAME_MAX || shardy__is_digit(text[0])) {
         return 0;
     }
     for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-        if (c >= 'A' && c <= 'Z') {
-            c = (char)(c - 'A' + 'a');
-        }
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_')) {
+        if (!shardy__is_alnum(text[i]) && text[i] != '_') {
             return 0;
         }
-        out[i] = c;
+        out[i] = shardy__to_lower(text[i]);
     }
     out[len] = '\0';
     return 1;

@@ -1,5 +1,6 @@
 #include "run_layout.h"
 
+#include "../base/ascii.h"
 #include "manifest_store.h"
 
 #include <string.h>
@@ -31,7 +32,7 @@ static int is_attempt(const char *segment, size_t len)
         return 0;
     }
     for (size_t i = mark_len; i < len; i++) {
-        if (segment[i] < '0' || segment[i] > '9') {
+        if (!shardy__is_digit(segment[i])) {
             return 0;
         }
     }
@@ -80,7 +81,7 @@ int shardy__layout_record_dir(
     }
     const char *hex = *run_id_out + *run_id_len_out - HEX_LEN;
     for (size_t i = 0; i < HEX_LEN; i++) {
-        if (!((hex[i] >= '0' && hex[i] <= '9') || (hex[i] >= 'a' && hex[i] <= 'f'))) {
+        if (!(shardy__is_digit(hex[i]) || (hex[i] >= 'a' && hex[i] <= 'f'))) {
             return 0;
         }
     }

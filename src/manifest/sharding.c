@@ -1,5 +1,6 @@
 #include "sharding.h"
 
+#include "../base/ascii.h"
 #include "../base/bytebuf.h"
 #include "../base/json.h"
 #include "../base/map.h"
@@ -48,7 +49,7 @@ static int routing_token(
     }
     const char *text = token_out->data;
     size_t digits = text[0] == '-';
-    while (digits < token_out->len && text[digits] >= '0' && text[digits] <= '9') {
+    while (digits < token_out->len && shardy__is_digit(text[digits])) {
         digits++;
     }
     if (digits == token_out->len) {

@@ -1,5 +1,6 @@
 #include "template.h"
 
+#include "../base/ascii.h"
 #include "../base/uri.h"
 
 #include <shardyfusion/limits.h>
@@ -24,7 +25,7 @@ static int find_placeholder(const char *text, size_t *begin_out, size_t *end_out
             return 0;
         }
         p++;
-        while (*p >= '0' && *p <= '9' && digits <= TEMPLATE_DIGITS_MAX) {
+        while (shardy__is_digit(*p) && digits <= TEMPLATE_DIGITS_MAX) {
             digits = digits * 10 + (*p++ - '0');
         }
         if (digits < 1 || digits > TEMPLATE_DIGITS_MAX || *p++ != 'd') {

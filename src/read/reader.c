@@ -9,6 +9,7 @@
 #include "reader.h"
 
 #include "../base/alloc.h"
+#include "../base/ascii.h"
 #include "../store/store_ahead.h"
 
 #include <shardyfusion/limits.h>
@@ -265,7 +266,7 @@ static shardy_status resolve_ref(read_core *core, const char *name,
     uint64_t offset = 0;
     int is_offset = name[0] == '-' && name[1] != '\0';
     for (const char *p = name + 1; is_offset && *p; p++) {
-        is_offset = *p >= '0' && *p <= '9' && offset < SHARDY_HISTORY_LIMIT_MAX;
+        is_offset = shardy__is_digit(*p) && offset < SHARDY_HISTORY_LIMIT_MAX;
         offset = offset * 10 + (uint64_t)(*p - '0');
     }
     shardy_manifest_list list;

@@ -1,6 +1,7 @@
 #include "rows_impl.h"
 
 #include "../base/alloc.h"
+#include "../base/ascii.h"
 #include "../base/number.h"
 #include "../base/options.h"
 #include "../base/utf8.h"
@@ -224,8 +225,7 @@ static shardy_status take_number_column(
 {
     size_t digits = 0;
     const char *text = r->text.data;
-    while (
-        digits < r->text.len && (text[digits] == '-' || (unsigned char)(text[digits] - '0') < 10)) {
+    while (digits < r->text.len && (text[digits] == '-' || shardy__is_digit(text[digits]))) {
         digits++;
     }
     if (digits < r->text.len) {

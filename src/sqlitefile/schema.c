@@ -1,6 +1,7 @@
 #include "schema.h"
 
 #include "../base/alloc.h"
+#include "../base/ascii.h"
 
 #include <string.h>
 
@@ -28,8 +29,7 @@ typedef struct tokenizer {
 
 static int is_word_char(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '$' || (unsigned char)c >= 0x80;
+    return shardy__is_alnum(c) || c == '_' || c == '$' || (unsigned char)c >= 0x80;
 }
 
 static int is_space(char c)
@@ -100,11 +100,6 @@ static void advance(tokenizer *t)
     now->len = (size_t)(t->at - now->text);
 }
 
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
-}
-
 /* A bare word, whatever its case; `word` is in lower case. */
 static int is_word(const token *t, const char *word)
 {
@@ -112,7 +107,7 @@ static int is_word(const token *t, const char *word)
         return 0;
     }
     for (size_t i = 0; i < t->len; i++) {
-        if (lower(t->text[i]) != word[i]) {
+        if (shardy__to_lower(t->text[i]) != word[i]) {
             return 0;
         }
     }
@@ -200,7 +195,7 @@ static size_t keep_name(parser *p, const token *name)
 
 int shardy__schema_same_name(const char *a, const char *b)
 {
-    while (*a && lower(*a) == lower(*b)) {
+    while (*a && shardy__to_lower(*a) == shardy__to_lower(*b)) {
         a++;
         b++;
     }

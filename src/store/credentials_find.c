@@ -2,6 +2,7 @@
 #include "profile.h"
 
 #include "../base/alloc.h"
+#include "../base/ascii.h"
 #include "../base/environment.h"
 #include "../base/fs.h"
 
@@ -112,9 +113,7 @@ static int is_session_name(const char *text)
 {
     size_t len = strlen(text);
     for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
-            !strchr("_+=,.@-", c)) {
+        if (!shardy__is_alnum(text[i]) && !strchr("_+=,.@-", text[i])) {
             return 0;
         }
     }

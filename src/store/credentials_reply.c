@@ -1,6 +1,8 @@
 #include "credentials_reply.h"
 
+#include "../base/ascii.h"
 #include "../base/clock.h"
+#include "../base/host.h"
 #include "../base/json.h"
 
 #include <shardyfusion/limits.h>
@@ -24,16 +26,11 @@ int shardy__credentials_keep(char *room, size_t size, const void *text, size_t l
     return 1;
 }
 
-static int is_alnum(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
 void shardy__credentials_keep_code(char *room, size_t size, const void *text, size_t len)
 {
     const char *p = text;
     size_t kept = 0;
-    while (kept < len && kept + 1 < size && is_alnum(p[kept])) {
+    while (kept < len && kept + 1 < size && shardy__is_alnum(p[kept])) {
         kept++;
     }
     if (kept == 0) {
@@ -56,7 +53,7 @@ int shardy__credentials_keep_line(char *room, size_t size, const void *reply, si
 
 int shardy__credentials_is_role(const char *text)
 {
-    while (*text && (is_alnum(*text) || strchr("_+=,.@-", *text))) {
+    while (*text && (shardy__is_alnum(*text) || strchr("_+=,.@-", *text))) {
         text++;
     }
     return !*text;
@@ -162,39 +159,6 @@ shardy_status shardy__credentials_parse_json(
 
 /* --- addresses ------------------------------------------------------------------------------ */
 
-static int is_port(const char *text, size_t len)
-{
-    uint32_t value = 0;
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] < '0' || text[i] > '9' || i == 5) {
-            return 0;
-        }
-        value = value * 10 + (uint32_t)(text[i] - '0');
-    }
-    return len > 0 && value > 0 && value <= 65535;
-}
-
-/* "host", "host:port", "[address]:port" */
-static int take_authority(const char *text, size_t len, service_url *out)
-{
-    int bracket = len > 0 && text[0] == '[';
-    const char *close = bracket ? memchr(text, ']', len) : memchr(text, ':', len);
-    size_t begin = bracket ? 1 : 0;
-    size_t end = close ? (size_t)(close - text) : len;
-    if ((bracket && !close) || end <= begin || end - begin >= sizeof out->host) {
-        return 0;
-    }
-    for (size_t i = begin; i < end; i++) {
-        if (!is_alnum(text[i]) && text[i] != '.' && text[i] != (bracket ? ':' : '-')) {
-            return 0;
-        }
-    }
-    memcpy(out->host, text + begin, end - begin);
-    out->host[end - begin] = '\0';
-    size_t after = end + begin;
-    return after == len || (text[after] == ':' && is_port(text + after + 1, len - after - 1));
-}
-
 const char *shardy__service_url_parse(const char *url, service_url *out)
 {
     memset(out, 0, sizeof *out);
@@ -213,7 +177,14 @@ const char *shardy__service_url_parse(const char *url, service_url *out)
     const char *authority = url + (out->https ? 8 : 7);
     size_t len = strcspn(authority, "/?");
     out->base_len = (size_t)(authority - url) + len;
-    return take_authority(authority, len, out) ? NULL : "has no plain host and port";
+    size_t host = 0;
+    const char *problem = shardy__host_problem(authority, len, &host);
+    if (!problem) {
+        size_t bracket = authority[0] == '[';
+        snprintf(
+            out->host, sizeof out->host, "%.*s", (int)(host - 2 * bracket), authority + bracket);
+    }
+    return problem;
 }
 
 int shardy__service_url_is_local(const service_url *url)

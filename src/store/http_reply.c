@@ -1,5 +1,6 @@
 #include "http_reply.h"
 
+#include "../base/ascii.h"
 #include "../base/clock.h"
 #include "../base/number.h"
 
@@ -14,15 +15,10 @@ typedef struct span {
     size_t len;
 } span;
 
-static char to_lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 static int is_name(span s, const char *name)
 {
     size_t i = 0;
-    while (i < s.len && name[i] && to_lower(s.text[i]) == name[i]) {
+    while (i < s.len && name[i] && shardy__to_lower(s.text[i]) == name[i]) {
         i++;
     }
     return i == s.len && !name[i];

@@ -1,6 +1,7 @@
 #include "profile.h"
 
 #include "../base/alloc.h"
+#include "../base/ascii.h"
 #include "../base/fs.h"
 
 #include <openssl/crypto.h>
@@ -54,11 +55,6 @@ typedef struct profile_reader {
 static int is_space(char c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f';
-}
-
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
 static void trim(const char **text, size_t *len)
@@ -163,7 +159,7 @@ static shardy_status begin_section(profile_reader *r, const line *l)
 static int is_named(const char *text, size_t len, const char *name)
 {
     size_t i = 0;
-    while (i < len && name[i] && lower(text[i]) == name[i]) {
+    while (i < len && name[i] && shardy__to_lower(text[i]) == name[i]) {
         i++;
     }
     return i == len && !name[i];

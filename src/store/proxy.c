@@ -1,26 +1,11 @@
 #include "proxy.h"
 
+#include "../base/ascii.h"
 #include "../base/environment.h"
-#include "../base/number.h"
+#include "../base/host.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static int is_alnum(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'A' && c <= 'F') {
-        return c - 'A' + 10;
-    }
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* "http" in "http://...", also when it is not written. NULL: one that is not known. */
 static const char *take_scheme(const char **text)
@@ -29,15 +14,14 @@ static const char *take_scheme(const char **text)
         "http", "https", "socks4", "socks4a", "socks5", "socks5h", NULL};
     char name[8] = "";
     size_t len = 0;
-    while (is_alnum((*text)[len]) || ((*text)[len] && strchr("+-.", (*text)[len]))) {
+    while (shardy__is_alnum((*text)[len]) || ((*text)[len] && strchr("+-.", (*text)[len]))) {
         len++;
     }
     if (strncmp(*text + len, "://", 3) != 0) {
         return known[0];
     }
     for (size_t i = 0; i < len && i + 1 < sizeof name; i++) {
-        char c = (*text)[i];
-        name[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+        name[i] = shardy__to_lower((*text)[i]);
     }
     *text += len + 3;
     for (size_t i = 0; known[i]; i++) {
@@ -53,8 +37,8 @@ static const char *take_encoded(const char *text, size_t len, char *out, size_t 
     size_t to = 0;
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
-        int high = c == '%' && i + 2 < len ? hex_value(text[i + 1]) : -1;
-        int low = high >= 0 ? hex_value(text[i + 2]) : -1;
+        int high = c == '%' && i + 2 < len ? shardy__hex_value(text[i + 1]) : -1;
+        int low = high >= 0 ? shardy__hex_value(text[i + 2]) : -1;
         if (c <= 0x20 || c == 0x7F || strchr("#/?@", (int)c)) {
             return "has a character in its user or password that must be written as %XX";
         }
@@ -72,37 +56,6 @@ static const char *take_encoded(const char *text, size_t len, char *out, size_t 
     }
     out[to] = '\0';
     return NULL;
-}
-
-static const char *check_port(const char *text, size_t len)
-{
-    uint64_t port = 0;
-    return len == 0 || !shardy__parse_uint64(text, len, &port) || port == 0 || port > 65535
-               ? "has a port that is no number from 1 to 65535"
-               : NULL;
-}
-
-/* The host, or an address of IPv6 in brackets, and the port. */
-static const char *check_host(const char *text, size_t len)
-{
-    size_t end = 0;
-    if (len > 0 && text[0] == '[') {
-        const char *close = memchr(text, ']', len);
-        end = close ? (size_t)(close - text) + 1 : 0;
-        for (size_t i = 1; i + 1 < end; i++) {
-            if (!is_alnum(text[i]) && !strchr(":.%-_", text[i])) {
-                return "has no valid host";
-            }
-        }
-    } else {
-        while (end < len && (is_alnum(text[end]) || strchr("-._", text[end]))) {
-            end++;
-        }
-    }
-    if (end == 0 || (end < len && text[end] != ':')) {
-        return "has no valid host";
-    }
-    return end < len ? check_port(text + end + 1, len - end - 1) : NULL;
 }
 
 static const char *take_user(const char *text, size_t len, http_proxy *out)
@@ -132,10 +85,7 @@ static const char *parse(const char *text, http_proxy *out)
     while (len > 0 && host[len - 1] == '/') {
         len--;
     }
-    if (len > 300) {
-        return "has a host that is too long";
-    }
-    problem = check_host(host, len);
+    problem = shardy__host_problem(host, len, NULL);
     if (!problem) {
         snprintf(out->url, sizeof out->url, "%s://%.*s", scheme, (int)len, host);
     }

@@ -1,47 +1,38 @@
 #include "s3_place.h"
 
+#include "../base/ascii.h"
+#include "../base/host.h"
+
 #include <shardyfusion/sys/store.h>
 
 #include <stdio.h>
 #include <string.h>
 
-static int is_plain(unsigned char c)
+static int is_plain(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '.' || c == '_' || c == '~';
+    return shardy__is_alnum(c) || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
 void shardy__s3_encode(bytebuf *out, shardy_bytes text, int with_slash)
 {
     static const char digits[] = "0123456789ABCDEF";
-    const unsigned char *p = text.data;
+    const char *p = text.data;
     for (size_t i = 0; i < text.len; i++) {
         if (is_plain(p[i]) || (p[i] == '/' && !with_slash)) {
-            shardy__bytebuf_putc(out, (char)p[i]);
+            shardy__bytebuf_putc(out, p[i]);
         } else {
-            char code[3] = {'%', digits[p[i] >> 4], digits[p[i] & 15]};
+            char code[3] = {'%', digits[(unsigned char)p[i] >> 4], digits[p[i] & 15]};
             shardy__bytebuf_append(out, code, sizeof code);
         }
     }
-}
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'A' && c <= 'F') {
-        return c - 'A' + 10;
-    }
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 size_t shardy__s3_decode(char *text, size_t len)
 {
     size_t to = 0;
     for (size_t from = 0; from < len; from++) {
-        int high = text[from] == '%' && from + 2 < len ? hex_value(text[from + 1]) : -1;
-        int low = high >= 0 ? hex_value(text[from + 2]) : -1;
+        int high = text[from] == '%' && from + 2 < len ? shardy__hex_value(text[from + 1]) : -1;
+        int low = high >= 0 ? shardy__hex_value(text[from + 2]) : -1;
         if (low >= 0) {
             text[to++] = (char)(high << 4 | low);
             from += 2;
@@ -59,7 +50,7 @@ static int fits_host(const char *bucket)
     for (size_t i = 0; i < len; i++) {
         char c = bucket[i];
         int inner = c == '-' && i > 0 && i + 1 < len;
-        if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && !inner) {
+        if (!(c >= 'a' && c <= 'z') && !shardy__is_digit(c) && !inner) {
             return 0;
         }
     }
@@ -70,14 +61,14 @@ static int is_region(const char *region)
 {
     size_t len = strlen(region);
     for (size_t i = 0; i < len; i++) {
-        if (!is_plain((unsigned char)region[i])) {
+        if (!is_plain(region[i])) {
             return 0;
         }
     }
     return len > 0 && len < 64;
 }
 
-static shardy_status bad_endpoint(const char *url, shardy_error *err)
+static shardy_status bad_endpoint(const char *url, const char *problem, shardy_error *err)
 {
     if (strchr(url, '@')) { /* not quoted: what is before the '@' may be a secret */
         return shardy__error(err, SHARDY_CONFIG, "s3",
@@ -85,9 +76,8 @@ static shardy_status bad_endpoint(const char *url, shardy_error *err)
     }
     size_t len = strcspn(url, "?#"); /* and so may be a query */
     return shardy__error(err, SHARDY_CONFIG, "s3",
-        "\"%.*s%s\" is no endpoint, expected http://host or https://host, with a port or a path "
-        "if need be",
-        (int)(len > 300 ? 300 : len), url, url[len] ? "..." : "");
+        "\"%.*s%s\" %s, expected http://host or https://host, with a port or a path if need be",
+        (int)(len > 300 ? 300 : len), url, url[len] ? "..." : "", problem);
 }
 
 /* http://host:port/path, also with an address of IPv6 in brackets. */
@@ -95,7 +85,7 @@ static shardy_status split_endpoint(const char *url, s3_place *place, shardy_err
 {
     size_t scheme = strncmp(url, "http://", 7) == 0 ? 4 : strncmp(url, "https://", 8) == 0 ? 5 : 0;
     if (!scheme) {
-        return bad_endpoint(url, err);
+        return bad_endpoint(url, "is no endpoint", err);
     }
     const char *host = url + scheme + 3;
     size_t len = strcspn(host, "/");
@@ -104,15 +94,13 @@ static shardy_status split_endpoint(const char *url, s3_place *place, shardy_err
     while (path_len > 0 && path[path_len - 1] == '/') {
         path_len--;
     }
-    int wrong = len == 0 || len > 255 || path_len > 255;
-    for (size_t i = 0; !wrong && i < len; i++) {
-        wrong = !is_plain((unsigned char)host[i]) && !strchr(":[]", host[i]);
+    const char *problem = shardy__host_problem(host, len, NULL);
+    for (size_t i = 0; !problem && i < path_len; i++) {
+        problem =
+            path_len > 255 || (!is_plain(path[i]) && path[i] != '/') ? "is no endpoint" : NULL;
     }
-    for (size_t i = 0; !wrong && i < path_len; i++) {
-        wrong = !is_plain((unsigned char)path[i]) && path[i] != '/';
-    }
-    if (wrong) {
-        return bad_endpoint(url, err);
+    if (problem) {
+        return bad_endpoint(url, problem, err);
     }
     snprintf(place->scheme, sizeof place->scheme, "%.*s", (int)scheme, url);
     snprintf(place->host, sizeof place->host, "%.*s", (int)len, host);

@@ -244,6 +244,9 @@ static void test_url__an_authorization_goes_to_few_hosts_without_tls(void **stat
         {"http://127.0.0.1:+80/x", -1},
         {"http://[::1/x", -1},
         {"http://[::1]x/", -1},
+        {"http://[127.0.0.1]/", -1},
+        {"http://127.0.0.1../", -1},
+        {"http://localhost./", 0},
         {"http:///x", -1},
         {"http://", -1},
         {"http://127.0.0.1/a b", -1},
@@ -399,7 +402,7 @@ static void test_find__addresses_of_containers_are_checked(void **state)
     setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://example.com/CANARY", 1);
     check_finds(w, NULL, "names the host \"example.com\" without https");
     setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://user:CANARY@127.0.0.1/", 1);
-    check_finds(w, NULL, "AWS_CONTAINER_CREDENTIALS_FULL_URI: the URL has no plain host");
+    check_finds(w, NULL, "AWS_CONTAINER_CREDENTIALS_FULL_URI: the URL has credentials in front");
     setenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "@example.com/", 1);
     check_finds(w, NULL, "expected a path that begins with \"/\"");
     setenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/a b", 1);

@@ -46,7 +46,8 @@ static void test_proxy__one_that_cannot_be_is_refused_without_its_password(void 
         "http://user:S3CR3T@127.0.0.1:", "ftp://user:S3CR3T@127.0.0.1:3128",
         "nonsense://user:S3CR3T@127.0.0.1:3128", "http://user:S3CR3T", "http://user:S3CR3T/X",
         "http://user:S3CR3T@", "http://S3CR3T%00@h", "http://user:S3CR3T@h\n",
-        "http://user:S3CR3T@a b", "http://user:S3CR3T@[::1", "S3CR3T X"};
+        "http://user:S3CR3T@a b", "http://user:S3CR3T@[::1", "S3CR3T X", "http://user:S3CR3T@a..b",
+        "http://user:S3CR3T@[1.2.3.4]", "http://user:S3CR3T@.:80"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         http_proxy p;
         shardy_error err = {0};

@@ -1,4 +1,5 @@
 /* URLs, paths and keys. */
+#include "base/host.h"
 #include "base/uri.h"
 #include "support/support.h"
 
@@ -35,6 +36,7 @@ static void test_uri__a_url_is_taken_apart(void **state)
         {"file:///", URI_FILE, "file", "", "", "file:///"},
         {"file:///with%20percent", URI_FILE, "file", "", "/with%20percent",
             "file:///with%20percent"},
+        {"https://[::1]:1/x", URI_OTHER, "https", "[::1]:1", "/x", "https://[::1]:1/x"},
         {"https://host:8080/x", URI_OTHER, "https", "host:8080", "/x", "https://host:8080/x"},
         {"mem://snapshot", URI_OTHER, "mem", "snapshot", "", "mem://snapshot"},
         {"/data/set", URI_PATH, "", "", "/data/set", "/data/set"},
@@ -106,6 +108,75 @@ static void test_uri__what_is_malformed_is_refused(void **state)
         assert_string_equal(normal, "");
         assert_null(strstr(err.message, "secret"));
     }
+}
+
+static void test_uri__a_host_or_port_that_cannot_be_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url;
+        const char *expected;
+    } cases[] = {
+        {"https://h:/x", "\"https://h:/x\" has a port that is no number from 1 to 65535"},
+        {"https://h:0/x", "\"https://h:0/x\" has a port that"},
+        {"https://h:080", "\"https://h:080\" has a port that"},
+        {"https://h:65536/", "\"https://h:65536/\" has a port that"},
+        {"https://h:99999999999999999999/", "has a port that"},
+        {"https://a..b/x", "\"https://a..b/x\" has a host with an empty part"},
+        {"https://.a/x", "\"https://.a/x\" has a host with an empty part"},
+        {"https://:80/x", "\"https://:80/x\" has no host"},
+        {"https://h~st/x", "\"https://h~st/x\" has a character that no host has"},
+        {"https://[::1/x", "\"https://[::1/x\" has no valid address in brackets"},
+        {"https://[1.2.3.4]/x", "\"https://[1.2.3.4]/x\" has no valid address in brackets"},
+        {"https://[::1]x/", "\"https://[::1]x/\" has a character that no host has"},
+        {"s3://../x", "\"s3://../x\" has no valid bucket"},
+        {"s3://./x", "\"s3://./x\" has no valid bucket"},
+        {"s3://a..b/x", "\"s3://a..b/x\" has no valid bucket"},
+        {"s3://a./x", "\"s3://a./x\" has no valid bucket"},
+        {"s3://[::1]/x", "\"s3://[::1]/x\" has no valid bucket"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        shardy_error err = {0};
+        uri u;
+        shardy_status st = shardy__uri_parse(cases[i].url, &u, &err);
+        if (st != SHARDY_INVALID || !strstr(err.message, cases[i].expected)) {
+            fail_msg("%s: %d %s", cases[i].url, st, err.message);
+        }
+    }
+}
+
+static void test_host__a_name_or_an_address_with_a_port(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"h", "h:1", "h:65535", "a.b-c.d_e", "a.b.", "a.b.:80",
+        "127.0.0.1:9000", "[::1]", "[::1]:80", "[::ffff:10.0.0.1]", "[fe80::1%eth0]",
+        "[fe80::1%25eth-0]:80", "A1"};
+    static const char *const bad[] = {"", ".", "..", "a..", ".a", "a..b", ":", ":80", "h:", "h:0",
+        "h:-0", "h:-1", "h:+1", "h: 1", "h:1 ", "h:01", "h:65536", "h:1:2", "h:80a", "::1", "[",
+        "[]", "[:]", "[::1", "[::1]]", "[::1]80", "[::1]:", "[::1]:0", "[h]", "[127.0.0.1]",
+        "[fe80::1%]", "[fe80::1%a/b]", "[::1%a%b]", "[1:2:3:4:5:6:7:8:9]", "h h", "h/", "u@h",
+        "u:p@h", "h%41", "h\xc3\xa4", "h~", "h*", "h\n"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        size_t host = 0;
+        const char *problem = shardy__host_problem(good[i], strlen(good[i]), &host);
+        const char *end = strrchr(good[i], ']');
+        end = end ? end + 1 : good[i] + strcspn(good[i], ":");
+        if (problem || host != (size_t)(end - good[i])) {
+            fail_msg("%s: %s", good[i], problem ? problem : "where its port begins");
+        }
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        if (!shardy__host_problem(bad[i], strlen(bad[i]), NULL)) {
+            fail_msg("%s is a host", bad[i]);
+        }
+    }
+    char name[SHARDY_HOST_LEN_MAX + 4] = "";
+    memset(name, 'h', SHARDY_HOST_LEN_MAX);
+    memcpy(name + SHARDY_HOST_LEN_MAX, ":1", 3);
+    assert_null(shardy__host_problem(name, SHARDY_HOST_LEN_MAX + 2, NULL));
+    name[SHARDY_HOST_LEN_MAX] = 'h';
+    assert_non_null(shardy__host_problem(name, SHARDY_HOST_LEN_MAX + 1, NULL));
+    assert_non_null(shardy__host_problem("a\0b", 3, NULL));
 }
 
 static void test_uri__the_longest_is_accepted_and_one_more_is_not(void **state)
@@ -320,6 +391,8 @@ int main(void)
         cmocka_unit_test(test_uri__a_url_is_taken_apart),
         cmocka_unit_test(test_uri__what_may_be_a_secret_is_in_no_message),
         cmocka_unit_test(test_uri__what_is_malformed_is_refused),
+        cmocka_unit_test(test_uri__a_host_or_port_that_cannot_be_is_named),
+        cmocka_unit_test(test_host__a_name_or_an_address_with_a_port),
         cmocka_unit_test(test_uri__the_longest_is_accepted_and_one_more_is_not),
         cmocka_unit_test(test_uri__joining_makes_the_url_of_a_key),
         cmocka_unit_test(test_uri__stripping_gives_keys_below_the_prefix_only),
