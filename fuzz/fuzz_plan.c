@@ -140,14 +140,22 @@ static void check_paths(const shardy_plan *plan)
     require(!begins(own, "runs/") && !begins(own, "manifests/"), "shards are beside the rest");
 }
 
+static shardy_status read(
+    shardy_store *store, shardy_bytes json, shardy_plan **plan_out, shardy_error *err)
+{
+    shardy_plan_options options;
+    shardy_plan_options_init(&options, sizeof options);
+    options.store = store;
+    return shardy_plan_from_json(context, URL_ANY, json, &options, plan_out, err);
+}
+
 static void check_again(shardy_store *store, const shardy_plan *plan)
 {
     shardy_plan *again;
     shardy_buf text;
     shardy_buf same;
     require_that(shardy_plan_to_json(plan, &text, NULL) == SHARDY_OK);
-    require_that(shardy__plan_from_json(context, URL_ANY, store, shardy__bytes(text.data, text.len),
-                     &again, NULL) == SHARDY_OK);
+    require_that(read(store, shardy__bytes(text.data, text.len), &again, NULL) == SHARDY_OK);
     require_that(shardy_plan_to_json(again, &same, NULL) == SHARDY_OK);
     require(same_bytes(text.data, text.len, same.data, same.len), "it is written as it was read");
     shardy_buf_release(&same);
@@ -162,7 +170,7 @@ static shardy_status run(const uint8_t *data, size_t size, shardy_error *err)
     SHARDY_TRY(shardy_store_open_mem(context, &store, err));
     shardy_status st = fill(store, err);
     if (st >= 0) {
-        st = shardy__plan_from_json(context, URL_ANY, store, shardy__bytes(data, size), &plan, err);
+        st = read(store, shardy__bytes(data, size), &plan, err);
     }
     shardy_plan_free(plan);
     shardy_store_close(store);
@@ -179,8 +187,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&err, 0, sizeof err);
     require_that(shardy_store_open_mem(context, &store, NULL) == SHARDY_OK);
     require_that(fill(store, NULL) == SHARDY_OK);
-    shardy_status st =
-        shardy__plan_from_json(context, URL_ANY, store, shardy__bytes(data, size), &plan, &err);
+    shardy_status st = read(store, shardy__bytes(data, size), &plan, &err);
     require(st == SHARDY_OK || st == SHARDY_INVALID || st == SHARDY_FORMAT_VERSION ||
                 st == SHARDY_UNSUPPORTED,
         "reading has few outcomes");

@@ -47,10 +47,6 @@ shardy_status shardy__plan_alloc(
 shardy_status shardy__plan_adopt(shardy_plan *plan, const char *url,
     const shardy_writer_options *options, const char *prefix, shardy_error *err);
 
-/* shardy_plan_from_json() whose objects are in `store`; NULL: in that of the URL. */
-shardy_status shardy__plan_from_json(shardy_context *context, const char *url, shardy_store *store,
-    shardy_bytes json, shardy_plan **plan_out, shardy_error *err);
-
 /* Path of an attempt relative to the root: "<shard_prefix>/run_id=<id>/<db>/attempt=NN". */
 void shardy__plan_attempt_path(const shardy_plan *plan, uint32_t db_id, uint32_t attempt,
     char path_out[SHARDY_OBJECT_KEY_LEN_MAX + 1]);

@@ -5,6 +5,7 @@
 #include "../base/alloc.h"
 #include "../base/clock.h"
 #include "../base/json.h"
+#include "../base/options.h"
 #include "../catalog/document.h"
 #include "../catalog/run_layout.h"
 #include "../store/store.h"
@@ -209,8 +210,21 @@ static shardy_status take_run(shardy_plan *plan, const plan_texts *t, shardy_err
                                         plan->run_id, plan->catalog.url);
 }
 
-static shardy_status read_plan(const shardy_json_value *root, const char *url, shardy_store *store,
-    shardy_plan *plan, shardy_error *err)
+/* The database of the manifests, which the options lead to, or nobody. */
+static shardy_status check_manifests(shardy_plan *plan, shardy_error *err)
+{
+    const int in_database = plan->catalog.manifests.ops->refs_are_run_ids;
+    if (in_database && !plan->manifests_elsewhere) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "the manifests of run \"%s\" are objects, as it was planned, not in a database",
+            plan->run_id);
+    }
+    plan->manifests_elsewhere = plan->manifests_elsewhere && !in_database;
+    return SHARDY_OK;
+}
+
+static shardy_status read_plan(const shardy_json_value *root, const char *url,
+    const shardy_plan_options *surroundings, shardy_plan *plan, shardy_error *err)
 {
     plan_texts t;
     shardy_writer_options o;
@@ -226,7 +240,12 @@ static shardy_status read_plan(const shardy_json_value *root, const char *url, s
     o.run_registry_prefix = t.registry;
     o.db_path_template = t.template_text;
     o.published_as = t.prefix;
-    o.store = store;
+    o.store = surroundings->store;
+    o.manifest_store = surroundings->manifest_store;
+    o.scratch_dir = surroundings->scratch_dir;
+    o.cancel = surroundings->cancel;
+    o.allow_network_fs = surroundings->allow_network_fs;
+    o.unsafe_single_writer = surroundings->unsafe_single_writer;
     SHARDY_TRY(shardy_key_encoding_parse(t.encoding, &o.key_encoding, err));
     SHARDY_TRY(shardy_vector_metric_parse(t.metric, &o.metric, err));
     shardy_bytes custom = shardy_json_string(shardy_json_get(root, "custom"));
@@ -237,13 +256,26 @@ static shardy_status read_plan(const shardy_json_value *root, const char *url, s
     o.custom = text;
     shardy_status st = shardy__plan_adopt(plan, url, &o, t.prefix, err);
     shardy__free(text);
-    return st < 0 ? st : take_run(plan, &t, err);
+    SHARDY_TRY(st);
+    SHARDY_TRY(check_manifests(plan, err));
+    return take_run(plan, &t, err);
 }
 
-shardy_status shardy__plan_from_json(shardy_context *context, const char *url, shardy_store *store,
-    shardy_bytes json, shardy_plan **plan_out, shardy_error *err)
+void shardy_plan_options_init(shardy_plan_options *options, size_t struct_size)
 {
+    shardy_plan_options defaults;
+    memset(&defaults, 0, sizeof defaults);
+    shardy__options_init(options, struct_size, &defaults, sizeof defaults);
+}
+
+shardy_status shardy_plan_from_json(shardy_context *context, const char *url, shardy_bytes json,
+    const shardy_plan_options *options, shardy_plan **plan_out, shardy_error *err)
+{
+    SHARDY_CHECK_ARG(url && plan_out);
     *plan_out = NULL;
+    shardy_plan_options surroundings;
+    shardy_plan_options_init(&surroundings, sizeof surroundings);
+    SHARDY_TRY(SHARDY__OPTIONS_COPY(&surroundings, options, err));
     shardy_json *doc = NULL;
     shardy_status st = shardy__document_parse(json, plan_what, &doc, err);
     if (st < 0) {
@@ -252,7 +284,7 @@ shardy_status shardy__plan_from_json(shardy_context *context, const char *url, s
     shardy_plan *plan = NULL;
     st = shardy__plan_alloc(context, &plan, err);
     if (st >= 0) {
-        st = read_plan(shardy_json_root(doc), url, store, plan, err);
+        st = read_plan(shardy_json_root(doc), url, &surroundings, plan, err);
     }
     shardy_json_free(doc);
     if (st < 0) {
@@ -261,11 +293,4 @@ shardy_status shardy__plan_from_json(shardy_context *context, const char *url, s
     }
     *plan_out = plan;
     return SHARDY_OK;
-}
-
-shardy_status shardy_plan_from_json(shardy_context *context, const char *url, shardy_bytes json,
-    shardy_plan **plan_out, shardy_error *err)
-{
-    SHARDY_CHECK_ARG(url && plan_out);
-    return shardy__plan_from_json(context, url, NULL, json, plan_out, err);
 }

@@ -81,7 +81,7 @@ static void test_steps__a_plan_that_travelled_as_json_builds_and_publishes(void 
     shardy_buf winners;
     shardy_build_result built;
     assert_ok(shardy_plan_to_json(plan, &json, &err));
-    assert_ok(shardy_plan_from_json(NULL, dir, as_bytes(&json), &worker, &err));
+    assert_ok(shardy_plan_from_json(NULL, dir, as_bytes(&json), NULL, &worker, &err));
     build_attempts(worker, results);
     shardy_bytes all[SHARDS];
     for (uint32_t i = 0; i < SHARDS; i++) {
@@ -178,7 +178,7 @@ static void test_steps__a_plan_that_another_process_has_published_says_so(void *
     shardy_buf winners;
     shardy_history history;
     assert_ok(shardy_plan_to_json(plan, &json, &err));
-    assert_ok(shardy_plan_from_json(NULL, dir, as_bytes(&json), &copy, &err));
+    assert_ok(shardy_plan_from_json(NULL, dir, as_bytes(&json), NULL, &copy, &err));
     build_attempts(plan, results);
     shardy_bytes all[SHARDS];
     for (uint32_t i = 0; i < SHARDS; i++) {
@@ -263,7 +263,7 @@ static void test_steps__a_plan_that_would_change_what_is_not_its_own_is_refused(
         shardy_plan *plan;
         shardy_buf json = with_member(dir, cases[i].name, cases[i].value, &text);
         shardy_bytes bytes = {text, strlen(text)};
-        shardy_status st = shardy_plan_from_json(NULL, dir, bytes, &plan, &err);
+        shardy_status st = shardy_plan_from_json(NULL, dir, bytes, NULL, &plan, &err);
         if (st != SHARDY_INVALID || !strstr(err.message, cases[i].expected)) {
             fail_msg("%s %s: %d %s", cases[i].name, cases[i].value, st, err.message);
         }
@@ -283,7 +283,8 @@ static void test_steps__a_plan_of_a_run_that_nobody_claimed_is_refused(void **st
     shardy_plan *copy;
     shardy_buf json;
     assert_ok(shardy_plan_to_json(plan, &json, &err));
-    assert_status(SHARDY_INVALID, shardy_plan_from_json(NULL, other, as_bytes(&json), &copy, &err));
+    assert_status(
+        SHARDY_INVALID, shardy_plan_from_json(NULL, other, as_bytes(&json), NULL, &copy, &err));
     assert_non_null(strstr(err.message, "run \"in-steps\" was not begun"));
     shardy_buf_release(&json);
     shardy_plan_free(plan);
