@@ -192,13 +192,34 @@ typedef struct shardy_plan shardy_plan;
 SHARDY_API shardy_status shardy_plan_new(shardy_context *context, const char *url,
     const shardy_writer_options *options, shardy_plan **plan_out,
     shardy_error *err) SHARDY_MUST_USE;
-/* The plan as JSON, and back. Where manifests are in a database, the plan that was made has to
- * publish: one from JSON builds attempts and answers UNSUPPORTED there. Ownership: release
- * *json_out; free *plan_out. */
+
+/* What the JSON of a plan does not carry, as it is a secret or differs between machines. */
+typedef struct shardy_plan_options {
+    size_t struct_size;
+    /* default NULL: from the URL; else write to this one (sys/store.h) */
+    struct shardy_store *store;
+    /* default NULL: objects beside the shards. Who builds attempts only can leave it out where the
+     * manifests are in a database; without it publishing is UNSUPPORTED there */
+    const struct shardy_manifest_store_options *manifest_store;
+    const char *scratch_dir;      /* default NULL: beside the destination when it is a directory */
+    const shardy_cancel *cancel;  /* default NULL */
+    int32_t allow_network_fs;     /* default 0, as in shardy_writer_options */
+    int32_t unsafe_single_writer; /* default 0, as in shardy_writer_options */
+} shardy_plan_options;
+
+/* Writes the defaults into every field. */
+SHARDY_API void shardy_plan_options_init(shardy_plan_options *options, size_t struct_size);
+
+/* The plan as JSON, and back, in any process that reaches the same store; NULL options are the
+ * defaults. Statuses of reading it: OK; INVALID (what the JSON says, a run that was not begun in
+ * this store, a database for a plan whose manifests are objects); FORMAT_VERSION; UNSUPPORTED
+ * (engine, network file system, a build without Postgres); failures of stores; NOMEM. Ownership:
+ * release *json_out; free *plan_out. */
 SHARDY_API shardy_status shardy_plan_to_json(
     const shardy_plan *plan, shardy_buf *json_out, shardy_error *err) SHARDY_MUST_USE;
 SHARDY_API shardy_status shardy_plan_from_json(shardy_context *context, const char *url,
-    shardy_bytes json, shardy_plan **plan_out, shardy_error *err) SHARDY_MUST_USE;
+    shardy_bytes json, const shardy_plan_options *options, shardy_plan **plan_out,
+    shardy_error *err) SHARDY_MUST_USE;
 SHARDY_API void shardy_plan_free(shardy_plan *plan);
 
 /* Gives the next row of a shard: OK, DONE or a failure. The row is borrowed until the next call. */

@@ -5,6 +5,7 @@
 #include "../base/alloc.h"
 #include "../base/arena.h"
 #include "../base/uri.h"
+#include "../catalog/run_layout.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -274,14 +275,10 @@ static shardy_status check_options(const shardy_cleanup_options *o, shardy_error
     SHARDY_CHECK_ARG(o->shard_prefix && o->run_registry_prefix);
     SHARDY_TRY(check_prefix("shard_prefix", o->shard_prefix, err));
     SHARDY_TRY(check_prefix("run_registry_prefix", o->run_registry_prefix, err));
-    const char *const taken[] = {"manifests", "vector_meta", o->run_registry_prefix, "runs"};
-    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
-        if (strcmp(o->shard_prefix, taken[i]) == 0) {
-            return shardy__error(err, SHARDY_INVALID, "cleanup",
-                "shard_prefix is \"%.200s\", where no shards can be", o->shard_prefix);
-        }
-    }
-    return SHARDY_OK;
+    return shardy__layout_can_hold_shards(o->shard_prefix, o->run_registry_prefix)
+               ? SHARDY_OK
+               : shardy__error(err, SHARDY_INVALID, "cleanup",
+                     "shard_prefix is \"%.200s\", where no shards can be", o->shard_prefix);
 }
 
 shardy_status shardy_cleanup(shardy_context *context, const char *url,

@@ -6,6 +6,7 @@
 #include "../base/fs.h"
 #include "../base/rate.h"
 #include "../base/uri.h"
+#include "../catalog/run_layout.h"
 #include "../store/store.h"
 #include "scratch.h"
 
@@ -41,11 +42,11 @@ void shardy_writer_options_init(shardy_writer_options *options, size_t struct_si
 
 /* --- names ------------------------------------------------------------------------------------ */
 
-/* One path segment of [A-Za-z0-9._-], not "." or "..". */
+/* One path segment of [A-Za-z0-9._-] that keys can have. */
 static int is_safe_segment(const char *text, size_t len_max)
 {
     size_t len = strlen(text);
-    if (len == 0 || len > len_max || strcmp(text, ".") == 0 || strcmp(text, "..") == 0) {
+    if (len > len_max || shardy__key_problem(text, len)) {
         return 0;
     }
     for (size_t i = 0; i < len; i++) {
@@ -150,6 +151,10 @@ static shardy_status check_choices(const shardy_writer_options *o, shardy_error 
     SHARDY_TRY(check_on_conflict(o, err));
     SHARDY_TRY(check_segment(o->shard_prefix, 64, "shard_prefix", err));
     SHARDY_TRY(check_segment(o->run_registry_prefix, 64, "run_registry_prefix", err));
+    if (!shardy__layout_can_hold_shards(o->shard_prefix, o->run_registry_prefix)) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "shard_prefix is \"%.64s\", where no shards can be", o->shard_prefix);
+    }
     if (o->run_id) {
         SHARDY_TRY(check_segment(o->run_id, SHARDY_RUN_ID_LEN_MAX, "run_id", err));
     }

@@ -3,8 +3,12 @@
 #include "plan.h"
 
 #include "../base/alloc.h"
+#include "../base/clock.h"
 #include "../base/json.h"
+#include "../base/options.h"
 #include "../catalog/document.h"
+#include "../catalog/run_layout.h"
+#include "../store/store.h"
 
 #include <shardyfusion/sys/text.h>
 
@@ -130,8 +134,8 @@ static shardy_status read_numbers(
 {
     shardy_writer_options *o = &plan->options;
     static const char *const names[] = {"version", "num_dbs", "dim", "page_size", "memory_budget",
-        "sync", "has_current", "generation", "record_started_us", "sidecar"};
-    uint64_t n[10];
+        "sync", "has_current", "generation", "sidecar"};
+    uint64_t n[9];
     for (size_t i = 0; i < sizeof n / sizeof n[0]; i++) {
         SHARDY_TRY(shardy__document_u64(root, plan_what, names[i], &n[i], err));
     }
@@ -139,9 +143,9 @@ static shardy_status read_numbers(
         return shardy__error(err, SHARDY_FORMAT_VERSION, "build",
             "the plan has version %llu, this version reads 1", (unsigned long long)n[0]);
     }
-    if (n[9] > SHARDY_SIDECAR_NEVER) {
+    if (n[8] > SHARDY_SIDECAR_NEVER) {
         return shardy__error(err, SHARDY_INVALID, "build",
-            "the plan has sidecar %llu, expected 0 to 2", (unsigned long long)n[9]);
+            "the plan has sidecar %llu, expected 0 to 2", (unsigned long long)n[8]);
     }
     if (n[1] == 0 || n[1] > SHARDY_NUM_DBS_MAX || n[2] > SHARDY_DIM_MAX || n[3] > 65536) {
         return shardy__error(err, SHARDY_INVALID, "build",
@@ -159,15 +163,68 @@ static shardy_status read_numbers(
     SHARDY_TRY(read_newer(root, "manifests_elsewhere", &elsewhere, err));
     o->on_conflict = replaces ? SHARDY_ON_CONFLICT_REPLACE : SHARDY_ON_CONFLICT_FAIL;
     plan->manifests_elsewhere = elsewhere != 0;
-    o->sidecar = (int32_t)n[9];
+    o->sidecar = (int32_t)n[8];
     plan->run.has_current = n[6] != 0;
     plan->run.generation = n[7];
-    plan->record.started_us = (int64_t)n[8];
     return SHARDY_OK;
 }
 
-static shardy_status read_plan(
-    const shardy_json_value *root, const char *url, shardy_plan *plan, shardy_error *err)
+/* The record is written when the run ends: one that is not of the run is somebody else's object. */
+static shardy_status take_record(shardy_plan *plan, const char *key, shardy_error *err)
+{
+    const char *registry = plan->options.run_registry_prefix;
+    size_t registry_len = strlen(registry);
+    const char *dir = key + registry_len + 1;
+    const char *run_id = NULL;
+    size_t run_id_len = 0;
+    if (strncmp(key, registry, registry_len) != 0 || key[registry_len] != '/' ||
+        !shardy__layout_record_dir(dir, strcspn(dir, "/"), &run_id, &run_id_len) ||
+        run_id_len != strlen(plan->run_id) || memcmp(run_id, plan->run_id, run_id_len) != 0 ||
+        strcmp(dir + strcspn(dir, "/"), "/run.yaml") != 0) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "the plan's \"record_key\" \"%.300s\" is no run record of \"%s\"", key, plan->run_id);
+    }
+    size_t stamp_len = (size_t)(run_id - dir) - strlen("_" RUN_DIR_MARK);
+    shardy__time_parse(dir, stamp_len, &plan->record.started_us);
+    snprintf(plan->record.key, sizeof plan->record.key, "%s", key);
+    plan->has_record = 1;
+    return SHARDY_OK;
+}
+
+/* What the process that made the plan has left in the store and seen there. */
+static shardy_status take_run(shardy_plan *plan, const plan_texts *t, shardy_error *err)
+{
+    const char *problem = t->seen[0] ? shardy__etag_problem(t->seen) : NULL;
+    if (problem) {
+        return shardy__error(
+            err, SHARDY_INVALID, "build", "the plan's \"seen\" %s, expected an ETag", problem);
+    }
+    snprintf(plan->run.seen.text, sizeof plan->run.seen.text, "%s", t->seen);
+    if (t->record_key[0]) {
+        SHARDY_TRY(take_record(plan, t->record_key, err));
+    }
+    shardy_status st = shardy__fate_load(plan->catalog.store, plan->run_id, &plan->run.fate, err);
+    return st != SHARDY_NOT_FOUND ? st
+                                  : shardy__error(err, SHARDY_INVALID, "build",
+                                        "the plan's run \"%s\" was not begun in \"%.300s\"",
+                                        plan->run_id, plan->catalog.url);
+}
+
+/* The database of the manifests, which the options lead to, or nobody. */
+static shardy_status check_manifests(shardy_plan *plan, shardy_error *err)
+{
+    const int in_database = plan->catalog.manifests.ops->refs_are_run_ids;
+    if (in_database && !plan->manifests_elsewhere) {
+        return shardy__error(err, SHARDY_INVALID, "build",
+            "the manifests of run \"%s\" are objects, as it was planned, not in a database",
+            plan->run_id);
+    }
+    plan->manifests_elsewhere = plan->manifests_elsewhere && !in_database;
+    return SHARDY_OK;
+}
+
+static shardy_status read_plan(const shardy_json_value *root, const char *url,
+    const shardy_plan_options *surroundings, shardy_plan *plan, shardy_error *err)
 {
     plan_texts t;
     shardy_writer_options o;
@@ -183,6 +240,12 @@ static shardy_status read_plan(
     o.run_registry_prefix = t.registry;
     o.db_path_template = t.template_text;
     o.published_as = t.prefix;
+    o.store = surroundings->store;
+    o.manifest_store = surroundings->manifest_store;
+    o.scratch_dir = surroundings->scratch_dir;
+    o.cancel = surroundings->cancel;
+    o.allow_network_fs = surroundings->allow_network_fs;
+    o.unsafe_single_writer = surroundings->unsafe_single_writer;
     SHARDY_TRY(shardy_key_encoding_parse(t.encoding, &o.key_encoding, err));
     SHARDY_TRY(shardy_vector_metric_parse(t.metric, &o.metric, err));
     shardy_bytes custom = shardy_json_string(shardy_json_get(root, "custom"));
@@ -194,18 +257,25 @@ static shardy_status read_plan(
     shardy_status st = shardy__plan_adopt(plan, url, &o, t.prefix, err);
     shardy__free(text);
     SHARDY_TRY(st);
-    SHARDY_TRY(shardy__fate_load(plan->catalog.store, plan->run_id, &plan->run.fate, err));
-    snprintf(plan->run.seen.text, sizeof plan->run.seen.text, "%s", t.seen);
-    plan->has_record = t.record_key[0] != '\0';
-    snprintf(plan->record.key, sizeof plan->record.key, "%s", t.record_key);
-    return SHARDY_OK;
+    SHARDY_TRY(check_manifests(plan, err));
+    return take_run(plan, &t, err);
+}
+
+void shardy_plan_options_init(shardy_plan_options *options, size_t struct_size)
+{
+    shardy_plan_options defaults;
+    memset(&defaults, 0, sizeof defaults);
+    shardy__options_init(options, struct_size, &defaults, sizeof defaults);
 }
 
 shardy_status shardy_plan_from_json(shardy_context *context, const char *url, shardy_bytes json,
-    shardy_plan **plan_out, shardy_error *err)
+    const shardy_plan_options *options, shardy_plan **plan_out, shardy_error *err)
 {
     SHARDY_CHECK_ARG(url && plan_out);
     *plan_out = NULL;
+    shardy_plan_options surroundings;
+    shardy_plan_options_init(&surroundings, sizeof surroundings);
+    SHARDY_TRY(SHARDY__OPTIONS_COPY(&surroundings, options, err));
     shardy_json *doc = NULL;
     shardy_status st = shardy__document_parse(json, plan_what, &doc, err);
     if (st < 0) {
@@ -214,7 +284,7 @@ shardy_status shardy_plan_from_json(shardy_context *context, const char *url, sh
     shardy_plan *plan = NULL;
     st = shardy__plan_alloc(context, &plan, err);
     if (st >= 0) {
-        st = read_plan(shardy_json_root(doc), url, plan, err);
+        st = read_plan(shardy_json_root(doc), url, &surroundings, plan, err);
     }
     shardy_json_free(doc);
     if (st < 0) {

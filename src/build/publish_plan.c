@@ -267,8 +267,8 @@ shardy_status shardy_plan_publish(const shardy_plan *plan, shardy_bytes winners_
     }
     if (plan->manifests_elsewhere) {
         return shardy__error(err, SHARDY_UNSUPPORTED, "build",
-            "the manifests of run \"%.128s\" are in a database, which a plan from JSON does not "
-            "lead to: the plan that was made has to publish it",
+            "the manifests of run \"%.128s\" are in a database, which the JSON of a plan does not "
+            "name: it has to be read with the manifest store",
             plan->run_id);
     }
     attempt_result *winners = NULL;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* An attempt with data wins over an empty one (formats.md, T-20), then the smaller attempt number,
- * then the smaller path. */
+ * which says what its path is. */
 static int compare_results(const void *a, const void *b)
 {
     const attempt_result *x = a;
@@ -17,10 +17,23 @@ static int compare_results(const void *a, const void *b)
     if (!x->output != !y->output) {
         return x->output ? -1 : 1;
     }
-    if (x->attempt != y->attempt) {
-        return x->attempt < y->attempt ? -1 : 1;
+    return x->attempt < y->attempt ? -1 : x->attempt > y->attempt;
+}
+
+/* A manifest that has shards of another run loses them when that one is removed. */
+static shardy_status check_own(
+    const shardy_plan *plan, const attempt_result *result, shardy_error *err)
+{
+    char path[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    if (!result->output) {
+        return SHARDY_OK;
     }
-    return x->output ? strcmp(x->output->path, y->output->path) : 0;
+    shardy__plan_attempt_path(plan, result->db_id, result->attempt, path);
+    return strcmp(result->output->path, path) == 0
+               ? SHARDY_OK
+               : shardy__error(err, SHARDY_INVALID, "build",
+                     "the result of shard %u is in \"%.300s\", expected \"%.300s\"", result->db_id,
+                     result->output->path, path);
 }
 
 shardy_status shardy__winners_choose(
@@ -37,6 +50,7 @@ shardy_status shardy__winners_choose(
                 "there is a result for shard %u, the plan has %u shards", results[i].db_id,
                 num_dbs);
         }
+        SHARDY_TRY(check_own(plan, &results[i], err));
         if (kept > 0 && results[kept - 1].db_id == results[i].db_id) {
             shardy__attempt_result_free(&results[i]);
             continue;

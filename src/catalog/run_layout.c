@@ -71,6 +71,17 @@ int shardy__layout_is_vector_meta(const char *rest)
     return strcmp(rest, "centroids.npy") == 0 || strcmp(rest, "hyperplanes.npy") == 0;
 }
 
+int shardy__layout_can_hold_shards(const char *shard_prefix, const char *run_registry_prefix)
+{
+    const char *const taken[] = {"manifests", "vector_meta", "runs", run_registry_prefix};
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
+        if (strcmp(shard_prefix, taken[i]) == 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 int shardy__layout_record_dir(
     const char *name, size_t len, const char **run_id_out, size_t *run_id_len_out)
 {

@@ -18,6 +18,10 @@ int shardy__layout_is_shard_object(const char *rest, size_t *dir_len_out);
 /* The same for what follows "vector_meta/run_id=<id>/". */
 int shardy__layout_is_vector_meta(const char *rest);
 
+/* Whether shards can be below that segment: whatever removes shards must find nothing else
+ * there. */
+int shardy__layout_can_hold_shards(const char *shard_prefix, const char *run_registry_prefix);
+
 /* Takes the name of a directory of the run registry apart: "<timestamp>_run_id=<id>_<32 hex>". 0
  * when it is none. */
 int shardy__layout_record_dir(

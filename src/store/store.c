@@ -318,15 +318,24 @@ static void clear_read(shardy_store_read *read)
     shardy__error_clear(&read->error);
 }
 
+const char *shardy__etag_problem(const char *etag)
+{
+    size_t len = strnlen(etag, SHARDY_ETAG_LEN_MAX + 1);
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char)etag[i] < 0x20 || etag[i] == 0x7F) { /* it becomes a header */
+            return "has a control character";
+        }
+    }
+    return len == 0 ? "has 0 bytes" : len > SHARDY_ETAG_LEN_MAX ? "has too many bytes" : NULL;
+}
+
 static shardy_status check_etag(const char *etag, const char *what, shardy_error *err)
 {
-    size_t len = etag ? strnlen(etag, SHARDY_ETAG_LEN_MAX + 1) : 0;
-    if (len > 0 && len <= SHARDY_ETAG_LEN_MAX) {
-        return SHARDY_OK;
-    }
-    return shardy__error(err, SHARDY_INVALID, "store",
-        "%s has an ETag of %s bytes, expected 1 to %u", what, len ? "too many" : "0",
-        SHARDY_ETAG_LEN_MAX);
+    const char *problem = shardy__etag_problem(etag ? etag : "");
+    return problem ? shardy__error(err, SHARDY_INVALID, "store",
+                         "the ETag of %s %s, expected 1 to %u bytes", what, problem,
+                         SHARDY_ETAG_LEN_MAX)
+                   : SHARDY_OK;
 }
 
 static shardy_status check_read_args(const shardy_store *store, shardy_store_read *read)

@@ -33,6 +33,9 @@ shardy_status shardy__store_open_url(shardy_context *context, const char *url,
 /* Where the objects of a store are (shardy_store_ops.place), or NULL when it does not say. */
 const char *shardy__store_place(const shardy_store *store);
 
+/* NULL when a text can be sent as an ETag, else what is wrong with it, as the end of a sentence. */
+const char *shardy__etag_problem(const char *etag);
+
 /* INVALID naming the key when it breaks a rule of sys/store.h. */
 shardy_status shardy__store_check_key(shardy_bytes key, shardy_error *err);
 

@@ -451,7 +451,7 @@ static shardy_status publish_from_json(trial *t, shardy_error *err)
 {
     shardy_plan *plan;
     shardy_bytes json = {t->plan_json.data, t->plan_json.len};
-    shardy_status st = shardy_plan_from_json(t->context, BUCKET_URL, json, &plan, err);
+    shardy_status st = shardy_plan_from_json(t->context, BUCKET_URL, json, NULL, &plan, err);
     if (st >= 0) {
         shardy_bytes winners = {t->winners.data, t->winners.len};
         st = shardy_plan_publish(plan, winners, NULL, err);

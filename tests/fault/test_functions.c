@@ -781,7 +781,8 @@ static shardy_status op_plan_from_json(void *state, shardy_error *err)
     stage *s = state;
     shardy_plan *plan;
     shardy_bytes json = bytes_in(&s->plan_json);
-    shardy_status st = SWEEP_CALL(shardy_plan_from_json, s->context, s->url, json, &plan, err);
+    shardy_status st =
+        SWEEP_CALL(shardy_plan_from_json, s->context, s->url, json, NULL, &plan, err);
     assert_true((st == SHARDY_OK) == (plan != NULL));
     shardy_plan_free(plan);
     return st;

@@ -71,7 +71,7 @@ static shardy_status run_publish(const crash_call *call, shardy_error *err)
 {
     shardy_plan *plan;
     shardy_bytes json = {plan_json.data, plan_json.len};
-    shardy_status st = shardy_plan_from_json(call->context, BUCKET_URL, json, &plan, err);
+    shardy_status st = shardy_plan_from_json(call->context, BUCKET_URL, json, NULL, &plan, err);
     if (st >= 0) {
         st = shardy_plan_publish(
             plan, (shardy_bytes){winners_json.data, winners_json.len}, NULL, err);

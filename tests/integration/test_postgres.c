@@ -955,8 +955,39 @@ static void test_settings__without_ensure_table_the_tables_must_be_there(void **
     shardy_reader_close(reader);
 }
 
-/* The JSON of a plan has no connection string in it: it says so instead of publishing elsewhere. */
-static void test_steps__a_plan_from_json_builds_and_does_not_publish(void **state)
+static shardy_plan_options publisher_options(const world *w)
+{
+    shardy_plan_options options;
+    shardy_plan_options_init(&options, sizeof options);
+    options.manifest_store = &w->manifests;
+    return options;
+}
+
+/* A plan whose manifests are objects is not published in a database. */
+static void test_steps__a_plan_is_read_with_the_manifest_store_it_was_made_for(void **state)
+{
+    const world *w = *state;
+    shardy_writer_options options;
+    shardy_plan *plan;
+    shardy_plan *copy;
+    shardy_buf json;
+    dataset_plan_options(&options, "run-objects");
+    assert_ok(shardy_plan_new(NULL, w->dir, &options, &plan, &err));
+    assert_ok(shardy_plan_to_json(plan, &json, &err));
+    shardy_plan_options with = publisher_options(w);
+    assert_status(SHARDY_INVALID,
+        shardy_plan_from_json(NULL, w->dir, bytes_of(json.data), &with, &copy, &err));
+    assert_non_null(strstr(err.message, "run-objects"));
+    assert_null(copy);
+    assert_ok(shardy_plan_from_json(NULL, w->dir, bytes_of(json.data), NULL, &copy, &err));
+    shardy_buf_release(&json);
+    shardy_plan_free(copy);
+    shardy_plan_free(plan);
+}
+
+/* The JSON of a plan has no connection string in it: who has none builds, and does not publish
+ * elsewhere; who has one publishes, in whatever process. */
+static void test_steps__a_plan_from_json_is_published_by_who_has_the_database(void **state)
 {
     const world *w = *state;
     shardy_writer_options options;
@@ -971,7 +1002,8 @@ static void test_steps__a_plan_from_json_builds_and_does_not_publish(void **stat
     options.manifest_store = &w->manifests;
     assert_ok(shardy_plan_new(NULL, w->dir, &options, &plan, &err));
     assert_ok(shardy_plan_to_json(plan, &json, &err));
-    assert_ok(shardy_plan_from_json(NULL, w->dir, bytes_of(json.data), &copy, &err));
+    shardy_plan_free(plan);
+    assert_ok(shardy_plan_from_json(NULL, w->dir, bytes_of(json.data), NULL, &copy, &err));
     for (uint32_t i = 0; i < DATASET_SHARDS; i++) {
         dataset_feed feed;
         dataset_feed_init(&feed, "run-steps", i);
@@ -985,6 +1017,11 @@ static void test_steps__a_plan_from_json_builds_and_does_not_publish(void **stat
     assert_status(SHARDY_UNSUPPORTED, shardy_plan_publish(copy, chosen, NULL, &err));
     assert_non_null(strstr(err.message, "run-steps"));
     assert_int_equal(support_count_entries(support_path(w->dir, "manifests")), 0);
+    shardy_plan_options with = publisher_options(w);
+    assert_ok(shardy_plan_from_json(NULL, w->dir, bytes_of(json.data), &with, &plan, &err));
+    shardy_buf_release(&again);
+    assert_ok(shardy_plan_to_json(plan, &again, &err));
+    assert_string_equal(again.data, json.data);
     assert_ok(shardy_plan_publish(plan, chosen, NULL, &err));
     assert_int_equal(support_count_entries(support_path(w->dir, "manifests")), 0);
     dataset_place place = {w->dir, NULL, &w->manifests};
@@ -1147,7 +1184,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_settings__a_kind_that_is_none_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(
-            test_steps__a_plan_from_json_builds_and_does_not_publish, setup, teardown),
+            test_steps__a_plan_from_json_is_published_by_who_has_the_database, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_steps__a_plan_is_read_with_the_manifest_store_it_was_made_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_secrets__are_in_no_message, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_deadlines__hold_while_the_server_does_not_answer, setup, teardown),

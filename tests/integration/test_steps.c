@@ -81,7 +81,7 @@ static void test_steps__a_plan_that_travelled_as_json_builds_and_publishes(void 
     shardy_buf winners;
     shardy_build_result built;
     assert_ok(shardy_plan_to_json(plan, &json, &err));
-    assert_ok(shardy_plan_from_json(NULL, dir, as_bytes(&json), &worker, &err));
+    assert_ok(shardy_plan_from_json(NULL, dir, as_bytes(&json), NULL, &worker, &err));
     build_attempts(worker, results);
     shardy_bytes all[SHARDS];
     for (uint32_t i = 0; i < SHARDS; i++) {
@@ -178,7 +178,7 @@ static void test_steps__a_plan_that_another_process_has_published_says_so(void *
     shardy_buf winners;
     shardy_history history;
     assert_ok(shardy_plan_to_json(plan, &json, &err));
-    assert_ok(shardy_plan_from_json(NULL, dir, as_bytes(&json), &copy, &err));
+    assert_ok(shardy_plan_from_json(NULL, dir, as_bytes(&json), NULL, &copy, &err));
     build_attempts(plan, results);
     shardy_bytes all[SHARDS];
     for (uint32_t i = 0; i < SHARDS; i++) {
@@ -204,6 +204,124 @@ static void test_steps__a_plan_that_another_process_has_published_says_so(void *
         shardy_buf_release(&results[i]);
     }
     shardy_plan_free(copy);
+    shardy_plan_free(plan);
+    support_remove_dir(dir);
+}
+
+/* The JSON of a plan with another value of a member. */
+static shardy_buf with_member(const char *dir, const char *name, const char *value, char **text_out)
+{
+    shardy_plan *plan = new_plan(dir);
+    shardy_buf json;
+    char mark[64];
+    assert_ok(shardy_plan_to_json(plan, &json, &err));
+    shardy_plan_free(plan);
+    const char *text = json.data;
+    snprintf(mark, sizeof mark, "\"%s\":", name);
+    const char *at = strstr(text, mark);
+    assert_non_null(at);
+    at += strlen(mark);
+    const char *end = at[0] == '"' ? strchr(at + 1, '"') + 1 : at + strcspn(at, ",}");
+    size_t size = json.len + strlen(value) + 1;
+    *text_out = malloc(size);
+    snprintf(*text_out, size, "%.*s%s%s", (int)(at - text), text, value, end);
+    return json;
+}
+
+static void test_steps__a_plan_that_would_change_what_is_not_its_own_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        const char *value;
+        const char *expected;
+    } cases[] = {
+        {"record_key", "\"_CURRENT\"", "\"_CURRENT\" is no run record of \"in-steps\""},
+        {"record_key", "\"runs/run_id=in-steps/fate\"", "is no run record of"},
+        {"record_key",
+            "\"runs/2026-01-02T03:04:05.000006Z_run_id=b_00000000000000000000000000000000/"
+            "run.yaml\"",
+            "is no run record of \"in-steps\""},
+        {"record_key",
+            "\"runs/2026-01-02T03:04:05.000006Z_run_id=in-steps_00000000000000000000000000000000/"
+            "x\"",
+            "is no run record of \"in-steps\""},
+        {"record_key",
+            "\"logs/2026-01-02T03:04:05.000006Z_run_id=in-steps_00000000000000000000000000000000/"
+            "run.yaml\"",
+            "is no run record of \"in-steps\""},
+        {"run_registry_prefix", "\"logs\"", "is no run record of \"in-steps\""},
+        {"run_id", "\"other\"", "is no run record of \"other\""},
+        {"shard_prefix", "\"runs\"", "shard_prefix is \"runs\", where no shards can be"},
+        {"shard_prefix", "\"manifests\"", "where no shards can be"},
+        {"shard_prefix", "\".shardyfusion\"", "shard_prefix is \".shardyfusion\""},
+        {"seen", "\"\\r\\nx-header: 1\"", "the plan's \"seen\" has a control character"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char *dir = support_make_dir();
+        char *text;
+        shardy_plan *plan;
+        shardy_buf json = with_member(dir, cases[i].name, cases[i].value, &text);
+        shardy_bytes bytes = {text, strlen(text)};
+        shardy_status st = shardy_plan_from_json(NULL, dir, bytes, NULL, &plan, &err);
+        if (st != SHARDY_INVALID || !strstr(err.message, cases[i].expected)) {
+            fail_msg("%s %s: %d %s", cases[i].name, cases[i].value, st, err.message);
+        }
+        assert_null(plan);
+        free(text);
+        shardy_buf_release(&json);
+        support_remove_dir(dir);
+    }
+}
+
+static void test_steps__a_plan_of_a_run_that_nobody_claimed_is_refused(void **state)
+{
+    (void)state;
+    char *dir = support_make_dir();
+    char *other = support_make_dir();
+    shardy_plan *plan = new_plan(dir);
+    shardy_plan *copy;
+    shardy_buf json;
+    assert_ok(shardy_plan_to_json(plan, &json, &err));
+    assert_status(
+        SHARDY_INVALID, shardy_plan_from_json(NULL, other, as_bytes(&json), NULL, &copy, &err));
+    assert_non_null(strstr(err.message, "run \"in-steps\" was not begun"));
+    shardy_buf_release(&json);
+    shardy_plan_free(plan);
+    support_remove_dir(dir);
+    support_remove_dir(other);
+}
+
+static void test_steps__a_winner_that_is_not_the_runs_own_is_refused(void **state)
+{
+    (void)state;
+    char *dir = support_make_dir();
+    shardy_plan *plan = new_plan(dir);
+    shardy_buf results[SHARDS];
+    shardy_buf winners;
+    build_attempts(plan, results);
+    shardy_bytes all[SHARDS];
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        all[i] = as_bytes(&results[i]);
+    }
+    assert_ok(shardy_winners_select(plan, all, SHARDS, &winners, &err));
+    char *text = malloc(winners.len + 1);
+    memcpy(text, winners.data, winners.len);
+    text[winners.len] = '\0';
+    static const char own[] = "run_id=in-steps";
+    for (char *at = strstr(text, own); at; at = strstr(at, own)) {
+        memcpy(at, "run_id=of-other", sizeof own - 1);
+    }
+    shardy_bytes foreign = {text, winners.len};
+    assert_status(SHARDY_INVALID, shardy_plan_publish(plan, foreign, NULL, &err));
+    assert_non_null(strstr(err.message, "\"shards/run_id=of-other/db=00000/attempt=00\""));
+    assert_non_null(strstr(err.message, "\"shards/run_id=in-steps/db=00000/attempt=00\""));
+    assert_ok(shardy_plan_publish(plan, as_bytes(&winners), NULL, &err));
+    free(text);
+    shardy_buf_release(&winners);
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        shardy_buf_release(&results[i]);
+    }
     shardy_plan_free(plan);
     support_remove_dir(dir);
 }
@@ -281,6 +399,9 @@ int main(void)
         cmocka_unit_test(test_steps__a_plan_that_travelled_as_json_builds_and_publishes),
         cmocka_unit_test(test_steps__a_plan_is_published_once),
         cmocka_unit_test(test_steps__a_plan_that_another_process_has_published_says_so),
+        cmocka_unit_test(test_steps__a_plan_that_would_change_what_is_not_its_own_is_refused),
+        cmocka_unit_test(test_steps__a_plan_of_a_run_that_nobody_claimed_is_refused),
+        cmocka_unit_test(test_steps__a_winner_that_is_not_the_runs_own_is_refused),
         cmocka_unit_test(test_steps__a_missing_shard_is_a_failure_of_coverage),
         cmocka_unit_test(test_steps__a_row_of_another_shard_is_a_failure_of_coverage),
         cmocka_unit_test(test_steps__a_run_id_can_be_claimed_once),

@@ -375,6 +375,10 @@ BAD_OPTION(small_multiplier, o->retry_multiplier = 0.5)
 BAD_OPTION(slash_in_run, o->run_id = "a/b")
 BAD_OPTION(empty_run, o->run_id = "")
 BAD_OPTION(dots_in_prefix, o->shard_prefix = "..")
+BAD_OPTION(runs_as_prefix, o->shard_prefix = "runs")
+BAD_OPTION(registry_as_prefix, o->shard_prefix = o->run_registry_prefix = "records")
+BAD_OPTION(own_prefix, o->shard_prefix = ".shardyfusion")
+BAD_OPTION(own_registry, o->run_registry_prefix = ".shardyfusion")
 BAD_OPTION(bad_registry, o->run_registry_prefix = "a b")
 BAD_OPTION(bad_template, o->db_path_template = "db")
 BAD_OPTION(bad_place, o->published_as = "https://h/p")
@@ -402,6 +406,11 @@ static void test_plan__each_wrong_option_names_value_and_expectation(void **stat
         {"run_id is \"a/b\", expected 1 to 128 of A-Z a-z 0-9 . _ -", slash_in_run},
         {"run_id is \"\", expected 1 to 128 of A-Z a-z 0-9 . _ -", empty_run},
         {"shard_prefix is \"..\", expected 1 to 64 of A-Z a-z 0-9 . _ -", dots_in_prefix},
+        {"shard_prefix is \"runs\", where no shards can be", runs_as_prefix},
+        {"shard_prefix is \"records\", where no shards can be", registry_as_prefix},
+        {"shard_prefix is \".shardyfusion\", expected 1 to 64 of A-Z a-z 0-9 . _ -", own_prefix},
+        {"run_registry_prefix is \".shardyfusion\", expected 1 to 64 of A-Z a-z 0-9 . _ -",
+            own_registry},
         {"run_registry_prefix is \"a b\", expected 1 to 64 of A-Z a-z 0-9 . _ -", bad_registry},
         {"db_path_template is \"db\", expected {db_id} or {db_id:0Nd} in it, once", bad_template},
         {"\"https://h/p\" is no place of a snapshot, expected s3://bucket/prefix, file:///path or "
@@ -494,6 +503,7 @@ static shardy_plan *mem_plan(shardy_store *store, uint32_t num_dbs)
     shardy_plan *plan;
     shardy_writer_options_init(&options, sizeof options);
     options.store = store;
+    options.run_id = "r";
     options.num_dbs = num_dbs;
     options.key_encoding = SHARDY_KEY_ENCODING_UTF8;
     assert_ok(shardy_plan_new(NULL, "mem:", &options, &plan, &err));
@@ -507,14 +517,14 @@ static void test_winners__an_attempt_with_rows_beats_an_empty_one_then_the_small
     (void)state;
     static const struct {
         uint32_t attempts[3];
-        const char *paths[3];
+        int have_rows[3];
         uint32_t winner;
     } cases[] = {
-        {{0, 1, 2}, {"", "a/1", "a/2"}, 1},
-        {{1, 1, 1}, {"", "a/1", ""}, 1},
-        {{2, 0, 1}, {"a/2", "a/0", "a/1"}, 0},
-        {{3, 2, 9}, {"a/3", "", "a/9"}, 3},
-        {{0, 1, 2}, {"", "", ""}, 0},
+        {{0, 1, 2}, {0, 1, 1}, 1},
+        {{1, 1, 1}, {0, 1, 0}, 1},
+        {{2, 0, 1}, {1, 1, 1}, 0},
+        {{3, 2, 9}, {1, 0, 1}, 3},
+        {{0, 1, 2}, {0, 0, 0}, 0},
     };
     shardy_store *store;
     assert_ok(shardy_store_open_mem(NULL, &store, &err));
@@ -525,7 +535,12 @@ static void test_winners__an_attempt_with_rows_beats_an_empty_one_then_the_small
         shardy_buf winners;
         char expected[32];
         for (int k = 0; k < 3; k++) {
-            attempt_json(texts[k], 0, cases[i].attempts[k], cases[i].paths[k]);
+            char path[64] = "";
+            if (cases[i].have_rows[k]) {
+                snprintf(path, sizeof path, "shards/run_id=r/db=00000/attempt=%02u",
+                    cases[i].attempts[k]);
+            }
+            attempt_json(texts[k], 0, cases[i].attempts[k], path);
             results[k] = shardy__bytes(texts[k], strlen(texts[k]));
         }
         assert_ok(shardy_winners_select(plan, results, 3, &winners, &err));
@@ -547,8 +562,8 @@ static void test_winners__results_that_are_missing_or_of_no_shard_are_told(void 
     char texts[2][600];
     assert_ok(shardy_store_open_mem(NULL, &store, &err));
     shardy_plan *plan = mem_plan(store, 2);
-    attempt_json(texts[0], 0, 0, "a/0");
-    attempt_json(texts[1], 2, 0, "b/0");
+    attempt_json(texts[0], 0, 0, "shards/run_id=r/db=00000/attempt=00");
+    attempt_json(texts[1], 2, 0, "shards/run_id=r/db=00002/attempt=00");
     shardy_bytes results[2] = {
         shardy__bytes(texts[0], strlen(texts[0])), shardy__bytes(texts[1], strlen(texts[1]))};
     assert_status(SHARDY_COVERAGE, shardy_winners_select(plan, results, 1, &winners, &err));
