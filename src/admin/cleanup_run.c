@@ -516,6 +516,7 @@ static shardy_status claim_and_remove(
     }
     if (!reason[0]) {
         SHARDY_TRY(shardy__condemn_claim(&k->catalog, claim, k->options->dry_run, err));
+        k->catalog.trusted |= claim->probed;
         snprintf(reason, sizeof reason, "%s", claim->reason);
     }
     if (reason[0]) {

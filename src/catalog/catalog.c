@@ -136,7 +136,7 @@ shardy_status shardy__catalog_open(shardy_context *context, const char *url,
     memset(out, 0, sizeof *out);
     SHARDY_CHECK_ARG(url || options->store);
     out->context = context;
-    out->single_writer = options->single_writer;
+    out->trusted = options->single_writer;
     SHARDY_TRY(split_url(url ? url : ".", out, err));
     shardy_status st = SHARDY_OK;
     if (options->store) {

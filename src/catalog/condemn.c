@@ -87,6 +87,8 @@ shardy_status shardy__condemn_claim(
         claim->won = 1;
         return SHARDY_OK;
     }
+    SHARDY_TRY(shardy__catalog_probe(c, f, err));
+    claim->probed = 1;
     /* model: cleaner_condemn */
     st = shardy__fate_change(c->context, c->store, f, FATE_CONDEMNED, err);
     if (st == SHARDY_CONFLICT) {
@@ -148,6 +150,9 @@ shardy_status shardy__pin_add(
         return shardy__error(err, SHARDY_EXHAUSTED, "pin",
             "run \"%.128s\" has %u pins, which is the limit", f->run_id, FATE_PINS_MAX);
     }
+    if (!claim.absent) {
+        SHARDY_TRY(shardy__catalog_probe(c, f, err));
+    }
     snprintf(f->pins[f->pin_count++], sizeof f->pins[0], "%s", name);
     if (!claim.absent) {
         /* model: pinner_pin */
@@ -155,10 +160,18 @@ shardy_status shardy__pin_add(
     }
     /* model: pinner_adopt */
     shardy_status st = shardy__fate_create(c->context, c->store, f, err);
-    return st == SHARDY_EXISTS
-               ? shardy__error(err, SHARDY_CONFLICT, "pin",
-                     "somebody else adopts run \"%.128s\" at this moment", f->run_id)
-               : st;
+    if (st == SHARDY_EXISTS) {
+        return shardy__error(err, SHARDY_CONFLICT, "pin",
+            "somebody else adopts run \"%.128s\" at this moment", f->run_id);
+    }
+    SHARDY_TRY(st);
+    st = shardy__catalog_probe(c, f, err);
+    if (st < 0) {
+        shardy_error ignored;
+        f->pin_count = 0;
+        (void)change_pins(c, f, &ignored);
+    }
+    return st;
 }
 
 shardy_status shardy__pin_remove(
@@ -174,6 +187,7 @@ shardy_status shardy__pin_remove(
     if (at == f.pin_count) {
         return SHARDY_NOT_FOUND;
     }
+    SHARDY_TRY(shardy__catalog_probe(c, &f, err));
     f.pin_count--;
     memmove(f.pins[at], f.pins[at + 1], (f.pin_count - at) * sizeof f.pins[0]);
     memset(f.pins[f.pin_count], 0, sizeof f.pins[0]);

@@ -94,8 +94,11 @@ static shardy_status probe(
 
 /* One probe, on an object that is there anyway: whoever ignores the conditions writes a fate that
  * is as good. */
-static shardy_status probe_conditions(const catalog *c, const fate *f, shardy_error *err)
+shardy_status shardy__catalog_probe(const catalog *c, const fate *f, shardy_error *err)
 {
+    if (c->trusted || !is_doubtful(c)) {
+        return SHARDY_OK;
+    }
     SHARDY_TRY(probe(c, f, SHARDY_PUT_IF_ABSENT, SHARDY_EXISTS, err));
     return probe(c, f, SHARDY_PUT_IF_MATCH, SHARDY_CONFLICT, err);
 }
@@ -203,9 +206,7 @@ shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const 
         return taken(run_id, "a fate of it", err);
     }
     SHARDY_TRY(st);
-    if (!c->single_writer && is_doubtful(c)) {
-        st = probe_conditions(c, &run->fate, err);
-    }
+    st = shardy__catalog_probe(c, &run->fate, err);
     /* model: writer_see */
     if (st >= 0) {
         st = see_pointer(c, run, err);
@@ -608,6 +609,7 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
         return shardy__error_as(err, SHARDY_CORRUPT);
     }
     SHARDY_TRY(target_fate(c, run_id, target->ref, target, &f, &took, err));
+    SHARDY_TRY(shardy__catalog_probe(c, &f, err));
     /* model: rollback_take */
     shardy_status st = shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHING, err);
     if (st < 0) {
