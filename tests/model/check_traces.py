@@ -253,9 +253,8 @@ class Process:
             need(event.status in ("CONFLICT", "EXISTS"), name, event, event.status)
 
     def is_probe(self, event, last):
-        """Whether a writer tries out the conditions of the store on the fate that it has made."""
-        return (self.role == "writes" and self.places.get(event.of_run()) == "claimed" and
-                event.state == WRITING and last is not None and
+        """Whether somebody tries out the conditions of the store on a fate: with what it says."""
+        return (last is not None and event.state == last.state and event.pins == last.pins and
                 (event.condition == IF_ABSENT or event.expected != last.version) and
                 event.status in ("EXISTS", "CONFLICT"))
 
