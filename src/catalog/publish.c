@@ -192,11 +192,35 @@ static shardy_status see_pointer(const catalog *c, publish_run *run, shardy_erro
     return st < 0 ? st : SHARDY_OK;
 }
 
+/* The fate of a run that ends as it begins. Where no condition holds a fate binds nobody, so that
+ * it can go: who accepts such a store tries again with the same run id. */
+static void take_back(const catalog *after, fate *f, shardy_status st)
+{
+    shardy_error ignored;
+    char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    shardy__fate_key(f->run_id, key);
+    if (st == SHARDY_UNSUPPORTED) {
+        int32_t result;
+        const shardy_bytes keys[1] = {{key, strlen(key)}};
+        st = shardy_store_remove(after->store, keys, 1, &result, &ignored);
+    } else {
+        st = shardy__fate_change(after->context, after->store, f, FATE_CONDEMNED, &ignored);
+    }
+    if (st < 0) {
+        shardy__log(after->context, SHARDY_LOG_WARN, "publish",
+            "the fate of run \"%s\", which does not begin, stays as it is: %s", f->run_id,
+            ignored.message);
+    }
+    memset(f, 0, sizeof *f);
+}
+
 shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const char *shard_prefix,
     const char *writer, publish_run *run, shardy_error *err)
 {
     memset(run, 0, sizeof *run);
     SHARDY_TRY(check_free(c, run_id, shard_prefix, err));
+    /* model: writer_see, first of all: a build that is refused has not used up its run id */
+    SHARDY_TRY(see_pointer(c, run, err));
     /* model: writer_claim */
     snprintf(run->fate.run_id, sizeof run->fate.run_id, "%s", run_id);
     snprintf(run->fate.writer, sizeof run->fate.writer, "%s", writer);
@@ -207,14 +231,9 @@ shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const 
     }
     SHARDY_TRY(st);
     st = shardy__catalog_probe(c, &run->fate, err);
-    /* model: writer_see */
-    if (st >= 0) {
-        st = see_pointer(c, run, err);
-    }
     if (st < 0) {
-        shardy_error ignored;
         const catalog after = shardy__catalog_after(c);
-        shardy__fate_change(c->context, after.store, &run->fate, FATE_CONDEMNED, &ignored);
+        take_back(&after, &run->fate, st);
     }
     return st < 0 ? st : SHARDY_OK;
 }

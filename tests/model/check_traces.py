@@ -25,9 +25,8 @@ POINTER = "_CURRENT"
 
 # From where to where a step leads a process, for each role. A process may stop anywhere.
 WRITER = {
-    ("begin", "writer_claim"): "claimed",
-    ("claimed", "writer_see"): "seen",
-    ("claimed", "writer_condemn"): "condemned",
+    ("begin", "writer_see"): "looked",
+    ("looked", "writer_claim"): "seen",
     ("seen", "writer_upload"): "seen",
     ("seen", "writer_take"): "taken",
     ("seen", "writer_condemn"): "condemned",
@@ -40,7 +39,6 @@ WRITER = {
     ("moved", "writer_see_again"): "moved",
     ("moved", "writer_take_again"): "written",
     # a cleanup was faster
-    ("claimed", "writer_find_condemned"): "condemned",
     ("seen", "writer_find_condemned"): "condemned",
     ("taken", "writer_find_condemned"): "condemned",
     ("written", "writer_find_condemned"): "condemned",
