@@ -125,13 +125,30 @@ static shardy_status check_pinnable(const fate *f, shardy_error *err)
     return SHARDY_OK;
 }
 
+/* A failure of which nobody knows whether the pins were changed. */
+static shardy_status tell_open(
+    const fate *f, shardy_status st, const shardy_error *error, shardy_error *err)
+{
+    if (st < 0 && err) {
+        *err = *error;
+    }
+    return st < 0 && error->retriable
+               ? shardy__error_prefix(err, st,
+                     "the pins of run \"%.128s\" may have changed all the same (`shardy history` "
+                     "tells)",
+                     f->run_id)
+               : st;
+}
+
 static shardy_status change_pins(const catalog *c, fate *f, shardy_error *err)
 {
-    shardy_status st = shardy__fate_change(c->context, c->store, f, f->state, err);
+    shardy_error error;
+    shardy__error_clear(&error);
+    shardy_status st = shardy__fate_change(c->context, c->store, f, f->state, &error);
     return st == SHARDY_CONFLICT
                ? shardy__error(err, SHARDY_CONFLICT, "pin",
                      "somebody else changes the fate of run \"%.128s\" at this moment", f->run_id)
-               : st;
+               : tell_open(f, st, &error, err);
 }
 
 shardy_status shardy__pin_add(
@@ -159,12 +176,14 @@ shardy_status shardy__pin_add(
         return change_pins(c, f, err);
     }
     /* model: pinner_adopt */
-    shardy_status st = shardy__fate_create(c->context, c->store, f, err);
+    shardy_error error;
+    shardy__error_clear(&error);
+    shardy_status st = shardy__fate_create(c->context, c->store, f, &error);
     if (st == SHARDY_EXISTS) {
         return shardy__error(err, SHARDY_CONFLICT, "pin",
             "somebody else adopts run \"%.128s\" at this moment", f->run_id);
     }
-    SHARDY_TRY(st);
+    SHARDY_TRY(tell_open(f, st, &error, err));
     st = shardy__catalog_probe(c, f, err);
     if (st < 0) {
         shardy_error ignored;

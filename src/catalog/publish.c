@@ -256,6 +256,13 @@ static void fill_pointer(
     }
 }
 
+/* A failure of which nobody knows whether the pointer was moved. */
+static shardy_status left_open(const char *run_id, shardy_status st, shardy_error *err)
+{
+    return shardy__error_prefix(err, st,
+        "run \"%.128s\" may have become current all the same (`shardy history` tells)", run_id);
+}
+
 /* Said by its fate, as it was left or as it is found. */
 static shardy_status published_before(const char *run_id, int32_t state, shardy_error *err)
 {
@@ -445,7 +452,7 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
     if (st < 0 && st != SHARDY_CONFLICT) {
         /* Not known to have failed: the fate stays PUBLISHING, which no cleanup touches. Known to
          * have failed: the run can be given up. */
-        return st;
+        return run->pointer_open ? left_open(f->run_id, st, err) : st;
     }
     /* model: writer_end, also after a lost pointer write */
     shardy_error ignored;
@@ -645,7 +652,7 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
      * `seen`: only a pointer write of ours, which makes that one stale, allows leaving
      * PUBLISHING. The same while our own write may still count. */
     if (st < 0 && (took || open)) {
-        return st;
+        return open ? left_open(run_id, st, err) : st;
     }
     /* model: rollback_end */
     shardy_error ignored;
