@@ -397,6 +397,10 @@ typedef struct shardy_limit_options {
     /* default 0: no limit; each read of a vectored read is a request, a removal of many keys one */
     double requests_per_second;
     double bytes_per_second; /* default 0: no limit; of bodies read and put */
+    /* default NULL: none. Once it is requested nothing is held back or counted any more: what is
+     * still asked then is the tidying up of what was cancelled, which has little time. Must outlive
+     * the store */
+    const shardy_cancel *cancel;
 } shardy_limit_options;
 
 /* Writes the defaults into every field. */
