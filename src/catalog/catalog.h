@@ -105,6 +105,10 @@ shardy_status shardy__catalog_load(const catalog *c, const char *ref,
 shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_out,
     shardy_etag *version_out, loaded_manifest *out, shardy_error *err);
 
+/* Whether any object of a shard with rows is here. */
+shardy_status shardy__catalog_find_shard(const catalog *c, const manifest *m,
+    const manifest_shard *shard, int32_t *found_out, shardy_error *err);
+
 /* The promise of a run's fate; has_digest 0 when there is no fate or no manifest in it. */
 shardy_status shardy__catalog_promise(const catalog *c, const char *run_id, const char *ref,
     manifest_promise *out, shardy_error *err);
@@ -155,8 +159,9 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
 void shardy__publish_abandon(const catalog *c, publish_run *run, const char *shard_prefix);
 
 /* Moves the pointer to the manifest `ref`; url_out gets what the pointer says then.
- * Statuses: OK; INVALID (no such manifest; a run still at work); GONE; CORRUPT,
- * CHECKSUM, FORMAT_VERSION (it is damaged); CONFLICT; those of the stores. */
+ * Statuses: OK; INVALID (no such manifest; a run still at work); GONE (it was condemned, or an
+ * object of it is missing); CORRUPT, CHECKSUM, FORMAT_VERSION (it is damaged); CONFLICT; those of
+ * the stores. */
 shardy_status shardy__publish_rollback(
     const catalog *c, const char *ref, char url_out[SHARDY_URL_LEN_MAX + 1], shardy_error *err);
 

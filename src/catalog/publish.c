@@ -3,6 +3,7 @@
  * leases play no part in safety. The model is in tests/model/publish_cleanup.pml; the names of its
  * steps stand here where they are done (a test compares the two). */
 #include "catalog.h"
+#include "shards_there.h"
 
 #include "../base/bytebuf.h"
 
@@ -701,6 +702,9 @@ shardy_status shardy__publish_rollback(
         st = shardy__error(err, SHARDY_CORRUPT, "rollback",
             "the manifest \"%.300s\" is of the run \"%.128s\"", ref, target.manifest->run_id);
     } else {
+        st = shardy__catalog_find_shards(c, target.manifest, err);
+    }
+    if (st >= 0) {
         st = move_pointer(c, &target, &seen, generation, url_out, err);
     }
     shardy__manifest_free(target.manifest);
