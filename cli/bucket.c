@@ -126,6 +126,9 @@ static int limit_store(cli *c, uint32_t attempts)
     shardy_limit_options_init(&limit, sizeof limit);
     limit.requests_per_second = (double)v[OPT_MAX_REQUESTS].number;
     limit.bytes_per_second = (double)v[OPT_MAX_BYTES].number;
+    if (c->opts.command && c->opts.command->id == CMD_BUILD) {
+        limit.cancel = c->cancel; /* there are seconds to take back what was uploaded */
+    }
     shardy_status st = shardy_store_wrap_limit(c->context, c->store, &limit, &around, &err);
     int rc = put_around(c, st, around, &err);
     if (rc != EXIT_OK || attempts == 1) {

@@ -207,9 +207,9 @@ void target_read_options(
 /* From now on the first SIGINT or SIGTERM requests `cancel` and ends reading of the standard
  * input; the second one has its usual effect. */
 void signals_install(shardy_cancel *cancel);
-/* A pipe without a reader is an error of the write, not a signal: a build goes on when nobody reads
- * its progress. */
-void signals_ignore_pipe(void);
+/* A pipe without a reader and a file that becomes larger than the process may write are errors of
+ * the write, not signals: a build goes on when nobody reads its progress. */
+void signals_ignore(void);
 /* Ends the program as that signal would have. */
 void signals_die_of_pipe(void);
 /* The signal that came, 0: none. */

@@ -120,7 +120,7 @@ int main(int argc, char **argv)
     cli c;
     memset(&c, 0, sizeof c);
     utf8_init();
-    signals_ignore_pipe();
+    signals_ignore();
     progress_init(&c.bar);
     config_init(&c.cfg);
     credentials_init(&c.found);

@@ -501,8 +501,8 @@ const opt_def opt_table[OPT_COUNT] = {
     [OPT_SINGLE_WRITER] = {.id = OPT_SINGLE_WRITER,
         .name = "unsafe-single-writer",
         .kind = OPT_KIND_FLAG,
-        .commands = CMD_BIT(CMD_BUILD),
-        .help = "publish on a store that does not honour conditional writes, where nobody else may "
+        .commands = CMD_BIT(CMD_BUILD) | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_CLEANUP) | KEEPS,
+        .help = "write to a store that does not honour conditional writes, where nobody else may "
                 "write meanwhile"},
     [OPT_ALLOW_EMPTY] = {.id = OPT_ALLOW_EMPTY,
         .name = "allow-empty",

@@ -156,9 +156,10 @@ int signals_caught(void)
     return signal_number;
 }
 
-void signals_ignore_pipe(void)
+void signals_ignore(void)
 {
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that is too large is an error of the write */
 }
 
 void signals_die_of_pipe(void)

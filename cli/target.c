@@ -183,6 +183,7 @@ static void fill_admin(const cli *c, shardy_admin_options *options)
     options->store = c->store;
     options->manifest_store = target_manifest_store(c);
     options->allow_network_fs = opt_given(&c->opts, OPT_NETWORK_FS);
+    options->unsafe_single_writer = opt_given(&c->opts, OPT_SINGLE_WRITER);
 }
 
 int target_admin(cli *c, uint32_t threads, shardy_admin_options *options)

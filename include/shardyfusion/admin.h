@@ -18,7 +18,10 @@ typedef struct shardy_admin_options {
     uint32_t timeout_ms;
     const shardy_cancel *cancel; /* default NULL */
     int32_t allow_network_fs;    /* default 0: publishing on a network file system is refused */
-    struct shardy_store *store;  /* default NULL: from the URL */
+    /* default 0: whoever is to change something refuses a store that does not honour conditional
+     * writes (UNSUPPORTED); 1: as in shardy_writer_options */
+    int32_t unsafe_single_writer;
+    struct shardy_store *store; /* default NULL: from the URL */
     /* default NULL: objects beside the shards; else where manifest and pointer are */
     const struct shardy_manifest_store_options *manifest_store;
 } shardy_admin_options;

@@ -16,6 +16,7 @@ shardy_status shardy__admin_open_catalog(shardy_context *context, const char *ur
     const catalog_options o = {.sync = 1,
         .allow_network_fs = options->allow_network_fs,
         .store = options->store,
+        .single_writer = options->unsafe_single_writer,
         .manifests = options->manifest_store,
         .timeout_ms = options->timeout_ms,
         .cancel = options->cancel,

@@ -6,6 +6,7 @@
 #include "../base/uri.h"
 #include "../catalog/run_layout.h"
 #include "../catalog/run_record.h"
+#include "../store/store.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -328,8 +329,8 @@ static shardy_status read_record(cleaner *k, const cleanup_record *r, sign *s, s
     shardy_object_meta meta;
     run_record record;
     snprintf(key, sizeof key, "%srun.yaml", r->dir);
-    shardy_status st = shardy_store_get(
-        k->catalog.store, key, 0, SHARDY_RUN_RECORD_LEN_MAX + 1, &body, &meta, err);
+    shardy_status st = shardy__store_get_whole(
+        k->catalog.store, key, SHARDY_RUN_RECORD_LEN_MAX + 1, &body, &meta, err);
     if (st != SHARDY_OK) {
         return st < 0 ? st : SHARDY_OK;
     }
@@ -515,6 +516,7 @@ static shardy_status claim_and_remove(
     }
     if (!reason[0]) {
         SHARDY_TRY(shardy__condemn_claim(&k->catalog, claim, k->options->dry_run, err));
+        k->catalog.trusted |= claim->probed;
         snprintf(reason, sizeof reason, "%s", claim->reason);
     }
     if (reason[0]) {

@@ -105,6 +105,7 @@ static shardy_status read_pins(
         shardy__fate_key(entries[i].run_id, keys[i]);
         reads[i].key = (shardy_bytes){keys[i], strlen(keys[i])};
         reads[i].len = SHARDY_FATE_LEN_MAX;
+        reads[i].whole = 1;
     }
     shardy_store_read_all(c->store, reads, count);
     for (size_t i = 0; i < count; i++) {

@@ -98,6 +98,31 @@ void shardy__base64(const void *data, size_t len, char *text_out)
     *text_out = '\0';
 }
 
+size_t shardy__crc(crc_kind kind, const void *data, size_t len, uint8_t out[SHARDY_CRC_LEN_MAX])
+{
+    static const uint64_t polynomials[CRC_KINDS] = {
+        0xEDB88320u, 0x82F63B78u, 0x9A6C9329AC4BC9B5u}; /* the lowest bit is the highest power */
+    const size_t size = kind == CRC_64NVME ? 8 : 4;
+    const uint64_t ones = UINT64_MAX >> (64 - 8 * size);
+    const uint8_t *bytes = data;
+    uint64_t table[256];
+    for (uint64_t i = 0; i < 256; i++) {
+        table[i] = i;
+        for (unsigned bit = 0; bit < 8; bit++) {
+            table[i] = table[i] >> 1 ^ (table[i] & 1 ? polynomials[kind] : 0);
+        }
+    }
+    uint64_t crc = ones;
+    for (size_t i = 0; i < len; i++) {
+        crc = crc >> 8 ^ table[(crc ^ bytes[i]) & 0xFF];
+    }
+    crc ^= ones;
+    for (size_t i = 0; i < size; i++) {
+        out[i] = (uint8_t)(crc >> (8 * (size - 1 - i)));
+    }
+    return size;
+}
+
 void shardy__sha256_hex(const sha256 *digest, char text_out[65])
 {
     static const char digits[] = "0123456789abcdef";

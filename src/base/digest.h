@@ -35,6 +35,15 @@ shardy_status shardy__hmac_sha256(
 /* MD5, for a protocol that asks for it. 0 when the cryptographic library does not have it. */
 #define SHARDY_MD5_LEN 16u
 int shardy__md5(const void *data, size_t len, uint8_t out[SHARDY_MD5_LEN]);
+/* The checksums of S3 besides: as bytes, the most significant first. Returns how many. */
+typedef enum crc_kind {
+    CRC_32 = 0,
+    CRC_32C,
+    CRC_64NVME,
+    CRC_KINDS
+} crc_kind;
+#define SHARDY_CRC_LEN_MAX 8u
+size_t shardy__crc(crc_kind kind, const void *data, size_t len, uint8_t out[SHARDY_CRC_LEN_MAX]);
 /* Base64 with padding, zero-terminated; `text_out` has room for SHARDY_BASE64_SIZE(len). */
 #define SHARDY_BASE64_SIZE(len) (((len) + 2) / 3 * 4 + 1)
 void shardy__base64(const void *data, size_t len, char *text_out);

@@ -397,9 +397,10 @@ static shardy_status fill_plan(shardy_plan *plan, const char *url,
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     set_sidecar(plan);
     SHARDY_TRY(set_prefix(plan, err));
+    SHARDY_TRY(set_scratch(plan, err));
+    /* the last that can fail: a build that is refused has not used up its run id */
     SHARDY_TRY(shardy__publish_begin(&plan->catalog, plan->run_id, plan->options.shard_prefix,
         "libshardyfusion " SHARDY_VERSION, &plan->run, err));
-    SHARDY_TRY(set_scratch(plan, err));
     begin_record(plan);
     return SHARDY_OK;
 }
@@ -459,9 +460,6 @@ shardy_status shardy__plan_open(shardy_context *context, const char *url,
     SHARDY_TRY(shardy__plan_alloc(context, &plan, err));
     shardy_status st = fill_plan(plan, url, options, whole, err);
     if (st < 0) {
-        if (plan->run.fate.state == FATE_WRITING && plan->run.fate.version.text[0]) {
-            shardy__publish_abandon(&plan->catalog, &plan->run, plan->options.shard_prefix);
-        }
         shardy_plan_free(plan);
         return st;
     }

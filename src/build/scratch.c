@@ -10,6 +10,8 @@
 #define NAME_BEGIN "shardy-build-"
 #define HEX_LEN    32u
 #define LOCK_NAME  "lock"
+/* In place of the lock where the file system has none. */
+#define UNLOCKED_NAME "unlocked"
 /* Directories removed by one build: the rest is left to the next. */
 #define DEAD_MAX 64u
 /* A new directory whose lock somebody else was faster to try is given up. */
@@ -30,6 +32,16 @@ static int is_name(const char *name)
     const size_t begin = strlen(NAME_BEGIN);
     return strlen(name) == begin + HEX_LEN && memcmp(name, NAME_BEGIN, begin) == 0 &&
            strspn(name + begin, "0123456789abcdef") == HEX_LEN;
+}
+
+static int is_own(const fs_root *base, const char *name)
+{
+    int dir = -1;
+    shardy_error ignored;
+    int own = shardy__root_open_dir(base, name, &dir, &ignored) == SHARDY_OK &&
+              shardy__private_dir_check(dir, name, &ignored) >= 0;
+    shardy__file_close(dir);
+    return own;
 }
 
 /* The lock of a directory of this user whose build is dead; -1: it is none. */
@@ -59,6 +71,12 @@ static shardy_status see_dir(void *user, const char *name, file_kind kind, shard
     dead_dirs *d = user;
     int lock = kind == FILE_DIR && is_name(name) ? lock_dead(&d->base, name) : -1;
     if (lock < 0) {
+        /* One without a lock goes when it is empty and of this user: its build died before it made
+         * one. Who is about to is told by what it does next that the directory is gone, and takes
+         * another (lock_new). */
+        if (kind == FILE_DIR && is_name(name) && is_own(&d->base, name)) {
+            (void)shardy__at_discard_dir(d->base.fd, name);
+        }
         return SHARDY_OK;
     }
     memcpy(d->names[d->count], name, strlen(name) + 1);
@@ -86,8 +104,8 @@ static void remove_dead(const char *base)
 
 /* --- a new one -------------------------------------------------------------------------------- */
 
-/* Between making the file and locking it, and only then, somebody else may take this build for a
- * dead one. *kept_out 0: that is what happened. */
+/* Until the lock is held somebody else may take this build for a dead one. *kept_out 0: that is
+ * what happened. */
 static shardy_status lock_new(const char *path, int *lock_out, int32_t *kept_out, shardy_error *err)
 {
     int dir;
@@ -102,6 +120,10 @@ static shardy_status lock_new(const char *path, int *lock_out, int32_t *kept_out
     }
     st = shardy__at_create(dir, LOCK_NAME, 0600, &fd, err);
     if (st == SHARDY_OK && shardy__file_try_lock(fd, kept_out, &ignored) < 0) {
+        /* no locks here: it has neither a lock nor is it empty, and so it stays */
+        int other = -1;
+        st = shardy__at_create(dir, UNLOCKED_NAME, 0600, &other, err);
+        shardy__file_close(other);
         shardy__at_discard(dir, LOCK_NAME);
         shardy__file_close(fd);
         fd = -1;

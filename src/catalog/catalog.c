@@ -136,7 +136,7 @@ shardy_status shardy__catalog_open(shardy_context *context, const char *url,
     memset(out, 0, sizeof *out);
     SHARDY_CHECK_ARG(url || options->store);
     out->context = context;
-    out->single_writer = options->single_writer;
+    out->trusted = options->single_writer;
     SHARDY_TRY(split_url(url ? url : ".", out, err));
     shardy_status st = SHARDY_OK;
     if (options->store) {
@@ -214,22 +214,13 @@ static shardy_status check_name(
                      m->s3_prefix);
 }
 
-/* Whether any object of the first shard with rows is here. 1 also when there is no such shard: then
- * nothing can be looked for in the wrong place. */
-static shardy_status find_shard(
-    const catalog *c, const manifest *m, int32_t *found_out, shardy_error *err)
+shardy_status shardy__catalog_find_shard(const catalog *c, const manifest *m,
+    const manifest_shard *shard, int32_t *found_out, shardy_error *err)
 {
     char path[SHARDY_OBJECT_KEY_LEN_MAX + 2];
     shardy_store_page page = {0};
-    uint32_t i = 0;
-    *found_out = 1;
-    while (i < m->shard_count && !m->shards[i].db_url) {
-        i++;
-    }
-    if (i == m->shard_count) {
-        return SHARDY_OK;
-    }
-    SHARDY_TRY(shardy__manifest_shard_path(m, &m->shards[i], path, err));
+    *found_out = 0;
+    SHARDY_TRY(shardy__manifest_shard_path(m, shard, path, err));
     const size_t len = strlen(path);
     path[len] = '/';
     path[len + 1] = '\0';
@@ -237,6 +228,20 @@ static shardy_status find_shard(
     *found_out = page.count > 0;
     shardy_store_page_dispose(&page);
     return SHARDY_OK;
+}
+
+/* The same of the first shard with rows. 1 also when there is no such shard: then nothing can be
+ * looked for in the wrong place. */
+static shardy_status find_shard(
+    const catalog *c, const manifest *m, int32_t *found_out, shardy_error *err)
+{
+    uint32_t i = 0;
+    *found_out = 1;
+    while (i < m->shard_count && !m->shards[i].db_url) {
+        i++;
+    }
+    return i == m->shard_count ? SHARDY_OK
+                               : shardy__catalog_find_shard(c, m, &m->shards[i], found_out, err);
 }
 
 /* A manifest that is an object is where its shards are. Nothing but the prefix that it records

@@ -29,8 +29,10 @@ typedef struct catalog {
     char pointer_key[256];
     char manifests_key[256];          /* for messages: where the manifests are */
     char url[SHARDY_URL_LEN_MAX + 1]; /* of the root, normalised */
-    int32_t single_writer;            /* as in the options */
-    const catalog_ahead *ahead;       /* NULL, or what shardy__catalog_load_current() reads ahead */
+    /* 1: the store is not asked any more whether it honours conditional writes: a single writer
+     * needs none, or it was asked */
+    int32_t trusted;
+    const catalog_ahead *ahead; /* NULL, or what shardy__catalog_load_current() reads ahead */
 } catalog;
 
 typedef enum catalog_bound {
@@ -103,6 +105,10 @@ shardy_status shardy__catalog_load(const catalog *c, const char *ref,
 shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_out,
     shardy_etag *version_out, loaded_manifest *out, shardy_error *err);
 
+/* Whether any object of a shard with rows is here. */
+shardy_status shardy__catalog_find_shard(const catalog *c, const manifest *m,
+    const manifest_shard *shard, int32_t *found_out, shardy_error *err);
+
 /* The promise of a run's fate; has_digest 0 when there is no fate or no manifest in it. */
 shardy_status shardy__catalog_promise(const catalog *c, const char *run_id, const char *ref,
     manifest_promise *out, shardy_error *err);
@@ -126,10 +132,14 @@ typedef struct publish_run {
     pointer_hint hint; /* for the pointer */
 } publish_run;
 
+/* Whether the store honours conditional writes: UNSUPPORTED when not. Tried out on a fate that is
+ * there, unless objects are local files or in memory or the catalog is trusted. For all that is to
+ * change a fate or the pointer. */
+shardy_status shardy__catalog_probe(const catalog *c, const fate *f, shardy_error *err);
+
 /* Claims a run id: EXISTS when a fate, a manifest or any object of its shards is there. Reads the
- * pointer that the run builds on. UNSUPPORTED when the store does not honour conditional writes,
- * which is tried out on the fate that was just made, unless objects are local files or in memory or
- * the catalog was opened for a single writer. CORRUPT or FORMAT_VERSION when there is a pointer
+ * pointer that the run builds on. UNSUPPORTED when the store does not honour conditional writes
+ * (shardy__catalog_probe). CORRUPT or FORMAT_VERSION when there is a pointer
  * that cannot be read; CONFIG when manifests are no objects and the one that the pointer names is
  * of another data set. */
 shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const char *shard_prefix,
@@ -149,8 +159,9 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
 void shardy__publish_abandon(const catalog *c, publish_run *run, const char *shard_prefix);
 
 /* Moves the pointer to the manifest `ref`; url_out gets what the pointer says then.
- * Statuses: OK; INVALID (no such manifest; a run still at work); GONE; CORRUPT,
- * CHECKSUM, FORMAT_VERSION (it is damaged); CONFLICT; those of the stores. */
+ * Statuses: OK; INVALID (no such manifest; a run still at work); GONE (it was condemned, or an
+ * object of it is missing); CORRUPT, CHECKSUM, FORMAT_VERSION (it is damaged); CONFLICT; those of
+ * the stores. */
 shardy_status shardy__publish_rollback(
     const catalog *c, const char *ref, char url_out[SHARDY_URL_LEN_MAX + 1], shardy_error *err);
 

@@ -87,6 +87,8 @@ shardy_status shardy__condemn_claim(
         claim->won = 1;
         return SHARDY_OK;
     }
+    SHARDY_TRY(shardy__catalog_probe(c, f, err));
+    claim->probed = 1;
     /* model: cleaner_condemn */
     st = shardy__fate_change(c->context, c->store, f, FATE_CONDEMNED, err);
     if (st == SHARDY_CONFLICT) {
@@ -123,13 +125,30 @@ static shardy_status check_pinnable(const fate *f, shardy_error *err)
     return SHARDY_OK;
 }
 
+/* A failure of which nobody knows whether the pins were changed. */
+static shardy_status tell_open(
+    const fate *f, shardy_status st, const shardy_error *error, shardy_error *err)
+{
+    if (st < 0 && err) {
+        *err = *error;
+    }
+    return st < 0 && error->retriable
+               ? shardy__error_prefix(err, st,
+                     "the pins of run \"%.128s\" may have changed all the same (`shardy history` "
+                     "tells)",
+                     f->run_id)
+               : st;
+}
+
 static shardy_status change_pins(const catalog *c, fate *f, shardy_error *err)
 {
-    shardy_status st = shardy__fate_change(c->context, c->store, f, f->state, err);
+    shardy_error error;
+    shardy__error_clear(&error);
+    shardy_status st = shardy__fate_change(c->context, c->store, f, f->state, &error);
     return st == SHARDY_CONFLICT
                ? shardy__error(err, SHARDY_CONFLICT, "pin",
                      "somebody else changes the fate of run \"%.128s\" at this moment", f->run_id)
-               : st;
+               : tell_open(f, st, &error, err);
 }
 
 shardy_status shardy__pin_add(
@@ -148,17 +167,30 @@ shardy_status shardy__pin_add(
         return shardy__error(err, SHARDY_EXHAUSTED, "pin",
             "run \"%.128s\" has %u pins, which is the limit", f->run_id, FATE_PINS_MAX);
     }
+    if (!claim.absent) {
+        SHARDY_TRY(shardy__catalog_probe(c, f, err));
+    }
     snprintf(f->pins[f->pin_count++], sizeof f->pins[0], "%s", name);
     if (!claim.absent) {
         /* model: pinner_pin */
         return change_pins(c, f, err);
     }
     /* model: pinner_adopt */
-    shardy_status st = shardy__fate_create(c->context, c->store, f, err);
-    return st == SHARDY_EXISTS
-               ? shardy__error(err, SHARDY_CONFLICT, "pin",
-                     "somebody else adopts run \"%.128s\" at this moment", f->run_id)
-               : st;
+    shardy_error error;
+    shardy__error_clear(&error);
+    shardy_status st = shardy__fate_create(c->context, c->store, f, &error);
+    if (st == SHARDY_EXISTS) {
+        return shardy__error(err, SHARDY_CONFLICT, "pin",
+            "somebody else adopts run \"%.128s\" at this moment", f->run_id);
+    }
+    SHARDY_TRY(tell_open(f, st, &error, err));
+    st = shardy__catalog_probe(c, f, err);
+    if (st < 0) {
+        shardy_error ignored;
+        f->pin_count = 0;
+        (void)change_pins(c, f, &ignored);
+    }
+    return st;
 }
 
 shardy_status shardy__pin_remove(
@@ -174,6 +206,7 @@ shardy_status shardy__pin_remove(
     if (at == f.pin_count) {
         return SHARDY_NOT_FOUND;
     }
+    SHARDY_TRY(shardy__catalog_probe(c, &f, err));
     f.pin_count--;
     memmove(f.pins[at], f.pins[at + 1], (f.pin_count - at) * sizeof f.pins[0]);
     memset(f.pins[f.pin_count], 0, sizeof f.pins[0]);

@@ -19,6 +19,7 @@ typedef struct condemn_claim {
     int32_t absent;      /* 1: it has no fate; `fate` is what it would be adopted as */
     int32_t won;         /* 1: the run is condemned, its objects may be removed */
     char reason[300];    /* why it was not won */
+    int32_t probed;      /* 1: the store was asked whether it honours conditional writes */
     int32_t has_current; /* there is a pointer */
     pointer current;     /* what it says, read after the fate */
 } condemn_claim;

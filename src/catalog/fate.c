@@ -1,5 +1,6 @@
 #include "fate.h"
 
+#include "../store/store.h"
 #include "../store/store_bound.h"
 #include "document.h"
 
@@ -210,7 +211,8 @@ shardy_status shardy__fate_load(
     shardy__fate_key(run_id, key);
     shardy_buf body = {0};
     shardy_object_meta meta;
-    shardy_status st = shardy_store_get(store, key, 0, SHARDY_FATE_LEN_MAX + 1, &body, &meta, err);
+    shardy_status st =
+        shardy__store_get_whole(store, key, SHARDY_FATE_LEN_MAX + 1, &body, &meta, err);
     if (st != SHARDY_OK) {
         return st;
     }

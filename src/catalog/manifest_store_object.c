@@ -28,6 +28,7 @@ static void read_pointer(
     memset(read, 0, sizeof *read);
     read->key = shardy__bytes(m->pointer_key, strlen(m->pointer_key));
     read->len = len;
+    read->whole = 1;
     read->if_none_match = known && known->text[0] ? known->text : NULL;
     shardy_store_read_all(m->store, read, 1);
 }
@@ -87,6 +88,7 @@ static shardy_status object_load(
     memset(&first, 0, sizeof first);
     first.key = shardy__bytes(ref, strlen(ref));
     first.len = MANIFEST_BEGIN_LEN;
+    first.whole = 1;
     shardy_store_read_all(m->store, &first, 1);
     shardy_status st = (shardy_status)first.status;
     if (st < 0 && err) {

@@ -59,10 +59,27 @@ static shardy_status fill_settings(postgres *db, shardy_error *err)
     return SHARDY_OK;
 }
 
+/* Whether a URL has more than the one "@" before its host: a part of the password is taken for the
+ * host then, or for the database, and the messages about these show it. */
+static int is_ambiguous(const char *dsn)
+{
+    const char *rest = strncmp(dsn, "postgresql://", 13) == 0 ? dsn + 13
+                       : strncmp(dsn, "postgres://", 11) == 0 ? dsn + 11
+                                                              : "";
+    const char *end = rest + strcspn(rest, "@/");
+    rest = *end == '@' ? end + 1 : rest;
+    return memchr(rest, '@', strcspn(rest, "?")) != NULL;
+}
+
 shardy_status shardy__postgres_open(
     shardy_context *context, const postgres_options *options, postgres **out, shardy_error *err)
 {
     *out = NULL;
+    if (is_ambiguous(options->dsn)) {
+        return shardy__error(err, SHARDY_CONFIG, domain,
+            "the connection string (dsn) has an \"@\" too many: in a user, password or name of a "
+            "database an \"@\" is written %%40, and a \"/\" %%2F");
+    }
     postgres *db = shardy__calloc(1, sizeof *db);
     if (!db) {
         return shardy__error_nomem(err, domain);

@@ -3,6 +3,7 @@
  * leases play no part in safety. The model is in tests/model/publish_cleanup.pml; the names of its
  * steps stand here where they are done (a test compares the two). */
 #include "catalog.h"
+#include "shards_there.h"
 
 #include "../base/bytebuf.h"
 
@@ -94,8 +95,11 @@ static shardy_status probe(
 
 /* One probe, on an object that is there anyway: whoever ignores the conditions writes a fate that
  * is as good. */
-static shardy_status probe_conditions(const catalog *c, const fate *f, shardy_error *err)
+shardy_status shardy__catalog_probe(const catalog *c, const fate *f, shardy_error *err)
 {
+    if (c->trusted || !is_doubtful(c)) {
+        return SHARDY_OK;
+    }
     SHARDY_TRY(probe(c, f, SHARDY_PUT_IF_ABSENT, SHARDY_EXISTS, err));
     return probe(c, f, SHARDY_PUT_IF_MATCH, SHARDY_CONFLICT, err);
 }
@@ -189,11 +193,35 @@ static shardy_status see_pointer(const catalog *c, publish_run *run, shardy_erro
     return st < 0 ? st : SHARDY_OK;
 }
 
+/* The fate of a run that ends as it begins. Where no condition holds a fate binds nobody, so that
+ * it can go: who accepts such a store tries again with the same run id. */
+static void take_back(const catalog *after, fate *f, shardy_status st)
+{
+    shardy_error ignored;
+    char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    shardy__fate_key(f->run_id, key);
+    if (st == SHARDY_UNSUPPORTED) {
+        int32_t result;
+        const shardy_bytes keys[1] = {{key, strlen(key)}};
+        st = shardy_store_remove(after->store, keys, 1, &result, &ignored);
+    } else {
+        st = shardy__fate_change(after->context, after->store, f, FATE_CONDEMNED, &ignored);
+    }
+    if (st < 0) {
+        shardy__log(after->context, SHARDY_LOG_WARN, "publish",
+            "the fate of run \"%s\", which does not begin, stays as it is: %s", f->run_id,
+            ignored.message);
+    }
+    memset(f, 0, sizeof *f);
+}
+
 shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const char *shard_prefix,
     const char *writer, publish_run *run, shardy_error *err)
 {
     memset(run, 0, sizeof *run);
     SHARDY_TRY(check_free(c, run_id, shard_prefix, err));
+    /* model: writer_see, first of all: a build that is refused has not used up its run id */
+    SHARDY_TRY(see_pointer(c, run, err));
     /* model: writer_claim */
     snprintf(run->fate.run_id, sizeof run->fate.run_id, "%s", run_id);
     snprintf(run->fate.writer, sizeof run->fate.writer, "%s", writer);
@@ -203,17 +231,10 @@ shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const 
         return taken(run_id, "a fate of it", err);
     }
     SHARDY_TRY(st);
-    if (!c->single_writer && is_doubtful(c)) {
-        st = probe_conditions(c, &run->fate, err);
-    }
-    /* model: writer_see */
-    if (st >= 0) {
-        st = see_pointer(c, run, err);
-    }
+    st = shardy__catalog_probe(c, &run->fate, err);
     if (st < 0) {
-        shardy_error ignored;
         const catalog after = shardy__catalog_after(c);
-        shardy__fate_change(c->context, after.store, &run->fate, FATE_CONDEMNED, &ignored);
+        take_back(&after, &run->fate, st);
     }
     return st < 0 ? st : SHARDY_OK;
 }
@@ -234,6 +255,13 @@ static void fill_pointer(
         p->manifest_size = f->manifest_size;
         shardy__rand_hex32(c->context, p->nonce);
     }
+}
+
+/* A failure of which nobody knows whether the pointer was moved. */
+static shardy_status left_open(const char *run_id, shardy_status st, shardy_error *err)
+{
+    return shardy__error_prefix(err, st,
+        "run \"%.128s\" may have become current all the same (`shardy history` tells)", run_id);
 }
 
 /* Said by its fate, as it was left or as it is found. */
@@ -425,7 +453,7 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
     if (st < 0 && st != SHARDY_CONFLICT) {
         /* Not known to have failed: the fate stays PUBLISHING, which no cleanup touches. Known to
          * have failed: the run can be given up. */
-        return st;
+        return run->pointer_open ? left_open(f->run_id, st, err) : st;
     }
     /* model: writer_end, also after a lost pointer write */
     shardy_error ignored;
@@ -608,6 +636,7 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
         return shardy__error_as(err, SHARDY_CORRUPT);
     }
     SHARDY_TRY(target_fate(c, run_id, target->ref, target, &f, &took, err));
+    SHARDY_TRY(shardy__catalog_probe(c, &f, err));
     /* model: rollback_take */
     shardy_status st = shardy__fate_change(c->context, c->store, &f, FATE_PUBLISHING, err);
     if (st < 0) {
@@ -624,7 +653,7 @@ static shardy_status move_pointer(const catalog *c, const loaded_manifest *targe
      * `seen`: only a pointer write of ours, which makes that one stale, allows leaving
      * PUBLISHING. The same while our own write may still count. */
     if (st < 0 && (took || open)) {
-        return st;
+        return open ? left_open(run_id, st, err) : st;
     }
     /* model: rollback_end */
     shardy_error ignored;
@@ -673,6 +702,9 @@ shardy_status shardy__publish_rollback(
         st = shardy__error(err, SHARDY_CORRUPT, "rollback",
             "the manifest \"%.300s\" is of the run \"%.128s\"", ref, target.manifest->run_id);
     } else {
+        st = shardy__catalog_find_shards(c, target.manifest, err);
+    }
+    if (st >= 0) {
         st = move_pointer(c, &target, &seen, generation, url_out, err);
     }
     shardy__manifest_free(target.manifest);

@@ -2,6 +2,7 @@
 
 #include "../base/bytebuf.h"
 #include "../base/yaml.h"
+#include "../store/store.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -166,7 +167,7 @@ shardy_status shardy__run_record_beat(
     shardy_object_meta meta;
     run_record now;
     shardy_status st =
-        shardy_store_get(store, r->key, 0, SHARDY_RUN_RECORD_LEN_MAX, &body, &meta, err);
+        shardy__store_get_whole(store, r->key, SHARDY_RUN_RECORD_LEN_MAX, &body, &meta, err);
     if (st == SHARDY_OK) {
         st = shardy__run_record_parse(shardy__bytes(body.data, body.len), &now, err);
     }

@@ -226,7 +226,9 @@ static size_t on_body(char *data, size_t size, size_t count, void *user)
         return keep_error_body(t, data, len);
     }
     size_t max = r->dest ? r->dest_len : r->reply_max;
-    if (len > max || r->received > max - len) {
+    int is_longer = r->reply.length != HTTP_LENGTH_UNKNOWN && r->reply.length > max;
+    if (is_longer || len > max || r->received > max - len) {
+        r->too_long = 1;
         fail(r, SHARDY_IO, 1, "the reply is longer than what was asked for");
         return 0;
     }
@@ -1011,6 +1013,7 @@ void shardy__http_start(http_client *client, http_request *request)
 {
     request->status = SHARDY_OK;
     request->received = 0;
+    request->too_long = 0;
     request->transfer = NULL;
     shardy__error_clear(&request->error);
     shardy__http_reply_clear(&request->reply);

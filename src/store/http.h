@@ -79,6 +79,7 @@ typedef struct http_request {
     bytebuf reply_body;      /* the caller's to free */
     _Atomic uint64_t sent;   /* bytes of the body that have gone out so far */
     uint64_t received;       /* bytes of the body of a reply 200 or 206 */
+    int32_t too_long;        /* 1: it failed because there was no room for the body */
     http_transfer *transfer; /* the engine's */
 } http_request;
 

@@ -142,6 +142,20 @@ static void keep_retry_after(http_reply *reply, span value)
     }
 }
 
+static void take_crc(http_reply *reply, span name, span value)
+{
+    static const char *const names[CRC_KINDS] = {
+        "x-amz-checksum-crc32", "x-amz-checksum-crc32c", "x-amz-checksum-crc64nvme"};
+    for (int kind = 0; kind < CRC_KINDS; kind++) {
+        if (is_name(name, names[kind])) {
+            char *room = reply->checksum_crcs[kind];
+            if (!keep(room, sizeof reply->checksum_crcs[kind], value)) {
+                reply->malformed = names[kind];
+            }
+        }
+    }
+}
+
 /* What a header that cannot be understood makes of the reply. */
 static void take_header(http_reply *reply, span name, span value)
 {
@@ -168,6 +182,8 @@ static void take_header(http_reply *reply, span name, span value)
         (void)keep(reply->request_id, sizeof reply->request_id, value);
     } else if (is_name(name, "x-amz-bucket-region")) {
         (void)keep(reply->region, sizeof reply->region, value);
+    } else {
+        take_crc(reply, name, value);
     }
 }
 

@@ -2,6 +2,8 @@
 #ifndef SHARDY_STORE_HTTP_REPLY_H
 #define SHARDY_STORE_HTTP_REPLY_H
 
+#include "../base/digest.h"
+
 #include <shardyfusion/sys/store.h>
 
 #define HTTP_LENGTH_UNKNOWN UINT64_MAX
@@ -16,10 +18,11 @@ typedef struct http_reply {
     uint64_t range_first;
     uint64_t range_last;
     uint64_t range_total;
-    int64_t modified_us;      /* Last-Modified; 0: none */
-    int64_t retry_after_us;   /* Retry-After in seconds; 0: none */
-    shardy_etag etag;         /* as it came, with its quotes */
-    char checksum_sha256[80]; /* x-amz-checksum-sha256; "": none */
+    int64_t modified_us;               /* Last-Modified; 0: none */
+    int64_t retry_after_us;            /* Retry-After in seconds; 0: none */
+    shardy_etag etag;                  /* as it came, with its quotes */
+    char checksum_sha256[80];          /* x-amz-checksum-sha256; "": none */
+    char checksum_crcs[CRC_KINDS][24]; /* x-amz-checksum-crc32, ...; "": none */
     char request_id[80];
     char region[64]; /* x-amz-bucket-region */
 } http_reply;

@@ -461,6 +461,20 @@ void shardy_store_read_all(shardy_store *store, shardy_store_read *reads, size_t
     shardy__mutex_destroy(&l.lock);
 }
 
+static shardy_status get(shardy_store *store, shardy_store_read *read, shardy_buf *body_out,
+    shardy_object_meta *meta_out, shardy_error *err)
+{
+    shardy_store_read_all(store, read, 1);
+    *body_out = read->body;
+    if (meta_out) {
+        *meta_out = read->meta;
+    }
+    if (read->status < 0 && err) {
+        *err = read->error;
+    }
+    return (shardy_status)read->status;
+}
+
 shardy_status shardy_store_get(shardy_store *store, const char *key, uint64_t offset, uint64_t len,
     shardy_buf *body_out, shardy_object_meta *meta_out, shardy_error *err)
 {
@@ -470,20 +484,15 @@ shardy_status shardy_store_get(shardy_store *store, const char *key, uint64_t of
         memset(meta_out, 0, sizeof *meta_out);
     }
     SHARDY_CHECK_ARG(store && key);
-    shardy_store_read read;
-    memset(&read, 0, sizeof read);
-    read.key = text_key(key);
-    read.offset = offset;
-    read.len = len;
-    shardy_store_read_all(store, &read, 1);
-    *body_out = read.body;
-    if (meta_out) {
-        *meta_out = read.meta;
-    }
-    if (read.status < 0 && err) {
-        *err = read.error;
-    }
-    return (shardy_status)read.status;
+    shardy_store_read read = {.key = text_key(key), .offset = offset, .len = len};
+    return get(store, &read, body_out, meta_out, err);
+}
+
+shardy_status shardy__store_get_whole(shardy_store *store, const char *key, uint64_t len_max,
+    shardy_buf *body_out, shardy_object_meta *meta_out, shardy_error *err)
+{
+    shardy_store_read read = {.key = text_key(key), .len = len_max, .whole = 1};
+    return get(store, &read, body_out, meta_out, err);
 }
 
 /* --- the other calls ---------------------------------------------------------------------- */

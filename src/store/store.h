@@ -39,6 +39,11 @@ const char *shardy__etag_problem(const char *etag);
 /* INVALID naming the key when it breaks a rule of sys/store.h. */
 shardy_status shardy__store_check_key(shardy_bytes key, shardy_error *err);
 
+/* shardy_store_get() from the begin of an object that is expected to have no more than `len_max`
+ * bytes (shardy_store_read.whole). */
+shardy_status shardy__store_get_whole(shardy_store *store, const char *key, uint64_t len_max,
+    shardy_buf *body_out, shardy_object_meta *meta_out, shardy_error *err);
+
 /* Slots have keys as bytes, the calls of the library as text: a key that reached a slot, which was
  * checked, as text. Returns text_out. */
 const char *shardy__store_key_text(shardy_bytes key, char text_out[SHARDY_OBJECT_KEY_LEN_MAX + 1]);

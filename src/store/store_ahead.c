@@ -220,6 +220,7 @@ void shardy__store_ahead(
         reads[i].key.data = wants[i].key;
         reads[i].key.len = strlen(wants[i].key);
         reads[i].len = wants[i].len_max;
+        reads[i].whole = 1;
         reads[i].deadline_ns = limits->deadline_ns;
         reads[i].cancel = limits->cancel;
     }

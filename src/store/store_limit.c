@@ -15,6 +15,7 @@ enum {
 
 typedef struct limit_store {
     shardy_store *inner;
+    const shardy_cancel *cancel; /* NULL, or what ends the limit */
     rate_limit rate;
     read_queue reads;
 } limit_store;
@@ -30,6 +31,14 @@ static uint64_t limit_caps(void *store)
     return shardy_store_caps(s->inner);
 }
 
+static shardy_status take(
+    limit_store *s, rate_units units, const shardy_store_limits *limits, shardy_error *err)
+{
+    return shardy_cancel_requested(s->cancel)
+               ? SHARDY_OK
+               : shardy__rate_take(&s->rate, units, limits->deadline_ns, limits->cancel, err);
+}
+
 /* --- reads ------------------------------------------------------------------------------------ */
 
 static rate_units units_of_read(const read_slot *slot)
@@ -43,6 +52,12 @@ static shardy_status admit_read(void *owner, read_slot *slot, int64_t *due_out)
 {
     limit_store *s = owner;
     shardy_store_read *read = slot->read;
+    if (shardy_cancel_requested(s->cancel)) {
+        slot->units[REQUESTS] = 0;
+        slot->units[BYTES] = 0;
+        *due_out = shardy__monotonic_ns(s->inner->context);
+        return SHARDY_OK;
+    }
     slot->units[REQUESTS] = 1;
     slot->units[BYTES] = read->len == SHARDY_READ_TO_END ? 0 : read->len;
     return shardy__rate_reserve(
@@ -90,8 +105,8 @@ static shardy_status next_paced(void *user, shardy_bytes *part_out, shardy_error
     if (st != SHARDY_OK) {
         return st;
     }
-    return shardy__rate_take(
-        &parts->store->rate, units_of(0, part_out->len), put->deadline_ns, put->cancel, err);
+    const shardy_store_limits limits = {put->deadline_ns, put->cancel};
+    return take(parts->store, units_of(0, part_out->len), &limits, err);
 }
 
 /* A file that cannot be looked at is left to the inner store to tell of. */
@@ -115,8 +130,8 @@ static shardy_status limit_put(
     void *store, const shardy_store_put *put, shardy_object_meta *meta_out, shardy_error *err)
 {
     limit_store *s = store;
-    SHARDY_TRY(shardy__rate_take(
-        &s->rate, units_of(1, body_len(put)), put->deadline_ns, put->cancel, err));
+    const shardy_store_limits limits = {put->deadline_ns, put->cancel};
+    SHARDY_TRY(take(s, units_of(1, body_len(put)), &limits, err));
     if (!put->next) {
         return shardy_store_put_object(s->inner, put, meta_out, err);
     }
@@ -129,18 +144,12 @@ static shardy_status limit_put(
 
 /* --- the other calls -------------------------------------------------------------------------- */
 
-static shardy_status take_request(
-    limit_store *s, const shardy_store_limits *limits, shardy_error *err)
-{
-    return shardy__rate_take(&s->rate, units_of(1, 0), limits->deadline_ns, limits->cancel, err);
-}
-
 static shardy_status limit_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
     shardy_object_meta *meta_out, shardy_error *err)
 {
     limit_store *s = store;
     char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    SHARDY_TRY(take_request(s, limits, err));
+    SHARDY_TRY(take(s, units_of(1, 0), limits, err));
     return shardy_store_head_within(
         s->inner, shardy__store_key_text(key, text), limits, meta_out, err);
 }
@@ -149,7 +158,7 @@ static shardy_status limit_list(
     void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
 {
     limit_store *s = store;
-    SHARDY_TRY(take_request(s, &what->limits, err));
+    SHARDY_TRY(take(s, units_of(1, 0), &what->limits, err));
     return shardy_store_list_within(s->inner, what, page_out, err);
 }
 
@@ -157,7 +166,7 @@ static shardy_status limit_remove(void *store, const shardy_bytes *keys, size_t 
     const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
 {
     limit_store *s = store;
-    SHARDY_TRY(take_request(s, limits, err));
+    SHARDY_TRY(take(s, units_of(1, 0), limits, err));
     return shardy_store_remove_within(s->inner, keys, n, limits, results_out, err);
 }
 
@@ -167,7 +176,7 @@ static shardy_status limit_open_local(
     limit_store *s = store;
     char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     const shardy_store_limits none = {0, NULL};
-    SHARDY_TRY(take_request(s, &none, err));
+    SHARDY_TRY(take(s, units_of(1, 0), &none, err));
     return shardy_store_open_local(s->inner, shardy__store_key_text(key, text), file_out, err);
 }
 
@@ -227,6 +236,7 @@ shardy_status shardy_store_wrap_limit(shardy_context *context, shardy_store *inn
     }
     shardy_context *used = context ? context : inner->context;
     s->inner = inner;
+    s->cancel = own.cancel;
     shardy__rate_init(&s->rate, used, own.requests_per_second, own.bytes_per_second);
     shardy__read_queue_init(&s->reads, used, inner, &read_hooks, s);
     return shardy__store_new_wrapper_take(used, &limit_ops, s, inner, store_out, err);

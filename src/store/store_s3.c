@@ -101,19 +101,36 @@ static shardy_status check_range(s3_read *r, shardy_error *err)
                : wrong_reply(&r->call, "has fewer bytes than its range", err);
 }
 
+/* Whether bytes have the checksum that came with them. 1 also when none did, or that of the parts
+ * of an upload ("...-3"), which is longer. */
+static int fits(const uint8_t *checksum, size_t len, const char *expected)
+{
+    char text[S3_SHA256_BASE64_SIZE];
+    shardy__base64(checksum, len, text);
+    return strlen(text) != strlen(expected) || strcmp(text, expected) == 0;
+}
+
 static shardy_status check_checksum(s3_read *r, shardy_error *err)
 {
     const http_request *http = &r->call.http;
-    const char *expected = http->reply.checksum_sha256;
-    if (strlen(expected) + 1 != S3_SHA256_BASE64_SIZE) {
-        return SHARDY_OK; /* none, or of the parts of an upload ("...-3") */
-    }
-    sha256 digest;
-    char text[S3_SHA256_BASE64_SIZE];
+    const http_reply *reply = &http->reply;
     const void *body = http->dest ? http->dest : http->reply_body.data;
-    SHARDY_TRY(shardy__sha256(body ? body : "", (size_t)http->received, &digest, err));
-    shardy__base64(digest.bytes, sizeof digest.bytes, text);
-    if (strcmp(text, expected) == 0) {
+    const size_t len = (size_t)http->received;
+    int right = 1;
+    body = body ? body : "";
+    if (reply->checksum_sha256[0]) {
+        sha256 digest;
+        SHARDY_TRY(shardy__sha256(body, len, &digest, err));
+        right = fits(digest.bytes, sizeof digest.bytes, reply->checksum_sha256);
+    }
+    for (int kind = 0; kind < CRC_KINDS; kind++) {
+        uint8_t crc[SHARDY_CRC_LEN_MAX];
+        if (reply->checksum_crcs[kind][0]) {
+            size_t size = shardy__crc((crc_kind)kind, body, len, crc);
+            right = right && fits(crc, size, reply->checksum_crcs[kind]);
+        }
+    }
+    if (right) {
         return SHARDY_OK;
     }
     return shardy__error_native(err, SHARDY_CHECKSUM, 1, http->reply.code, "s3",
@@ -172,30 +189,6 @@ static shardy_status take_body(s3_read *r, shardy_error *err)
     return SHARDY_OK;
 }
 
-static void read_done(s3_call *call)
-{
-    s3_read *r = call->user;
-    shardy_store_read *read = r->read;
-    s3_client *client = call->client;
-    shardy_error *err = &read->error;
-    if (call->http.status >= 0 && call->http.reply.code == 416 && call->method == HTTP_GET) {
-        /* It begins beyond the end: how large the object is, and which, is asked separately. */
-        shardy__s3_call_dispose(call);
-        start_read_call(r, client, HTTP_HEAD);
-        return;
-    }
-    shardy_status st = shardy__s3_call_status(call, err);
-    if (st == SHARDY_OK) {
-        st = call->method == HTTP_HEAD ? take_head(call, &read->meta, err) : take_body(r, err);
-    }
-    read->status = st;
-    shardy_store_done_fn done = r->done;
-    void *user = r->user;
-    shardy__s3_call_dispose(call);
-    shardy__free(r);
-    done(user, read);
-}
-
 static void set_range(s3_read *r)
 {
     uint64_t first = r->read->offset;
@@ -208,6 +201,37 @@ static void set_range(s3_read *r)
         snprintf(r->range, sizeof r->range, "bytes=%llu-%llu", (unsigned long long)first,
             (unsigned long long)end - 1);
     }
+}
+
+static void read_done(s3_call *call)
+{
+    s3_read *r = call->user;
+    shardy_store_read *read = r->read;
+    s3_client *client = call->client;
+    shardy_error *err = &read->error;
+    if (call->http.status >= 0 && call->http.reply.code == 416 && call->method == HTTP_GET) {
+        /* It begins beyond the end: how large the object is, and which, is asked separately. */
+        shardy__s3_call_dispose(call);
+        start_read_call(r, client, HTTP_HEAD);
+        return;
+    }
+    if (call->http.too_long && read->whole && !r->ranged) {
+        /* longer than was expected: its begin, then */
+        shardy__s3_call_dispose(call);
+        set_range(r);
+        start_read_call(r, client, HTTP_GET);
+        return;
+    }
+    shardy_status st = shardy__s3_call_status(call, err);
+    if (st == SHARDY_OK) {
+        st = call->method == HTTP_HEAD ? take_head(call, &read->meta, err) : take_body(r, err);
+    }
+    read->status = st;
+    shardy_store_done_fn done = r->done;
+    void *user = r->user;
+    shardy__s3_call_dispose(call);
+    shardy__free(r);
+    done(user, read);
 }
 
 static void s3_read_all(
@@ -226,7 +250,7 @@ static void s3_read_all(
         r->user = user;
         /* Nothing to read, but whether it is there, and in which version. */
         int only_head = reads[i].len == 0 || reads[i].offset >= OBJECT_LEN_MAX;
-        if (!only_head) {
+        if (!only_head && !(reads[i].whole && reads[i].offset == 0)) {
             set_range(r);
         }
         start_read_call(r, client, only_head ? HTTP_HEAD : HTTP_GET);

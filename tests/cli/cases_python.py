@@ -9,6 +9,7 @@ import math
 import os
 import pty
 import re
+import resource
 import select
 import shutil
 import signal
@@ -326,6 +327,21 @@ def full_disk(shardy, tmp):
                               env=environment(tmp), timeout=60)
     assert done.returncode == 1, done
     assert b"cannot write to the standard output: No space left on device" in done.stderr
+
+
+@test
+def file_size_limit(shardy, tmp):
+    """a file that would be larger than the process may write is an error, not the end of it"""
+    rows = os.path.join(tmp, "rows.jsonl")
+    with open(rows, "w", encoding="utf-8") as file:
+        for i in range(2000):
+            file.write(f'{{"key": "k{i}", "value": "{"v" * 100}"}}\n')
+    done = subprocess.run(
+        [shardy.path, "build", os.path.join(tmp, "set"), "--input", rows], capture_output=True,
+        env=environment(tmp), timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536)))
+    assert done.returncode == 1, done
+    assert b"File too large" in done.stderr + done.stdout, done
 
 
 @test

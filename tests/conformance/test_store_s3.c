@@ -1,6 +1,7 @@
 /* What the s3 store does beyond the contract of all stores: against our S3 server, which checks
  * every signature and checksum and spoils replies by script. */
 #include "base/context.h"
+#include "store/store.h"
 #include "support/hand_clock.h"
 #include "support/store_fixture.h"
 
@@ -607,6 +608,46 @@ static void test_answers__a_whole_object_has_its_checksum(void **state)
     assert_int_equal(get(store, "k", 0, SHARDY_READ_TO_END, &err), SHARDY_IO);
 }
 
+static void test_answers__a_document_is_asked_whole_and_compared_with_its_checksum(void **state)
+{
+    static const struct {
+        const char *name;
+        const char *right; /* of "0123456789" */
+    } checksums[] = {
+        {"sha256", "hNiYd/DUBB77a/kaFvAkjy/Vc+avBcGflr7bn4gveII="},
+        {"crc32", "poTHxg=="},
+        {"crc32c", "KAwGng=="},
+        {"crc64nvme", "Ffmx7kz9nB0="},
+    };
+    shardy_store *store = *state;
+    shardy_buf body;
+    shardy_object_meta meta;
+    shardy_error err = {0};
+    char rule[256];
+    put_ok(store, "k", "0123456789");
+    for (size_t i = 0; i < sizeof checksums / sizeof checksums[0]; i++) {
+        for (int wrong = 0; wrong < 3; wrong++) {
+            char text[64];
+            snprintf(text, sizeof text, "%s%s", checksums[i].right, wrong == 2 ? "-3" : "");
+            text[0] = (char)(wrong ? 'Z' : text[0]);
+            snprintf(rule, sizeof rule,
+                "\"kind\": \"header\", \"set\": {\"x-amz-checksum-%s\": \"%s\"}", checksums[i].name,
+                text);
+            set_rule(rule);
+            assert_status(wrong == 1 ? SHARDY_CHECKSUM : SHARDY_OK,
+                shardy__store_get_whole(store, "k", 10, &body, &meta, &err));
+            shardy_buf_release(&body);
+        }
+        assert_int_equal(err.retriable, 1);
+    }
+    server_reset(s3);
+    assert_ok(shardy__store_get_whole(store, "k", 9, &body, &meta, &err));
+    assert_int_equal(body.len, 9);
+    assert_int_equal(meta.size, 10);
+    shardy_buf_release(&body);
+    assert_int_equal(server_count(s3, "requests", NULL), 2);
+}
+
 static void test_answers__of_a_put_say_whether_it_was_done(void **state)
 {
     shardy_store *store = *state;
@@ -1022,6 +1063,9 @@ int main(void)
             test_answers__of_a_read_are_told_apart, open_store, close_store),
         cmocka_unit_test_setup_teardown(
             test_answers__a_whole_object_has_its_checksum, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_answers__a_document_is_asked_whole_and_compared_with_its_checksum, open_store,
+            close_store),
         cmocka_unit_test_setup_teardown(
             test_answers__of_a_put_say_whether_it_was_done, open_store, close_store),
         cmocka_unit_test_setup_teardown(

@@ -920,6 +920,39 @@ static void test_matrix__each_answer_is_right_or_a_typed_error(void **state)
     assert_int_equal(wrong_trials, 0);
 }
 
+static const fault *find_fault(const char *name)
+{
+    size_t f = 0;
+    while (strcmp(faults[f].name, name) != 0) {
+        f++;
+    }
+    return &faults[f];
+}
+
+/* Documents are read whole, which is when a checksum says something. */
+static void test_matrix__a_wrong_checksum_of_a_document_is_asked_for_again_and_then_told(
+    void **state)
+{
+    const fault *f = find_fault("wrong checksum");
+    (void)state;
+    for (size_t o = 0; o < OPERATIONS && !chosen_fault; o++) {
+        const operation *op = &operations[o];
+        if (op->run != run_open && op->run != run_refresh && op->run != run_verify) {
+            continue;
+        }
+        cell *c = cells[f - faults][o];
+        memset(c, 0, FREQUENCIES * sizeof *c);
+        for (int often = 0; often < FREQUENCIES; often++) {
+            run_trial(op, f, (frequency)often, 1);
+            assert_int_equal(c[often].trials, 1);
+            assert_int_equal(c[often].right, often != FOR_EVER);
+        }
+        assert_int_equal(
+            c[FOR_EVER].failed[op->run == run_verify ? -SHARDY_CORRUPT : -SHARDY_CHECKSUM], 1);
+    }
+    assert_int_equal(wrong_trials, 0);
+}
+
 /* "FAULT [OPERATION]", or how they begin: only those, in full. */
 int main(int argc, char **argv)
 {
@@ -927,6 +960,8 @@ int main(int argc, char **argv)
     chosen_operation = argc > 2 ? argv[2] : NULL;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_matrix__each_answer_is_right_or_a_typed_error),
+        cmocka_unit_test(
+            test_matrix__a_wrong_checksum_of_a_document_is_asked_for_again_and_then_told),
     };
     return cmocka_run_group_tests(tests, bucket_setup, bucket_teardown);
 }

@@ -1068,7 +1068,7 @@ static void take_line(void *user, const shardy_log_record *record)
 static void test_secrets__are_in_no_message(void **state)
 {
     world *w = *state;
-    char dsn[6][600];
+    char dsn[9][600];
     snprintf(dsn[0], sizeof dsn[0], "%s password=" CANARY " sslpassword=" CANARY, postgres_dsn());
     snprintf(dsn[1], sizeof dsn[1], "host=127.0.0.1 port=1 user=u password=" CANARY);
     snprintf(dsn[2], sizeof dsn[2], "postgresql://u:" CANARY "@127.0.0.1:1/db?bad" CANARY "=1");
@@ -1076,7 +1076,11 @@ static void test_secrets__are_in_no_message(void **state)
     snprintf(dsn[4], sizeof dsn[4], CANARY);
     /* even where the server says it: the name of the database is the password */
     snprintf(dsn[5], sizeof dsn[5], "%s password=" CANARY " dbname=" CANARY, postgres_dsn());
-    for (size_t i = 0; i < 6; i++) {
+    /* what is not escaped in a URL would be taken for the host, its port or the database */
+    snprintf(dsn[6], sizeof dsn[6], "postgresql://u:secret@" CANARY "@127.0.0.1:1/db");
+    snprintf(dsn[7], sizeof dsn[7], "postgres://u:" CANARY "/x@127.0.0.1:1/db");
+    snprintf(dsn[8], sizeof dsn[8], "postgresql://u:a@" CANARY "/" CANARY "@127.0.0.1:1/db");
+    for (size_t i = 0; i < sizeof dsn / sizeof dsn[0]; i++) {
         lines said = {""};
         shardy_context *context;
         shardy_context_options options;
@@ -1095,6 +1099,7 @@ static void test_secrets__are_in_no_message(void **state)
         assert_null(strstr(err.message, CANARY));
         assert_null(strchr(err.message, '\n'));
         assert_null(strstr(said.text, CANARY));
+        assert_int_equal(strstr(err.message, "%40") != NULL, i > 5);
         assert_true(i == 0   ? st == SHARDY_INVALID
                     : i == 1 ? st == SHARDY_UNAVAILABLE
                     : i == 5 ? st == SHARDY_UNAVAILABLE || st == SHARDY_AUTH

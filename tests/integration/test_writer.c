@@ -449,6 +449,24 @@ static void test_writer__a_run_id_belongs_to_one_run(void **state)
 
 /* --- refusals --------------------------------------------------------------------------------- */
 
+static void test_writer__a_build_that_is_refused_has_not_used_up_its_run_id(void **state)
+{
+    writer_fixture *f = *state;
+    shardy_writer_options options;
+    shardy_writer *w;
+    make_options(f, "again", &options);
+    const char *good = options.scratch_dir;
+    options.scratch_dir = "/dev/null/no directory";
+    assert_true(shardy_writer_open(f->context, NULL, &options, &w, &err) < 0);
+    options.scratch_dir = good;
+    const uint32_t num_dbs = options.num_dbs;
+    options.num_dbs = UINT32_MAX;
+    assert_status(SHARDY_INVALID, shardy_writer_open(f->context, NULL, &options, &w, &err));
+    options.num_dbs = num_dbs;
+    assert_ok(build(f, &options, NULL));
+    check_snapshot(f, "again");
+}
+
 static void test_writer__a_refused_row_is_not_taken_and_the_next_one_is(void **state)
 {
     writer_fixture *f = *state;
@@ -598,6 +616,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_writer__a_run_that_was_condemned_and_cleaned_up_stays_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_writer__a_run_id_belongs_to_one_run, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_writer__a_build_that_is_refused_has_not_used_up_its_run_id, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_writer__without_rows_replaces_nothing_unless_it_may, setup, teardown),
         cmocka_unit_test_setup_teardown(

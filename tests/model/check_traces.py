@@ -25,9 +25,8 @@ POINTER = "_CURRENT"
 
 # From where to where a step leads a process, for each role. A process may stop anywhere.
 WRITER = {
-    ("begin", "writer_claim"): "claimed",
-    ("claimed", "writer_see"): "seen",
-    ("claimed", "writer_condemn"): "condemned",
+    ("begin", "writer_see"): "looked",
+    ("looked", "writer_claim"): "seen",
     ("seen", "writer_upload"): "seen",
     ("seen", "writer_take"): "taken",
     ("seen", "writer_condemn"): "condemned",
@@ -40,7 +39,6 @@ WRITER = {
     ("moved", "writer_see_again"): "moved",
     ("moved", "writer_take_again"): "written",
     # a cleanup was faster
-    ("claimed", "writer_find_condemned"): "condemned",
     ("seen", "writer_find_condemned"): "condemned",
     ("taken", "writer_find_condemned"): "condemned",
     ("written", "writer_find_condemned"): "condemned",
@@ -253,9 +251,8 @@ class Process:
             need(event.status in ("CONFLICT", "EXISTS"), name, event, event.status)
 
     def is_probe(self, event, last):
-        """Whether a writer tries out the conditions of the store on the fate that it has made."""
-        return (self.role == "writes" and self.places.get(event.of_run()) == "claimed" and
-                event.state == WRITING and last is not None and
+        """Whether somebody tries out the conditions of the store on a fate: with what it says."""
+        return (last is not None and event.state == last.state and event.pins == last.pins and
                 (event.condition == IF_ABSENT or event.expected != last.version) and
                 event.status in ("EXISTS", "CONFLICT"))
 

@@ -82,12 +82,12 @@ inline cas_fate(r, v, newst, ok) {
 proctype writer(byte r) {
     byte seen, v;
     bool ok, again;
+writer_see:
+    atomic { seen = curver }
 #ifndef REF
 writer_claim:
     atomic { fate[r] = W; fver[r] = 1; v = 1 } /* If-None-Match: * */
 #endif
-writer_see:
-    atomic { seen = curver }
 writer_upload:
     if
     :: shards[r] = 1

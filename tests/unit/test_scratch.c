@@ -6,6 +6,7 @@
 #include "support/support.h"
 
 #include <shardyfusion/context.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 
 #define SOME_HEX "0123456789abcdef0123456789abcdef"
 
-static shardy_error err;
+static _Thread_local shardy_error err;
 
 typedef struct scratch {
     char *path;
@@ -115,9 +116,10 @@ static void test_scratch__what_is_not_surely_that_of_this_user_stays(void **stat
     make_dead(elsewhere, "there", 0700);
     snprintf(path, sizeof path, "%s/shardy-build-2123456789abcdef0123456789abcdef", base);
     assert_int_equal(symlink(support_path(elsewhere, "there"), path), 0);
-    /* without a lock nobody knows whether its build is alive */
+    /* with something in it and without a lock nobody knows whether its build is alive */
     snprintf(path, sizeof path, "%s/shardy-build-3123456789abcdef0123456789abcdef", base);
     assert_int_equal(mkdir(path, 0700), 0);
+    support_write_file(support_path(path, "rows"), "rows", 4);
     scratch s = make(base);
     end(&s);
     assert_int_equal(support_count_entries(base), 6);
@@ -128,12 +130,58 @@ static void test_scratch__what_is_not_surely_that_of_this_user_stays(void **stat
     support_remove_dir(base);
 }
 
+/* Its build was killed before it made the lock. */
+static void test_scratch__an_empty_one_without_a_lock_is_removed(void **state)
+{
+    (void)state;
+    char *base = support_make_dir();
+    assert_int_equal(mkdir(support_path(base, "shardy-build-" SOME_HEX), 0700), 0);
+    assert_int_equal(
+        mkdir(support_path(base, "shardy-build-1123456789abcdef0123456789abcdef"), 0755), 0);
+    scratch s = make(base);
+    end(&s);
+    assert_int_equal(support_count_entries(base), 1); /* that is open to others */
+    support_remove_dir(base);
+}
+
+#define BUILDS 4
+#define ROUNDS 50
+
+static void *make_often(void *base)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        scratch s = make(base);
+        char lock[300];
+        snprintf(lock, sizeof lock, "%s/lock", s.path);
+        assert_int_equal(access(lock, F_OK), 0);
+        end(&s);
+    }
+    return NULL;
+}
+
+static void test_scratch__builds_that_begin_at_once_do_not_take_it_from_each_other(void **state)
+{
+    (void)state;
+    char *base = support_make_dir();
+    pthread_t threads[BUILDS];
+    for (size_t i = 0; i < BUILDS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, make_often, base), 0);
+    }
+    for (size_t i = 0; i < BUILDS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(support_count_entries(base), 0);
+    support_remove_dir(base);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scratch__of_a_killed_build_is_removed_by_the_next),
         cmocka_unit_test(test_scratch__of_a_living_build_stays),
         cmocka_unit_test(test_scratch__what_is_not_surely_that_of_this_user_stays),
+        cmocka_unit_test(test_scratch__an_empty_one_without_a_lock_is_removed),
+        cmocka_unit_test(test_scratch__builds_that_begin_at_once_do_not_take_it_from_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -285,6 +285,40 @@ static void note_order(void *user, shardy_store_read *read)
     shardy_buf_release(&read->body);
 }
 
+static void test_limit__tidying_up_after_a_cancellation_is_not_held_back(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    shardy_cancel *cancel;
+    shardy_limit_options options;
+    stage s;
+    assert_ok(shardy_cancel_new(&cancel, &err));
+    stage_open(&s, 1, 10);
+    shardy_store_close(s.store);
+    shardy_limit_options_init(&options, sizeof options);
+    options.requests_per_second = 1;
+    options.bytes_per_second = 10;
+    options.cancel = cancel;
+    assert_ok(shardy_store_wrap_limit(NULL, s.script.store, &options, &s.store, &err));
+    put_ok(s.store, "large", "0123456789012345678901234567890123456789");
+    assert_passed(&s, 0);
+    assert_ok(remove_key(s.store, "no", &err));
+    int64_t before = passed_ms(&s);
+    assert_true(before >= 999);
+    shardy_cancel_request(cancel);
+    for (int i = 0; i < 10; i++) {
+        shardy_store_page page;
+        assert_ok(shardy_store_list(s.store, "", 0, NULL, 10, &page, &err));
+        shardy_store_page_dispose(&page);
+        put_ok(s.store, "condemned", "0123456789");
+        assert_object(s.store, "condemned", "0123456789");
+        assert_ok(remove_key(s.store, "condemned", &err));
+    }
+    assert_passed(&s, before);
+    stage_close(&s);
+    shardy_cancel_free(cancel);
+}
+
 static void test_limit__who_asked_first_is_served_first(void **state)
 {
     (void)state;
@@ -382,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_limit__parts_of_a_stream_are_held_back_one_by_one),
         cmocka_unit_test(test_limit__who_would_be_too_late_is_told_at_once),
         cmocka_unit_test(test_limit__cancelling_ends_a_wait_and_gives_its_place_back),
+        cmocka_unit_test(test_limit__tidying_up_after_a_cancellation_is_not_held_back),
         cmocka_unit_test(test_limit__who_asked_first_is_served_first),
         cmocka_unit_test(test_limit__many_threads_lose_nothing_and_do_not_hang),
         cmocka_unit_test(test_limit__options_are_checked),

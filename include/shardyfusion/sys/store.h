@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define SHARDY_STORE_ABI 2
+#define SHARDY_STORE_ABI 3
 
 enum {
     SHARDY_STORE_CAP_PUT_IF_ABSENT = 1 << 0,
@@ -63,6 +63,9 @@ typedef struct shardy_store_read {
     const shardy_cancel *cancel;
     /* NULL: the store allocates `body`; else room for `len` bytes, which is then not TO_END */
     void *dest;
+    /* 1: the object is expected to have no more than `len` bytes, from offset 0: a store may ask
+     * for all of it, because a checksum is of a whole object. Stores MAY. */
+    int32_t whole;
     /* Filled by the store: */
     int32_t status; /* OK, NOT_FOUND, NOT_MODIFIED, CONFLICT or a failure */
     int32_t reserved;
@@ -394,6 +397,10 @@ typedef struct shardy_limit_options {
     /* default 0: no limit; each read of a vectored read is a request, a removal of many keys one */
     double requests_per_second;
     double bytes_per_second; /* default 0: no limit; of bodies read and put */
+    /* default NULL: none. Once it is requested nothing is held back or counted any more: what is
+     * still asked then is the tidying up of what was cancelled, which has little time. Must outlive
+     * the store */
+    const shardy_cancel *cancel;
 } shardy_limit_options;
 
 /* Writes the defaults into every field. */
