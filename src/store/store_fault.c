@@ -19,14 +19,14 @@ typedef struct fault_store {
     _Atomic uint64_t failed;
 } fault_store;
 
-/* Counts a call. 0, or how it has to fail. A kind for reads only lets other calls pass. */
-static int32_t next_fault(fault_store *s, int is_read)
+/* Counts a call. 0, or how it has to fail. What has no bytes is not cut short. */
+static int32_t next_fault(fault_store *s, int has_bytes)
 {
     uint64_t nth = atomic_load(&s->nth);
     uint64_t call = atomic_fetch_add(&s->calls, 1) + 1;
     int32_t kind = atomic_load(&s->kind);
     if (nth == 0 || call < nth || (call > nth && !atomic_load(&s->persistent)) ||
-        (kind == SHARDY_FAULT_SHORT && !is_read)) {
+        (kind == SHARDY_FAULT_SHORT && !has_bytes)) {
         return 0;
     }
     atomic_fetch_add(&s->failed, 1);
@@ -122,7 +122,7 @@ static void fault_read(
     call->first = reads;
     atomic_init(&call->left, n + 1); /* one for this function */
     for (size_t i = 0; i < n; i++) {
-        call->kinds[i] = (uint8_t)next_fault(s, 1);
+        call->kinds[i] = (uint8_t)next_fault(s, reads[i].len > 0);
     }
     for (size_t i = 0; i < n; i++) {
         if (call->kinds[i] == SHARDY_FAULT_BEFORE) {
