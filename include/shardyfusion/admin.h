@@ -27,7 +27,7 @@ typedef struct shardy_admin_options {
 SHARDY_API void shardy_admin_options_init(shardy_admin_options *options, size_t struct_size);
 
 typedef struct shardy_history_entry {
-    uint32_t offset; /* 0 is the newest */
+    uint32_t offset; /* 0 is the newest; runs that are condemned count, and are left out */
     const char *run_id;
     const char *published_at; /* ISO 8601 with six digits of fraction */
     const char *ref;          /* URL of the manifest, at the place that the pointer speaks of */

@@ -737,7 +737,7 @@ int publish_check_history(const publish_world *w, int deep, dataset_problem *pro
         return wrong(problem, "history", w->at.url, err.message);
     }
     for (size_t i = 0; i < w->run_count; i++) {
-        expected += w->runs[i].published != 0;
+        expected += w->runs[i].published && w->runs[i].state != FATE_CONDEMNED;
     }
     int ok = history.count == expected;
     if (!ok) {

@@ -318,7 +318,7 @@ static void test_late__the_first_pointer_may_still_be_made(void **state)
     close_world(w);
 }
 
-static void test_late__a_manifest_goes_with_the_next_cleanup(void **state)
+static void test_late__a_manifest_is_in_no_history_and_goes_with_the_next_cleanup(void **state)
 {
     world *w = open_world(*state);
     publish(w, "a");
@@ -329,6 +329,12 @@ static void test_late__a_manifest_goes_with_the_next_cleanup(void **state)
         shardy__bytes(image.data, image.len), &err)); /* a request that was long on its way */
     shardy_buf_release(&image);
     assert_string_equal(left_of(w, "b"), "m");
+    shardy_history history;
+    assert_ok(shardy_history_list(w->context, NULL, 10, &w->options.admin, &history, &err));
+    assert_int_equal(history.count, 1);
+    assert_string_equal(history.entries[0].run_id, "a");
+    assert_int_equal(history.entries[0].offset, 1); /* as rollbacks count */
+    shardy_history_dispose(&history);
     assert_ok(clean(w));
     assert_string_equal(left_of(w, "b"), "");
     close_world(w);
@@ -426,7 +432,7 @@ int main(void)
         STORE_TEST(test_late__a_publisher_that_was_condemned_is_told_and_leaves_nothing),
         STORE_TEST(test_late__a_publisher_whose_run_was_complete_has_lost_the_pointer_only),
         STORE_TEST(test_late__the_first_pointer_may_still_be_made),
-        STORE_TEST(test_late__a_manifest_goes_with_the_next_cleanup),
+        STORE_TEST(test_late__a_manifest_is_in_no_history_and_goes_with_the_next_cleanup),
         STORE_TEST(test_dry_run__settles_nothing_and_shows_what_would_be),
         STORE_TEST(test_settle__whoever_stops_on_the_way_is_followed_by_the_next),
     };
