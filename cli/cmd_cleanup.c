@@ -62,13 +62,31 @@ static void add_actions(json_out *j, const char *name, int32_t kind, const shard
     json_array_end(j);
 }
 
+static void add_settled(json_out *j, const shardy_cleanup_result *r)
+{
+    json_name(j, "settled");
+    json_array(j);
+    for (size_t i = 0; i < r->action_count; i++) {
+        if (r->actions[i].kind == SHARDY_CLEANUP_SETTLE) {
+            json_object(j);
+            json_name(j, "run_id");
+            json_text(j, r->actions[i].run_id);
+            json_name(j, "fate");
+            json_text(j, r->actions[i].fate);
+            json_object_end(j);
+        }
+    }
+    json_array_end(j);
+}
+
 /* Prefixes that are gone as a whole, or would be. */
 static uint64_t count_prefixes(const shardy_cleanup_result *r)
 {
     uint64_t count = 0;
     for (size_t i = 0; i < r->action_count; i++) {
         const shardy_cleanup_action *a = &r->actions[i];
-        count += r->dry_run || (!a->error && a->objects_deleted > 0);
+        count += a->kind != SHARDY_CLEANUP_SETTLE &&
+                 (r->dry_run || (!a->error && a->objects_deleted > 0));
     }
     return count;
 }
@@ -88,6 +106,7 @@ static void add_json(const cli *c, strbuf *b, const shardy_cleanup_result *r, in
     json_uint(&j, count_prefixes(r));
     if (with_runs) {
         add_actions(&j, "old_runs", SHARDY_CLEANUP_RUN, r);
+        add_settled(&j, r);
     }
     json_name(&j, "kept");
     json_array(&j);
@@ -113,26 +132,35 @@ static void add_json(const cli *c, strbuf *b, const shardy_cleanup_result *r, in
 
 /* --- text ------------------------------------------------------------------------------------- */
 
+static void add_text_action(strbuf *b, const shardy_cleanup_action *a)
+{
+    if (a->kind == SHARDY_CLEANUP_STALE_ATTEMPT) {
+        strbuf_puts(b, "stale attempt");
+    } else {
+        strbuf_puts(b, a->kind == SHARDY_CLEANUP_RUN ? "old run " : "settle run ");
+        out_add_text(b, a->run_id, strlen(a->run_id));
+    }
+    strbuf_puts(b, "  ");
+    if (a->kind == SHARDY_CLEANUP_SETTLE) {
+        strbuf_printf(b, "fate=%s\n", a->fate);
+        return;
+    }
+    out_add_text(b, a->prefix_url, strlen(a->prefix_url));
+    strbuf_printf(b, "  objects=%llu  bytes=%llu  deleted=%llu", (unsigned long long)a->objects,
+        (unsigned long long)a->bytes, (unsigned long long)a->objects_deleted);
+    if (a->error) {
+        strbuf_puts(b, "  error=");
+        out_add_text(b, a->error, strlen(a->error));
+    }
+    strbuf_putc(b, '\n');
+}
+
 static void add_text(strbuf *b, const shardy_cleanup_result *r)
 {
     const char *head = r->dry_run ? "[DRY RUN] " : "";
     for (size_t i = 0; i < r->action_count; i++) {
-        const shardy_cleanup_action *a = &r->actions[i];
-        if (a->kind == SHARDY_CLEANUP_RUN) {
-            strbuf_printf(b, "%sold run ", head);
-            out_add_text(b, a->run_id, strlen(a->run_id));
-        } else {
-            strbuf_printf(b, "%sstale attempt", head);
-        }
-        strbuf_puts(b, "  ");
-        out_add_text(b, a->prefix_url, strlen(a->prefix_url));
-        strbuf_printf(b, "  objects=%llu  bytes=%llu  deleted=%llu", (unsigned long long)a->objects,
-            (unsigned long long)a->bytes, (unsigned long long)a->objects_deleted);
-        if (a->error) {
-            strbuf_puts(b, "  error=");
-            out_add_text(b, a->error, strlen(a->error));
-        }
-        strbuf_putc(b, '\n');
+        strbuf_puts(b, head);
+        add_text_action(b, &r->actions[i]);
     }
     for (size_t i = 0; i < r->kept_count; i++) {
         strbuf_printf(b, "%skept run ", head);
@@ -141,9 +169,13 @@ static void add_text(strbuf *b, const shardy_cleanup_result *r)
         out_add_text(b, r->kept[i].reason, strlen(r->kept[i].reason));
         strbuf_putc(b, '\n');
     }
-    strbuf_printf(b, "%sTotal: %llu prefixes, %llu objects\n", head,
+    strbuf_printf(b, "%sTotal: %llu prefixes, %llu objects", head,
         (unsigned long long)count_prefixes(r),
         (unsigned long long)(r->dry_run ? r->objects : r->objects_deleted));
+    if (r->settled > 0) {
+        strbuf_printf(b, ", %llu settled", (unsigned long long)r->settled);
+    }
+    strbuf_putc(b, '\n');
 }
 
 static void add_table(const cli *c, strbuf *b, const shardy_cleanup_result *r)
@@ -154,8 +186,16 @@ static void add_table(const cli *c, strbuf *b, const shardy_cleanup_result *r)
     table_begin(&table, columns, 5);
     for (size_t i = 0; i < r->action_count; i++) {
         const shardy_cleanup_action *a = &r->actions[i];
-        table_cell_text(&table, a->kind == SHARDY_CLEANUP_RUN ? "run" : "attempt");
+        table_cell_text(&table, a->kind == SHARDY_CLEANUP_SETTLE ? "settle"
+                                : a->kind == SHARDY_CLEANUP_RUN  ? "run"
+                                                                 : "attempt");
         table_cell_text(&table, a->run_id);
+        if (a->kind == SHARDY_CLEANUP_SETTLE) {
+            table_cell_text(&table, "");
+            table_cell_text(&table, "");
+            table_cell_text(&table, a->fate);
+            continue;
+        }
         table_cell_uint(&table, a->objects);
         table_cell_uint(&table, a->objects_deleted);
         table_cell_text(&table, a->error ? a->error : a->prefix_url);
@@ -198,15 +238,23 @@ static int32_t on_progress(void *user, uint64_t deleted, uint64_t objects)
     return 0;
 }
 
+static int get_age(cli *c, int id, const char *name, int64_t *seconds_out)
+{
+    const char *text = c->opts.values[id].text;
+    return !opt_given(&c->opts, id) || parse_age(text, seconds_out)
+               ? EXIT_OK
+               : out_usage_value(
+                     c, name, "a number of days or hours like 7d or 24h, at most 36500", text);
+}
+
 static int get_options(cli *c, shardy_cleanup_options *o)
 {
     const opt_values *v = &c->opts;
     shardy_cleanup_options_init(o, sizeof *o);
-    if (opt_given(v, OPT_OLDER_THAN) &&
-        !parse_age(v->values[OPT_OLDER_THAN].text, &o->older_than_s)) {
-        return out_usage_value(c, "older-than",
-            "a number of days or hours like 7d or 24h, at most 36500",
-            v->values[OPT_OLDER_THAN].text);
+    int rc = get_age(c, OPT_OLDER_THAN, "older-than", &o->older_than_s);
+    rc = rc == EXIT_OK ? get_age(c, OPT_SETTLE_AFTER, "settle-after", &o->settle_after_s) : rc;
+    if (rc != EXIT_OK) {
+        return rc;
     }
     o->dry_run = opt_given(v, OPT_DRY_RUN);
     o->include_old_runs = opt_given(v, OPT_INCLUDE_OLD_RUNS);
@@ -243,7 +291,7 @@ int cmd_cleanup(cli *c)
     shardy_status st = shardy_cleanup(c->context, c->snapshot, &options, &result, &err);
     progress_end(&c->bar);
     int with_runs = options.include_old_runs || options.older_than_s >= 0 || options.keep_last > 0;
-    if (st >= 0 || result.failures > 0 || result.objects_deleted > 0) {
+    if (st >= 0 || result.failures > 0 || result.objects_deleted > 0 || result.settled > 0) {
         rc = print_result(c, &result, with_runs);
     }
     if (st < 0) {

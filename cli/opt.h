@@ -114,6 +114,7 @@ typedef enum opt_id {
     OPT_DRY_RUN,
     OPT_INCLUDE_OLD_RUNS,
     OPT_OLDER_THAN,
+    OPT_SETTLE_AFTER,
     OPT_KEEP_LAST,
     OPT_MAX_RETRIES,
     OPT_FORCE,

@@ -526,6 +526,14 @@ const opt_def opt_table[OPT_COUNT] = {
         .arg = "AGE",
         .commands = CMD_BIT(CMD_CLEANUP),
         .help = "also remove runs that are older, e.g. 7d or 24h"},
+    [OPT_SETTLE_AFTER] = {.id = OPT_SETTLE_AFTER,
+        .name = "settle-after",
+        .kind = OPT_KIND_TEXT,
+        .arg = "AGE",
+        .default_text = "7d",
+        .commands = CMD_BIT(CMD_CLEANUP),
+        .help = "settle runs that were about to become current and gave no sign of life for so "
+                "long"},
     [OPT_KEEP_LAST] = {.id = OPT_KEEP_LAST,
         .name = "keep-last",
         .kind = OPT_KIND_INT,
@@ -628,7 +636,10 @@ const command_def command_table[CMD_TABLE_COUNT] = {
         "if each of those given lets go of it.\n\n"
         "What is current, pinned, being written, about to become current, or named by a manifest "
         "that stays is never removed. Nothing at all is while the pointer or a manifest that stays "
-        "cannot be read. Exits with 1 when something could not be removed or found out.",
+        "cannot be read. Exits with 1 when something could not be removed or found out.\n\n"
+        "With those three options, runs whose publisher died are settled too (--settle-after): the "
+        "pointer is written anew as it is, so that no late write can move it to them; then one "
+        "that is complete is marked as published and stays, and another one is removed.",
         "shardy cleanup -s ./snap --dry-run --keep-last 3\n"
         "shardy cleanup -s ./snap --keep-last 3 --older-than 7d",
         0, NULL},

@@ -30,7 +30,7 @@ typedef struct shardy_admin_options {
 SHARDY_API void shardy_admin_options_init(shardy_admin_options *options, size_t struct_size);
 
 typedef struct shardy_history_entry {
-    uint32_t offset; /* 0 is the newest */
+    uint32_t offset; /* 0 is the newest; runs that are condemned count, and are left out */
     const char *run_id;
     const char *published_at; /* ISO 8601 with six digits of fraction */
     const char *ref;          /* URL of the manifest, at the place that the pointer speaks of */
@@ -129,10 +129,11 @@ SHARDY_API shardy_status shardy_verify(shardy_context *context, const char *url,
 typedef enum shardy_cleanup_kind {
     SHARDY_CLEANUP_STALE_ATTEMPT = 1, /* of a run that stays: an attempt that no manifest names */
     SHARDY_CLEANUP_RUN = 2,           /* a run with all that is of it */
+    SHARDY_CLEANUP_SETTLE = 3,        /* the fate of a run whose publisher died; no objects */
     SHARDY_CLEANUP_KIND_RESERVED_ = 32767
 } shardy_cleanup_kind;
 
-/* What is removed, or would be. */
+/* What is removed or settled, or would be. */
 typedef struct shardy_cleanup_action {
     int32_t kind;
     const char *run_id;
@@ -142,6 +143,8 @@ typedef struct shardy_cleanup_action {
     uint64_t bytes;         /* of them */
     uint64_t objects_deleted; /* that are gone; 0 in a dry run */
     const char *error;        /* why some are left; NULL: none is */
+    /* of SHARDY_CLEANUP_SETTLE: "PUBLISHED"; "CONDEMNED", then the run follows; else NULL */
+    const char *fate;
 } shardy_cleanup_action;
 
 /* A run that the options let go of, and that stays all the same. */
@@ -161,6 +164,7 @@ typedef struct shardy_cleanup_result {
     uint64_t objects; /* sums of the actions */
     uint64_t bytes;
     uint64_t objects_deleted;
+    uint64_t settled;  /* actions of SHARDY_CLEANUP_SETTLE */
     uint64_t failures; /* actions and runs with an error */
     void *owner;
 } shardy_cleanup_result;
@@ -175,6 +179,9 @@ typedef struct shardy_cleanup_options {
     int32_t include_old_runs; /* default 0; 1: also runs that have no manifest, and none that has */
     /* default -1: not used; >= 0: also runs that are older than so many seconds */
     int64_t older_than_s;
+    /* default 604800, a week: a run that is PUBLISHING is settled when its publisher has given no
+     * sign of life for so many seconds; -1: never */
+    int64_t settle_after_s;
     uint32_t keep_last;   /* default 0: not used; else also runs but the N newest with a manifest */
     uint32_t max_retries; /* default 3: further tries of a removal after a retriable failure */
     int32_t force;        /* default 0; 1: also objects whose names no writer gives */
@@ -197,6 +204,10 @@ SHARDY_API void shardy_cleanup_options_init(shardy_cleanup_options *options, siz
  * current, pinned, at work, about to become current, or named by a manifest that stays is never
  * removed. Each run is condemned first, then its manifest goes, then its shards: who stops in
  * between leaves objects behind, never a manifest without its shards.
+ *
+ * Where runs are to go, those whose publisher died are settled, whatever the criteria say of them:
+ * the pointer is written anew as it is, so that no late write of the publisher can move it; then a
+ * run that has a manifest is PUBLISHED, and stays this time, and one without is condemned and goes.
  *
  * Failures before anything is removed: INVALID (options, no pointer); CORRUPT, CHECKSUM,
  * FORMAT_VERSION, GONE (the pointer or a manifest that stays cannot be read: it might name

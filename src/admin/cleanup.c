@@ -12,13 +12,14 @@
 #include <string.h>
 
 /* Above this no retention is meant: a hundred years. */
-#define OLDER_THAN_MAX (100ll * 366 * 24 * 3600)
+#define AGE_MAX (100ll * 366 * 24 * 3600)
 
 void shardy_cleanup_options_init(shardy_cleanup_options *options, size_t struct_size)
 {
     shardy_cleanup_options defaults;
     memset(&defaults, 0, sizeof defaults);
     defaults.older_than_s = -1;
+    defaults.settle_after_s = 7 * 24 * 3600;
     defaults.max_retries = 3;
     defaults.shard_prefix = "shards";
     defaults.run_registry_prefix = "runs";
@@ -154,7 +155,7 @@ static shardy_status clean_runs(cleaner *k, shardy_error *err)
     for (size_t i = 0; i < k->run_count; i++) {
         const cleanup_run *run = k->list[i];
         shardy_error error;
-        if (!shardy__cleanup_lets_go(k, run)) {
+        if (!shardy__cleanup_lets_go(k, run) && !shardy__cleanup_is_unsettled(run)) {
             continue;
         }
         shardy__error_clear(&error);
@@ -207,6 +208,7 @@ static shardy_status fill_result(cleaner *k, shardy_cleanup_result *out, shardy_
         out->bytes += actions[i].bytes;
         out->objects += actions[i].objects;
         out->objects_deleted += actions[i].objects_deleted;
+        out->settled += actions[i].kind == SHARDY_CLEANUP_SETTLE;
     }
     for (size_t i = 0; i < k->kept_count; i++) {
         kept[i] = k->kept[i];
@@ -261,13 +263,19 @@ static shardy_status check_prefix(const char *what, const char *text, shardy_err
     return SHARDY_OK;
 }
 
+static shardy_status check_age(const char *what, int64_t seconds, shardy_error *err)
+{
+    if (seconds < -1 || seconds > AGE_MAX) {
+        return shardy__error(err, SHARDY_INVALID, "cleanup", "%s is %lld, expected -1 or 0 to %lld",
+            what, (long long)seconds, AGE_MAX);
+    }
+    return SHARDY_OK;
+}
+
 static shardy_status check_options(const shardy_cleanup_options *o, shardy_error *err)
 {
-    if (o->older_than_s < -1 || o->older_than_s > OLDER_THAN_MAX) {
-        return shardy__error(err, SHARDY_INVALID, "cleanup",
-            "older_than_s is %lld, expected -1 or 0 to %lld", (long long)o->older_than_s,
-            OLDER_THAN_MAX);
-    }
+    SHARDY_TRY(check_age("older_than_s", o->older_than_s, err));
+    SHARDY_TRY(check_age("settle_after_s", o->settle_after_s, err));
     if (o->max_retries >= SHARDY_ATTEMPTS_MAX) {
         return shardy__error(err, SHARDY_INVALID, "cleanup",
             "max_retries is %u, expected less than %u", o->max_retries, SHARDY_ATTEMPTS_MAX);

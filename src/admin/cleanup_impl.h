@@ -60,12 +60,15 @@ int shardy__cleanup_wants_runs(const cleaner *k);
 shardy_status shardy__cleanup_plan(cleaner *k, shardy_error *err);
 /* 1 when the retention of the options lets go of a run, as far as its manifest tells. */
 int shardy__cleanup_lets_go(const cleaner *k, const cleanup_run *run);
+/* 1 when a run with a manifest was PUBLISHING as the plan was made: it is looked at all the
+ * same. */
+int shardy__cleanup_is_unsettled(const cleanup_run *run);
 
 /* --- cleanup_run.c ---------------------------------------------------------------------------- */
 
 /* The attempts of the target that no manifest names. */
 shardy_status shardy__cleanup_stale_attempts(cleaner *k, shardy_error *err);
-/* One run that the retention lets go of. A failure is one of this run. */
+/* One run that the retention lets go of, or that is settled only. A failure is one of this run. */
 shardy_status shardy__cleanup_one_run(cleaner *k, const cleanup_run *run, shardy_error *err);
 
 /* --- cleanup.c -------------------------------------------------------------------------------- */

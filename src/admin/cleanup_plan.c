@@ -175,6 +175,11 @@ int shardy__cleanup_lets_go(const cleaner *k, const cleanup_run *run)
     return !run->is_last;
 }
 
+int shardy__cleanup_is_unsettled(const cleanup_run *run)
+{
+    return run->manifest && run->manifest->fate_state == FATE_PUBLISHING;
+}
+
 /* --- the whole -------------------------------------------------------------------------------- */
 
 /* Run id in the ref of a manifest. */

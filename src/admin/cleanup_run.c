@@ -352,17 +352,25 @@ static shardy_status read_record(cleaner *k, const cleanup_record *r, sign *s, s
     return SHARDY_OK;
 }
 
+static shardy_status read_signs(
+    cleaner *k, const cleanup_run *run, const fate *f, sign *s, shardy_error *err)
+{
+    memset(s, 0, sizeof *s);
+    for (const cleanup_record *r = run->records; r; r = r->next) {
+        SHARDY_TRY(read_record(k, r, s, err));
+    }
+    s->last_us = f->updated_us > s->last_us ? f->updated_us : s->last_us;
+    return SHARDY_OK;
+}
+
 /* Whether the writer of a run that is not published seems to be at work. Only a hint: who is wrong
  * costs a slow writer its run, which it is told, and never a reader anything. */
 static shardy_status check_alive(cleaner *k, const cleanup_run *run, const fate *f,
     const survey *found, char reason[300], shardy_error *err)
 {
-    sign s = {0};
+    sign s;
     int64_t younger = k->options->older_than_s;
-    for (const cleanup_record *r = run->records; r; r = r->next) {
-        SHARDY_TRY(read_record(k, r, &s, err));
-    }
-    s.last_us = f->updated_us > s.last_us ? f->updated_us : s.last_us;
+    SHARDY_TRY(read_signs(k, run, f, &s, err));
     s.last_us = found->newest_us > s.last_us ? found->newest_us : s.last_us;
     if (s.lease_us > k->now_us) {
         char until[SHARDY_TIME_TEXT_SIZE];
@@ -378,7 +386,25 @@ static shardy_status check_alive(cleaner *k, const cleanup_run *run, const fate 
     return SHARDY_OK;
 }
 
-/* Why the fate forbids to condemn the run; "" when it does not. */
+/* Whether whoever publishes a run, or rolls back to it, seems to be at work; a hint, too. He
+ * changed the fate last, when all objects but the manifest were there. */
+static shardy_status check_publisher(
+    cleaner *k, const cleanup_run *run, const fate *f, char reason[300], shardy_error *err)
+{
+    sign s;
+    const int64_t after_s = k->options->settle_after_s;
+    SHARDY_TRY(read_signs(k, run, f, &s, err));
+    if (after_s < 0 || s.lease_us > k->now_us || s.last_us > k->now_us - after_s * 1000000) {
+        snprintf(reason, 300, "%s",
+            run->manifest ? "somebody publishes it or rolls back to it; if nobody does, a rollback "
+                            "to it ends that, or --settle-after once it is old enough"
+                          : "somebody publishes it, or died while doing so; --settle-after ends "
+                            "that once it is old enough");
+    }
+    return SHARDY_OK;
+}
+
+/* Why the fate forbids to condemn or settle the run; "" when it does not. */
 static shardy_status check_fate(cleaner *k, const cleanup_run *run, const fate *f,
     const survey *found, char reason[300], shardy_error *err)
 {
@@ -390,11 +416,7 @@ static shardy_status check_fate(cleaner *k, const cleanup_run *run, const fate *
     }
     switch (f->state) {
     case FATE_PUBLISHING:
-        snprintf(reason, 300, "%s",
-            run->manifest ? "somebody publishes it or rolls back to it; if nobody does, a rollback "
-                            "to it ends that"
-                          : "somebody publishes it, or died while doing so");
-        return SHARDY_OK;
+        return check_publisher(k, run, f, reason, err);
     case FATE_WRITING:
         return check_alive(k, run, f, found, reason, err);
     default:
@@ -500,6 +522,35 @@ static shardy_status check_manifest(cleaner *k, const fate *f, char reason[300],
     return st < 0 ? st : SHARDY_OK;
 }
 
+/* Settles a run whose publisher seems to have died, which is an action of its own. What is
+ * PUBLISHED then stays; of what is condemned the other action follows. */
+static shardy_status settle(
+    walk *w, const cleanup_run *run, condemn_claim *claim, char reason[300], shardy_error *err)
+{
+    cleaner *k = w->k;
+    char prefix[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    SHARDY_TRY(shardy__condemn_settle(&k->catalog, claim, k->options->dry_run, err));
+    snprintf(reason, 300, "%s", claim->reason);
+    if (reason[0]) {
+        return SHARDY_OK;
+    }
+    if (claim->fate.state == FATE_PUBLISHED) {
+        take_back(k, w->first);
+    }
+    shards_of(k, run->run_id, prefix);
+    shardy_cleanup_action *a =
+        shardy__cleanup_act(k, SHARDY_CLEANUP_SETTLE, run->run_id, prefix, err);
+    if (!a) {
+        return SHARDY_NOMEM;
+    }
+    a->fate = shardy__fate_state_name(claim->fate.state);
+    const shardy_cleanup_action settled = *a;
+    *a = k->actions[w->first];
+    k->actions[w->first++] = settled;
+    w->action = w->first;
+    return SHARDY_OK;
+}
+
 /* Claims the run and removes it, or keeps it. `w->action` is its action. */
 static shardy_status claim_and_remove(
     walk *w, const cleanup_run *run, condemn_claim *claim, survey *s, shardy_error *err)
@@ -509,6 +560,12 @@ static shardy_status claim_and_remove(
     SHARDY_TRY(check_fate(k, run, &claim->fate, s, reason, err));
     if (!reason[0]) {
         SHARDY_TRY(check_manifest(k, &claim->fate, reason, err));
+    }
+    if (!reason[0] && claim->fate.state == FATE_PUBLISHING) {
+        SHARDY_TRY(settle(w, run, claim, reason, err));
+        if (claim->fate.state == FATE_PUBLISHED) {
+            return SHARDY_OK;
+        }
     }
     if (!reason[0] && s->unknown > 0 && !k->options->force) {
         take_back(k, w->first);
@@ -521,7 +578,9 @@ static shardy_status claim_and_remove(
     }
     if (reason[0]) {
         take_back(k, w->first);
-        return shardy__cleanup_keep(k, run->run_id, reason, 0, err);
+        return shardy__cleanup_lets_go(k, run)
+                   ? shardy__cleanup_keep(k, run->run_id, reason, 0, err)
+                   : SHARDY_OK;
     }
     return k->options->dry_run ? SHARDY_OK : remove_run(w, run, s, err);
 }
@@ -539,6 +598,9 @@ static shardy_status clean_run(walk *w, const cleanup_run *run, shardy_error *er
         found.manifest_size = run->manifest->size;
     }
     SHARDY_TRY(shardy__condemn_read(&k->catalog, run->run_id, &found, &claim, err));
+    if (claim.fate.state != FATE_PUBLISHING && !shardy__cleanup_lets_go(k, run)) {
+        return SHARDY_OK; /* somebody has ended that meanwhile */
+    }
     shards_of(k, run->run_id, prefix);
     if (!shardy__cleanup_act(k, SHARDY_CLEANUP_RUN, run->run_id, prefix, err)) {
         return SHARDY_NOMEM;

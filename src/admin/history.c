@@ -52,7 +52,8 @@ static char *copy_ref(arena *a, const char *prefix, const char *ref)
 #define FATES_AT_ONCE 32u
 
 /* The pins in the fate of a run. One that is damaged leaves `pins` NULL: no reason to hide the
- * history. */
+ * history. A run that is condemned loses its ref: it is no snapshot any more, its shards are gone
+ * or going, and its manifest may have come when they were. */
 static shardy_status fill_pins(
     arena *a, shardy_history_entry *e, const shardy_store_read *read, shardy_error *err)
 {
@@ -78,6 +79,10 @@ static shardy_status fill_pins(
     if (st < 0) {
         e->pins = NULL;
         return st == SHARDY_NOMEM ? shardy__error_nomem(err, "admin") : SHARDY_OK;
+    }
+    if (f.state == FATE_CONDEMNED && !e->current) {
+        e->ref = NULL;
+        return SHARDY_OK;
     }
     const char **pins = shardy__arena_calloc(a, f.pin_count + 1u, sizeof *pins);
     if (!pins) {
@@ -146,8 +151,12 @@ static shardy_status fill_history(const catalog *c, const shardy_manifest_list *
         SHARDY_TRY(
             read_pins(c, a, entries + i, left < FATES_AT_ONCE ? left : (size_t)FATES_AT_ONCE, err));
     }
+    for (size_t i = 0; i < list->count; i++) {
+        if (entries[i].ref) {
+            entries[out->count++] = entries[i];
+        }
+    }
     out->entries = entries;
-    out->count = list->count;
     return SHARDY_OK;
 }
 

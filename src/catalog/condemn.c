@@ -33,12 +33,23 @@ static shardy_status lose(condemn_claim *claim, const char *reason)
     return SHARDY_OK;
 }
 
-/* 1 when the pointer forbids to remove the run. */
-static int is_current(const catalog *c, condemn_claim *claim)
+static int is_named(const catalog *c, const condemn_claim *claim)
 {
     const fate *f = &claim->fate;
     char ref[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     shardy_error ignored;
+    int same = strcmp(claim->current.run_id, f->run_id) == 0;
+    if (f->has_manifest && shardy__manifest_store_ref(
+                               &c->manifests, claim->current.manifest_ref, ref, &ignored) >= 0) {
+        same |= strcmp(ref, f->manifest_ref) == 0;
+    }
+    return same;
+}
+
+/* 1 when the pointer forbids to remove the run. */
+static int is_current(const catalog *c, condemn_claim *claim)
+{
+    const fate *f = &claim->fate;
     if (!claim->has_current) {
         /* Somebody may have lost the pointer: what was published may still be wanted. */
         if (f->state == FATE_PUBLISHED) {
@@ -47,11 +58,7 @@ static int is_current(const catalog *c, condemn_claim *claim)
         }
         return 0;
     }
-    int same = strcmp(claim->current.run_id, f->run_id) == 0;
-    if (f->has_manifest && shardy__manifest_store_ref(
-                               &c->manifests, claim->current.manifest_ref, ref, &ignored) >= 0) {
-        same |= strcmp(ref, f->manifest_ref) == 0;
-    }
+    int same = is_named(c, claim);
     if (same) {
         lose(claim, f->state == FATE_CONDEMNED
                         ? "the pointer names it, although it was condemned before"
@@ -97,6 +104,74 @@ shardy_status shardy__condemn_claim(
     SHARDY_TRY(st);
     claim->won = 1;
     return SHARDY_OK;
+}
+
+/* --- settling --------------------------------------------------------------------------------- */
+
+/* The pointer as it was read, with another version. */
+static shardy_status fence(
+    const catalog *c, condemn_claim *claim, const shardy_etag *seen, shardy_error *err)
+{
+    pointer anew = claim->current;
+    int32_t open;
+    anew.generation++; /* nonces of the same seed are the same */
+    shardy__rand_hex32(c->context, anew.nonce);
+    /* model: settle_fence */
+    shardy_status st = shardy__manifest_store_set_current(&c->manifests, &anew, seen, &open, err);
+    return st == SHARDY_CONFLICT ? lose(claim, "somebody else has moved the pointer at this moment")
+                                 : st;
+}
+
+/* What becomes of a run that the pointer does not name, and cannot come to name. */
+static shardy_status choose_end(
+    const catalog *c, const fate *f, int32_t *state_out, shardy_error *err)
+{
+    const manifest_promise promise = {f->has_manifest, f->manifest_digest, f->manifest_size};
+    loaded_manifest loaded;
+    /* model: settle_read_manifest */
+    shardy_status st = shardy__catalog_load(c, f->manifest_ref, &promise, NULL, &loaded, err);
+    if (st == SHARDY_OK) {
+        shardy__manifest_free(loaded.manifest);
+    }
+    *state_out = st == SHARDY_OK ? FATE_PUBLISHED : FATE_CONDEMNED;
+    return st < 0 ? st : SHARDY_OK;
+}
+
+shardy_status shardy__condemn_settle(
+    const catalog *c, condemn_claim *claim, int32_t dry, shardy_error *err)
+{
+    fate *f = &claim->fate;
+    shardy_etag seen;
+    int32_t state = FATE_PUBLISHED;
+    /* model: settle_read_pointer */
+    shardy_status st =
+        shardy__manifest_store_load_current(&c->manifests, &claim->current, &seen, err);
+    SHARDY_TRY(st);
+    claim->has_current = st == SHARDY_OK;
+    if (!claim->has_current) {
+        return lose(claim, "its publisher seems to have died, but without a pointer nobody can "
+                           "keep it from making one");
+    }
+    if (!is_named(c, claim)) {
+        if (!claim->current.has_ours || claim->current.stranger[0]) {
+            return lose(claim, "its publisher seems to have died, but the pointer has another "
+                               "program's form and is not written anew");
+        }
+        if (!dry) {
+            SHARDY_TRY(fence(c, claim, &seen, err));
+        }
+        if (claim->reason[0]) {
+            return SHARDY_OK;
+        }
+        SHARDY_TRY(choose_end(c, f, &state, err));
+    }
+    /* model: settle_decide */
+    st = dry ? SHARDY_OK : shardy__fate_change(c->context, c->store, f, state, err);
+    if (st == SHARDY_CONFLICT) {
+        return lose(claim, "somebody else has changed its fate at this moment");
+    }
+    f->state = st < 0 ? f->state : state;
+    return st;
 }
 
 /* --- pins ------------------------------------------------------------------------------------- */

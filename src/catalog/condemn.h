@@ -35,6 +35,15 @@ shardy_status shardy__condemn_read(const catalog *c, const char *run_id, const c
 shardy_status shardy__condemn_claim(
     const catalog *c, condemn_claim *claim, int32_t dry, shardy_error *err);
 
+/* Leads a run to its end that is PUBLISHING, and whose publisher seems to have died: writes the
+ * pointer anew, unless it names the run, so that no earlier publisher or rollback can move it any
+ * more; then changes the fate, unless `dry`. claim->fate.state is what it is, or would be, then:
+ * PUBLISHED, when the pointer names it or its manifest is there; CONDEMNED, which leaves the
+ * objects to shardy__condemn_claim() and its caller; or PUBLISHING as before, with claim->reason. A
+ * failure leaves it open what the fate is; the next call does the rest. */
+shardy_status shardy__condemn_settle(
+    const catalog *c, condemn_claim *claim, int32_t dry, shardy_error *err);
+
 /* --- pins: the way to say no to it ------------------------------------------------------------ */
 
 /* Names a pin on the run of a manifest that was loaded, in its fate and by compare-and-swap. Only a

@@ -414,6 +414,33 @@ static shardy_status resume(const catalog *c, publish_run *run, const manifest_p
                : st;
 }
 
+/* The fate of a run whose pointer write came to its end with `st`: OK or CONFLICT. */
+static shardy_status end_fate(const catalog *c, fate *f, shardy_status st, shardy_error *err)
+{
+    shardy_error error;
+    const catalog after = shardy__catalog_after(c);
+    /* model: writer_end, also after a lost pointer write */
+    const shardy_status ended =
+        shardy__fate_change(c->context, after.store, f, FATE_PUBLISHED, &error);
+    if (st == SHARDY_CONFLICT && ended == SHARDY_CONFLICT &&
+        explain_fate(&after, f->run_id, 0, ended, &error) == SHARDY_FENCED) {
+        /* a cleanup has settled it: what was written since is for shardy__publish_abandon() */
+        if (err) {
+            *err = error;
+        }
+        return SHARDY_FENCED;
+    }
+    if (ended < 0) {
+        shardy__log(c->context, SHARDY_LOG_WARN, "publish",
+            "run \"%s\" is published, but its fate could not be marked so: %s", f->run_id,
+            error.message);
+    } else if (st == SHARDY_CONFLICT) {
+        st = shardy__error_prefix(
+            err, st, "run \"%.128s\" is complete, a rollback to it makes it current", f->run_id);
+    }
+    return st;
+}
+
 shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const char *ref,
     const char *manifest_ref, shardy_bytes image, shardy_error *err)
 {
@@ -455,17 +482,7 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
          * have failed: the run can be given up. */
         return run->pointer_open ? left_open(f->run_id, st, err) : st;
     }
-    /* model: writer_end, also after a lost pointer write */
-    shardy_error ignored;
-    const catalog after = shardy__catalog_after(c);
-    if (shardy__fate_change(c->context, after.store, f, FATE_PUBLISHED, &ignored) < 0) {
-        shardy__log(c->context, SHARDY_LOG_WARN, "publish",
-            "run \"%s\" is published, but its fate could not be marked so: %s", f->run_id,
-            ignored.message);
-    } else if (st == SHARDY_CONFLICT) {
-        st = shardy__error_prefix(
-            err, st, "run \"%.128s\" is complete, a rollback to it makes it current", f->run_id);
-    }
+    st = end_fate(c, f, st, err);
     if (st >= 0) {
         shardy__count(c->context, SHARDY_METRIC_PUBLISHES, 1);
         if (run->replaced) {

@@ -12,7 +12,7 @@ import re
 import sys
 
 # Labels that are only targets of goto.
-PLACES = {"abandon", "stop", "out", "again"}
+PLACES = {"abandon", "stop", "out", "again", "remove", "next"}
 
 
 def labels(model):

@@ -42,6 +42,7 @@ WRITER = {
     ("seen", "writer_find_condemned"): "condemned",
     ("taken", "writer_find_condemned"): "condemned",
     ("written", "writer_find_condemned"): "condemned",
+    ("moved", "writer_find_condemned"): "condemned",
     ("condemned", "writer_remove_manifest"): "condemned",
     ("condemned", "writer_remove_shards"): "removing",
     ("removing", "writer_remove_shards"): "removing",
@@ -67,9 +68,16 @@ CLEANER = {
     ("condemned", "cleaner_remove_manifest"): "condemned",
     ("condemned", "cleaner_remove_shards"): "removing",
     ("removing", "cleaner_remove_shards"): "removing",
-    # somebody else has condemned it and did not come to the end
+    # somebody else has condemned it and did not come to the end, or it was settled so
     ("looked", "cleaner_remove_manifest"): "condemned",
     ("looked", "cleaner_remove_shards"): "removing",
+    ("read", "settle_read_pointer"): "settling",
+    ("settling", "settle_read_pointer"): "settling",
+    ("settling", "cleaner_read_fate"): "read",
+    ("settling", "settle_fence"): "fenced",
+    ("settling", "settle_decide"): "settled", # it is current
+    ("fenced", "settle_decide"): "settled",
+    ("settled", "cleaner_read_pointer"): "looked",
 }
 PINNER = {
     ("begin", "pinner_read_fate"): "read",
@@ -183,8 +191,10 @@ class Process:
             self.first = event
         elif self.role == "cleans":
             for run in list(self.places):
-                if self.can("cleaner_read_pointer", run):
-                    self.step("cleaner_read_pointer", run, event)
+                dies = run in self.fates and self.fates[run].state == PUBLISHING
+                name = "settle_read_pointer" if dies else "cleaner_read_pointer"
+                if self.can(name, run):
+                    self.step(name, run, event)
 
     def read_fate(self, event):
         run = event.of_run()
@@ -219,7 +229,24 @@ class Process:
         elif event.key.startswith("shards/") and self.role == "writes" and event.done():
             self.step("writer_upload", event.of_run(), event)
 
+    def put_fence(self, event):
+        """Of the run whose fate was read last, whose publisher is taken for dead."""
+        name = "settle_fence"
+        run = max(self.read_at, key=self.read_at.get, default=None)
+        need(run is not None and self.looked is not None, name, event, "nothing was looked at")
+        need(self.looked.begin > self.read_at[run], name, event,
+             "the pointer was not read after the fate")
+        need(event.condition == IF_MATCH and event.expected == self.looked.version, name, event,
+             "not the version that was read")
+        need(event.run == self.looked.run != run, name, event, "not the pointer that was read")
+        need(self.can(name, run), name, event, "not where the model has it")
+        if event.done():
+            self.step(name, run, event)
+
     def put_pointer(self, event):
+        if self.role == "cleans":
+            self.put_fence(event)
+            return
         name = "writer_move" if self.role == "writes" else "rollback_move"
         run = self.own
         need(event.run == run or not event.run, name, event, "it names another run")
@@ -268,6 +295,8 @@ class Process:
         elif self.role == "cleans":
             adopts = event.condition == IF_ABSENT
             names = {CONDEMNED: "cleaner_condemn"}
+            if last is not None and last.state == PUBLISHING:
+                names = {PUBLISHED: "settle_decide", CONDEMNED: "settle_decide"}
             if adopts:
                 names = {WRITING: "cleaner_adopt", PUBLISHED: "cleaner_adopt"}
         elif self.role == "pins":
@@ -299,6 +328,10 @@ class Process:
             need(self.looked is not None and self.looked.begin > read, name, event,
                  "the pointer was not read after the fate")
             need(self.looked.run != run, name, event, "it is current")
+        elif name == "settle_decide":
+            need(last.pins == 0, name, event, "it is pinned")
+            current = self.looked.run == run and event.state == PUBLISHED
+            need(current or self.places.get(run) == "fenced", name, event, "without a fence")
         elif name == "pinner_pin":
             need(last.state == PUBLISHED and event.pins == last.pins + 1, name, event,
                  "not one pin more on a run that is published")
@@ -359,16 +392,24 @@ def check_pointer(r):
         need(False, "the pointer", e, "it was moved from a version that was not there")
 
 
+def is_late(r, put):
+    """Whether a manifest may have come when its run was condemned."""
+    return any(x.op == PUT and x.is_fate() and x.state == CONDEMNED and x.done() and
+               x.of_run() == put.of_run() and x.begin < put.end for x in r.events)
+
+
 def check_data_last(r):
     """No shard goes while the manifest of its run is there for certain: a removal by another
-    process that has begun may have taken effect."""
+    process that has begun may have taken effect. What a publisher that was settled writes later is
+    for the next to remove."""
     for e in r.events:
         if e.op != REMOVE or not e.key.startswith("shards/"):
             continue
         run = e.of_run()
         there = run in r.runs and r.runs[run][4] == "1"
         ends = [x for x in r.events if x.of_run() == run and x.key.endswith("/manifest")]
-        there |= any(x.op == PUT and x.done() and x.end < e.begin for x in ends)
+        there |= any(x.op == PUT and x.done() and x.end < e.begin and not is_late(r, x)
+                     for x in ends)
         gone = any(x.op == REMOVE and x.status in ("OK", "OPEN") and x.begin < e.begin
                    for x in ends)
         need(gone or not there, "remove_shards", e, "its manifest is still there")
@@ -502,7 +543,19 @@ def plant_manifest_after(r):
     return True
 
 
-PLANTED = [plant_no_reread, plant_current, plant_pin, plant_unclaimed, plant_data_first,
+def plant_late_fence(r):
+    fence = first(r, lambda e: e.op == PUT and e.key == POINTER and e.done() and
+                  r.roles[e.process][0] == "cleans")
+    decide = fence and first(r, lambda e: e.op == PUT and e.is_fate() and e.done() and
+                             e.process == fence.process and e.begin > fence.begin)
+    if not decide:
+        return False
+    fence.begin, fence.end, decide.begin, decide.end = (decide.begin, decide.end, fence.begin,
+                                                        fence.end)
+    return True
+
+
+PLANTED = [plant_late_fence, plant_no_reread, plant_current, plant_pin, plant_unclaimed, plant_data_first,
            plant_no_take, plant_late_sight, plant_blind, plant_lost, plant_manifest_after]
 
 
@@ -551,8 +604,10 @@ def main(args):
           ", ".join(f"{count} {name}" for name, count in sorted(steps.items())))
     for problem in problems[:20]:
         print(f"check_traces: {problem}")
-    if not rounds or not steps.get("cleaner_condemn"):
-        print("check_traces: no cleanup came to condemn a run")
+    missing = [name for name in ("cleaner_condemn", "settle_fence", "settle_decide")
+               if not steps.get(name)]
+    if not rounds or missing:
+        print(f"check_traces: no cleanup came to {', '.join(missing)}")
         return 1
     return 1 if check_planted(rounds) or problems else 0
 

@@ -15,15 +15,18 @@
  *
  * With -DREPLACE a writer that lost moves the pointer once more. With -DADOPT run 0 has no fate yet
  * (the reference wrote it), nor has 2, of which there are shards and no writer. With -DSHARED run 2
- * was published before as well, and its manifest names the shards of run 0 besides its own.
+ * was published before as well, and its manifest names the shards of run 0 besides its own. With
+ * -DSETTLE a cleanup also settles runs that it finds about to become current, whose publisher seems
+ * to have died; with -DEMPTY nothing was published before: there is no run 0 and no pointer.
  *
  * With -DREF the protocol of the Python reference, which must fail; with -DNO_TOOK a rollback that
  * forgets that it took a run over, with -DNO_FATE one that does not take the fate, with
  * -DNO_CONDEMN a writer that gives up without condemning its run, with -DNO_PIN a cleanup that does
  * not look for pins, with -DNO_RETAKE a writer that replaces without taking its fate again, with
  * -DNO_REREAD a cleanup that reads the pointer before the fate, with -DNO_REACH one that does not
- * look what other manifests name, with -DDATA_FIRST one that removes the shards before the manifest:
- * these must fail too. */
+ * look what other manifests name, with -DDATA_FIRST one that removes the shards before the
+ * manifest, with -DNO_FENCE one that settles without writing the pointer anew, with -DNO_POINTER
+ * one that does so where there is none: these must fail too. */
 #ifndef WRITERS
 #define WRITERS 2
 #endif
@@ -42,23 +45,37 @@
 #define CLEANERS 1
 #endif
 
+#ifdef EMPTY
+#define NONE NR /* what the pointer names while there is none */
+#else
+#define NONE 255
+#endif
+
 bool shards[NR], man[NR], acked[NR];
 bool pin[NR];             /* part of the fate: an operator keeps the snapshot */
 byte fate[NR], fver[NR];  /* content and version of the fate object */
+#ifdef EMPTY
+byte cur = NONE, curver = 0;
+#else
 byte cur = 0, curver = 0; /* content and version of _CURRENT */
+#endif
 bool lost = 0;            /* ghost: an update was overwritten unseen */
+bool late[NR];            /* ghost: the manifest came after the run was condemned */
+byte settled[NR];         /* ghost: what a cleanup has made of it */
 bool up = 0;
 
 /* The pointer names what is not there. */
-#define DANGLING (!(WHOLE(cur) && man[cur]))
+#define DANGLING (cur != NONE && !(WHOLE(cur) && man[cur]))
 /* Whether the shards that its manifest names are there. */
 #ifdef SHARED
 #define WHOLE(r) (shards[r] && ((r) != 2 || shards[0]))
 #else
 #define WHOLE(r) shards[r]
 #endif
-/* A listing shows a manifest without its shards. */
-#define HOLE(r) (man[r] && !WHOLE(r))
+/* A listing shows a manifest without its shards. One that a publisher writes whose run was settled
+ * before is none: its fate was CONDEMNED by then; the publisher takes it away again, or the next
+ * cleanup does. */
+#define HOLE(r) (man[r] && !WHOLE(r) && !late[r])
 /* What was kept is gone. */
 #ifdef NO_PIN
 #define KEPT(r) 0
@@ -81,7 +98,7 @@ inline cas_fate(r, v, newst, ok) {
 /* shardy__publish_begin, the upload of attempts, shardy__publish_commit, shardy__publish_abandon */
 proctype writer(byte r) {
     byte seen, v;
-    bool ok, again;
+    bool ok, again, moved;
 writer_see:
     atomic { seen = curver }
 #ifndef REF
@@ -104,7 +121,7 @@ writer_take:
 #endif
 writer_manifest:
     if
-    :: man[r] = 1
+    :: atomic { man[r] = 1; late[r] = (fate[r] == X) }
     :: goto abandon /* writing the manifest fails */
     :: goto stop
     fi;
@@ -122,7 +139,7 @@ writer_move:
     if
     :: atomic {
             if
-            :: curver == seen -> cur = r; curver++; acked[r] = 1; again = 1
+            :: curver == seen -> cur = r; curver++; acked[r] = 1; again = 1; moved = 1
             :: else /* CONFLICT: stays a legal target of rollbacks */
             fi
         }
@@ -150,7 +167,10 @@ writer_take_again:
 #endif
 writer_end:
     cas_fate(r, v, D, ok);
-    goto stop;
+    if
+    :: !ok && !moved -> goto abandon /* it may have been settled: what came too late goes */
+    :: else -> goto stop
+    fi;
 #endif
 abandon:
 #ifndef REF
@@ -324,6 +344,10 @@ proctype cleaner() {
     byte r, c, v;
     bool ok, keep;
     bool m[NR];
+#ifdef SETTLE
+    byte seen, end;
+    bool dead;
+#endif
 #ifdef REF
     atomic { c = cur }
     atomic { m[0] = man[0]; m[1] = man[1]; m[2] = man[2] }
@@ -343,7 +367,10 @@ proctype cleaner() {
 cleaner_read_fate:
         atomic {
             v = fver[r];
-            ok = ((fate[r] == W || fate[r] == D || fate[r] == X) && !KEPT(r))
+            ok = ((fate[r] == W || fate[r] == D || fate[r] == X) && !KEPT(r));
+#ifdef SETTLE
+            dead = (fate[r] == P && !KEPT(r)) /* its publisher, as it seems */
+#endif
 #ifdef ADOPT
             ok = ok || (v == 0 && (shards[r] || man[r]))
 #endif
@@ -361,6 +388,43 @@ cleaner_adopt:
         :: else
         fi;
 #endif
+#ifdef SETTLE
+        if
+        :: dead ->
+settle_read_pointer:
+            atomic { c = cur; seen = curver };
+            if
+            :: c == r -> end = D; goto settle_decide /* it came to its end, but for its fate */
+#ifndef NO_POINTER
+            :: c == NONE -> goto next /* what is not there cannot be written anew */
+#endif
+            :: else
+            fi;
+#ifndef NO_FENCE
+settle_fence:
+            atomic { /* the same, with another version: who remembers this one moves it no more */
+                if
+                :: c == NONE
+                :: c != NONE && curver == seen -> curver++
+                :: else -> goto next
+                fi
+            };
+#endif
+settle_read_manifest:
+            atomic { end = (man[r] -> D : X) };
+settle_decide:
+            cas_fate(r, v, end, ok);
+            if
+            :: ok -> settled[r] = end; v++
+            :: else -> goto next
+            fi;
+            if
+            :: end == X -> ok = 1; goto remove
+            :: else -> goto next
+            fi
+        :: else
+        fi;
+#endif
         if
         :: ok ->
 #ifndef NO_REREAD
@@ -368,13 +432,14 @@ cleaner_read_pointer:
             atomic { c = cur } /* read after the fate */
 #endif
             if
-            :: c != r ->
+            :: c != r && !(c == NONE && fate[r] == D) ->
                 if
                 :: fate[r] == X && fver[r] == v -> ok = 1 /* somebody did not come to the end */
                 :: else ->
 cleaner_condemn:
                     cas_fate(r, v, X, ok)
                 fi;
+remove:
                 if
                 :: ok ->
 cleaner_read_manifests:
@@ -405,6 +470,7 @@ cleaner_remove_shards:
         :: else
         fi;
 #endif
+next:
         r++
     :: else -> break
     od
@@ -412,11 +478,16 @@ cleaner_remove_shards:
 
 init {
     atomic {
-        shards[0] = 1; man[0] = 1; up = 1;
+        up = 1;
+#ifndef EMPTY
+        shards[0] = 1; man[0] = 1;
+#endif
 #ifdef ADOPT
         shards[2] = 1;
 #else
+#ifndef EMPTY
         fate[0] = D; fver[0] = 1;
+#endif
 #endif
 #ifdef SHARED
         shards[2] = 1; man[2] = 1; fate[2] = D; fver[2] = 1;
@@ -451,3 +522,8 @@ ltl vac_replace { [] (!(acked[1] && acked[2] && cur == 1 && curver == 3)) }
 ltl vac_adopt { [] (!(up && fver[2] > 0 && fate[2] == X && !shards[2])) }
 ltl vac_shared { [] (!(up && fate[0] == X && !man[0] && shards[0] && man[2] && cur == 2)) }
 ltl vac_unpin { [] (!(pin[0] == 0 && fver[0] == 3 && curver == 0 && fate[1] == 0)) }
+ltl vac_settle_current { [] (!(up && settled[1] == D && cur == 1 && curver == 1)) }
+ltl vac_settle_publish { [] (!(up && settled[1] == D && !acked[1])) }
+ltl vac_settle_condemn { [] (!(up && settled[1] == X && !shards[1])) }
+ltl vac_settle_late { [] (!(up && late[1] && man[1] && !shards[1])) }
+ltl vac_settle_gone { [] (!(up && settled[1] == X && late[1] && !man[1])) }

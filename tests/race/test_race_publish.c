@@ -42,9 +42,9 @@
 
 /* Of fs, s3, postgres; each kind at least twice. */
 #ifdef __SANITIZE_THREAD__
-static const uint32_t quick_rounds[PLACE_KINDS] = {22, 22, 22};
+static const uint32_t quick_rounds[PLACE_KINDS] = {24, 24, 24};
 #else
-static const uint32_t quick_rounds[PLACE_KINDS] = {44, 22, 33};
+static const uint32_t quick_rounds[PLACE_KINDS] = {48, 24, 36};
 #endif
 
 /* Who meets whom. All but the free ones meet where the pointer is put, having seen the same one. */
@@ -62,11 +62,14 @@ typedef enum round_kind {
     ROUND_CLEANED,
     ROUND_CLEANERS, /* two cleanups, one of which may be killed, a rollback and writers */
     ROUND_ALL,      /* two write, two roll back, one cleans up, one pins: each at its own pace */
+    /* writers and a rollback are stopped before the manifest or the pointer; a cleanup takes them
+     * for dead, settles their runs and comes to its end; then they go on */
+    ROUND_SETTLED,
     ROUND_KINDS
 } round_kind;
 
 static const char *const kind_names[ROUND_KINDS] = {"publish", "mixed", "free", "failing",
-    "given up", "same id", "adopted", "killed", "cleaned", "cleaners", "all"};
+    "given up", "same id", "adopted", "killed", "cleaned", "cleaners", "all", "settled"};
 
 typedef struct race {
     place place;
@@ -192,9 +195,15 @@ static void remove_fate(race *r, const char *run_id)
     run->version[0] = '\0';
 }
 
+/* Whether a cleanup takes all who are at work for dead. */
+static int settles(const race *r)
+{
+    return r->kind == ROUND_ALL || r->kind == ROUND_SETTLED;
+}
+
 static int is_cleaned(const race *r)
 {
-    return r->kind == ROUND_CLEANED || r->kind == ROUND_CLEANERS || r->kind == ROUND_ALL;
+    return r->kind == ROUND_CLEANED || r->kind == ROUND_CLEANERS || settles(r);
 }
 
 static void choose_cleaners(race *r)
@@ -218,6 +227,23 @@ static void choose_cleaners(race *r)
     set_role(r, 3, name, ROLE_WRITES);
     if (r->kind == ROUND_ALL) {
         set_role(r, 4, target(r), ROLE_ROLLS);
+    }
+}
+
+/* In every other such round nobody has its manifest, so that all are condemned. */
+static void choose_settled(race *r)
+{
+    const int bare = r->round / ROUND_KINDS % 2 == 0;
+    set_role(r, 0, "", ROLE_CLEANS);
+    for (uint32_t i = 1; i < MOVERS; i++) {
+        char own[DATASET_STAMP_MAX];
+        snprintf(own, sizeof own, "run-%u-%u", r->round, i);
+        set_role(r, i, own, ROLE_WRITES);
+        r->roles[i].waits = 1;
+        r->roles[i].plan.at_manifest = bare || support_rand_below(&r->rand, 2) == 0;
+    }
+    if (!bare) {
+        set_role(r, 3, target(r), ROLE_ROLLS);
     }
 }
 
@@ -326,9 +352,12 @@ static void choose_roles(race *r, publish_rules *rules)
     if (r->kind == ROUND_SAME_ID || r->kind == ROUND_ADOPTED) {
         choose_same(r, same);
     }
-    if (is_cleaned(r)) {
+    if (r->kind == ROUND_SETTLED) {
+        choose_settled(r);
+    } else if (is_cleaned(r)) {
         choose_cleaners(r);
     }
+    rules->settles = r->roles[0].settles = settles(r);
     if (r->kind == ROUND_KILLED) {
         choose_victim(r);
     }
@@ -367,8 +396,12 @@ static void conduct(race *r, const racer *all)
     if (r->kind == ROUND_ADOPTED || (r->roles[first].waits && !r->roles[first].plan.at_adoption)) {
         lead(all, first);
     }
-    if (r->kind == ROUND_CLEANED) { /* the cleanup has its plan; the others come to their ends */
-        lead(all, 1);
+    if (r->kind == ROUND_CLEANED || r->kind == ROUND_SETTLED) {
+        lead(all, 1); /* the cleanup has its plan; the others come to their ends, or wait again */
+    }
+    if (r->kind == ROUND_SETTLED) { /* it comes to its end */
+        racer_let_go(&all[0]);
+        racer_wait(&all[0]);
     }
     let_all_go(r, all);
     stop_readers(r, all);

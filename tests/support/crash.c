@@ -68,6 +68,7 @@ static shardy_status clean(const crash_call *call, uint32_t keep_last, shardy_er
     shardy_cleanup_options_init(&options, sizeof options);
     options.keep_last = keep_last;
     options.include_old_runs = keep_last == 0;
+    options.settle_after_s = keep_last == 0 ? 0 : options.settle_after_s;
     admin_options(call, &options.admin);
     shardy_status st = shardy_cleanup(call->context, call->at.url, &options, &result, err);
     shardy_cleanup_result_dispose(&result);

@@ -28,7 +28,8 @@ shardy_status crash_build_later(const crash_call *call, shardy_error *err);
 shardy_status crash_roll_back(const crash_call *call, shardy_error *err); /* to OLD */
 /* Keeps one snapshot. */
 shardy_status crash_clean(const crash_call *call, shardy_error *err);
-/* Keeps no run that is not current, and takes what it finds for dead where it may. */
+/* Removes runs that were not published, and takes who is at work for dead: with a clock that is
+ * ahead it condemns and settles their runs. */
 shardy_status crash_clean_dead(const crash_call *call, shardy_error *err);
 shardy_status crash_pin(const crash_call *call, shardy_error *err); /* OLD, as "keep" */
 

@@ -212,8 +212,9 @@ static shardy_status event_put(
     char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     key_text(put->key, key);
     int to_pointer = is_pointer(put->key);
-    if (to_pointer || (s->plan.at_adoption && put->condition == SHARDY_PUT_IF_ABSENT &&
-                          ends_with(key, "/fate"))) {
+    if (to_pointer || (s->plan.at_manifest && ends_with(key, MANIFEST_NAME)) ||
+        (s->plan.at_adoption && put->condition == SHARDY_PUT_IF_ABSENT &&
+            ends_with(key, "/fate"))) {
         arrive(s);
     }
     event *e = begin_event(s, EVENT_PUT, put->key);

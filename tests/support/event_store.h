@@ -62,10 +62,12 @@ typedef struct event_log {
 typedef struct event_plan {
     uint32_t process; /* its number */
     /* Called before the first put of the pointer, and with `at_adoption` before that of a fate
-     * which must not exist: the process waits in it. May be NULL. */
+     * which must not exist, with `at_manifest` of a manifest: the process waits in it. May be
+     * NULL. */
     void (*arrive)(void *user);
     void *user;
     int at_adoption;
+    int at_manifest;
     /* Called before each read of the pointer, on the thread that reads. May be NULL. */
     void (*before_read)(void *user);
     int pointer_fails;       /* 1: the put of the pointer fails, and is known not to have counted */

@@ -153,6 +153,7 @@ typedef struct round_view {
     size_t moves[EVENTS_MAX]; /* the puts that moved the pointer, in order */
     size_t move_count;
     int cleans;
+    const publish_outcome *outcomes; /* of each process */
     dataset_problem *problem;
 } round_view;
 
@@ -244,16 +245,25 @@ static int check_fates(round_view *v)
     return 1;
 }
 
-/* The version of the pointer on which a process built: the first that it read. */
-static const char *built_on(const round_view *v, uint32_t process)
+/* A cleanup writes the pointer anew as it was, so that no publisher that is late can move it. */
+static int is_fence(const round_view *v, const event *move)
 {
+    return v->outcomes[move->process].helps == 1;
+}
+
+/* The version of the pointer on which a process built: the first that it read; for a fence the
+ * last. */
+static const char *built_on(const round_view *v, const event *move)
+{
+    const char *version = "";
     for (size_t i = 0; i < v->count; i++) {
         const event *e = &v->events[i];
-        if (e->op == EVENT_READ_POINTER && e->process == process && e->status != EVENT_OPEN) {
-            return e->version;
+        if (e->op == EVENT_READ_POINTER && e->process == move->process && e->status != EVENT_OPEN &&
+            (!version[0] || (is_fence(v, move) && e->begin < move->begin))) {
+            version = e->version;
         }
     }
-    return "";
+    return version;
 }
 
 static int moves_pointer(const event *e)
@@ -282,6 +292,11 @@ static int check_before_move(const round_view *v, const event *move)
         return wrong(v->problem, "the pointer was moved before its manifest was there",
             move->run_id, move->ref);
     }
+    if (is_fence(v, move)) {
+        return strcmp(move->run_id, v->world->run_id) == 0
+                   ? 1
+                   : wrong(v->problem, "a cleanup moved the pointer", move->run_id, move->ref);
+    }
     return taken ? 1
                  : wrong(v->problem, "the pointer was moved without taking the fate", move->run_id,
                        move->ref);
@@ -298,8 +313,7 @@ static int check_moves(round_view *v)
         size_t at = v->count;
         for (size_t i = 0; i < v->count; i++) {
             const event *e = &v->events[i];
-            if (v->used[i] || !moves_pointer(e) ||
-                strcmp(built_on(v, e->process), w->version) != 0) {
+            if (v->used[i] || !moves_pointer(e) || strcmp(built_on(v, e), w->version) != 0) {
                 continue;
             }
             if (at < v->count) {
@@ -344,14 +358,22 @@ static int is_current_during(
     return strcmp(now, run_id) == 0;
 }
 
-/* Nobody condemns what is current. */
+/* Nobody condemns what is current, nor makes current what is condemned. */
 static int check_condemned(const round_view *v, const char *at_first)
 {
     for (size_t i = 0; i < v->count; i++) {
         const event *e = &v->events[i];
-        if (is_fate(e) && done_put(e) && e->state == FATE_CONDEMNED &&
-            is_current_during(v, e->run_id, at_first, e)) {
+        if (!is_fate(e) || !done_put(e) || e->state != FATE_CONDEMNED) {
+            continue;
+        }
+        if (is_current_during(v, e->run_id, at_first, e)) {
             return wrong(v->problem, "the current run was condemned", e->run_id, e->key);
+        }
+        for (size_t k = 0; k < v->move_count; k++) {
+            const event *move = &v->events[v->moves[k]];
+            if (strcmp(move->run_id, e->run_id) == 0 && move->begin > e->end) {
+                return wrong(v->problem, "a condemned run became current", e->run_id, e->key);
+            }
         }
     }
     return 1;
@@ -505,7 +527,7 @@ static int check_loser(
     case SHARDY_GONE:
     case SHARDY_FENCED:
     case SHARDY_INVALID:
-        if (rules->cleans && o->status != SHARDY_FENCED) {
+        if (rules->settles || (rules->cleans && o->status != SHARDY_FENCED)) {
             return 1;
         }
         if (given_up && strcmp(o->run_id, given_up) == 0 && strstr(o->message, given_up)) {
@@ -553,7 +575,7 @@ static int check_outcomes(
             return 0;
         }
     }
-    if (v->move_count == 0 || (rules->one_winner && v->move_count != 1)) {
+    if ((v->move_count == 0 && !rules->settles) || (rules->one_winner && v->move_count != 1)) {
         char text[40];
         snprintf(text, sizeof text, "%zu processes moved the pointer", v->move_count);
         return wrong(v->problem, "not one winner", v->world->run_id, text);
@@ -682,6 +704,7 @@ int publish_check_round(publish_world *w, const event_log *log, const publish_ou
     v.count = atomic_load(&log->count);
     v.problem = problem;
     v.cleans = rules->cleans;
+    v.outcomes = outcomes;
     event from;
     memset(&from, 0, sizeof from);
     snprintf(from.run_id, sizeof from.run_id, "%s", w->run_id);
@@ -714,7 +737,7 @@ int publish_check_history(const publish_world *w, int deep, dataset_problem *pro
         return wrong(problem, "history", w->at.url, err.message);
     }
     for (size_t i = 0; i < w->run_count; i++) {
-        expected += w->runs[i].published != 0;
+        expected += w->runs[i].published && w->runs[i].state != FATE_CONDEMNED;
     }
     int ok = history.count == expected;
     if (!ok) {

@@ -14,8 +14,10 @@
 typedef struct publish_outcome {
     char run_id[DATASET_STAMP_MAX]; /* that it published, or rolled back to */
     int32_t status;
-    int32_t died;  /* 1: it was killed and was told nothing */
-    int32_t helps; /* it moves no pointer: 1: it cleaned up or read; 2: it pinned */
+    int32_t died; /* 1: it was killed and was told nothing */
+    /* 1: it cleaned up, which may write the pointer anew, or read; 2: it pinned. Also of one that
+     * died. */
+    int32_t helps;
     char message[300];
 } publish_outcome;
 
@@ -54,6 +56,7 @@ typedef struct publish_rules {
     const char *may_be_given_up; /* a run whose writer may condemn it; NULL: none */
     uint32_t pointer_fails;      /* the process whose pointer write fails; UINT32_MAX: none */
     int cleans;                  /* some process removes old runs, to which others may roll back */
+    int settles;                 /* some take whoever publishes for dead */
 } publish_rules;
 
 /* One round. NOT 0: all was well, and `w` is what is there now. */

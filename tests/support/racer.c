@@ -1,6 +1,7 @@
 #include "racer.h"
 
 #include "answers.h"
+#include "crash.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -64,17 +65,25 @@ static void fill_admin(const dataset_place *at, shardy_admin_options *admin)
     admin->manifest_store = at->manifests;
 }
 
-static shardy_status clean(const dataset_place *at, gate *g, shardy_error *err)
+/* With `settles` its clock is days ahead: it takes all who are at work for dead. */
+static shardy_status clean(const dataset_place *at, gate *g, int settles, shardy_error *err)
 {
     shardy_cleanup_options options;
     shardy_cleanup_result result;
+    shardy_context *context = settles ? crash_context(1) : NULL;
     shardy_cleanup_options_init(&options, sizeof options);
     options.keep_last = RACER_KEPT;
+    if (settles) {
+        options.settle_after_s = 0;
+        wait_at(g);
+    } else {
+        options.progress = wait_to_clean;
+        options.progress_user = g;
+    }
     fill_admin(at, &options.admin);
-    options.progress = wait_to_clean;
-    options.progress_user = g;
-    shardy_status st = shardy_cleanup(NULL, at->url, &options, &result, err);
+    shardy_status st = shardy_cleanup(context, at->url, &options, &result, err);
     shardy_cleanup_result_dispose(&result);
+    shardy_context_free(context);
     return st;
 }
 
@@ -106,7 +115,7 @@ static shardy_status act(
 {
     switch (r->kind) {
     case ROLE_CLEANS:
-        return clean(at, g, err);
+        return clean(at, g, r->settles, err);
     case ROLE_PINS:
     case ROLE_UNPINS:
         wait_at(g);
@@ -137,7 +146,7 @@ _Noreturn static void run_child(
     publish_outcome o;
     event_plan plan = own->plan;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    plan.arrive = own->waits || plan.at_adoption ? wait_at : NULL;
+    plan.arrive = own->waits || plan.at_adoption || plan.at_manifest ? wait_at : NULL;
     plan.user = g;
     if (place_open_store(at, &inner, &err) < 0 ||
         event_store_open(inner, log, &plan, &store, &err) < 0) {
@@ -214,6 +223,7 @@ int racer_end(racer *p, const role *own, publish_outcome *out)
         memset(out, 0, sizeof *out);
         snprintf(out->run_id, sizeof out->run_id, "%s", own->run_id);
         out->died = 1;
+        out->helps = helps(own->kind);
     }
     if (killed ? !planned : !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         racer_die("a process has failed", own->run_id);

@@ -28,7 +28,8 @@ extern const char *const role_names[ROLE_KINDS];
 typedef struct role {
     char run_id[DATASET_STAMP_MAX];
     role_kind kind;
-    int waits; /* 1: where the pointer is put, too */
+    int waits;   /* 1: where the pointer is put, too */
+    int settles; /* of a cleanup: 1: it takes all who are at work for dead */
     uint64_t seed;
     event_plan plan;
 } role;
@@ -41,8 +42,8 @@ typedef struct racer {
 } racer;
 
 /* Starts a process that plays the role. This one must have no further threads. It waits before it
- * comes to what others could notice: a writer before it publishes, a cleanup once it has read the
- * pointer, all others at once. */
+ * comes to what others could notice: a writer before it publishes, a cleanup that does not settle
+ * once it has read the pointer, all others at once. */
 void racer_start(racer *p, const place *at, event_log *log, const role *own);
 /* Until it waits, or has ended. */
 void racer_wait(const racer *p);

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAYBE_UNUSED __attribute__((unused))
 
 /* A file as bytes. */
 typedef struct image {

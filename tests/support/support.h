@@ -12,6 +12,9 @@
 #include <shardyfusion/base.h>
 #include <shardyfusion/status.h>
 
+/* Of functions in headers, which not every program calls. */
+#define MAYBE_UNUSED __attribute__((unused))
+
 /* Asserts the status of a call and prints the error message when it is another one. */
 #define assert_status(expected, call)                                                              \
     support_assert_status((expected), (call), &err, #call, __FILE__, __LINE__)

@@ -341,7 +341,7 @@ static void test_publish__who_replaces_has_to_have_its_run_still(void **state)
     assert_ok(commit(w, &fast));
     slow.replaces = 1;
     w->on_time = then_condemn_slow; /* first the fate is taken, then the pointer made */
-    assert_int_equal(commit(w, &slow), SHARDY_CONFLICT);
+    assert_int_equal(commit(w, &slow), SHARDY_FENCED);
     assert_current(w, "fast", 1);
     assert_fate(w, "slow", FATE_CONDEMNED);
     close_world(w);

@@ -101,6 +101,10 @@ FAULTS = {
         (CONDEMN, "    if (is_current(c, claim)) {\n",
          "    if (claim->absent && is_current(c, claim)) {\n"),
     ]),
+    # It settles a run without writing the pointer anew: its publisher may live.
+    "no_fence": ("a condemned run became current", ALL, [
+        (CONDEMN, "            SHARDY_TRY(fence(c, claim, &seen, err));\n", "            (void)fence;\n"),
+    ]),
     # It does not look for pins.
     "pins_ignored": ("a pinned run was condemned", ALL, [
         (CLEAN, "    if (f->pin_count > 0) {\n", "    if (f->pin_count > FATE_PINS_MAX) {\n"),
