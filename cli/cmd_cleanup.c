@@ -4,21 +4,6 @@
 
 #include <string.h>
 
-/* "7d" or "24h" in seconds. 0 when it is none. */
-static int parse_age(const char *text, int64_t *seconds_out)
-{
-    int64_t number = 0;
-    const char *p = text;
-    while (*p >= '0' && *p <= '9' && number < 1000000) {
-        number = number * 10 + (*p++ - '0');
-    }
-    if (p == text || (*p != 'd' && *p != 'h') || p[1] != '\0' || number > 36500) {
-        return 0;
-    }
-    *seconds_out = number * (*p == 'd' ? 86400 : 3600);
-    return 1;
-}
-
 /* --- JSON ------------------------------------------------------------------------------------- */
 
 static void add_action(json_out *j, const shardy_cleanup_action *a)
@@ -203,7 +188,7 @@ static int get_options(cli *c, shardy_cleanup_options *o)
     const opt_values *v = &c->opts;
     shardy_cleanup_options_init(o, sizeof *o);
     if (opt_given(v, OPT_OLDER_THAN) &&
-        !parse_age(v->values[OPT_OLDER_THAN].text, &o->older_than_s)) {
+        opt_parse_age(v->values[OPT_OLDER_THAN].text, &o->older_than_s) != 0) {
         return out_usage_value(c, "older-than",
             "a number of days or hours like 7d or 24h, at most 36500",
             v->values[OPT_OLDER_THAN].text);
