@@ -67,10 +67,11 @@ typedef struct shardy_writer_options {
     int32_t key_encoding; /* default AUTO: u64be for integer keys, utf8 for text, raw for bytes */
     /* default 4096; 512 to 65536, a power of two; 0: chosen per shard ("auto") */
     uint32_t page_size;
-    uint32_t dim;                    /* default 0: from the first vector */
-    int32_t metric;                  /* default cosine */
-    const char *key_column;          /* default "_key": recorded in the manifest */
-    const char *shard_prefix;        /* default "shards" */
+    uint32_t dim;           /* default 0: from the first vector */
+    int32_t metric;         /* default cosine */
+    const char *key_column; /* default "_key": recorded in the manifest */
+    /* default "shards"; not "runs", "manifests", "vector_meta" or the run_registry_prefix */
+    const char *shard_prefix;
     const char *run_registry_prefix; /* default "runs" */
     const char *db_path_template;    /* default "db={db_id:05d}" */
     /* default NULL; else the URL prefix to record, e.g. "s3://bucket/prefix" */
@@ -192,7 +193,8 @@ typedef struct shardy_plan shardy_plan;
 SHARDY_API shardy_status shardy_plan_new(shardy_context *context, const char *url,
     const shardy_writer_options *options, shardy_plan **plan_out,
     shardy_error *err) SHARDY_MUST_USE;
-/* The plan as JSON, and back. Where manifests are in a database, the plan that was made has to
+/* The plan as JSON, and back: INVALID when it would change what is not of its run, or when that was
+ * not begun in this store. Where manifests are in a database, the plan that was made has to
  * publish: one from JSON builds attempts and answers UNSUPPORTED there. Ownership: release
  * *json_out; free *plan_out. */
 SHARDY_API shardy_status shardy_plan_to_json(
