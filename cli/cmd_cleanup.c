@@ -4,21 +4,6 @@
 
 #include <string.h>
 
-/* "7d" or "24h" in seconds. 0 when it is none. */
-static int parse_age(const char *text, int64_t *seconds_out)
-{
-    int64_t number = 0;
-    const char *p = text;
-    while (*p >= '0' && *p <= '9' && number < 1000000) {
-        number = number * 10 + (*p++ - '0');
-    }
-    if (p == text || (*p != 'd' && *p != 'h') || p[1] != '\0' || number > 36500) {
-        return 0;
-    }
-    *seconds_out = number * (*p == 'd' ? 86400 : 3600);
-    return 1;
-}
-
 /* --- JSON ------------------------------------------------------------------------------------- */
 
 static void add_action(json_out *j, const shardy_cleanup_action *a)
@@ -241,7 +226,7 @@ static int32_t on_progress(void *user, uint64_t deleted, uint64_t objects)
 static int get_age(cli *c, int id, const char *name, int64_t *seconds_out)
 {
     const char *text = c->opts.values[id].text;
-    return !opt_given(&c->opts, id) || parse_age(text, seconds_out)
+    return !opt_given(&c->opts, id) || opt_parse_age(text, seconds_out) == 0
                ? EXIT_OK
                : out_usage_value(
                      c, name, "a number of days or hours like 7d or 24h, at most 36500", text);

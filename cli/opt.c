@@ -171,13 +171,30 @@ int opt_parse_size(const char *text, uint64_t *value_out)
     return rc;
 }
 
+int opt_parse_age(const char *text, int64_t *seconds_out)
+{
+    char digits[8] = {0};
+    uint64_t number = 0;
+    size_t n = strspn(text, "0123456789");
+    *seconds_out = 0;
+    if (n >= sizeof digits || (text[n] != 'd' && text[n] != 'h') || text[n + 1] != '\0') {
+        return -1;
+    }
+    memcpy(digits, text, n);
+    if (opt_parse_uint(digits, &number) != 0 || number > 36500) {
+        return -1;
+    }
+    *seconds_out = (int64_t)number * (text[n] == 'd' ? 86400 : 3600);
+    return 0;
+}
+
 int opt_parse_double(const char *text, size_t len, double *value_out)
 {
     char copy[64];
-    while (len > 0 && strchr(" \t\r\n", text[len - 1])) {
+    while (len > 0 && memchr(" \t\r\n", text[len - 1], 4)) {
         len--;
     }
-    while (len > 0 && strchr(" \t\r\n", text[0])) {
+    while (len > 0 && memchr(" \t\r\n", text[0], 4)) {
         text++;
         len--;
     }
@@ -366,7 +383,9 @@ static int missing_value(parser *p, const opt_def *def, const char *next)
 {
     strbuf_printf(p->message, "option \"--%s\" needs a value (%s)", def->name, def->arg);
     if (next) {
-        strbuf_printf(p->message, "; write \"--%s=%s\" if the value is ", def->name, next);
+        strbuf_printf(p->message, "; write \"--%s=", def->name);
+        utf8_add_visible(p->message, next, strlen(next), 0);
+        strbuf_puts(p->message, "\" if the value is ");
         add_name(p->message, next, strlen(next));
     }
     return -1;

@@ -242,6 +242,8 @@ void opt_add_choices(strbuf *b, const char *choices);
 int opt_parse_uint(const char *text, uint64_t *value_out);
 /* A whole number of bytes with an optional unit: K, M, G, T, also KB and KiB. Same returns. */
 int opt_parse_size(const char *text, uint64_t *value_out);
+/* Days or hours, "7d" or "24h", at most 36500 of them, in seconds. Returns 0 or -1. */
+int opt_parse_age(const char *text, int64_t *seconds_out);
 /* A finite number. Returns 0 or -1. */
 int opt_parse_double(const char *text, size_t len, double *value_out);
 

@@ -67,10 +67,11 @@ typedef struct shardy_writer_options {
     int32_t key_encoding; /* default AUTO: u64be for integer keys, utf8 for text, raw for bytes */
     /* default 4096; 512 to 65536, a power of two; 0: chosen per shard ("auto") */
     uint32_t page_size;
-    uint32_t dim;                    /* default 0: from the first vector */
-    int32_t metric;                  /* default cosine */
-    const char *key_column;          /* default "_key": recorded in the manifest */
-    const char *shard_prefix;        /* default "shards" */
+    uint32_t dim;           /* default 0: from the first vector */
+    int32_t metric;         /* default cosine */
+    const char *key_column; /* default "_key": recorded in the manifest */
+    /* default "shards"; not "runs", "manifests", "vector_meta" or the run_registry_prefix */
+    const char *shard_prefix;
     const char *run_registry_prefix; /* default "runs" */
     const char *db_path_template;    /* default "db={db_id:05d}" */
     /* default NULL; else the URL prefix to record, e.g. "s3://bucket/prefix" */
@@ -211,10 +212,10 @@ typedef struct shardy_plan_options {
 SHARDY_API void shardy_plan_options_init(shardy_plan_options *options, size_t struct_size);
 
 /* The plan as JSON, and back, in any process that reaches the same store; NULL options are the
- * defaults. Statuses of reading it: OK; INVALID (what the JSON says, a run that was not begun in
- * this store, a database for a plan whose manifests are objects); FORMAT_VERSION; UNSUPPORTED
- * (engine, network file system, a build without Postgres); failures of stores; NOMEM. Ownership:
- * release *json_out; free *plan_out. */
+ * defaults. Statuses of reading it: OK; INVALID (what the JSON says, when it would change what is
+ * not of its run, a run that was not begun in this store, a database for a plan whose manifests are
+ * objects); FORMAT_VERSION; UNSUPPORTED (engine, network file system, a build without Postgres);
+ * failures of stores; NOMEM. Ownership: release *json_out; free *plan_out. */
 SHARDY_API shardy_status shardy_plan_to_json(
     const shardy_plan *plan, shardy_buf *json_out, shardy_error *err) SHARDY_MUST_USE;
 SHARDY_API shardy_status shardy_plan_from_json(shardy_context *context, const char *url,

@@ -68,43 +68,39 @@ static int is_region(const char *region)
     return len > 0 && len < 64;
 }
 
-static shardy_status bad_endpoint(const char *url, const char *problem, shardy_error *err)
+static shardy_status bad_endpoint(const char *url, shardy_error *err)
 {
-    if (strchr(url, '@')) { /* not quoted: what is before the '@' may be a secret */
-        return shardy__error(err, SHARDY_CONFIG, "s3",
-            "the endpoint has credentials in front of its host, which are not accepted");
-    }
-    size_t len = strcspn(url, "?#"); /* and so may be a query */
     return shardy__error(err, SHARDY_CONFIG, "s3",
-        "\"%.*s%s\" %s, expected http://host or https://host, with a port or a path if need be",
-        (int)(len > 300 ? 300 : len), url, url[len] ? "..." : "", problem);
+        "\"%.300s\" is no endpoint, expected http://host or https://host, with a port or a path of "
+        "letters, digits and \"-._~\" if need be",
+        url);
 }
 
 /* http://host:port/path, also with an address of IPv6 in brackets. */
 static shardy_status split_endpoint(const char *url, s3_place *place, shardy_error *err)
 {
-    size_t scheme = strncmp(url, "http://", 7) == 0 ? 4 : strncmp(url, "https://", 8) == 0 ? 5 : 0;
-    if (!scheme) {
-        return bad_endpoint(url, "is no endpoint", err);
+    uri u;
+    if (shardy__uri_parse(url, &u, err) < 0) {
+        shardy__error_prefix(err, SHARDY_CONFIG, "the endpoint");
+        return shardy__error_as(err, SHARDY_CONFIG);
     }
-    const char *host = url + scheme + 3;
-    size_t len = strcspn(host, "/");
-    const char *path = host + len;
-    size_t path_len = strlen(path);
-    while (path_len > 0 && path[path_len - 1] == '/') {
-        path_len--;
+    const char *path = u.path.data;
+    snprintf(place->scheme, sizeof place->scheme, "%.*s", (int)u.scheme.len,
+        (const char *)u.scheme.data);
+    for (char *p = place->scheme; *p; p++) {
+        *p = shardy__to_lower(*p);
     }
-    const char *problem = shardy__host_problem(host, len, NULL);
-    for (size_t i = 0; !problem && i < path_len; i++) {
-        problem =
-            path_len > 255 || (!is_plain(path[i]) && path[i] != '/') ? "is no endpoint" : NULL;
+    int wrong = (strcmp(place->scheme, "http") != 0 && strcmp(place->scheme, "https") != 0) ||
+                u.scheme.len > 5 || u.path.len > 255;
+    for (size_t i = 0; !wrong && i < u.path.len; i++) {
+        wrong = !is_plain(path[i]) && path[i] != '/';
     }
-    if (problem) {
-        return bad_endpoint(url, problem, err);
+    if (wrong) {
+        return bad_endpoint(url, err);
     }
-    snprintf(place->scheme, sizeof place->scheme, "%.*s", (int)scheme, url);
-    snprintf(place->host, sizeof place->host, "%.*s", (int)len, host);
-    snprintf(place->base, sizeof place->base, "%.*s", (int)path_len, path);
+    snprintf(place->host, sizeof place->host, "%.*s", (int)u.authority.len,
+        (const char *)u.authority.data);
+    snprintf(place->base, sizeof place->base, "%.*s", (int)u.path.len, path);
     return SHARDY_OK;
 }
 
@@ -137,7 +133,11 @@ static shardy_status place_bucket(
         size_t len = strlen(place->base);
         snprintf(place->base + len, sizeof place->base - len, "/%s", place->bucket);
     }
-    return SHARDY_OK;
+    const char *problem = shardy__host_problem(place->host, strlen(place->host), NULL);
+    return problem ? shardy__error(err, SHARDY_CONFIG, "s3",
+                         "the bucket \"%s\" would be at \"%.300s\", which %s", place->bucket,
+                         place->host, problem)
+                   : SHARDY_OK;
 }
 
 shardy_status shardy__s3_place_find(

@@ -225,6 +225,9 @@ static void test_parse__wrong_values_say_what_was_expected(void **state)
     assert_refused("get k --ref --strict",
         "option \"--ref\" needs a value (REF); write \"--ref=--strict\" if the value is "
         "\"--strict\"");
+    assert_refused("get k --ref --\x1b[2J",
+        "option \"--ref\" needs a value (REF); write \"--ref=--\\x1b[2J\" if the value is "
+        "\"--\\x1b[2J\"");
     assert_refused("get k --ref", "option \"--ref\" needs a value (REF)");
     assert_refused("get k --strict=yes", "option \"--strict\" takes no value");
     assert_refused("get", "missing argument KEY");
@@ -261,6 +264,27 @@ static void test_parse_double__only_decimal_finite_numbers(void **state)
     const char *bad[] = {"", " ", "nan", "inf", "0x10", "1e999", "1,2", "--1", "1 2"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(opt_parse_double(bad[i], strlen(bad[i]), &d), -1);
+    }
+    assert_int_equal(opt_parse_double("1\0", 2, &d), -1);
+    assert_int_equal(opt_parse_double("\0"
+                                      "1",
+                         2, &d),
+        -1);
+}
+
+static void test_parse_age__is_days_or_hours(void **state)
+{
+    (void)state;
+    int64_t seconds = 0;
+    assert_int_equal(opt_parse_age("7d", &seconds), 0);
+    assert_int_equal(seconds, 7 * 86400);
+    assert_int_equal(opt_parse_age("36500h", &seconds), 0);
+    assert_int_equal(seconds, INT64_C(36500) * 3600);
+    const char *bad[] = {"", "d", "7", "7m", "7dd", "7 d", "-1d", "+1d", "1.5d", "36501d",
+        "18446744073709551617d", "7\nd"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(opt_parse_age(bad[i], &seconds), -1);
+        assert_int_equal(seconds, 0);
     }
 }
 
@@ -426,6 +450,7 @@ int main(void)
         cmocka_unit_test(test_parse__wrong_values_say_what_was_expected),
         cmocka_unit_test(test_parse_size__units_are_powers_of_1024),
         cmocka_unit_test(test_parse_double__only_decimal_finite_numbers),
+        cmocka_unit_test(test_parse_age__is_days_or_hours),
         cmocka_unit_test(test_nearest__far_names_are_not_guessed),
         cmocka_unit_test(test_line__one_argument_may_stand_for_an_option),
         cmocka_unit_test(test_line__only_what_belongs_to_a_line_is_an_option),

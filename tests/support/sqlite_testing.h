@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 /* A file as bytes. */
 typedef struct image {
     uint8_t *data;
