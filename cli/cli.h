@@ -168,6 +168,8 @@ int target_agrees(cli *c, const char *name, const char *url);
 /* Finds the snapshot and opens what calls of administration need, with `threads` (0: one for each
  * processor), and fills their options. EXIT_OK, or the exit code after a message. */
 int target_admin(cli *c, uint32_t threads, shardy_admin_options *options);
+/* The options alone, when that was opened before. */
+void target_fill_admin(const cli *c, shardy_admin_options *options);
 
 /* Opens the snapshot, or lends the reader of the session. EXIT_OK, or the exit code after a
  * message. Give it back with target_close() in either case. */

@@ -32,8 +32,9 @@ static void load_refs(prompt_loop *loop)
 {
     shardy_history history = {0};
     shardy_admin_options options;
-    shardy_admin_options_init(&options, sizeof options);
+    target_fill_admin(loop->c, &options);
     options.timeout_ms = 2000; /* somebody waits for the key */
+    options.cancel = NULL;
     loop->refs_known = 1;
     if (shardy_history_list(
             loop->c->context, loop->c->snapshot, REFS_MAX, &options, &history, NULL) < 0) {

@@ -175,7 +175,7 @@ uint32_t target_timeout_ms(const cli *c, uint32_t otherwise)
     return ms < 1 ? 1 : ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }
 
-static void fill_admin(const cli *c, shardy_admin_options *options)
+void target_fill_admin(const cli *c, shardy_admin_options *options)
 {
     shardy_admin_options_init(options, sizeof *options);
     options->timeout_ms = target_timeout_ms(c, options->timeout_ms);
@@ -191,7 +191,7 @@ int target_admin(cli *c, uint32_t threads, shardy_admin_options *options)
     int rc = target_find(c);
     rc = rc == EXIT_OK ? context_open(c, threads) : rc;
     rc = rc == EXIT_OK ? bucket_open(c, c->snapshot) : rc;
-    fill_admin(c, options);
+    target_fill_admin(c, options);
     return rc;
 }
 
@@ -230,7 +230,7 @@ int target_ref(cli *c, char **ref_out)
     shardy_error err = {0};
     shardy_history history = {0};
     shardy_admin_options options;
-    fill_admin(c, &options);
+    target_fill_admin(c, &options);
     if (shardy_history_list(c->context, c->snapshot, offset + 1, &options, &history, &err) < 0) {
         return out_fail(c, &err, NULL);
     }

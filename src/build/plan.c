@@ -242,9 +242,13 @@ static shardy_status directory_prefix(
 
 /* The prefix to record: where the snapshot will be served, else the bucket or directory that is
  * written to. */
-static shardy_status set_prefix(shardy_plan *plan, shardy_error *err)
+static shardy_status set_prefix(shardy_plan *plan, const char *url, shardy_error *err)
 {
     uri u;
+    /* A store of the caller's around a directory is one as well, when the URL says which. */
+    const int in_directory =
+        !plan->options.store ||
+        (url && (shardy_store_caps(plan->options.store) & SHARDY_STORE_CAP_OPEN_LOCAL));
     char text[SHARDY_URL_LEN_MAX + 1] = "mem://snapshot";
     SHARDY_TRY(shardy__uri_parse(plan->catalog.url, &u, err));
     if (plan->options.published_as) {
@@ -252,7 +256,7 @@ static shardy_status set_prefix(shardy_plan *plan, shardy_error *err)
     } else if (u.kind == URI_S3) {
         SHARDY_TRY(shardy__uri_check_published(plan->catalog.url, err));
         SHARDY_TRY(shardy__uri_normalize(plan->catalog.url, text, err));
-    } else if (!plan->options.store) {
+    } else if (in_directory) {
         SHARDY_TRY(directory_prefix(plan, text, err));
     }
     plan->prefix = shardy__arena_strdup(&plan->arena, text);
@@ -396,7 +400,7 @@ static shardy_status fill_plan(shardy_plan *plan, const char *url,
         .single_writer = options->unsafe_single_writer};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     set_sidecar(plan);
-    SHARDY_TRY(set_prefix(plan, err));
+    SHARDY_TRY(set_prefix(plan, url, err));
     SHARDY_TRY(set_scratch(plan, err));
     /* the last that can fail: a build that is refused has not used up its run id */
     SHARDY_TRY(shardy__publish_begin(&plan->catalog, plan->run_id, plan->options.shard_prefix,

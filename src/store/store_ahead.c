@@ -1,4 +1,5 @@
 #include "store_ahead.h"
+#include "store_pass.h"
 
 #include "../base/alloc.h"
 #include "../base/thread.h"
@@ -15,17 +16,11 @@ typedef struct ahead_object {
 } ahead_object;
 
 typedef struct ahead_store {
-    shardy_store *inner;
-    mutex lock; /* rank: leaf */
+    shardy_store *inner; /* first: store_pass.h */
+    mutex lock;          /* rank: leaf */
     _Atomic uint32_t count;
     ahead_object *objects[STORE_AHEAD_MAX]; /* guarded by `lock` */
 } ahead_store;
-
-static uint64_t ahead_caps(void *store)
-{
-    const ahead_store *s = store;
-    return shardy_store_caps(s->inner);
-}
 
 static void free_object(ahead_object *object)
 {
@@ -94,48 +89,11 @@ static void ahead_read(
     }
 }
 
-static shardy_status ahead_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
-    shardy_object_meta *meta_out, shardy_error *err)
-{
-    const ahead_store *s = store;
-    char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    return shardy_store_head_within(
-        s->inner, shardy__store_key_text(key, text), limits, meta_out, err);
-}
-
 static shardy_status ahead_put(
     void *store, const shardy_store_put *put, shardy_object_meta *meta_out, shardy_error *err)
 {
     const ahead_store *s = store;
     return shardy_store_put_object(s->inner, put, meta_out, err);
-}
-
-static shardy_status ahead_list(
-    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
-{
-    const ahead_store *s = store;
-    return shardy_store_list_within(s->inner, what, page_out, err);
-}
-
-static shardy_status ahead_remove(void *store, const shardy_bytes *keys, size_t n,
-    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
-{
-    const ahead_store *s = store;
-    return shardy_store_remove_within(s->inner, keys, n, limits, results_out, err);
-}
-
-static shardy_status ahead_open_local(
-    void *store, shardy_bytes key, shardy_local_file *file_out, shardy_error *err)
-{
-    const ahead_store *s = store;
-    char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    return shardy_store_open_local(s->inner, shardy__store_key_text(key, text), file_out, err);
-}
-
-static shardy_status ahead_scratch(void *store, const char **path_out, shardy_error *err)
-{
-    const ahead_store *s = store;
-    return shardy_store_scratch(s->inner, path_out, err);
 }
 
 static void clear(ahead_store *s)
@@ -160,14 +118,14 @@ static const shardy_store_ops ahead_ops = {
     .abi = SHARDY_STORE_ABI,
     .struct_size = sizeof(shardy_store_ops),
     .name = "ahead",
-    .caps = ahead_caps,
+    .caps = shardy__pass_caps,
     .read = ahead_read,
-    .head = ahead_head,
+    .head = shardy__pass_head,
     .put = ahead_put,
-    .list = ahead_list,
-    .remove = ahead_remove,
-    .open_local = ahead_open_local,
-    .scratch = ahead_scratch,
+    .list = shardy__pass_list,
+    .remove = shardy__pass_remove,
+    .open_local = shardy__pass_open_local,
+    .scratch = shardy__pass_scratch,
     .close = ahead_close,
 };
 

@@ -1,4 +1,5 @@
 #include "store_bound.h"
+#include "store_pass.h"
 
 #include "../base/alloc.h"
 
@@ -8,7 +9,7 @@
 typedef struct bound_store bound_store;
 
 struct bound_store {
-    shardy_store *inner;
+    shardy_store *inner; /* first: store_pass.h */
     uint32_t call_ms;
     bound_store *whole;  /* itself, or whose operation this is the store to end with */
     shardy_store *after; /* that store; NULL for itself */
@@ -51,12 +52,6 @@ static shardy_store_limits limits_of(
     shardy_store_limits l = {earlier(earlier(operation.deadline_ns, call), deadline_ns),
         cancel ? cancel : operation.cancel};
     return l;
-}
-
-static uint64_t bound_caps(void *store)
-{
-    const bound_store *s = store;
-    return shardy_store_caps(s->inner);
 }
 
 static void bound_read(
@@ -108,20 +103,6 @@ static shardy_status bound_remove(void *store, const shardy_bytes *keys, size_t 
     return shardy_store_remove_within(s->inner, keys, n, &l, results_out, err);
 }
 
-static shardy_status bound_open_local(
-    void *store, shardy_bytes key, shardy_local_file *file_out, shardy_error *err)
-{
-    const bound_store *s = store;
-    char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    return shardy_store_open_local(s->inner, shardy__store_key_text(key, text), file_out, err);
-}
-
-static shardy_status bound_scratch(void *store, const char **path_out, shardy_error *err)
-{
-    const bound_store *s = store;
-    return shardy_store_scratch(s->inner, path_out, err);
-}
-
 static void bound_close(void *store)
 {
     bound_store *s = store;
@@ -132,14 +113,14 @@ static void bound_close(void *store)
 static const shardy_store_ops bound_ops = {
     .abi = SHARDY_STORE_ABI,
     .struct_size = sizeof(shardy_store_ops),
-    .caps = bound_caps,
+    .caps = shardy__pass_caps,
     .read = bound_read,
     .head = bound_head,
     .put = bound_put,
     .list = bound_list,
     .remove = bound_remove,
-    .open_local = bound_open_local,
-    .scratch = bound_scratch,
+    .open_local = shardy__pass_open_local,
+    .scratch = shardy__pass_scratch,
     .close = bound_close,
 };
 

@@ -1,5 +1,6 @@
 /* store_limit.c: a store that passes everything on, but no faster than it was told. */
 #include "read_queue.h"
+#include "store_pass.h"
 
 #include "../base/alloc.h"
 #include "../base/fs.h"
@@ -14,7 +15,7 @@ enum {
 };
 
 typedef struct limit_store {
-    shardy_store *inner;
+    shardy_store *inner;         /* first: store_pass.h */
     const shardy_cancel *cancel; /* NULL, or what ends the limit */
     rate_limit rate;
     read_queue reads;
@@ -23,12 +24,6 @@ typedef struct limit_store {
 static rate_units units_of(uint64_t requests, uint64_t bytes)
 {
     return (rate_units){{requests, bytes}};
-}
-
-static uint64_t limit_caps(void *store)
-{
-    const limit_store *s = store;
-    return shardy_store_caps(s->inner);
 }
 
 static shardy_status take(
@@ -180,12 +175,6 @@ static shardy_status limit_open_local(
     return shardy_store_open_local(s->inner, shardy__store_key_text(key, text), file_out, err);
 }
 
-static shardy_status limit_scratch(void *store, const char **path_out, shardy_error *err)
-{
-    const limit_store *s = store;
-    return shardy_store_scratch(s->inner, path_out, err);
-}
-
 static void limit_close(void *store)
 {
     limit_store *s = store;
@@ -198,14 +187,14 @@ static const shardy_store_ops limit_ops = {
     .abi = SHARDY_STORE_ABI,
     .struct_size = sizeof(shardy_store_ops),
     .name = "limit",
-    .caps = limit_caps,
+    .caps = shardy__pass_caps,
     .read = limit_read,
     .head = limit_head,
     .put = limit_put,
     .list = limit_list,
     .remove = limit_remove,
     .open_local = limit_open_local,
-    .scratch = limit_scratch,
+    .scratch = shardy__pass_scratch,
     .close = limit_close,
 };
 

@@ -6,6 +6,7 @@
  * the object anyway to name who was faster, and here the search for the truth can end for want of
  * time or budget. */
 #include "read_queue.h"
+#include "store_pass.h"
 
 #include "../base/alloc.h"
 #include "../base/fs.h"
@@ -22,7 +23,7 @@
 #define TOKEN 100
 
 typedef struct retry_store {
-    shardy_store *inner;
+    shardy_store *inner; /* first: store_pass.h */
     const shardy_context *context;
     shardy_retry_options options;
     _Atomic int64_t budget;
@@ -381,12 +382,6 @@ static shardy_status retry_put(
 
 /* --- the other calls -------------------------------------------------------------------------- */
 
-static uint64_t retry_caps(void *store)
-{
-    const retry_store *s = store;
-    return shardy_store_caps(s->inner);
-}
-
 static shardy_status retry_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
     shardy_object_meta *meta_out, shardy_error *err)
 {
@@ -443,12 +438,6 @@ static shardy_status retry_open_local(
     return st;
 }
 
-static shardy_status retry_scratch(void *store, const char **path_out, shardy_error *err)
-{
-    const retry_store *s = store;
-    return shardy_store_scratch(s->inner, path_out, err);
-}
-
 static void retry_close(void *store)
 {
     retry_store *s = store;
@@ -460,14 +449,14 @@ static const shardy_store_ops retry_ops = {
     .abi = SHARDY_STORE_ABI,
     .struct_size = sizeof(shardy_store_ops),
     .name = "retry",
-    .caps = retry_caps,
+    .caps = shardy__pass_caps,
     .read = retry_read,
     .head = retry_head,
     .put = retry_put,
     .list = retry_list,
     .remove = retry_remove,
     .open_local = retry_open_local,
-    .scratch = retry_scratch,
+    .scratch = shardy__pass_scratch,
     .close = retry_close,
 };
 

@@ -1,34 +1,20 @@
 #include "store_single.h"
+#include "store_pass.h"
 
 #include "../base/alloc.h"
 
 #include <string.h>
 
 typedef struct single_store {
-    shardy_store *inner;
+    shardy_store *inner;  /* first: store_pass.h */
     shardy_store_ops ops; /* a copy, with the name of the inner store */
 } single_store;
-
-static uint64_t single_caps(void *store)
-{
-    const single_store *s = store;
-    return shardy_store_caps(s->inner);
-}
 
 static void single_read(
     void *store, shardy_store_read *reads, size_t n, shardy_store_done_fn done, void *user)
 {
     const single_store *s = store;
     shardy_store_read_start(s->inner, reads, n, done, user);
-}
-
-static shardy_status single_head(void *store, shardy_bytes key, const shardy_store_limits *limits,
-    shardy_object_meta *meta_out, shardy_error *err)
-{
-    const single_store *s = store;
-    char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    return shardy_store_head_within(
-        s->inner, shardy__store_key_text(key, text), limits, meta_out, err);
 }
 
 /* Whether the condition of a put holds, by what is there now. */
@@ -71,34 +57,6 @@ static shardy_status single_put(
     return shardy_store_put_object(s->inner, &plain, meta_out, err);
 }
 
-static shardy_status single_list(
-    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
-{
-    const single_store *s = store;
-    return shardy_store_list_within(s->inner, what, page_out, err);
-}
-
-static shardy_status single_remove(void *store, const shardy_bytes *keys, size_t n,
-    const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
-{
-    const single_store *s = store;
-    return shardy_store_remove_within(s->inner, keys, n, limits, results_out, err);
-}
-
-static shardy_status single_open_local(
-    void *store, shardy_bytes key, shardy_local_file *file_out, shardy_error *err)
-{
-    const single_store *s = store;
-    char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
-    return shardy_store_open_local(s->inner, shardy__store_key_text(key, text), file_out, err);
-}
-
-static shardy_status single_scratch(void *store, const char **path_out, shardy_error *err)
-{
-    const single_store *s = store;
-    return shardy_store_scratch(s->inner, path_out, err);
-}
-
 static void single_close(void *store)
 {
     shardy__free(store);
@@ -107,14 +65,14 @@ static void single_close(void *store)
 static const shardy_store_ops single_ops = {
     .abi = SHARDY_STORE_ABI,
     .struct_size = sizeof(shardy_store_ops),
-    .caps = single_caps,
+    .caps = shardy__pass_caps,
     .read = single_read,
-    .head = single_head,
+    .head = shardy__pass_head,
     .put = single_put,
-    .list = single_list,
-    .remove = single_remove,
-    .open_local = single_open_local,
-    .scratch = single_scratch,
+    .list = shardy__pass_list,
+    .remove = shardy__pass_remove,
+    .open_local = shardy__pass_open_local,
+    .scratch = shardy__pass_scratch,
     .close = single_close,
 };
 

@@ -1,5 +1,6 @@
 /* store_stats.c: a store that passes everything on and counts calls and bytes. */
 #include "store.h"
+#include "store_pass.h"
 
 #include "../base/alloc.h"
 
@@ -9,7 +10,7 @@
 #include <string.h>
 
 typedef struct stats_store {
-    shardy_store *inner; /* borrowed */
+    shardy_store *inner; /* first: store_pass.h; borrowed */
     _Atomic uint64_t reads;
     _Atomic uint64_t read_bytes;
     _Atomic uint64_t heads;
@@ -23,12 +24,6 @@ typedef struct stats_store {
 static void add(_Atomic uint64_t *counter, uint64_t n)
 {
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
-}
-
-static uint64_t stats_caps(void *store)
-{
-    const stats_store *s = store;
-    return shardy_store_caps(s->inner);
 }
 
 /* Reads that were passed on together. */
@@ -116,12 +111,6 @@ static shardy_status stats_open_local(
     return shardy_store_open_local(s->inner, shardy__store_key_text(key, text), file_out, err);
 }
 
-static shardy_status stats_scratch(void *store, const char **path_out, shardy_error *err)
-{
-    const stats_store *s = store;
-    return shardy_store_scratch(s->inner, path_out, err);
-}
-
 static void stats_close(void *store)
 {
     shardy__free(store);
@@ -131,14 +120,14 @@ static const shardy_store_ops stats_ops = {
     .abi = SHARDY_STORE_ABI,
     .struct_size = sizeof(shardy_store_ops),
     .name = "stats",
-    .caps = stats_caps,
+    .caps = shardy__pass_caps,
     .read = stats_read,
     .head = stats_head,
     .put = stats_put,
     .list = stats_list,
     .remove = stats_remove,
     .open_local = stats_open_local,
-    .scratch = stats_scratch,
+    .scratch = shardy__pass_scratch,
     .close = stats_close,
 };
 

@@ -26,7 +26,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "servers")]
 
-from cases_python import GOLDEN, answer, ask, expectations, key_arguments, tables_of, value_of
+from cases_python import (GOLDEN, Session, Skip, answer, ask, expectations, key_arguments,
+                          tables_of, value_of)
 from postgres_server import find_programs
 from run import Shardy, environment
 from support import ACCESS_KEY, REGION, SECRET_KEY, Running, client
@@ -510,6 +511,21 @@ class PostgresTest(DatabaseStoreTest):
             self.check_records((), expected)
             checked = self.answer("verify", "--deep")
             self.assertEqual(("unverified", []), (checked["status"], checked["damaged"]))
+
+    def test_run_ids_are_completed_in_a_session(self):
+        self.adopt("kv_sqlite_hash_int")
+        run_id = self.answer("info")["run_id"]
+        try:
+            session = Session(self.shardy, self.tmp, env=self.env)
+        except Skip as reason:
+            self.skipTest(str(reason))
+        session.wait_for("shardy> ")
+        session.type(f"use --ref {run_id[:4]}\t")
+        session.wait_for(run_id[4:])
+        session.type(b"\x03")
+        session.wait_for("shardy> ")
+        session.type(b"\x04")
+        session.close()
 
     def test_a_history_of_four_manifests_is_rolled_back_and_cleaned_up(self):
         expected = self.adopt("history_rollback")
