@@ -6,6 +6,7 @@
  * The quick set spoils the first request of each operation that a fault fits; SHARDY_TORTURE=1 each
  * of them once, and three times and for ever from several on. */
 #include "support/bucket.h"
+#include "support/crash.h"
 #include "support/dataset.h"
 #include "support/hand_clock.h"
 #include "support/support.h"
@@ -519,6 +520,7 @@ static shardy_status run_cleanup(trial *t, shardy_error *err)
     shardy_cleanup_result result;
     shardy_cleanup_options_init(&options, sizeof options);
     options.keep_last = 1;
+    options.settle_after_s = 0;
     admin_options(t, &options.admin);
     shardy_status st = shardy_cleanup(t->context, BUCKET_URL, &options, &result, err);
     if (st >= 0 && (result.failures > 0 || result.objects != result.objects_deleted)) {
@@ -555,6 +557,26 @@ static void cleanup_again(trial *t, shardy_status before)
         wrong(t, "cleanup again", "the old snapshot is still in the history");
     }
     must(t, build_run(t, AGAIN, &err), &err, "the next build");
+}
+
+static void prepare_settle(trial *t)
+{
+    shardy_error err = {0};
+    const crash_call call = {t->context, {BUCKET_URL, t->store, NULL}, 0, 0};
+    must(t, crash_die_publishing(&call, &err), &err, "a publisher that died");
+}
+
+static void settle_again(trial *t, shardy_status before)
+{
+    shardy_error err = {0};
+    shardy_store_page page;
+    cleanup_again(t, before);
+    must(t, shardy_store_list(t->store, "shards/run_id=" CRASH_DEAD "/", 0, NULL, 1, &page, &err),
+        &err, "a listing");
+    if (page.count > 0) {
+        wrong(t, "settle again", "there is something left of the dead run");
+    }
+    shardy_store_page_dispose(&page);
 }
 
 static shardy_status run_pin(trial *t, shardy_error *err)
@@ -594,6 +616,7 @@ static const operation operations[] = {
     {"publish", 1, BUCKET_IS_NOW, BUCKET_NOW, NEW, prepare_publish, run_publish, publish_again},
     {"rollback", 1, BUCKET_IS_NOW, BUCKET_NOW, BUCKET_OLD, NULL, run_rollback, rollback_again},
     {"cleanup", 1, BUCKET_IS_NOW, BUCKET_NOW, BUCKET_NOW, NULL, run_cleanup, cleanup_again},
+    {"settle", 1, BUCKET_IS_NOW, BUCKET_NOW, BUCKET_NOW, prepare_settle, run_cleanup, settle_again},
     {"pin", 1, BUCKET_IS_NOW, BUCKET_NOW, BUCKET_NOW, NULL, run_pin, pin_again},
 };
 
@@ -661,7 +684,7 @@ static void add_rule(const fault *f, const operation *op, unsigned from, const c
 {
     char rule[4096];
     if (f->changes && op->writes) {
-        bucket_state other = strcmp(op->name, "cleanup") == 0 ? BUCKET_IS_AGAIN : BUCKET_IS_OLD;
+        bucket_state other = op->run == run_cleanup ? BUCKET_IS_AGAIN : BUCKET_IS_OLD;
         char pointer[2048];
         size_t len = 0;
         for (const char *at = bucket_pointer(other); *at && len + 3 < sizeof pointer; at++) {

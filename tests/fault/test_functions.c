@@ -5,6 +5,7 @@
  * The last test reads the public headers and fails when a function is swept nowhere here. */
 #include "base/context.h"
 #include "catalog/run_record.h"
+#include "support/crash.h"
 #include "support/dataset.h"
 #include "support/hand_clock.h"
 #include "support/origin.h"
@@ -884,6 +885,7 @@ static void cleanup_options(shardy_cleanup_options *options, shardy_store *store
 {
     shardy_cleanup_options_init(options, sizeof *options);
     options->keep_last = 1;
+    options->settle_after_s = 0;
     options->max_retries = 0; /* each would be waited for */
     options->admin.store = store;
 }
@@ -933,6 +935,15 @@ static shardy_status op_pin_add(void *state, shardy_error *err)
     assert_true((st == SHARDY_OK) == (ref.data != NULL));
     shardy_buf_release(&ref);
     return st;
+}
+
+static void *settle_setup(const void *param)
+{
+    stage *s = stage_new(param);
+    shardy_error err = {0};
+    const crash_call call = {s->context, {s->url, s->store, NULL}, 0, 0};
+    assert_ok(crash_die_publishing(&call, &err));
+    return s;
 }
 
 static void *unpin_setup(const void *param)
@@ -1117,6 +1128,8 @@ static void test_administration__survives_faults(void **state)
             NULL, NULL},
         {"shardy_cleanup", "", op_cleanup, {.by_store = 1, .changes = 1}, FILES | CALLS | CUT,
             NOT_NEEDED, NULL, check_cleanup},
+        {"shardy_cleanup", " (settles)", op_cleanup, {.by_store = 1, .changes = 1},
+            FILES | CALLS | CUT, NOT_NEEDED, settle_setup, check_cleanup},
         {"shardy_pin_add", "", op_pin_add, {.by_store = 1, .changes = 1}, FILES | CALLS | CUT,
             NOT_NEEDED, NULL, NULL},
         {"shardy_pin_remove", "", op_pin_remove, {.by_store = 1, .changes = 1}, FILES | CALLS | CUT,

@@ -89,6 +89,9 @@ static const crash_operation rollback_operation = {
     "rollback", CRASH_NOW, CRASH_OLD, 0, 0, NULL, crash_roll_back, {SHARDY_OK}};
 static const crash_operation cleanup_operation = {
     "cleanup", CRASH_NOW, CRASH_NOW, 0, 0, NULL, crash_clean, {SHARDY_OK}};
+static void prepare_settle(void);
+static const crash_operation settle_operation = {
+    "settle", CRASH_NOW, CRASH_NOW, 0, 0, prepare_settle, crash_clean_dead, {SHARDY_OK}};
 static const crash_operation pin_operation = {
     "pin", CRASH_NOW, CRASH_NOW, 0, 0, NULL, crash_pin, {SHARDY_OK}};
 
@@ -112,6 +115,12 @@ static shardy_status with_store(crash_fn run, int later, shardy_error *err)
     shardy_store_close(inner);
     shardy_context_free(call.context);
     return st;
+}
+
+static void prepare_settle(void)
+{
+    shardy_error err = {0};
+    assert_ok(with_store(crash_die_publishing, 0, &err));
 }
 
 static shardy_status run_operation_of(const void *what, shardy_error *err)
@@ -263,6 +272,12 @@ static void test_crash__a_cleanup_leaves_no_manifest_without_its_shards(void **s
     run_operation(&cleanup_operation);
 }
 
+static void test_crash__a_run_whose_publisher_died_is_settled_by_the_next(void **state)
+{
+    (void)state;
+    run_operation(&settle_operation);
+}
+
 static void test_crash__a_pin_is_there_or_not(void **state)
 {
     (void)state;
@@ -276,6 +291,7 @@ int main(void)
         cmocka_unit_test(test_crash__a_publish_is_finished_by_whoever_runs_it_again),
         cmocka_unit_test(test_crash__a_rollback_is_done_or_not),
         cmocka_unit_test(test_crash__a_cleanup_leaves_no_manifest_without_its_shards),
+        cmocka_unit_test(test_crash__a_run_whose_publisher_died_is_settled_by_the_next),
         cmocka_unit_test(test_crash__a_pin_is_there_or_not),
     };
     return cmocka_run_group_tests(tests, bucket_setup, bucket_teardown);

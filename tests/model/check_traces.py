@@ -555,8 +555,9 @@ def plant_late_fence(r):
     return True
 
 
-PLANTED = [plant_late_fence, plant_no_reread, plant_current, plant_pin, plant_unclaimed, plant_data_first,
-           plant_no_take, plant_late_sight, plant_blind, plant_lost, plant_manifest_after]
+PLANTED = [plant_late_fence, plant_no_reread, plant_current, plant_pin, plant_unclaimed,
+           plant_data_first, plant_no_take, plant_late_sight, plant_blind, plant_lost,
+           plant_manifest_after]
 
 
 def check_planted(rounds):

@@ -2,6 +2,9 @@
 
 #include "support.h"
 
+#include "base/bytebuf.h"
+#include "catalog/fate.h"
+
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -92,6 +95,45 @@ shardy_status crash_pin(const crash_call *call, shardy_error *err)
     admin_options(call, &options);
     target_old(&target);
     return shardy_pin_add(call->context, call->at.url, "keep", &target, &options, NULL, err);
+}
+
+static shardy_status put_text(
+    shardy_store *store, const char *key, shardy_bytes text, shardy_error *err)
+{
+    shardy_store_put put = {0};
+    put.key = shardy__bytes(key, strlen(key));
+    put.condition = SHARDY_PUT_ALWAYS;
+    put.body = text;
+    put.content_type = "application/octet-stream";
+    return shardy_store_put_object(store, &put, NULL, err);
+}
+
+shardy_status crash_die_publishing(const crash_call *call, shardy_error *err)
+{
+    char key[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+    shardy_buf text;
+    fate f;
+    memset(&f, 0, sizeof f);
+    snprintf(f.run_id, sizeof f.run_id, CRASH_DEAD);
+    snprintf(f.writer, sizeof f.writer, "test");
+    snprintf(f.nonce, sizeof f.nonce, "%032d", 7);
+    f.state = FATE_PUBLISHING;
+    f.generation = 2;
+    f.updated_us = 1577836800000000;
+    f.has_manifest = 1;
+    f.manifest_size = 1;
+    snprintf(f.manifest_ref, sizeof f.manifest_ref,
+        "manifests/2020-01-01T00:00:00.000000Z_run_id=" CRASH_DEAD "/manifest");
+    shardy__fate_key(f.run_id, key);
+    shardy_status st = shardy__fate_render(&f, &text, err);
+    if (st >= 0) {
+        st = put_text(call->at.store, key, shardy__bytes(text.data, text.len), err);
+        shardy_buf_release(&text);
+    }
+    return st < 0 ? st
+                  : put_text(call->at.store,
+                        "shards/run_id=" CRASH_DEAD "/db=00000/attempt=00/shard.db",
+                        shardy__bytes("half", 4), err);
 }
 
 int crash_fits_again(const crash_operation *op, int is_over, shardy_status st)

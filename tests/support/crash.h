@@ -12,6 +12,8 @@
 #define CRASH_NOW   "run-now"
 #define CRASH_NEW   "run-new"
 #define CRASH_LATER "run-later"
+/* A run that is left PUBLISHING. */
+#define CRASH_DEAD "run-dead"
 
 /* One call: where, and as which context. */
 typedef struct crash_call {
@@ -32,6 +34,8 @@ shardy_status crash_clean(const crash_call *call, shardy_error *err);
  * ahead it condemns and settles their runs. */
 shardy_status crash_clean_dead(const crash_call *call, shardy_error *err);
 shardy_status crash_pin(const crash_call *call, shardy_error *err); /* OLD, as "keep" */
+/* Leaves DEAD as somebody does who died, years ago, before the manifest was there. */
+shardy_status crash_die_publishing(const crash_call *call, shardy_error *err);
 
 /* An operation under test. */
 typedef struct crash_operation {

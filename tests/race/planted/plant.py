@@ -103,7 +103,9 @@ FAULTS = {
     ]),
     # It settles a run without writing the pointer anew: its publisher may live.
     "no_fence": ("a condemned run became current", ALL, [
-        (CONDEMN, "            SHARDY_TRY(fence(c, claim, &seen, err));\n", "            (void)fence;\n"),
+        (CONDEMN,
+         "            SHARDY_TRY(fence(c, claim, &seen, err));\n",
+         "            (void)fence;\n"),
     ]),
     # It does not look for pins.
     "pins_ignored": ("a pinned run was condemned", ALL, [
