@@ -160,22 +160,25 @@ static shardy_status publish_image(
     return st;
 }
 
+/* What a result owns. Whom the run replaced, if anybody, turns out when the pointer is moved, after
+ * which nothing may fail: there is room for it before. */
+typedef struct result_memory {
+    arena arena;
+    char replaced_run_id[SHARDY_OBJECT_KEY_LEN_MAX + 1];
+} result_memory;
+
 static shardy_status fill_result(const shardy_plan *plan, const manifest *m, const char *url,
     const attempt_result *winners, size_t count, shardy_build_result *out, shardy_error *err)
 {
-    arena *a = shardy__calloc(1, sizeof *a);
-    if (!a) {
+    result_memory *memory = shardy__calloc(1, sizeof *memory);
+    if (!memory) {
         return shardy__error_nomem(err, "build");
     }
-    out->owner = a;
+    arena *a = &memory->arena;
+    out->owner = memory;
     out->run_id = shardy__arena_strdup(a, plan->run_id);
     out->manifest_ref = shardy__arena_strdup(a, url);
     out->engine = plan->engine->name;
-    /* Room only: who it is, if anybody, turns out when the pointer is moved. */
-    out->replaced_run_id = shardy__arena_calloc(a, 1, sizeof plan->run.seen_run_id);
-    if (!out->replaced_run_id) {
-        return shardy__error_nomem(err, "build");
-    }
     if (plan->has_record) {
         char record[SHARDY_URL_LEN_MAX + 1];
         SHARDY_TRY(shardy__uri_join(plan->prefix, plan->record.key, record, err));
@@ -197,23 +200,22 @@ static shardy_status fill_result(const shardy_plan *plan, const manifest *m, con
     return out->run_id && out->manifest_ref ? SHARDY_OK : shardy__error_nomem(err, "build");
 }
 
-/* Whom the run replaced, in the room that fill_result() made. */
 static void tell_replaced(const shardy_plan *plan, shardy_build_result *out)
 {
     if (plan->run.replaced) {
-        memcpy((char *)(uintptr_t)out->replaced_run_id, plan->run.seen_run_id,
-            sizeof plan->run.seen_run_id);
-    } else {
-        out->replaced_run_id = NULL;
+        result_memory *memory = out->owner;
+        memcpy(memory->replaced_run_id, plan->run.seen_run_id, sizeof memory->replaced_run_id);
+        out->replaced_run_id = memory->replaced_run_id;
     }
 }
 
 void shardy_build_result_dispose(shardy_build_result *result)
 {
     if (result) {
-        if (result->owner) {
-            shardy__arena_free(result->owner);
-            shardy__free(result->owner);
+        result_memory *memory = result->owner;
+        if (memory) {
+            shardy__arena_free(&memory->arena);
+            shardy__free(memory);
         }
         memset(result, 0, sizeof *result);
     }

@@ -127,7 +127,8 @@ typedef struct publish_run {
                                its manifest is older */
     int32_t fenced;         /* found out when it was given up: somebody else had condemned it */
     int32_t replaced;       /* 1: he was, and `seen_run_id` is his run */
-    /* of the pointer that was seen last; "": none, or a damaged one */
+    int64_t seen_us;        /* when the pointer that was seen last was moved; 0: not known */
+    /* of that pointer; "": none, or a damaged one */
     char seen_run_id[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     pointer_hint hint; /* for the pointer */
 } publish_run;

@@ -177,6 +177,7 @@ static shardy_status see_pointer(const catalog *c, publish_run *run, shardy_erro
     if (st == SHARDY_OK) {
         run->has_current = 1;
         run->generation = now.has_ours ? now.generation : 0;
+        run->seen_us = now.updated_us;
         snprintf(run->seen_run_id, sizeof run->seen_run_id, "%s", now.run_id);
         st = check_ours(c, &now, &run->seen, &error);
     }
@@ -328,16 +329,26 @@ static int is_older(const catalog *c, const fate *f)
     return older;
 }
 
-/* After a conflict: puts the pointer on the run all the same, as long as who was faster is older.
- * CONFLICT, with the error as it is, when he is not. */
-static shardy_status replace_pointer(
+/* After a conflict: puts the pointer on the run all the same, as long as it says what it said
+ * before, but was written anew by a cleanup, which keeps its time; or the run replaces others, and
+ * who was faster is older. CONFLICT, with the error as it is, when it is otherwise. */
+static shardy_status move_again(
     const catalog *c, publish_run *run, const char *manifest_ref, shardy_error *err)
 {
     fate *f = &run->fate;
+    int replaced = 0;
     for (uint32_t tries = 0; tries < REPLACE_TRIES_MAX; tries++) {
+        char run_id[sizeof run->seen_run_id];
+        const int64_t us = run->has_current ? run->seen_us : 0;
+        snprintf(run_id, sizeof run_id, "%s", run->seen_run_id);
         /* model: writer_see_again */
         shardy_error ignored;
-        if (see_pointer(c, run, &ignored) < 0 || !is_older(c, f)) {
+        if (see_pointer(c, run, &ignored) < 0) {
+            break;
+        }
+        const int same = us != 0 && us == run->seen_us && strcmp(run_id, run->seen_run_id) == 0;
+        replaced |= !same;
+        if (!same && !(run->replaces && is_older(c, f))) {
             break;
         }
         /* model: writer_take_again. Somebody may have rolled back to the run meanwhile, and others
@@ -351,7 +362,7 @@ static shardy_status replace_pointer(
         shardy_status st = shardy__manifest_store_set_current(
             &c->manifests, &p, &run->seen, &run->pointer_open, err);
         if (st != SHARDY_CONFLICT) {
-            run->replaced = st >= 0;
+            run->replaced = st >= 0 && replaced;
             return st;
         }
     }
@@ -474,8 +485,8 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
     if (resumed) {
         st = resume(c, run, &what, st, err);
     }
-    if (st == SHARDY_CONFLICT && run->replaces) {
-        st = replace_pointer(c, run, manifest_ref, err);
+    if (st == SHARDY_CONFLICT) {
+        st = move_again(c, run, manifest_ref, err);
     }
     if (st < 0 && st != SHARDY_CONFLICT) {
         /* Not known to have failed: the fate stays PUBLISHING, which no cleanup touches. Known to

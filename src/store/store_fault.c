@@ -1,5 +1,6 @@
 /* store_fault.c: a store that passes everything on, until a call that is to fail. */
 #include "store.h"
+#include "store_pass.h"
 
 #include "../base/alloc.h"
 #include "../base/fs.h"
@@ -10,7 +11,7 @@
 #include <string.h>
 
 typedef struct fault_store {
-    shardy_store *inner;  /* borrowed */
+    shardy_store *inner;  /* first: store_pass.h; borrowed */
     _Atomic uint64_t nth; /* 0: none */
     _Atomic int32_t persistent;
     _Atomic int32_t kind;
@@ -41,12 +42,6 @@ static shardy_status fault_error(const fault_store *s, const char *slot, shardy_
     }
     return shardy__error_native(
         err, st, 1, 0, "store", "%s was made to fail by a fault store", slot);
-}
-
-static uint64_t fault_caps(void *store)
-{
-    const fault_store *s = store;
-    return shardy_store_caps(s->inner);
 }
 
 /* --- reads -------------------------------------------------------------------------------- */
@@ -243,7 +238,7 @@ static const shardy_store_ops fault_ops = {
     .abi = SHARDY_STORE_ABI,
     .struct_size = sizeof(shardy_store_ops),
     .name = "fault",
-    .caps = fault_caps,
+    .caps = shardy__pass_caps,
     .read = fault_read,
     .head = fault_head,
     .put = fault_put,

@@ -308,6 +308,37 @@ static void test_late__a_publisher_whose_run_was_complete_has_lost_the_pointer_o
     close_world(w);
 }
 
+/* What it began with is current, as before: nobody has published meanwhile. */
+static void test_late__a_build_that_was_at_work_meanwhile_publishes_all_the_same(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    die_publishing(w, "b", 1);
+    w->clock.wall_us += WEEK;
+    publish_run at_work = begin(w, "c");
+    w->options.keep_last = 9;
+    assert_ok(clean(w));
+    assert_settled(w, 0, "b", "PUBLISHED");
+    assert_ok(commit(w, &at_work, &plain));
+    assert_int_equal(at_work.replaced, 0);
+    assert_current(w, "c");
+    assert_int_equal(state_of(w, "c"), FATE_PUBLISHED);
+    close_world(w);
+}
+
+/* What it began with is current again, but somebody wanted that. */
+static void test_late__a_build_whose_pointer_was_moved_and_rolled_back_has_lost(void **state)
+{
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish_run at_work = begin(w, "c");
+    publish(w, "b");
+    roll_back(w, "a");
+    assert_status(SHARDY_CONFLICT, commit(w, &at_work, &plain));
+    assert_current(w, "a");
+    close_world(w);
+}
+
 static void test_late__the_first_pointer_may_still_be_made(void **state)
 {
     world *w = open_world(*state);
@@ -431,6 +462,8 @@ int main(void)
         STORE_TEST(test_settle__a_pointer_of_another_program_is_not_written_anew),
         STORE_TEST(test_late__a_publisher_that_was_condemned_is_told_and_leaves_nothing),
         STORE_TEST(test_late__a_publisher_whose_run_was_complete_has_lost_the_pointer_only),
+        STORE_TEST(test_late__a_build_that_was_at_work_meanwhile_publishes_all_the_same),
+        STORE_TEST(test_late__a_build_whose_pointer_was_moved_and_rolled_back_has_lost),
         STORE_TEST(test_late__the_first_pointer_may_still_be_made),
         STORE_TEST(test_late__a_manifest_is_in_no_history_and_goes_with_the_next_cleanup),
         STORE_TEST(test_dry_run__settles_nothing_and_shows_what_would_be),
