@@ -985,8 +985,7 @@ static void test_steps__a_plan_is_read_with_the_manifest_store_it_was_made_for(v
     shardy_plan_free(plan);
 }
 
-/* The JSON of a plan has no connection string in it: who has none builds, and does not publish
- * elsewhere; who has one publishes, in whatever process. */
+/* The JSON of a plan has no connection: who has none builds; who has one publishes. */
 static void test_steps__a_plan_from_json_is_published_by_who_has_the_database(void **state)
 {
     const world *w = *state;
