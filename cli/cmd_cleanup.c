@@ -223,7 +223,7 @@ static int32_t on_progress(void *user, uint64_t deleted, uint64_t objects)
     return 0;
 }
 
-static int get_age(cli *c, int id, const char *name, int64_t *seconds_out)
+static int get_age(cli *c, opt_id id, const char *name, int64_t *seconds_out)
 {
     const char *text = c->opts.values[id].text;
     return !opt_given(&c->opts, id) || opt_parse_age(text, seconds_out) == 0
