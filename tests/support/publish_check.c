@@ -251,7 +251,38 @@ static int is_fence(const round_view *v, const event *move)
     return v->outcomes[move->process].helps == 1;
 }
 
-/* The version of the pointer on which a process built: the first that it read; for a fence the
+static int moves_pointer(const event *e)
+{
+    return done_put(e) && strcmp(e->key, POINTER_KEY) == 0;
+}
+
+/* Whether a process had read a version of the pointer before it moved it. */
+static int had_read(const round_view *v, const event *move, const char *version)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        const event *e = &v->events[i];
+        if (e->op == EVENT_READ_POINTER && e->process == move->process && e->status != EVENT_OPEN &&
+            e->begin < move->begin && strcmp(e->version, version) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The version that a cleanup has made of a version of the pointer; NULL: none has. */
+static const char *fenced(const round_view *v, const char *version)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        const event *e = &v->events[i];
+        if (moves_pointer(e) && is_fence(v, e) && strcmp(e->expected, version) == 0) {
+            return e->version;
+        }
+    }
+    return NULL;
+}
+
+/* The version of the pointer on which a process built: the first that it read, or one that it read
+ * later, when cleanups have made it of that one and nobody else has moved it; for a fence the
  * last. */
 static const char *built_on(const round_view *v, const event *move)
 {
@@ -263,12 +294,12 @@ static const char *built_on(const round_view *v, const event *move)
             version = e->version;
         }
     }
+    if (!is_fence(v, move)) {
+        for (const char *next = fenced(v, version); next; next = fenced(v, next)) {
+            version = had_read(v, move, next) ? next : version;
+        }
+    }
     return version;
-}
-
-static int moves_pointer(const event *e)
-{
-    return done_put(e) && strcmp(e->key, POINTER_KEY) == 0;
 }
 
 /* What must have happened before a process may put the pointer: the manifest is there, and the fate
