@@ -530,6 +530,7 @@ static shardy_status settle(
     cleaner *k = w->k;
     char prefix[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     SHARDY_TRY(shardy__condemn_settle(&k->catalog, claim, k->options->dry_run, err));
+    k->catalog.trusted |= claim->probed;
     snprintf(reason, 300, "%s", claim->reason);
     if (reason[0]) {
         return SHARDY_OK;

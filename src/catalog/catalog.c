@@ -95,7 +95,7 @@ static shardy_status wrap_store(const catalog_options *options, catalog *c, shar
 {
     shardy_store *around = NULL;
     if (options->single_writer) {
-        SHARDY_TRY(shardy__store_wrap_single(c->context, c->store, &around, err));
+        SHARDY_TRY(shardy__store_wrap_single(c->store, &around, err));
         put_around(c, around);
     }
     if (options->ahead && !(shardy_store_caps(c->store) & SHARDY_STORE_CAP_OPEN_LOCAL)) {

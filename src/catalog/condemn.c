@@ -152,11 +152,16 @@ shardy_status shardy__condemn_settle(
         return lose(claim, "its publisher seems to have died, but without a pointer nobody can "
                            "keep it from making one");
     }
-    if (!is_named(c, claim)) {
-        if (!claim->current.has_ours || claim->current.stranger[0]) {
-            return lose(claim, "its publisher seems to have died, but the pointer has another "
-                               "program's form and is not written anew");
-        }
+    const int named = is_named(c, claim);
+    if (!named && (!claim->current.has_ours || claim->current.stranger[0])) {
+        return lose(claim, "its publisher seems to have died, but the pointer has another "
+                           "program's form and is not written anew");
+    }
+    if (!dry) {
+        SHARDY_TRY(shardy__catalog_probe(c, f, err));
+        claim->probed = 1;
+    }
+    if (!named) {
         if (!dry) {
             SHARDY_TRY(fence(c, claim, &seen, err));
         }

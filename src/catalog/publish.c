@@ -489,8 +489,8 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
         st = move_again(c, run, manifest_ref, err);
     }
     if (st < 0 && st != SHARDY_CONFLICT) {
-        /* Not known to have failed: the fate stays PUBLISHING, which no cleanup touches. Known to
-         * have failed: the run can be given up. */
+        /* Not known to have failed: the fate stays PUBLISHING, which a cleanup settles only once
+         * its publisher seems to have died. Known to have failed: the run can be given up. */
         return run->pointer_open ? left_open(f->run_id, st, err) : st;
     }
     st = end_fate(c, f, st, err);

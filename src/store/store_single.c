@@ -77,7 +77,7 @@ static const shardy_store_ops single_ops = {
 };
 
 shardy_status shardy__store_wrap_single(
-    shardy_context *context, shardy_store *inner, shardy_store **store_out, shardy_error *err)
+    shardy_store *inner, shardy_store **store_out, shardy_error *err)
 {
     *store_out = NULL;
     single_store *s = shardy__calloc(1, sizeof *s);
@@ -87,6 +87,5 @@ shardy_status shardy__store_wrap_single(
     s->inner = inner;
     s->ops = single_ops;
     s->ops.name = shardy_store_name(inner);
-    return shardy__store_new_wrapper_take(
-        context ? context : inner->context, &s->ops, s, inner, store_out, err);
+    return shardy__store_new_wrapper_take(inner->context, &s->ops, s, inner, store_out, err);
 }

@@ -394,7 +394,7 @@ static void test_publish__a_single_writer_needs_no_conditions_of_the_store(void 
     /* conditions are kept all the same, as long as nobody comes between */
     memset(&log, 0, sizeof log);
     assert_ok(event_store_open(f->store, &log, &refuses, &refusing, &err));
-    assert_ok(shardy__store_wrap_single(NULL, refusing, &store, &err));
+    assert_ok(shardy__store_wrap_single(refusing, &store, &err));
     assert_ok(put_text(store, "k", SHARDY_PUT_IF_ABSENT, NULL, "1", &meta, &err));
     assert_status(SHARDY_EXISTS, put_text(store, "k", SHARDY_PUT_IF_ABSENT, NULL, "2", NULL, &err));
     assert_status(

@@ -250,6 +250,45 @@ static void test_settle__a_pointer_of_another_program_is_not_written_anew(void *
     close_world(w);
 }
 
+/* A run that no pointer names needs a fence, the current one its fate only. A directory of this
+ * machine is not asked. */
+static void test_settle__a_store_that_ignores_conditions_is_refused_before_anything_is_written(
+    void **state)
+{
+    const fixture *f = *state;
+    const int local = (shardy_store_caps(f->store) & SHARDY_STORE_CAP_OPEN_LOCAL) != 0;
+    for (int32_t named = 0; named < 2 && !local; named++) {
+        world *w = open_world(f);
+        event_log *log = calloc(1, sizeof *log);
+        const event_plan plan = {.ignores = SHARDY_PUT_IF_MATCH};
+        const char *run_id = named ? "named" : "left";
+        shardy_store *careless;
+        assert_non_null(log);
+        publish(w, named ? run_id : "current");
+        if (named) {
+            set_state(w, run_id, FATE_PUBLISHING);
+        } else {
+            die_publishing(w, run_id, 1);
+        }
+        const shardy_etag before = pointer_version(w);
+        w->clock.wall_us += 2 * WEEK;
+        w->options.keep_last = 5;
+        assert_ok(event_store_open(w->store, log, &plan, &careless, &err));
+        w->options.admin.store = careless;
+        assert_status(SHARDY_UNSUPPORTED, clean(w));
+        assert_non_null(strstr(err.message, "replaced a version that was not there"));
+        assert_string_equal(pointer_version(w).text, before.text);
+        assert_int_equal(state_of(w, run_id), FATE_PUBLISHING);
+        w->options.admin.unsafe_single_writer = 1;
+        assert_ok(clean(w));
+        assert_settled(w, 0, run_id, "PUBLISHED");
+        assert_string_equal(left_of(w, run_id), "msr");
+        shardy_store_close(careless);
+        free(log);
+        close_world(w);
+    }
+}
+
 /* --- who lives after all ---------------------------------------------------------------------- */
 
 static void clean_a_week_later(void *user)
@@ -458,6 +497,8 @@ int main(void)
         STORE_TEST(test_settle__a_run_that_a_rollback_left_keeps_what_its_manifest_names),
         STORE_TEST(test_settle__a_manifest_that_is_damaged_leaves_the_run_as_it_is),
         STORE_TEST(test_settle__who_is_at_work_or_pinned_or_never_is_left_alone),
+        STORE_TEST(
+            test_settle__a_store_that_ignores_conditions_is_refused_before_anything_is_written),
         STORE_TEST(test_settle__a_run_without_a_pointer_waits_until_there_is_one),
         STORE_TEST(test_settle__a_pointer_of_another_program_is_not_written_anew),
         STORE_TEST(test_late__a_publisher_that_was_condemned_is_told_and_leaves_nothing),
