@@ -141,14 +141,7 @@ static void read_line(const uint8_t *data, size_t size)
 static void read_url(const uint8_t *data, size_t size)
 {
     service_url url;
-    char *text = malloc(size + 1);
-    if (!text) {
-        return;
-    }
-    if (size) {
-        memcpy(text, data, size);
-    }
-    text[size] = '\0';
+    char *text = copy_text(data, size);
     if (!shardy__service_url_parse(text, &url)) {
         require(url.host[0] && strlen(url.host) < sizeof url.host, "there is a host");
         require(url.base_len <= strlen(text), "the base is a part of the URL");

@@ -80,15 +80,10 @@ static void check_text(shardy_bytes input)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     check_text(shardy__bytes(data, size));
-    char *copy = malloc(size + 1);
-    if (copy) {
-        if (size) {
-            memcpy(copy, data, size);
-        }
-        repair_check(copy, size);
-        check_text(shardy__bytes(copy, size));
-        run_with_fault((const uint8_t *)copy, size, run);
-    }
+    char *copy = copy_text(data, size);
+    repair_check(copy, size);
+    check_text(shardy__bytes(copy, size));
+    run_with_fault((const uint8_t *)copy, size, run);
     free(copy);
     return 0;
 }

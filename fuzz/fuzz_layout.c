@@ -95,12 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const shardy_manifest_store_ops kinds[] = {
         {.name = "object"}, {.name = "rows", .refs_are_run_ids = 1}};
     check_dir((const char *)data, size);
-    char *text = malloc(size + 1);
-    require(text != NULL, "memory");
-    if (size) {
-        memcpy(text, data, size);
-    }
-    text[size] = '\0';
+    char *text = copy_text(data, size);
     check_rest(text);
     check_run(text, &kinds[0]);
     check_run(text, &kinds[1]);

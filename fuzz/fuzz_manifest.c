@@ -312,17 +312,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_image(shardy__bytes(data, size));
         return 0;
     }
-    char *text = malloc(size + 1);
+    char *text = copy_text(data, size);
     bytebuf image;
     shardy__bytebuf_init(&image, 64u << 20);
-    if (text) {
-        if (size) {
-            memcpy(text, data, size);
-        }
-        text[size] = '\0';
-        if (image_of_lines(text, &image)) {
-            check_image(shardy__bytes(image.data, image.len));
-        }
+    if (image_of_lines(text, &image)) {
+        check_image(shardy__bytes(image.data, image.len));
     }
     shardy__bytebuf_free(&image);
     free(text);

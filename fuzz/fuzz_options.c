@@ -3,8 +3,7 @@
  * Properties: refused with a message that is safe on a terminal, or every value is one that its
  * option takes, and the words that say the same at length are read as the same. */
 #include "../cli/opt.h"
-#include "../cli/utf8.h"
-#include "require.h"
+#include "message.h"
 
 #include <math.h>
 
@@ -34,17 +33,6 @@ static int parse(int in_line, int argc, char *const *argv, opt_values *out, strb
 {
     return in_line ? opt_parse_line(argc, argv, CMDS_TYPED, out, message)
                    : opt_parse(argc, argv, out, message);
-}
-
-static void check_message(int rc, const strbuf *message)
-{
-    require(rc == 0 || rc == -1, "reading has two outcomes");
-    require((rc == 0) == (message->len == 0), "a refusal has a message");
-    require(utf8_valid(strbuf_text(message), message->len), "a message is UTF-8");
-    for (size_t i = 0; i < message->len; i++) {
-        unsigned char c = (unsigned char)message->data[i];
-        require((c >= 0x20 && c != 0x7F) || c == '\n', "a message has no control characters");
-    }
 }
 
 static void check_value(const opt_def *def, const opt_value *v)
@@ -119,7 +107,7 @@ static void check(int in_line, int argc, char *const *argv)
     strbuf message = {0};
     said s = {{NULL}, 0};
     int rc = parse(in_line, argc, argv, &v, &message);
-    check_message(rc, &message);
+    require_message(rc, &message, 1);
     int ends = opt_given(&v, OPT_HELP) || opt_given(&v, OPT_VERSION) || opt_given(&v, OPT_GENERATE);
     if (rc == 0 && !ends && v.command) {
         require(v.arg_count >= v.command->args_min && v.arg_count <= v.command->args_max,
@@ -147,12 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static char program[] = "shardy";
     char *words[WORDS_MAX + 1] = {program};
     int count = 1;
-    char *text = malloc(size + 1);
-    require_that(text != NULL);
-    if (size) {
-        memcpy(text, data, size);
-    }
-    text[size] = '\0';
+    char *text = copy_text(data, size);
     for (char *p = text; size && p && count <= WORDS_MAX;) {
         char *end = strchr(p, '\n');
         if (end) {

@@ -45,9 +45,7 @@ static int next_line(lines *l, const char **line_out, size_t *len_out)
 /* In a block of its length and the zero that libpq puts behind it. */
 static void set_value(PGresult *rows, int row, int column, const char *text, size_t len)
 {
-    char *copy = malloc(len + 1);
-    require(copy != NULL, "memory");
-    memcpy(copy, text, len);
+    char *copy = copy_text(text, len);
     require(PQsetvalue(rows, row, column, copy, (int)len), "memory");
     free(copy);
 }

@@ -40,12 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const ends[TABLE_COUNT] = {
         "_builds", "_shards", "", "_images", "_documents"};
-    char *text = malloc(size + 1);
-    require_that(text != NULL);
-    if (size) {
-        memcpy(text, data, size);
-    }
-    text[size] = '\0';
+    char *text = copy_text(data, size);
     char *line = strchr(text, '\n');
     if (line) {
         *line++ = '\0';

@@ -94,15 +94,11 @@ static void check_again(const http_proxy *p)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = malloc(size + 1);
+    char *text = copy_text(data, size);
     http_proxy *p = malloc(sizeof *p);
-    require_that(text && p);
+    require_that(p != NULL);
     memset(p, 'x', sizeof *p);
     p->variable = NULL;
-    if (size) {
-        memcpy(text, data, size);
-    }
-    text[size] = '\0';
     shardy__proxy_parse(text, p);
     if (p->problem) {
         shardy_error err;

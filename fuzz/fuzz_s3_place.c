@@ -78,12 +78,7 @@ static void check_place(const char *url, const s3_place_options *o, const s3_pla
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = malloc(size + 1);
-    require_that(text != NULL);
-    if (size) {
-        memcpy(text, data, size);
-    }
-    text[size] = '\0';
+    char *text = copy_text(data, size);
     check_encoding(text, size);
     char *copy = malloc(size ? size : 1); /* a byte beyond it is seen */
     require_that(copy != NULL);

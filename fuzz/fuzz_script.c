@@ -2,26 +2,14 @@
  * a terminal, or each entry gives the words of a line or such a message, and the words are read as
  * a command of scripts or refused. */
 #include "../cli/script.h"
-#include "../cli/utf8.h"
-#include "require.h"
-
-static void check_message(int rc, const strbuf *message)
-{
-    require(rc == 0 || rc == -1, "reading has two outcomes");
-    require((rc == 0) == (message->len == 0), "a refusal has a message");
-    require(utf8_valid(strbuf_text(message), message->len), "a message is UTF-8");
-    for (size_t i = 0; i < message->len; i++) {
-        unsigned char c = (unsigned char)message->data[i];
-        require(c >= 0x20 && c != 0x7F, "a message has no control characters");
-    }
-}
+#include "message.h"
 
 static void check_entry(const script *s, size_t index)
 {
     script_words words;
     strbuf message = {0};
     int rc = script_entry(s, index, &words, &message);
-    check_message(rc, &message);
+    require_message(rc, &message, 0);
     require(words.op != NULL, "an entry has an op");
     if (rc == 0) {
         opt_values line;
@@ -44,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     script s;
     strbuf message = {0};
     int rc = script_parse(&s, "s.yaml", size ? (const char *)data : "", size, &message);
-    check_message(rc, &message);
+    require_message(rc, &message, 0);
     for (size_t i = 0; rc == 0 && i < script_count(&s) && i < 64; i++) {
         check_entry(&s, i);
     }

@@ -1,19 +1,7 @@
 /* The configuration files of the command: whatever the bytes are, they are refused with a message
  * that is safe on a terminal, or every value keeps the bounds of its table. */
 #include "../cli/config.h"
-#include "../cli/utf8.h"
-#include "require.h"
-
-static void check_message(int rc, const strbuf *message)
-{
-    require(rc == 0 || rc == -1, "reading has two outcomes");
-    require((rc == 0) == (message->len == 0), "a refusal has a message");
-    require(utf8_valid(strbuf_text(message), message->len), "a message is UTF-8");
-    for (size_t i = 0; i < message->len; i++) {
-        unsigned char c = (unsigned char)message->data[i];
-        require(c >= 0x20 && c != 0x7F, "a message has no control characters");
-    }
-}
+#include "message.h"
 
 static void check_config(const config *c)
 {
@@ -42,18 +30,11 @@ static void check_credentials(const credentials *c)
 static void check_option(const uint8_t *data, size_t size)
 {
     strbuf message = {0};
-    char *text = malloc(size + 1);
-    if (!text) {
-        return;
-    }
-    if (size) {
-        memcpy(text, data, size);
-    }
-    text[size] = '\0';
+    char *text = copy_text(data, size);
     credentials over;
     credentials_init(&over);
     int rc = s3_option_set(&over, text, &message);
-    check_message(rc, &message);
+    require_message(rc, &message, 0);
     check_credentials(&over);
     credentials_free(&over);
     strbuf_free(&message);
@@ -66,14 +47,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     strbuf message = {0};
     config_init(&c);
     int rc = config_parse(&c, (const char *)data, size, "reader.toml", &message);
-    check_message(rc, &message);
+    require_message(rc, &message, 0);
     check_config(&c);
     config_free(&c);
     strbuf_free(&message);
     credentials k;
     credentials_init(&k);
     rc = credentials_parse(&k, (const char *)data, size, "default", "credentials.toml", &message);
-    check_message(rc, &message);
+    require_message(rc, &message, 0);
     check_credentials(&k);
     credentials_free(&k);
     strbuf_free(&message);

@@ -81,14 +81,7 @@ static void check_pair(const char *prefix, const char *text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = malloc(size + 1);
-    if (!text) {
-        return 0;
-    }
-    if (size) {
-        memcpy(text, data, size);
-    }
-    text[size] = '\0';
+    char *text = copy_text(data, size);
     (void)shardy__key_problem(text, size);
     char *newline = strchr(text, '\n');
     const char *url = text;

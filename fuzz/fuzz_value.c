@@ -139,12 +139,7 @@ static void check_key(const char *text, size_t len, key_format format, int32_t e
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char *text = malloc(size + 1);
-    require_that(text != NULL);
-    if (size) {
-        memcpy(text, data, size);
-    }
-    text[size] = '\0';
+    char *text = copy_text(data, size);
     check_uint(text);
     check_size(text);
     check_age(text);

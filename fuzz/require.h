@@ -20,6 +20,18 @@ static inline void require(int holds, const char *what)
 /* For properties that say themselves what they are. */
 #define require_that(holds) require((holds), #holds)
 
+/* The input as a text with a zero behind it. Ownership: yours, free() it. */
+static inline char *copy_text(const void *data, size_t size)
+{
+    char *text = malloc(size + 1);
+    require(text != NULL, "there is memory");
+    if (size) {
+        memcpy(text, data, size);
+    }
+    text[size] = '\0';
+    return text;
+}
+
 static inline int same_bytes(const void *a, size_t a_len, const void *b, size_t b_len)
 {
     return a_len == b_len && (a_len == 0 || memcmp(a, b, a_len) == 0);

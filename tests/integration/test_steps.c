@@ -56,6 +56,19 @@ static shardy_plan *new_plan(const char *dir)
     return plan;
 }
 
+static shardy_bytes as_bytes(const shardy_buf *buf)
+{
+    shardy_bytes bytes = {buf->data, buf->len};
+    return bytes;
+}
+
+/* A plan whose shards are built, once each. */
+typedef struct steps {
+    char *dir;
+    shardy_plan *plan;
+    shardy_buf results[SHARDS];
+} steps;
+
 static void build_attempts(const shardy_plan *plan, shardy_buf *results)
 {
     for (uint32_t i = 0; i < SHARDS; i++) {
@@ -64,34 +77,66 @@ static void build_attempts(const shardy_plan *plan, shardy_buf *results)
     }
 }
 
-static shardy_bytes as_bytes(const shardy_buf *buf)
+static shardy_buf select_winners(const steps *s)
 {
-    shardy_bytes bytes = {buf->data, buf->len};
-    return bytes;
+    shardy_bytes all[SHARDS];
+    shardy_buf winners;
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        all[i] = as_bytes(&s->results[SHARDS - 1 - i]); /* in any order */
+    }
+    assert_ok(shardy_winners_select(s->plan, all, SHARDS, &winners, &err));
+    return winners;
+}
+
+static void begin(steps *s)
+{
+    memset(s, 0, sizeof *s);
+    s->dir = support_make_dir();
+    s->plan = new_plan(s->dir);
+}
+
+static void end(steps *s)
+{
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        shardy_buf_release(&s->results[i]);
+    }
+    shardy_plan_free(s->plan);
+    support_remove_dir(s->dir);
+}
+
+/* The run of the plan is the only one, and current. */
+static void assert_published_once(const steps *s)
+{
+    shardy_history history;
+    assert_ok(shardy_history_list(NULL, s->dir, 10, NULL, &history, &err));
+    assert_int_equal(history.count, 1);
+    assert_int_equal(history.entries[0].current, 1);
+    shardy_history_dispose(&history);
+}
+
+static void assert_published_already(shardy_plan *plan, const shardy_buf *winners)
+{
+    assert_status(SHARDY_MISUSE, shardy_plan_publish(plan, as_bytes(winners), NULL, &err));
+    assert_string_equal(
+        err.message, "run \"in-steps\" cannot be published again: its fate is PUBLISHED");
 }
 
 static void test_steps__a_plan_that_travelled_as_json_builds_and_publishes(void **state)
 {
-    (void)state;
-    char *dir = support_make_dir();
-    shardy_plan *plan = new_plan(dir);
+    steps s;
     shardy_plan *worker;
     shardy_buf json;
-    shardy_buf results[SHARDS];
-    shardy_buf winners;
     shardy_build_result built;
-    assert_ok(shardy_plan_to_json(plan, &json, &err));
-    assert_ok(shardy_plan_from_json(NULL, dir, as_bytes(&json), NULL, &worker, &err));
-    build_attempts(worker, results);
-    shardy_bytes all[SHARDS];
-    for (uint32_t i = 0; i < SHARDS; i++) {
-        all[i] = as_bytes(&results[SHARDS - 1 - i]); /* in any order */
-    }
-    assert_ok(shardy_winners_select(plan, all, SHARDS, &winners, &err));
-    assert_ok(shardy_plan_publish(plan, as_bytes(&winners), &built, &err));
+    (void)state;
+    begin(&s);
+    assert_ok(shardy_plan_to_json(s.plan, &json, &err));
+    assert_ok(shardy_plan_from_json(NULL, s.dir, as_bytes(&json), NULL, &worker, &err));
+    build_attempts(worker, s.results);
+    shardy_buf winners = select_winners(&s);
+    assert_ok(shardy_plan_publish(s.plan, as_bytes(&winners), &built, &err));
     assert_int_equal(built.row_count, KEYS);
     shardy_reader *reader;
-    assert_ok(shardy_reader_open(NULL, dir, NULL, &reader, &err));
+    assert_ok(shardy_reader_open(NULL, s.dir, NULL, &reader, &err));
     for (uint32_t i = 0; i < KEYS; i++) {
         char key[32];
         char expected[64];
@@ -107,43 +152,23 @@ static void test_steps__a_plan_that_travelled_as_json_builds_and_publishes(void 
     shardy_reader_close(reader);
     shardy_build_result_dispose(&built);
     shardy_buf_release(&winners);
-    for (uint32_t i = 0; i < SHARDS; i++) {
-        shardy_buf_release(&results[i]);
-    }
     shardy_buf_release(&json);
     shardy_plan_free(worker);
-    shardy_plan_free(plan);
-    support_remove_dir(dir);
+    end(&s);
 }
 
 static void test_steps__a_plan_is_published_once(void **state)
 {
+    steps s;
     (void)state;
-    char *dir = support_make_dir();
-    shardy_plan *plan = new_plan(dir);
-    shardy_buf results[SHARDS];
-    shardy_buf winners;
-    shardy_history history;
-    build_attempts(plan, results);
-    shardy_bytes all[SHARDS];
-    for (uint32_t i = 0; i < SHARDS; i++) {
-        all[i] = as_bytes(&results[i]);
-    }
-    assert_ok(shardy_winners_select(plan, all, SHARDS, &winners, &err));
-    assert_ok(shardy_plan_publish(plan, as_bytes(&winners), NULL, &err));
-    assert_status(SHARDY_MISUSE, shardy_plan_publish(plan, as_bytes(&winners), NULL, &err));
-    assert_string_equal(
-        err.message, "run \"in-steps\" cannot be published again: its fate is PUBLISHED");
-    assert_ok(shardy_history_list(NULL, dir, 10, NULL, &history, &err));
-    assert_int_equal(history.count, 1);
-    assert_int_equal(history.entries[0].current, 1);
-    shardy_history_dispose(&history);
+    begin(&s);
+    build_attempts(s.plan, s.results);
+    shardy_buf winners = select_winners(&s);
+    assert_ok(shardy_plan_publish(s.plan, as_bytes(&winners), NULL, &err));
+    assert_published_already(s.plan, &winners);
+    assert_published_once(&s);
     shardy_buf_release(&winners);
-    for (uint32_t i = 0; i < SHARDS; i++) {
-        shardy_buf_release(&results[i]);
-    }
-    shardy_plan_free(plan);
-    support_remove_dir(dir);
+    end(&s);
 }
 
 /* What the record of the only run says. */
@@ -169,43 +194,26 @@ static char *record_of(const char *dir)
 
 static void test_steps__a_plan_that_another_process_has_published_says_so(void **state)
 {
-    (void)state;
-    char *dir = support_make_dir();
-    shardy_plan *plan = new_plan(dir);
+    steps s;
     shardy_plan *copy;
     shardy_buf json;
-    shardy_buf results[SHARDS];
-    shardy_buf winners;
-    shardy_history history;
-    assert_ok(shardy_plan_to_json(plan, &json, &err));
-    assert_ok(shardy_plan_from_json(NULL, dir, as_bytes(&json), NULL, &copy, &err));
-    build_attempts(plan, results);
-    shardy_bytes all[SHARDS];
-    for (uint32_t i = 0; i < SHARDS; i++) {
-        all[i] = as_bytes(&results[i]);
-    }
-    assert_ok(shardy_winners_select(plan, all, SHARDS, &winners, &err));
-    assert_ok(shardy_plan_publish(plan, as_bytes(&winners), NULL, &err));
-    for (int i = 0; i < 2; i++) { /* also when it is asked again */
-        assert_status(SHARDY_MISUSE, shardy_plan_publish(copy, as_bytes(&winners), NULL, &err));
-        assert_string_equal(
-            err.message, "run \"in-steps\" cannot be published again: its fate is PUBLISHED");
-    }
-    char *record = record_of(dir);
+    (void)state;
+    begin(&s);
+    assert_ok(shardy_plan_to_json(s.plan, &json, &err));
+    assert_ok(shardy_plan_from_json(NULL, s.dir, as_bytes(&json), NULL, &copy, &err));
+    build_attempts(s.plan, s.results);
+    shardy_buf winners = select_winners(&s);
+    assert_ok(shardy_plan_publish(s.plan, as_bytes(&winners), NULL, &err));
+    assert_published_already(copy, &winners);
+    assert_published_already(copy, &winners); /* also when it is asked again */
+    char *record = record_of(s.dir);
     assert_non_null(strstr(record, "status: succeeded"));
     free(record);
-    assert_ok(shardy_history_list(NULL, dir, 10, NULL, &history, &err));
-    assert_int_equal(history.count, 1);
-    assert_int_equal(history.entries[0].current, 1);
-    shardy_history_dispose(&history);
+    assert_published_once(&s);
     shardy_buf_release(&json);
     shardy_buf_release(&winners);
-    for (uint32_t i = 0; i < SHARDS; i++) {
-        shardy_buf_release(&results[i]);
-    }
     shardy_plan_free(copy);
-    shardy_plan_free(plan);
-    support_remove_dir(dir);
+    end(&s);
 }
 
 /* The JSON of a plan with another value of a member. */
@@ -294,17 +302,11 @@ static void test_steps__a_plan_of_a_run_that_nobody_claimed_is_refused(void **st
 
 static void test_steps__a_winner_that_is_not_the_runs_own_is_refused(void **state)
 {
+    steps s;
     (void)state;
-    char *dir = support_make_dir();
-    shardy_plan *plan = new_plan(dir);
-    shardy_buf results[SHARDS];
-    shardy_buf winners;
-    build_attempts(plan, results);
-    shardy_bytes all[SHARDS];
-    for (uint32_t i = 0; i < SHARDS; i++) {
-        all[i] = as_bytes(&results[i]);
-    }
-    assert_ok(shardy_winners_select(plan, all, SHARDS, &winners, &err));
+    begin(&s);
+    build_attempts(s.plan, s.results);
+    shardy_buf winners = select_winners(&s);
     char *text = malloc(winners.len + 1);
     memcpy(text, winners.data, winners.len);
     text[winners.len] = '\0';
@@ -313,84 +315,72 @@ static void test_steps__a_winner_that_is_not_the_runs_own_is_refused(void **stat
         memcpy(at, "run_id=of-other", sizeof own - 1);
     }
     shardy_bytes foreign = {text, winners.len};
-    assert_status(SHARDY_INVALID, shardy_plan_publish(plan, foreign, NULL, &err));
+    assert_status(SHARDY_INVALID, shardy_plan_publish(s.plan, foreign, NULL, &err));
     assert_non_null(strstr(err.message, "\"shards/run_id=of-other/db=00000/attempt=00\""));
     assert_non_null(strstr(err.message, "\"shards/run_id=in-steps/db=00000/attempt=00\""));
-    assert_ok(shardy_plan_publish(plan, as_bytes(&winners), NULL, &err));
+    assert_ok(shardy_plan_publish(s.plan, as_bytes(&winners), NULL, &err));
     free(text);
     shardy_buf_release(&winners);
-    for (uint32_t i = 0; i < SHARDS; i++) {
-        shardy_buf_release(&results[i]);
-    }
-    shardy_plan_free(plan);
-    support_remove_dir(dir);
+    end(&s);
 }
 
 static void test_steps__a_missing_shard_is_a_failure_of_coverage(void **state)
 {
-    (void)state;
-    char *dir = support_make_dir();
-    shardy_plan *plan = new_plan(dir);
-    shardy_buf results[SHARDS];
+    steps s;
     shardy_buf winners;
-    build_attempts(plan, results);
-    shardy_bytes two[2] = {as_bytes(&results[0]), as_bytes(&results[2])};
-    assert_status(SHARDY_COVERAGE, shardy_winners_select(plan, two, 2, &winners, &err));
+    (void)state;
+    begin(&s);
+    build_attempts(s.plan, s.results);
+    shardy_bytes two[2] = {as_bytes(&s.results[0]), as_bytes(&s.results[2])};
+    assert_status(SHARDY_COVERAGE, shardy_winners_select(s.plan, two, 2, &winners, &err));
     assert_non_null(strstr(err.message, "shard 1"));
-    for (uint32_t i = 0; i < SHARDS; i++) {
-        shardy_buf_release(&results[i]);
-    }
-    shardy_plan_free(plan);
-    support_remove_dir(dir);
+    end(&s);
 }
 
 static void test_steps__a_row_of_another_shard_is_a_failure_of_coverage(void **state)
 {
-    (void)state;
-    char *dir = support_make_dir();
-    shardy_plan *plan = new_plan(dir);
+    steps s;
     shard_rows rows = {0, 0, "", ""};
     shardy_buf result;
+    (void)state;
+    begin(&s);
     assert_status(
-        SHARDY_COVERAGE, shardy_attempt_build(plan, 1, 0, next_row, &rows, &result, &err));
+        SHARDY_COVERAGE, shardy_attempt_build(s.plan, 1, 0, next_row, &rows, &result, &err));
     assert_non_null(strstr(err.message, "belongs to shard 0"));
-    shardy_plan_free(plan);
-    support_remove_dir(dir);
+    end(&s);
 }
 
 static void test_steps__a_run_id_can_be_claimed_once(void **state)
 {
+    steps s;
     (void)state;
-    char *dir = support_make_dir();
-    shardy_plan *plan = new_plan(dir);
+    begin(&s);
     shardy_plan *second;
     shardy_writer_options options;
     shardy_writer_options_init(&options, sizeof options);
     options.num_dbs = 1;
     options.key_encoding = SHARDY_KEY_ENCODING_UTF8;
     options.run_id = "in-steps";
-    assert_status(SHARDY_EXISTS, shardy_plan_new(NULL, dir, &options, &second, &err));
+    assert_status(SHARDY_EXISTS, shardy_plan_new(NULL, s.dir, &options, &second, &err));
     assert_non_null(strstr(err.message, "in-steps"));
-    shardy_plan_free(plan);
-    support_remove_dir(dir);
+    end(&s);
 }
 
 static void test_steps__verify_routing_names_the_first_wrong_key(void **state)
 {
+    steps s;
     (void)state;
-    char *dir = support_make_dir();
-    shardy_plan *plan = new_plan(dir);
+    begin(&s);
     shardy_key keys[2] = {shardy_key_cstr("a"), shardy_key_cstr("b")};
     uint32_t ids[2];
     for (size_t i = 0; i < 2; i++) {
         assert_ok(shardy_hash_route(&keys[i], SHARDS, &ids[i], &err));
     }
-    assert_ok(shardy_verify_routing(plan, keys, ids, 2, &err));
+    assert_ok(shardy_verify_routing(s.plan, keys, ids, 2, &err));
     ids[1] = (ids[1] + 1) % SHARDS;
-    assert_status(SHARDY_COVERAGE, shardy_verify_routing(plan, keys, ids, 2, &err));
+    assert_status(SHARDY_COVERAGE, shardy_verify_routing(s.plan, keys, ids, 2, &err));
     assert_non_null(strstr(err.message, "\"b\""));
-    shardy_plan_free(plan);
-    support_remove_dir(dir);
+    end(&s);
 }
 
 int main(void)
