@@ -3,29 +3,14 @@
  * would not be removed without the lie.
  *
  * The quick set takes some of the bits, by chance; SHARDY_TORTURE=1 takes all of them. */
-#include "support/hand_clock.h"
-#include "support/store_fixture.h"
+#include "support/cleanup_testing.h"
 
-#include "base/bytebuf.h"
-#include "base/context.h"
 #include "base/uri.h"
-#include "catalog/catalog.h"
-#include "catalog/run_record.h"
 
-#include <shardyfusion/admin.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define PREFIX      "s3://bucket/set"
-#define HOUR        3600000000ll
 #define OBJECTS_MAX 64u
 #define ENTRIES_MAX 32u
 #define DROPPED     SIZE_MAX
 #define KEY_SIZE    300u
-
-static shardy_error err;
 
 /* --- a store whose listings lie --------------------------------------------------------------- */
 
@@ -217,121 +202,64 @@ typedef struct object {
 } object;
 
 typedef struct dataset {
-    hand_clock clock;
-    shardy_context *context;
+    shardy_store *store;
+    world *world;
     object objects[OBJECTS_MAX];
     size_t count;
 } dataset;
 
-static shardy_buf make_image(const char *run_id, const char *first_url)
+/* Each shard has a stale attempt as well. */
+static publish_run begin_with_stale(world *w, const char *run_id)
 {
-    manifest *m;
-    manifest_shard shards[2];
-    char urls[2][200];
-    shardy_buf image;
-    memset(shards, 0, sizeof shards);
-    for (uint32_t i = 0; i < 2; i++) {
-        snprintf(
-            urls[i], sizeof urls[i], PREFIX "/shards/run_id=%.60s/db=%05u/attempt=00", run_id, i);
-        shards[i].db_id = i;
-        shards[i].db_url = i == 0 && first_url ? first_url : urls[i];
-        shards[i].row_count = 1;
-    }
-    assert_ok(shardy__manifest_new(&m, &err));
-    m->run_id = run_id;
-    m->created_at = "2026-01-02T03:04:05Z";
-    m->s3_prefix = PREFIX;
-    m->key_col = "_key";
-    m->db_path_template = "db={db_id:05d}";
-    m->shard_prefix = "shards";
-    m->num_dbs = 2;
-    m->strategy = SHARDY_SHARDING_HASH;
-    m->key_encoding = SHARDY_KEY_ENCODING_UTF8;
-    m->custom = "{\"shardyfusion\": {\"engine\": \"sqlite\", \"version\": 1}}";
-    m->shards = shards;
-    m->shard_count = 2;
-    assert_ok(shardy__manifest_render(m, &image, &err));
-    shardy__manifest_free(m);
-    return image;
-}
-
-static publish_run begin(dataset *d, const catalog *c, const char *run_id)
-{
-    publish_run run;
-    run_record r;
-    assert_ok(shardy__publish_begin(c, run_id, "shards", "test", &run, &err));
-    memset(&r, 0, sizeof r);
-    snprintf(r.run_id, sizeof r.run_id, "%s", run_id);
-    snprintf(r.writer_type, sizeof r.writer_type, "c");
-    snprintf(r.s3_prefix, sizeof r.s3_prefix, PREFIX);
-    snprintf(r.shard_prefix, sizeof r.shard_prefix, "shards");
-    snprintf(r.db_path_template, sizeof r.db_path_template, "db={db_id:05d}");
-    shardy__run_record_begin(d->context, "runs", &r);
-    assert_ok(shardy__run_record_write(d->context, c->store, &r, &err));
-    for (uint32_t i = 0; i < 4; i++) { /* two shards, of each a stale attempt */
-        char key[KEY_SIZE];
-        snprintf(key, sizeof key, "shards/run_id=%.60s/db=%05u/attempt=%02u/shard.db", run_id,
-            i / 2, i % 2);
-        put_ok(c->store, key, run_id);
-    }
+    publish_run run = begin(w, run_id);
+    put_shard(w, run_id, 0, 1);
+    put_shard(w, run_id, 1, 1);
     return run;
 }
 
 /* One run an hour. */
-static void publish(dataset *d, const catalog *c, const char *run_id, const char *first_url)
+static void publish_with_stale(world *w, const char *run_id, const char *first_url)
 {
-    char stamp[SHARDY_TIME_TEXT_SIZE];
-    char ref[KEY_SIZE];
-    char url[KEY_SIZE + sizeof PREFIX];
-    publish_run run = begin(d, c, run_id);
-    shardy_buf image = make_image(run_id, first_url);
-    shardy__time_format_micros(shardy__wall_us(d->context), stamp);
-    snprintf(ref, sizeof ref, "manifests/%s_run_id=%.60s/manifest", stamp, run_id);
-    snprintf(url, sizeof url, PREFIX "/%s", ref);
-    assert_ok(
-        shardy__publish_commit(c, &run, ref, url, shardy__bytes(image.data, image.len), &err));
-    shardy_buf_release(&image);
-    d->clock.wall_us += HOUR;
+    const saying what = {PREFIX, "shards", {first_url, NULL}};
+    publish_run run = begin_with_stale(w, run_id);
+    assert_ok(commit(w, &run, &what));
+    w->clock.wall_us += HOUR;
 }
 
-static void load_objects(dataset *d, shardy_store *store)
+static void load_objects(dataset *d)
 {
     shardy_store_page page;
-    assert_ok(shardy_store_list(store, "", 0, NULL, 1000, &page, &err));
+    assert_ok(shardy_store_list(d->store, "", 0, NULL, 1000, &page, &err));
     assert_in_range(page.count, 1, OBJECTS_MAX);
     for (size_t i = 0; i < page.count; i++) {
         object *o = &d->objects[d->count++];
         snprintf(o->key, KEY_SIZE, "%s", page.entries[i].key);
-        assert_ok(shardy_store_get(store, o->key, 0, SHARDY_READ_TO_END, &o->body, NULL, &err));
+        assert_ok(shardy_store_get(d->store, o->key, 0, SHARDY_READ_TO_END, &o->body, NULL, &err));
     }
     shardy_store_page_dispose(&page);
 }
 
 /* "a" and "b" are old, and "d", which is newer, names a stale attempt of "a"; "c" is one of the
- * reference; "e" is current; "f" failed long ago; "g" is at work. Plain: "c" is of ours, and "d"
- * names its own shards only. */
-static void make_dataset(dataset *d, int plain)
+ * reference; "e" is current; "f" failed long ago; "g" is at work. With `ours_only`, "c" is of ours,
+ * and "d" names its own shards only. */
+static void make_dataset(dataset *d, int ours_only)
 {
-    catalog c;
-    shardy_store *store;
     memset(d, 0, sizeof *d);
-    d->context = hand_clock_context(&d->clock);
-    assert_ok(shardy_store_open_mem(d->context, &store, &err));
-    const catalog_options options = {.store = store};
-    assert_ok(shardy__catalog_open(d->context, NULL, &options, &c, &err));
-    publish(d, &c, "a", NULL);
-    publish(d, &c, "b", NULL);
-    begin(d, &c, "f");
-    publish(d, &c, "c", NULL);
-    if (!plain) {
-        assert_ok(remove_key(store, "runs/run_id=c/fate", &err));
+    assert_ok(shardy_store_open_mem(NULL, &d->store, &err));
+    const fixture f = {.store = d->store};
+    world *w = open_world(&f);
+    d->world = w;
+    publish_with_stale(w, "a", NULL);
+    publish_with_stale(w, "b", NULL);
+    begin_with_stale(w, "f");
+    publish_with_stale(w, "c", NULL);
+    if (!ours_only) {
+        remove_fate(w, "c");
     }
-    publish(d, &c, "d", plain ? NULL : PREFIX "/shards/run_id=a/db=00000/attempt=01");
-    publish(d, &c, "e", NULL);
-    begin(d, &c, "g");
-    shardy__catalog_close(&c);
-    load_objects(d, store);
-    shardy_store_close(store);
+    publish_with_stale(w, "d", ours_only ? NULL : PREFIX "/shards/run_id=a/db=00000/attempt=01");
+    publish_with_stale(w, "e", NULL);
+    begin_with_stale(w, "g");
+    load_objects(d);
 }
 
 static void free_dataset(dataset *d)
@@ -339,7 +267,8 @@ static void free_dataset(dataset *d)
     for (size_t i = 0; i < d->count; i++) {
         shardy_buf_release(&d->objects[i].body);
     }
-    shardy_context_free(d->context);
+    close_world(d->world);
+    shardy_store_close(d->store);
 }
 
 /* --- what becomes of it ----------------------------------------------------------------------- */
@@ -371,12 +300,13 @@ static void look(const dataset *d, shardy_store *store, outcome *out)
 }
 
 /* A cleanup of the data set through the liar; what is told of the listing stays in it. */
-static shardy_status clean(dataset *d, const shardy_cleanup_options *options, liar *l, outcome *out)
+static shardy_status clean_told(
+    dataset *d, const shardy_cleanup_options *options, liar *l, outcome *out)
 {
     shardy_cleanup_options o = *options;
     shardy_cleanup_result result;
-    assert_ok(shardy_store_open_mem(d->context, &l->mem, &err));
-    assert_ok(shardy_store_new_take(d->context, &lying_ops, l, &l->store, &err));
+    assert_ok(shardy_store_open_mem(d->world->context, &l->mem, &err));
+    assert_ok(shardy_store_new_take(d->world->context, &lying_ops, l, &l->store, &err));
     for (size_t i = 0; i < d->count; i++) {
         shardy_store_put put = {0};
         put.key = shardy__bytes(d->objects[i].key, strlen(d->objects[i].key));
@@ -386,7 +316,7 @@ static shardy_status clean(dataset *d, const shardy_cleanup_options *options, li
     o.admin.store = l->store;
     l->listings = l->entries = l->key_len = 0;
     l->lied_about[0] = '\0';
-    shardy_status st = shardy_cleanup(d->context, NULL, &o, &result, &err);
+    shardy_status st = shardy_cleanup(d->world->context, NULL, &o, &result, &err);
     shardy_cleanup_result_dispose(&result);
     look(d, l->mem, out);
     shardy_store_close(l->store);
@@ -446,7 +376,7 @@ static uint32_t lie_about_all(
     uint32_t told = 0;
     size_t skip = (size_t)support_rand_below(rand, step);
     l.lie = (lie){SIZE_MAX, 0, 0, 0};
-    assert_ok(clean(d, options, &l, &honest));
+    assert_ok(clean_told(d, options, &l, &honest));
     size_t listings = l.listings;
     assert_in_range(listings, 3, 100);
     for (size_t n = 0; n < listings; n++) {
@@ -460,7 +390,7 @@ static uint32_t lie_about_all(
                 }
                 char where[KEY_SIZE + 100];
                 l.lie.bit = bit;
-                clean(d, options, &l, &out);
+                clean_told(d, options, &l, &out);
                 snprintf(where, sizeof where,
                     "keep_last %u, listing %zu, entry %zu \"%s\", bit %zd", options->keep_last, n,
                     e, l.lied_about, (ssize_t)bit);
