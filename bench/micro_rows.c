@@ -5,29 +5,12 @@
  * Each file is read N times (default 5) after one round to warm up; the median is printed as one
  * JSON line. Bytes are those of the file as it lies on the disk. Without --value the value is the
  * row itself. */
-#include <shardyfusion/rows.h>
+#include "support/bench.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
-
-#define ROUNDS_MAX 101
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 /* Reads the file once; returns the seconds, negative after a failure. */
 static double read_all(const char *path, const shardy_row_source_options *options,
@@ -39,7 +22,7 @@ static double read_all(const char *path, const shardy_row_source_options *option
     shardy_row_init(&row, sizeof row);
     *rows_out = 0;
     *value_bytes_out = 0;
-    double start = seconds();
+    double start = bench_now_ns();
     shardy_status st = shardy_row_source_open(NULL, &path, 1, options, &source, &err);
     while (st == SHARDY_OK) {
         st = shardy_row_source_next(source, &row, &err);
@@ -51,13 +34,13 @@ static double read_all(const char *path, const shardy_row_source_options *option
         fprintf(stderr, "micro_rows: %s\n", err.message);
         return -1;
     }
-    return seconds() - start;
+    return (bench_now_ns() - start) / 1e9;
 }
 
 static int measure(const char *path, const shardy_row_source_options *options, int rounds)
 {
     struct stat st;
-    double times[ROUNDS_MAX];
+    double times[BENCH_ROUNDS_MAX];
     uint64_t rows = 0;
     uint64_t value_bytes = 0;
     if (stat(path, &st) != 0) {
@@ -71,8 +54,7 @@ static int measure(const char *path, const shardy_row_source_options *options, i
         }
         times[i < 0 ? 0 : i] = t;
     }
-    qsort(times, (size_t)rounds, sizeof times[0], compare_doubles);
-    double median = times[rounds / 2];
+    double median = bench_median(times, rounds);
     printf("{\"file\": \"%s\", \"bytes\": %lld, \"rows\": %llu, \"value_bytes\": %llu, "
            "\"seconds\": %.4f, \"mb_per_s\": %.1f, \"rows_per_s\": %.0f}\n",
         path, (long long)st.st_size, (unsigned long long)rows, (unsigned long long)value_bytes,
@@ -97,7 +79,7 @@ int main(int argc, char **argv)
             break;
         }
     }
-    if (i >= argc || rounds < 1 || rounds > ROUNDS_MAX || strncmp(argv[i], "--", 2) == 0) {
+    if (i >= argc || rounds < 1 || rounds > BENCH_ROUNDS_MAX || strncmp(argv[i], "--", 2) == 0) {
         fprintf(
             stderr, "usage: micro_rows [--value COLUMN] [--vector COLUMN] [--rounds N] FILE...\n");
         return 2;

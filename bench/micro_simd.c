@@ -9,16 +9,14 @@
  * alone; `scan` is a whole search, for one query and for batches. ns_per_vector is per query and
  * vector, gb_per_s is of the best round. */
 #include "simd/screen.h"
+#include "support/bench.h"
 
 #include <shardyfusion/limits.h>
-#include <shardyfusion/vector.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#define ROUNDS_MAX  101
 #define QUERIES_MAX 16
 
 typedef struct bench {
@@ -39,20 +37,6 @@ typedef struct task {
     int metric;
     size_t queries;
 } task;
-
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 /* --- what is measured ------------------------------------------------------------------------- */
 
@@ -131,21 +115,23 @@ static void run_exact(const task *t)
 static void measure(const char *name, void (*run)(const task *), const task *t)
 {
     const bench *b = t->b;
-    double times[ROUNDS_MAX];
+    double times[BENCH_ROUNDS_MAX];
+    double least = 1e300;
     for (int i = -1; i < b->rounds; i++) {
-        double start = seconds();
+        double start = bench_now_ns();
         run(t);
-        times[i < 0 ? 0 : i] = seconds() - start;
+        double ns = bench_now_ns() - start;
+        times[i < 0 ? 0 : i] = ns;
+        least = ns < least ? ns : least;
     }
-    qsort(times, (size_t)b->rounds, sizeof times[0], compare_doubles);
-    const double median = times[b->rounds / 2];
+    const double median = bench_median(times, b->rounds);
     const double vectors = (double)b->rows * (double)t->queries;
     printf("{\"what\": \"%s\", \"level\": \"%s\", \"metric\": \"%s\", \"queries\": %zu, "
            "\"rows\": %zu, \"dim\": %u, \"ms\": %.3f, \"ms_min\": %.3f, "
            "\"ns_per_vector\": %.1f, \"ns_per_vector_min\": %.1f, \"gb_per_s\": %.1f}\n",
         name, t->kernels->name, shardy_vector_metric_name(t->metric), t->queries, b->rows, b->dim,
-        median * 1e3, times[0] * 1e3, median * 1e9 / vectors, times[0] * 1e9 / vectors,
-        (double)(b->rows * b->dim * sizeof(float)) / times[0] / 1e9);
+        median / 1e6, least / 1e6, median / vectors, least / vectors,
+        (double)(b->rows * b->dim * sizeof(float)) / least);
 }
 
 static void measure_level(const bench *b, const simd_kernels *kernels)
@@ -232,7 +218,7 @@ static int parse(bench *b, int argc, char **argv)
         }
     }
     return argc % 2 == 1 && b->dim >= 1 && b->dim <= SHARDY_DIM_MAX && b->rows >= 1 &&
-           b->rows <= 10000000 && b->rounds >= 1 && b->rounds <= ROUNDS_MAX;
+           b->rows <= 10000000 && b->rounds >= 1 && b->rounds <= BENCH_ROUNDS_MAX;
 }
 
 int main(int argc, char **argv)

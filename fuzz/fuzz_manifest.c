@@ -72,19 +72,8 @@ static shardy_status write_image(
     void *user, uint64_t offset, const void *data, size_t len, shardy_error *err)
 {
     bytebuf *image = user;
-    if (offset + len > image->len) {
-        size_t more = (size_t)offset + len - image->len;
-        void *room = shardy__bytebuf_reserve(image, more);
-        if (room) {
-            memset(room, 0, more);
-            image->len += more;
-        }
-    }
-    shardy_status st = shardy__bytebuf_check(image, "fuzz", err);
-    if (st >= 0) {
-        memcpy(image->data + offset, data, len);
-    }
-    return st;
+    shardy__bytebuf_write(image, offset, data, len);
+    return shardy__bytebuf_check(image, "fuzz", err);
 }
 
 static void put_rows(btree_writer *w, values *v)

@@ -66,6 +66,28 @@ void shardy__bytebuf_append(bytebuf *buf, const void *data, size_t len)
     buf->data[buf->len] = '\0';
 }
 
+void shardy__bytebuf_write(bytebuf *buf, uint64_t offset, const void *data, size_t len)
+{
+    if (offset > buf->len_max || len > buf->len_max - offset) {
+        buf->status = buf->status < 0 ? buf->status : SHARDY_INVALID;
+    }
+    if (buf->status < 0 || len == 0) {
+        return;
+    }
+    size_t end = (size_t)offset + len;
+    if (end > buf->len) {
+        size_t more = end - buf->len;
+        void *room = shardy__bytebuf_reserve(buf, more);
+        if (!room) {
+            return;
+        }
+        memset(room, 0, more);
+        buf->len = end;
+        buf->data[end] = '\0';
+    }
+    memcpy(buf->data + offset, data, len);
+}
+
 void shardy__bytebuf_puts(bytebuf *buf, const char *text)
 {
     shardy__bytebuf_append(buf, text, strlen(text));

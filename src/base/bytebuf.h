@@ -26,6 +26,8 @@ void shardy__bytebuf_putc(bytebuf *buf, char c);
 void shardy__bytebuf_printf(bytebuf *buf, const char *format, ...) SHARDY_PRINTF(2, 3);
 /* Room for `len` more bytes and a pointer to it, or NULL; commit with `buf->len += n`. */
 void *shardy__bytebuf_reserve(bytebuf *buf, size_t len);
+/* Puts bytes at that offset, with zeros before them where there was nothing. */
+void shardy__bytebuf_write(bytebuf *buf, uint64_t offset, const void *data, size_t len);
 /* OK, or the sticky failure as an error. */
 shardy_status shardy__bytebuf_check(const bytebuf *buf, const char *domain, shardy_error *err);
 /* Hands the memory over to a shardy_buf and leaves an empty buffer. */

@@ -382,14 +382,15 @@ static void set_sidecar(shardy_plan *plan)
     }
 }
 
-static shardy_status fill_plan(shardy_plan *plan, const char *url,
-    const shardy_writer_options *options, int whole, shardy_error *err)
+/* With `create` the directory of the data set is made when it is missing. */
+static shardy_status set_up(shardy_plan *plan, const char *url,
+    const shardy_writer_options *options, int whole, int create, shardy_error *err)
 {
     SHARDY_TRY(check_numbers(options, whole, err));
     SHARDY_TRY(check_choices(options, err));
     SHARDY_TRY(copy_options(plan, options, err));
     SHARDY_TRY(set_engine(plan, err));
-    catalog_options catalog_opts = {.create = 1,
+    const catalog_options catalog_opts = {.create = create,
         .sync = options->sync,
         .allow_network_fs = options->allow_network_fs,
         .store = options->store,
@@ -400,6 +401,13 @@ static shardy_status fill_plan(shardy_plan *plan, const char *url,
         .single_writer = options->unsafe_single_writer};
     SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
     set_sidecar(plan);
+    return SHARDY_OK;
+}
+
+static shardy_status fill_plan(shardy_plan *plan, const char *url,
+    const shardy_writer_options *options, int whole, shardy_error *err)
+{
+    SHARDY_TRY(set_up(plan, url, options, whole, 1, err));
     SHARDY_TRY(set_prefix(plan, url, err));
     SHARDY_TRY(set_scratch(plan, err));
     /* the last that can fail: a build that is refused has not used up its run id */
@@ -414,20 +422,7 @@ shardy_status shardy__plan_adopt(shardy_plan *plan, const char *url,
 {
     shardy_writer_options checked = *options;
     checked.published_as = NULL; /* what was recorded is recorded */
-    SHARDY_TRY(check_numbers(&checked, 1, err));
-    SHARDY_TRY(check_choices(&checked, err));
-    SHARDY_TRY(copy_options(plan, &checked, err));
-    SHARDY_TRY(set_engine(plan, err));
-    catalog_options catalog_opts = {.sync = options->sync,
-        .allow_network_fs = options->allow_network_fs,
-        .store = options->store,
-        .manifests = options->manifest_store,
-        .timeout_ms = MANIFEST_TIMEOUT_MS,
-        .cancel = options->cancel,
-        .bound = CATALOG_CANCELLABLE,
-        .single_writer = options->unsafe_single_writer};
-    SHARDY_TRY(shardy__catalog_open(plan->context, url, &catalog_opts, &plan->catalog, err));
-    set_sidecar(plan);
+    SHARDY_TRY(set_up(plan, url, &checked, 1, 0, err));
     char text[SHARDY_URL_LEN_MAX + 1];
     SHARDY_TRY(shardy__uri_normalize(prefix, text, err));
     plan->prefix = shardy__arena_strdup(&plan->arena, text);

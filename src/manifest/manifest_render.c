@@ -147,17 +147,8 @@ static shardy_status image_write(
     void *user, uint64_t offset, const void *data, size_t len, shardy_error *err)
 {
     bytebuf *image = user;
-    if (offset + len > image->len) {
-        size_t more = (size_t)offset + len - image->len;
-        void *room = shardy__bytebuf_reserve(image, more);
-        if (room) {
-            memset(room, 0, more);
-            image->len += more;
-        }
-    }
-    SHARDY_TRY(shardy__bytebuf_check(image, "manifest", err));
-    memcpy(image->data + offset, data, len);
-    return SHARDY_OK;
+    shardy__bytebuf_write(image, offset, data, len);
+    return shardy__bytebuf_check(image, "manifest", err);
 }
 
 /* What puts the rows of an image. */
