@@ -88,7 +88,9 @@ editor_outcome editor_read(editor *e, strbuf *line)
 {
     line->len = 0;
     editor_outcome outcome = e->edit ? line_edit_read(e->edit, line) : read_plain(e, line);
-    while (line->len > 0 && strchr("\r\n", line->data[line->len - 1])) {
+    /* no zero byte: a line with one is refused */
+    while (
+        line->len > 0 && (line->data[line->len - 1] == '\n' || line->data[line->len - 1] == '\r')) {
         line->data[--line->len] = '\0';
     }
     return outcome;

@@ -13,6 +13,7 @@
 #include <histedit.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <wchar.h>
@@ -29,7 +30,9 @@ struct line_edit {
     const char *prompt;
     completion_source source;
     int interrupted;
-    int ends; /* the next key is that which ends the line */
+    int ends;   /* the next key is that which ends the line */
+    char after; /* what came where the rest of a character should be: a key of its own */
+    int has_after;
 };
 
 static line_edit *from(EditLine *el)
@@ -79,15 +82,27 @@ static int get_key(EditLine *el, wchar_t *key)
         *key = '\n';
         return 1;
     }
-    int rc = get_byte(el, &bytes[len++]);
+    int rc = 1;
+    bytes[len++] = e->after;
+    if (!e->has_after) {
+        rc = get_byte(el, &bytes[0]);
+    }
+    e->has_after = 0;
     if (rc != 1) {
+        /* it is told once: also prompts of libedit take keys, which do not know it */
+        signals_forget();
         *key = KEY_INTERRUPT;
         return rc == 2 ? 1 : rc;
     }
     unsigned char first = (unsigned char)bytes[0];
     size_t need = first < 0xC0 || !utf8_wanted() ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-    while (len < need && get_byte(el, &bytes[len]) == 1) {
-        len++;
+    while (len < need && !e->has_after && get_byte(el, &bytes[len]) == 1) {
+        if (((unsigned char)bytes[len] & 0xC0) == 0x80) {
+            len++;
+        } else {
+            e->after = bytes[len];
+            e->has_after = 1;
+        }
     }
     if (utf8_decode(bytes, len, &code) != len || code == UINT32_MAX) {
         code = '?'; /* nothing that can be typed */
@@ -100,7 +115,6 @@ static int get_key(EditLine *el, wchar_t *key)
 static unsigned char on_interrupt(EditLine *el, wint_t key)
 {
     (void)key;
-    signals_forget();
     from(el)->interrupted = 1;
     from(el)->ends = 1;
     const LineInfo *line = el_line(el);
@@ -157,7 +171,8 @@ static unsigned char on_tab(EditLine *el, wint_t key)
     const char *typed = line->buffer + c.start;
     size_t typed_len = len - c.start;
     int same = text.len == typed_len && memcmp(strbuf_text(&text), typed, typed_len) == 0;
-    if (c.count > 0 && text.len > 0 && !same) {
+    int can_be_typed = mbstowcs(NULL, strbuf_text(&text), 0) != (size_t)-1;
+    if (c.count > 0 && text.len > 0 && !same && can_be_typed) {
         el_deletestr(el, (int)characters(typed, typed_len));
         el_insertstr(el, strbuf_text(&text));
         answer = CC_REFRESH;
@@ -222,7 +237,10 @@ editor_outcome line_edit_read(line_edit *e, strbuf *line)
 void line_edit_remember(line_edit *e, const char *line)
 {
     HistEvent event;
-    history(e->history, &event, H_ENTER, line);
+    /* one that is no text in this locale would hide all that were before it */
+    if (mbstowcs(NULL, line, 0) != (size_t)-1) {
+        history(e->history, &event, H_ENTER, line);
+    }
 }
 
 void line_edit_close(line_edit *e)

@@ -93,6 +93,7 @@ static void shorten(line_history *h, const char *path)
         if (n == (ssize_t)text.len && rename(strbuf_text(&temp), path) == 0) {
             close(h->fd);
             h->fd = fd;
+            h->is_open = 0;
         } else {
             unlink(strbuf_text(&temp));
             close(fd);
@@ -100,6 +101,21 @@ static void shorten(line_history *h, const char *path)
     }
     strbuf_free(&temp);
     strbuf_free(&text);
+}
+
+/* Takes the lines of the text; its first is a part of one when it was `cut` off. */
+static void add_lines(line_history *h, const char *text, size_t len, int cut)
+{
+    for (size_t at = 0; at < len;) {
+        const char *end = memchr(text + at, '\n', len - at);
+        size_t n = end ? (size_t)(end - text) - at : len - at;
+        if (!cut) {
+            add_line(h, text + at, n);
+        }
+        cut = 0;
+        at += n + 1;
+    }
+    h->is_open = len > 0 && text[len - 1] != '\n';
 }
 
 void line_history_open(line_history *h)
@@ -110,22 +126,18 @@ void line_history_open(line_history *h)
     char *data = NULL;
     size_t len = 0;
     off_t size = h->fd >= 0 ? lseek(h->fd, 0, SEEK_END) : 0;
+    /* of a file that is too long, the newest lines, and the byte before them, which tells whether
+     * the first is whole */
+    off_t from = size > HISTORY_BYTES_MAX / 2 ? size - HISTORY_BYTES_MAX / 2 - 1 : 0;
     if (h->fd >= 0) {
-        /* of a file that is too long, the newest lines */
-        (void)lseek(
-            h->fd, size > HISTORY_BYTES_MAX / 2 ? size - HISTORY_BYTES_MAX / 2 : 0, SEEK_SET);
+        (void)lseek(h->fd, from, SEEK_SET);
     }
     int code = h->fd >= 0 ? sys_read_fd(h->fd, HISTORY_BYTES_MAX, &data, &len) : 0;
     if (code != 0) {
         close(h->fd);
         h->fd = -1;
     }
-    for (size_t at = 0; at < len;) {
-        const char *end = memchr(data + at, '\n', len - at);
-        size_t n = end ? (size_t)(end - data) - at : len - at;
-        add_line(h, data + at, n);
-        at += n + 1;
-    }
+    add_lines(h, data, len, from > 0);
     size_t all = h->count;
     drop_old(h);
     /* not each time: other sessions may append to the file that is replaced */
@@ -138,12 +150,13 @@ void line_history_open(line_history *h)
 
 void line_history_add(line_history *h, const char *line)
 {
-    if (h->fd < 0) {
+    if (h->fd < 0 || strchr(line, '\n')) {
         return;
     }
     strbuf b = {0};
-    strbuf_printf(&b, "%s\n", line);
-    if (write(h->fd, strbuf_text(&b), b.len) < 0) {
+    strbuf_printf(&b, "%s%s\n", h->is_open ? "\n" : "", line);
+    h->is_open = 0;
+    if (write(h->fd, strbuf_text(&b), b.len) != (ssize_t)b.len) {
         close(h->fd);
         h->fd = -1;
     }

@@ -783,6 +783,52 @@ def session_history(shardy, tmp):
 
 
 @test
+def session_zero_byte(shardy, tmp):
+    """session: a line with a zero byte is refused, also when it is the last of the line"""
+    session = start_session(shardy, tmp)
+    session.type("quit\n")
+    session.close()
+    for line in (b"get\0a\n", b"get a\0\n", b"get a\0"):
+        done = ask(shardy, tmp, "-s", "snap", stdin=line, code=0)
+        assert b"there is a zero byte in the line" in done.stderr, (line, done)
+        assert done.stdout == b"", (line, done)
+
+
+@test
+def session_history_not_text(shardy, tmp):
+    """session: a line of the history that is no text of the terminal hides no other"""
+    if not edits(shardy, tmp):
+        raise Skip("built without libedit")
+    os.makedirs(os.path.join(tmp, "state", "shardy"))
+    with open(os.path.join(tmp, "state", "shardy", "history"), "wb") as file:
+        file.write(b"get a\nget \xff\n")
+    session = start_session(shardy, tmp, env={"XDG_STATE_HOME": os.path.join(tmp, "state")})
+    session.ask("\x1b[A\n", "a=aa")
+    session.type(b"\x04")
+    session.close()
+
+
+@test
+def session_odd_keys(shardy, tmp):
+    """session: no key swallows others: neither half a character, nor a signal, nor a completion"""
+    if not edits(shardy, tmp):
+        raise Skip("built without libedit")
+    session = start_session(shardy, tmp)
+    session.ask(b"\x01\xc3get b\x01\x04\n", "b=bb")    # Ctrl-D deletes what stands for the half
+    session.type(b"\x1bx")                              # a command of the editor
+    session.wait_for(": ")
+    session.process.send_signal(signal.SIGINT)
+    session.type(b"\n")
+    session.ask(b"\x15get a\n", "a=aa")
+    os.mkdir(os.path.join(tmp, "files"))
+    with open(os.path.join(os.fsencode(tmp), b"files", b"q\xff.npy"), "wb"):
+        pass
+    session.ask("search --vector-file files/q\t\n", '"files/q"')
+    session.type(b"\x04")
+    session.close()
+
+
+@test
 def session_interrupted_call(shardy, tmp):
     """session: Ctrl-C ends the call that runs, and the session goes on"""
     from run import write_npy

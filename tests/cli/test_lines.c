@@ -241,6 +241,68 @@ static void test_history__a_file_that_is_none_is_left_alone(void **state)
     line_history_close(&h);
 }
 
+/* Makes the file: the text, then zeros up to its size. */
+static void write_history(const char *text, off_t size)
+{
+    line_history h;
+    char path[100];
+    line_history_open(&h); /* makes the folders */
+    line_history_close(&h);
+    snprintf(path, sizeof path, "%s/shardy/history", place);
+    int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    assert_true(fd >= 0);
+    ssize_t len = (ssize_t)strlen(text);
+    assert_int_equal(write(fd, text, (size_t)len), len);
+    assert_int_equal(ftruncate(fd, size), 0);
+    close(fd);
+}
+
+static void check_history(const char *expected)
+{
+    line_history h;
+    strbuf got = {0};
+    line_history_open(&h);
+    for (size_t i = 0; i < h.count; i++) {
+        strbuf_printf(&got, "[%s]", h.lines[i]);
+    }
+    assert_string_equal(strbuf_text(&got), expected);
+    line_history_close(&h);
+    strbuf_free(&got);
+}
+
+static void test_history__a_line_behind_one_without_an_end_is_its_own(void **state)
+{
+    (void)state;
+    line_history h;
+    write_history("get a\nget b", 11);
+    line_history_open(&h);
+    line_history_add(&h, "get c");
+    line_history_add(&h, "get d");
+    line_history_close(&h);
+    check_history("[get a][get b][get c][get d]");
+}
+
+static void test_history__a_line_of_several_is_not_kept(void **state)
+{
+    (void)state;
+    line_history h;
+    line_history_open(&h);
+    line_history_add(&h, "get 'a\nrollback'");
+    line_history_add(&h, "");
+    line_history_add(&h, "get a");
+    line_history_close(&h);
+    check_history("[get a]");
+}
+
+static void test_history__of_a_long_file_no_part_of_a_line_is_taken(void **state)
+{
+    (void)state;
+    write_history("get a\nget b\n", (2 << 20) + 3); /* the newest 2 MiB are read */
+    check_history("[get b]");
+    write_history("get a\nget b\n", (2 << 20) + 6);
+    check_history("[get b]");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +315,12 @@ int main(void)
             test_history__of_earlier_sessions_is_private_and_bounded, make_place, remove_place),
         cmocka_unit_test_setup_teardown(
             test_history__a_file_that_is_none_is_left_alone, make_place, remove_place),
+        cmocka_unit_test_setup_teardown(
+            test_history__a_line_behind_one_without_an_end_is_its_own, make_place, remove_place),
+        cmocka_unit_test_setup_teardown(
+            test_history__a_line_of_several_is_not_kept, make_place, remove_place),
+        cmocka_unit_test_setup_teardown(
+            test_history__of_a_long_file_no_part_of_a_line_is_taken, make_place, remove_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
