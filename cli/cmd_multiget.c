@@ -1,53 +1,11 @@
 #include "cli.h"
 
+#include "lists.h"
 #include "out_table.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
-
-/* The keys as they were given; they borrow from the arguments or from `input`. */
-typedef struct key_list {
-    shardy_bytes *texts;
-    size_t count;
-    char *input;
-} key_list;
-
-static void add_key_text(key_list *list, size_t *room, const char *text, size_t len)
-{
-    if (list->count == *room) {
-        *room = *room ? *room * 2 : 64;
-        list->texts = sys_resize(list->texts, *room, sizeof *list->texts);
-    }
-    list->texts[list->count++] = (shardy_bytes){text, len};
-}
-
-static int is_blank_line(const char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        if (!strchr(" \t\v\f\r", text[i]) || text[i] == '\0') {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-/* One key per line; the end of the line is "\n" or "\r\n", everything else belongs to the key. */
-static void split_lines(key_list *list, size_t *room, size_t len)
-{
-    for (size_t at = 0; at < len;) {
-        const char *line = list->input + at;
-        const char *end = memchr(line, '\n', len - at);
-        size_t n = end ? (size_t)(end - line) : len - at;
-        at += n + 1;
-        if (n > 0 && line[n - 1] == '\r') {
-            n--;
-        }
-        if (!is_blank_line(line, n)) {
-            add_key_text(list, room, line, n);
-        }
-    }
-}
 
 /* EXIT_OK, or the exit code after a message. */
 static int read_stdin(const cli *c, strbuf *out)
@@ -69,22 +27,22 @@ static int read_stdin(const cli *c, strbuf *out)
     }
 }
 
-static int gather(const cli *c, key_list *list)
+/* The keys; `input_out` is what those of the standard input borrow from. */
+static int gather(const cli *c, key_list *list, char **input_out)
 {
-    size_t room = 0;
     /* the standard input of a session is not for keys: there a dash is one */
     if (c->session || c->opts.arg_count != 1 || strcmp(c->opts.args[0], "-") != 0) {
         for (size_t i = 0; i < c->opts.arg_count; i++) {
-            add_key_text(list, &room, c->opts.args[i], strlen(c->opts.args[i]));
+            key_list_add(list, c->opts.args[i], strlen(c->opts.args[i]));
         }
         return EXIT_OK;
     }
     strbuf input = {0};
     int rc = read_stdin(c, &input);
     size_t len = input.len;
-    list->input = strbuf_take(&input);
+    *input_out = strbuf_take(&input);
     if (rc == EXIT_OK) {
-        split_lines(list, &room, len);
+        key_list_add_lines(list, *input_out, len);
         if (list->count == 0) {
             rc = out_usage(c, "no keys were given on the standard input");
         }
@@ -208,9 +166,10 @@ int cmd_multiget(cli *c)
     shardy_column *columns = NULL;
     size_t count = 0;
     char *owned = NULL;
+    char *input = NULL;
     key_list list = {0};
     int rc = target_routing_context(c, &columns, &count, &owned);
-    rc = rc == EXIT_OK ? gather(c, &list) : rc;
+    rc = rc == EXIT_OK ? gather(c, &list, &input) : rc;
     if (rc == EXIT_OK) {
         const shardy_bytes none = {NULL, 0};
         const shardy_bytes first = list.count ? list.texts[0] : none;
@@ -222,8 +181,8 @@ int cmd_multiget(cli *c)
         rc = look_up(c, reader, &list, &options);
     }
     target_close(c, reader);
-    sys_free(list.texts);
-    sys_free(list.input);
+    key_list_free(&list);
+    sys_free(input);
     sys_free(columns);
     sys_free(owned);
     return rc;

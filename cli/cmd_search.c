@@ -1,42 +1,26 @@
 #include "cli.h"
 
+#include "lists.h"
 #include "npy_arg.h"
 #include "out_table.h"
 
-#include <float.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 /* --- the question ----------------------------------------------------------------------------- */
 
-/* Numbers separated by commas. EXIT_OK, or the exit code after a message. */
+/* EXIT_OK, or the exit code after a message. */
 static int parse_query(const cli *c, const char *text, npy_array *out)
 {
-    size_t room = 0;
-    shardy_error err = {0};
+    strbuf message = {0};
+    int rc = EXIT_OK;
     out->rows = 1;
     out->one_dimension = 1;
-    for (const char *p = text;;) {
-        size_t n = strcspn(p, ",");
-        double value;
-        if (opt_parse_double(p, n, &value) != 0 || fabs(value) > (double)FLT_MAX) {
-            out_set_error(&err, SHARDY_INVALID,
-                "number %zu of the query is \"%.*s\"; expected numbers separated by commas, e.g. "
-                "\"0.1,0.2,0.3\"",
-                out->dim + 1, (int)(n < 100 ? n : 100), p);
-            return out_fail(c, &err, NULL);
-        }
-        if (out->dim == room) {
-            room = room ? room * 2 : 64;
-            out->data = sys_resize(out->data, room, sizeof *out->data);
-        }
-        out->data[out->dim++] = (float)value;
-        if (p[n] == '\0') {
-            return EXIT_OK;
-        }
-        p += n + 1;
+    if (numbers_parse(text, &out->data, &out->dim, &message) != 0) {
+        rc = out_fail_text(c, SHARDY_INVALID, strbuf_text(&message), NULL);
     }
+    strbuf_free(&message);
+    return rc;
 }
 
 static int load_queries(const cli *c, npy_array *out)
@@ -86,27 +70,10 @@ static int get_queries(const cli *c, npy_array *out)
 static int get_shard_ids(const cli *c, uint32_t **ids_out, size_t *count_out)
 {
     const opt_value *given = &c->opts.values[OPT_SHARD_IDS];
-    *ids_out = NULL;
-    *count_out = 0;
-    for (const char *p = given->count ? given->text : NULL; p;) {
-        char digits[16] = "";
-        size_t n = strcspn(p, ",");
-        const char *first = p + strspn(p, " ");
-        size_t len = (size_t)(p + n - first);
-        while (len > 0 && first[len - 1] == ' ') {
-            len--;
-        }
-        uint64_t id = 0;
-        memcpy(digits, first, len < sizeof digits ? len : 0);
-        if (len >= sizeof digits || opt_parse_uint(digits, &id) != 0 || id > UINT32_MAX) {
-            return out_usage_value(
-                c, "shard-ids", "whole numbers separated by commas", given->text);
-        }
-        *ids_out = sys_resize(*ids_out, *count_out + 1, sizeof **ids_out);
-        (*ids_out)[(*count_out)++] = (uint32_t)id;
-        p = p[n] ? p + n + 1 : NULL;
+    if (!given->count || shard_ids_parse(given->text, ids_out, count_out) == 0) {
+        return EXIT_OK;
     }
-    return EXIT_OK;
+    return out_usage_value(c, "shard-ids", "whole numbers separated by commas", given->text);
 }
 
 /* --- the answer ------------------------------------------------------------------------------- */

@@ -5,8 +5,7 @@
 #include "../cli/opt.h"
 #include "../cli/sys.h"
 #include "../cli/value.h"
-#include "../cli/utf8.h"
-#include "require.h"
+#include "message.h"
 
 #include <math.h>
 
@@ -125,9 +124,7 @@ static void check_key(const char *text, size_t len, key_format format, int32_t e
     char *owned = NULL;
     strbuf message = {0};
     int rc = key_parse(text, len, format, encoding, &key, &owned, &message);
-    require(rc == 0 || rc == -1, "two outcomes");
-    require((rc == 0) == (message.len == 0), "a refusal has a message");
-    require(utf8_valid(strbuf_text(&message), message.len), "in UTF-8");
+    require_message(rc, &message, 0);
     if (rc == 0 && format != KEY_FORMAT_TEXT) {
         check_written(text, len, format, key.bytes.data, key.bytes.len);
     } else if (rc == 0 && encoding == SHARDY_KEY_ENCODING_RAW) {
