@@ -204,7 +204,14 @@ static shardy_status find_current(cleaner *k, shardy_error *err)
     }
     SHARDY_TRY(st);
     st = run_of_ref(k, loaded.ref, k->current, err);
+    const int ours = loaded.manifest->parsed.engine[0] != '\0';
     shardy__manifest_free(loaded.manifest);
+    if (st >= 0 && ours && !shardy__manifest_store_is_pointer(&k->catalog.manifests, &version)) {
+        return shardy__error(err, SHARDY_CONFIG, "cleanup",
+            "%s has no row, but run \"%.128s\" was published with one: is pointer_table_name the "
+            "right one?",
+            k->catalog.pointer_key, k->current);
+    }
     if (st < 0) {
         return shardy__error_as(err, SHARDY_CORRUPT);
     }

@@ -307,7 +307,11 @@ shardy_status shardy__cleanup_stale_attempts(cleaner *k, shardy_error *err)
         st = stay(k, k->target, &s, err);
     } else if (st >= 0 && s.objects > 0 && !k->options->dry_run) {
         w.remove = 1;
-        st = walk_prefix(&w, prefix, &s, err);
+        st = claim.absent ? SHARDY_OK : shardy__catalog_probe(&k->catalog, &claim.fate, err);
+        k->catalog.trusted |= st >= 0 && !claim.absent;
+        if (st >= 0) {
+            st = walk_prefix(&w, prefix, &s, err);
+        }
     }
     walk_close(&w);
     return st;
@@ -509,9 +513,15 @@ static shardy_status check_manifest(cleaner *k, const fate *f, char reason[300],
         shardy__map_get(&k->reach.refs, f->manifest_ref, strlen(f->manifest_ref));
     char run_id[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     shardy_buf image;
-    if (f->state == FATE_CONDEMNED || !f->has_manifest || (m && !m->missing) ||
-        !shardy__manifest_store_ref_run_id(store, f->manifest_ref, run_id) ||
+    if (f->state == FATE_CONDEMNED || !f->has_manifest || (m && !m->missing)) {
+        return SHARDY_OK;
+    }
+    if (!shardy__manifest_store_ref_run_id(store, f->manifest_ref, run_id) ||
         strcmp(run_id, f->run_id) != 0) {
+        snprintf(reason, 300,
+            "its manifest \"%.100s\" is none of this manifest store (%s), so that nobody can tell "
+            "whether it is there",
+            f->manifest_ref, store->ops->name);
         return SHARDY_OK;
     }
     shardy_status st = shardy__manifest_store_load(store, f->manifest_ref, &image, err);

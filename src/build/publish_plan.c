@@ -250,6 +250,8 @@ shardy_status shardy__plan_publish(shardy_plan *plan, const attempt_result *winn
         /* The snapshot is complete, only not current. Without its manifest somebody else has the
          * run, and the record is his. */
         shardy__plan_end_record(plan, st, name.url, &error);
+    } else if (st == SHARDY_FENCED) {
+        shardy__plan_fail(plan, st, &error);
     } else if (st >= 0) {
         shardy__plan_end_record(plan, st, name.url, NULL);
     }

@@ -90,12 +90,14 @@ shardy_status shardy__condemn_claim(
     if (is_current(c, claim)) {
         return SHARDY_OK;
     }
-    if (f->state == FATE_CONDEMNED || dry) {
-        claim->won = 1;
+    claim->won = dry || f->state == FATE_CONDEMNED;
+    if (!dry) {
+        SHARDY_TRY(shardy__catalog_probe(c, f, err));
+        claim->probed = 1;
+    }
+    if (claim->won) {
         return SHARDY_OK;
     }
-    SHARDY_TRY(shardy__catalog_probe(c, f, err));
-    claim->probed = 1;
     /* model: cleaner_condemn */
     st = shardy__fate_change(c->context, c->store, f, FATE_CONDEMNED, err);
     if (st == SHARDY_CONFLICT) {

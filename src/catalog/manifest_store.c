@@ -191,6 +191,12 @@ shardy_status shardy__manifest_store_load_current(
     return shardy__manifest_store_load_newer(m, NULL, out, version_out, err);
 }
 
+int shardy__manifest_store_is_pointer(const manifest_store *m, const shardy_etag *version)
+{
+    return !m->ops->refs_are_run_ids ||
+           strncmp(version->text, MANIFEST_BUILD_VERSION, strlen(MANIFEST_BUILD_VERSION)) != 0;
+}
+
 shardy_status shardy__manifest_store_load_newer(const manifest_store *m, const shardy_etag *known,
     pointer *out, shardy_etag *version_out, shardy_error *err)
 {
@@ -265,9 +271,10 @@ shardy_status shardy__manifest_store_remove(
  * tell: contexts with the same seed give the same ones. */
 static int is_same_write(const pointer *now, const pointer *p)
 {
-    return now->has_ours && strcmp(now->nonce, p->nonce) == 0 &&
-           strcmp(now->run_id, p->run_id) == 0 && strcmp(now->manifest_ref, p->manifest_ref) == 0 &&
-           now->generation == p->generation && now->updated_us == p->updated_us;
+    const int same = now->generation == p->generation && strcmp(now->nonce, p->nonce) == 0;
+    const int fenced = now->generation > p->generation;
+    return now->has_ours && (same || fenced) && strcmp(now->run_id, p->run_id) == 0 &&
+           strcmp(now->manifest_ref, p->manifest_ref) == 0 && now->updated_us == p->updated_us;
 }
 
 /* After a failed conditional write: what does the pointer say now? `error` is that of the write. */

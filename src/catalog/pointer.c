@@ -10,6 +10,39 @@
 
 static const char what[] = "_CURRENT";
 
+/* The first member that none of ours has. */
+static void note_strangers(
+    const shardy_json_value *object, const char *const *known, size_t count, pointer *out)
+{
+    for (size_t i = 0; i < shardy_json_count(object) && !out->stranger[0]; i++) {
+        shardy_bytes name = shardy_json_name_at(object, i);
+        int found = 0;
+        for (size_t k = 0; k < count; k++) {
+            found |= strlen(known[k]) == name.len && memcmp(known[k], name.data, name.len) == 0;
+        }
+        if (!found) {
+            snprintf(out->stranger, sizeof out->stranger, "%.*s",
+                (int)(name.len < sizeof out->stranger ? name.len : sizeof out->stranger - 1),
+                (const char *)name.data);
+        }
+    }
+}
+
+static void note_strangers_in_ours(const shardy_json_value *ours, pointer *out)
+{
+    static const char *const in_ours[] = {
+        "check", "generation", "hint", "manifest_sha256", "manifest_size", "nonce"};
+    static const char *const in_hint[] = {
+        "key_encoding", "num_dbs", "shard_bytes", "shard_path", "total_bytes"};
+    const shardy_json_value *hint = shardy_json_get(ours, "hint");
+    note_strangers(ours, in_ours, sizeof in_ours / sizeof *in_ours, out);
+    if (hint && out->hint.num_dbs) {
+        note_strangers(hint, in_hint, sizeof in_hint / sizeof *in_hint, out);
+    } else if (hint && !out->stranger[0]) {
+        snprintf(out->stranger, sizeof out->stranger, "hint");
+    }
+}
+
 /* A hint that is not as we write it is none: nothing depends on it. */
 static void parse_hint(const shardy_json_value *hint, pointer_hint *out)
 {
@@ -54,26 +87,9 @@ static shardy_status parse_ours(
         return st == SHARDY_CHECKSUM ? shardy__error_as(err, SHARDY_CORRUPT) : st;
     }
     parse_hint(shardy_json_get(ours, "hint"), &out->hint);
+    note_strangers_in_ours(ours, out);
     out->has_ours = 1;
     return SHARDY_OK;
-}
-
-static void note_strangers(const shardy_json_value *root, pointer *out)
-{
-    static const char *const known[] = {"format_version", "manifest_content_type", "manifest_ref",
-        "run_id", "shardyfusion", "updated_at"};
-    for (size_t i = 0; i < shardy_json_count(root) && !out->stranger[0]; i++) {
-        shardy_bytes name = shardy_json_name_at(root, i);
-        int found = 0;
-        for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
-            found |= strlen(known[k]) == name.len && memcmp(known[k], name.data, name.len) == 0;
-        }
-        if (!found) {
-            snprintf(out->stranger, sizeof out->stranger, "%.*s",
-                (int)(name.len < sizeof out->stranger ? name.len : sizeof out->stranger - 1),
-                (const char *)name.data);
-        }
-    }
 }
 
 /* The reference writes 1 and looks at none; a text without one is of the first version. What of a
@@ -110,7 +126,9 @@ static shardy_status check_version(
 static shardy_status parse_root(
     const shardy_json_value *root, shardy_bytes text, pointer *out, shardy_error *err)
 {
-    note_strangers(root, out);
+    static const char *const known[] = {"format_version", "manifest_content_type", "manifest_ref",
+        "run_id", "shardyfusion", "updated_at"};
+    note_strangers(root, known, sizeof known / sizeof *known, out);
     SHARDY_TRY(check_version(root, text, err));
     SHARDY_TRY(shardy__document_text(
         root, what, "manifest_ref", out->manifest_ref, sizeof out->manifest_ref, err));

@@ -27,7 +27,7 @@ typedef struct pointer {
     uint64_t size;     /* of the document */
     pointer_hint hint; /* num_dbs 0: none, or none that we understand */
     /* Name of a member that neither the reference nor we write, "" for none: passed over, but
-     * worth a remark. */
+     * worth a remark, and lost when the pointer is rendered. Also "hint": one of another form. */
     char stranger[64];
 } pointer;
 

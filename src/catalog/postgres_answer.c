@@ -63,7 +63,7 @@ shardy_status shardy__answer_current(
     current->found = 1;
     current->is_pointer = is_pointer;
     snprintf(current->version.text, sizeof current->version.text, "%s%s-%s",
-        is_pointer ? "" : "build-", current->at, ties);
+        is_pointer ? "" : MANIFEST_BUILD_VERSION, current->at, ties);
     SHARDY_TRY(
         shardy__answer_text(rows, 1, "manifest_ref", current->ref, sizeof current->ref, err));
     const char *document = shardy__postgres_value(rows, 0, 3, &len);

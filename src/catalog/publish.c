@@ -5,6 +5,7 @@
 #include "catalog.h"
 #include "shards_there.h"
 
+#include "../base/ascii.h"
 #include "../base/bytebuf.h"
 
 #include <stdio.h>
@@ -51,6 +52,25 @@ static int is_doubtful(const catalog *c)
            strcmp(shardy_store_name(c->store), "mem") != 0;
 }
 
+/* Makes a version one of the same shape that the object does not have, nor will have: one that
+ * counts is lower then. */
+static void change_version(char *text)
+{
+    char *letter = NULL;
+    int changed = 0;
+    for (char *p = text; *p; p++) {
+        if (*p >= '0' && *p <= '9') {
+            *p = *p == '0' ? '9' : (char)(*p - 1);
+            changed = 1;
+        } else if (!letter && shardy__is_letter(*p)) {
+            letter = p;
+        }
+    }
+    if (!changed && letter) {
+        *letter = *letter == 'a' ? 'b' : 'a';
+    }
+}
+
 /* A put of the fate with another nonce, under a condition that does not hold. Its text is no
  * other's: a put whose answer was lost is not taken for the one that made the fate. */
 static shardy_status probe(
@@ -62,10 +82,7 @@ static shardy_status probe(
     shardy_error error;
     shardy_buf text;
     shardy__fate_key(f->run_id, key);
-    for (char *p = wrong.text; *p; p++) {
-        /* another version of the same shape */
-        *p = *p >= '0' && *p <= '8' ? (char)(*p + 1) : *p == '9' ? '0' : *p;
-    }
+    change_version(wrong.text);
     shardy__rand_hex32(c->context, other.nonce);
     SHARDY_TRY(shardy__fate_render(&other, &text, err));
     shardy_store_put put = {0};
@@ -266,8 +283,17 @@ static shardy_status left_open(const char *run_id, shardy_status st, shardy_erro
 }
 
 /* Said by its fate, as it was left or as it is found. */
+static shardy_status condemned(const char *run_id, shardy_error *err)
+{
+    return shardy__error(err, SHARDY_FENCED, "publish",
+        "run \"%.128s\" was condemned by its writer or a cleanup and cannot publish", run_id);
+}
+
 static shardy_status published_before(const char *run_id, int32_t state, shardy_error *err)
 {
+    if (state == FATE_CONDEMNED) {
+        return condemned(run_id, err);
+    }
     return shardy__error(err, SHARDY_MISUSE, "publish",
         "run \"%.128s\" cannot be published again: its fate is %s", run_id,
         shardy__fate_state_name(state));
@@ -291,8 +317,7 @@ static shardy_status explain_fate(
         return shardy__fate_is_damaged(loaded) ? loaded : st;
     }
     if (now.state == FATE_CONDEMNED) {
-        return shardy__error(err, SHARDY_FENCED, "publish",
-            "run \"%.128s\" was condemned by its writer or a cleanup and cannot publish", run_id);
+        return condemned(run_id, err);
     }
     if (writes && now.state == FATE_PUBLISHED) {
         return published_before(run_id, now.state, err);
@@ -340,15 +365,16 @@ static shardy_status move_again(
     for (uint32_t tries = 0; tries < REPLACE_TRIES_MAX; tries++) {
         char run_id[sizeof run->seen_run_id];
         const int64_t us = run->has_current ? run->seen_us : 0;
+        const shardy_etag seen = run->seen;
         snprintf(run_id, sizeof run_id, "%s", run->seen_run_id);
         /* model: writer_see_again */
         shardy_error ignored;
-        if (see_pointer(c, run, &ignored) < 0) {
-            break;
-        }
+        shardy_status st = see_pointer(c, run, &ignored);
         const int same = us != 0 && us == run->seen_us && strcmp(run_id, run->seen_run_id) == 0;
         replaced |= !same;
-        if (!same && !(run->replaces && is_older(c, f))) {
+        if (st < 0 || (!same && !(run->replaces && is_older(c, f)))) {
+            run->seen = seen; /* whoever asks again has lost as well */
+            run->seen_us = 0;
             break;
         }
         /* model: writer_take_again. Somebody may have rolled back to the run meanwhile, and others
@@ -359,7 +385,7 @@ static shardy_status move_again(
         pointer p;
         fill_pointer(c, f, manifest_ref, run->generation + 1, &p);
         p.hint = run->hint;
-        shardy_status st = shardy__manifest_store_set_current(
+        st = shardy__manifest_store_set_current(
             &c->manifests, &p, &run->seen, &run->pointer_open, err);
         if (st != SHARDY_CONFLICT) {
             run->replaced = st >= 0 && replaced;
@@ -425,14 +451,17 @@ static shardy_status resume(const catalog *c, publish_run *run, const manifest_p
                : st;
 }
 
-/* The fate of a run whose pointer write came to its end with `st`: OK or CONFLICT. */
-static shardy_status end_fate(const catalog *c, fate *f, shardy_status st, shardy_error *err)
+/* The fate of a run whose pointer write came to its end with `st`: OK or CONFLICT. It ends, unless
+ * the run was taken over and is not current: who else has it may have looked at the pointer later,
+ * and still be about to write. Then only a cleanup ends it, by its fence (decision 009). */
+static shardy_status end_fate(
+    const catalog *c, fate *f, int resumed, shardy_status st, shardy_error *err)
 {
     shardy_error error;
     const catalog after = shardy__catalog_after(c);
+    const int32_t state = resumed && st < 0 ? FATE_PUBLISHING : FATE_PUBLISHED;
     /* model: writer_end, also after a lost pointer write */
-    const shardy_status ended =
-        shardy__fate_change(c->context, after.store, f, FATE_PUBLISHED, &error);
+    const shardy_status ended = shardy__fate_change(c->context, after.store, f, state, &error);
     if (st == SHARDY_CONFLICT && ended == SHARDY_CONFLICT &&
         explain_fate(&after, f->run_id, 0, ended, &error) == SHARDY_FENCED) {
         /* a cleanup has settled it: what was written since is for shardy__publish_abandon() */
@@ -443,8 +472,8 @@ static shardy_status end_fate(const catalog *c, fate *f, shardy_status st, shard
     }
     if (ended < 0) {
         shardy__log(c->context, SHARDY_LOG_WARN, "publish",
-            "run \"%s\" is published, but its fate could not be marked so: %s", f->run_id,
-            error.message);
+            "run \"%s\" is %s, but its fate could not be marked so: %s", f->run_id,
+            st < 0 ? "complete" : "published", error.message);
     } else if (st == SHARDY_CONFLICT) {
         st = shardy__error_prefix(
             err, st, "run \"%.128s\" is complete, a rollback to it makes it current", f->run_id);
@@ -493,7 +522,7 @@ shardy_status shardy__publish_commit(const catalog *c, publish_run *run, const c
          * its publisher seems to have died. Known to have failed: the run can be given up. */
         return run->pointer_open ? left_open(f->run_id, st, err) : st;
     }
-    st = end_fate(c, f, st, err);
+    st = end_fate(c, f, resumed, st, err);
     if (st >= 0) {
         shardy__count(c->context, SHARDY_METRIC_PUBLISHES, 1);
         if (run->replaced) {

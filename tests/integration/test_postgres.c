@@ -2,8 +2,7 @@
  * reference on the other side (formats.md, section 13): what it writes is read, and what we write
  * obeys the rules by which it reads. */
 #include "support/dataset.h"
-#include "support/postgres_fixture.h"
-#include "support/store_fixture.h"
+#include "support/postgres_world.h"
 
 #include "base/context.h"
 #include "catalog/fate.h"
@@ -17,134 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-static shardy_error err;
-
-/* A data set: shards in a directory, manifests in tables of its own. */
-typedef struct world {
-    char *dir;
-    char table[32];
-    char pointer_table[32];
-    shardy_manifest_store_options manifests;
-} world;
-
-static int setup(void **state)
-{
-    world *w = calloc(1, sizeof *w);
-    w->dir = support_make_dir();
-    snprintf(w->table, sizeof w->table, "%s", postgres_new_name());
-    snprintf(w->pointer_table, sizeof w->pointer_table, "%s", postgres_new_name());
-    shardy_manifest_store_options_init(&w->manifests, sizeof w->manifests);
-    w->manifests.kind = SHARDY_MANIFEST_POSTGRES;
-    w->manifests.dsn = postgres_dsn();
-    w->manifests.table_name = w->table;
-    w->manifests.pointer_table_name = w->pointer_table;
-    *state = w;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world *w = *state;
-    support_remove_dir(w->dir);
-    free(w);
-    return 0;
-}
-
-static const char *sql(const world *w, const char *text)
-{
-    return postgres_sql(w->table, w->pointer_table, text);
-}
-
-static shardy_status build(
-    const world *w, const char *run_id, const char *value, shardy_error *error)
-{
-    shardy_writer_options options;
-    shardy_writer *writer = NULL;
-    shardy_writer_options_init(&options, sizeof options);
-    options.run_id = run_id;
-    options.num_dbs = 2;
-    options.sync = 0;
-    options.custom = "{\"note\": \"\\u00e9\", \"n\": 1.50}";
-    options.manifest_store = &w->manifests;
-    shardy_status st = shardy_writer_open(NULL, w->dir, &options, &writer, error);
-    for (int i = 0; st >= 0 && i < 20; i++) {
-        char key[16];
-        shardy_row row;
-        memset(&row, 0, sizeof row);
-        row.struct_size = sizeof row;
-        snprintf(key, sizeof key, "key-%02d", i);
-        row.key = shardy_key_text(key, strlen(key));
-        row.value = bytes_of(value);
-        st = shardy_writer_put(writer, &row, error);
-    }
-    if (st >= 0) {
-        st = shardy_writer_finish(writer, NULL, error);
-    }
-    shardy_writer_close(writer);
-    return st;
-}
-
-static void build_ok(const world *w, const char *run_id, const char *value)
-{
-    assert_ok(build(w, run_id, value, &err));
-}
-
-static shardy_status open_reader(const world *w, const char *ref, shardy_reader **reader)
-{
-    shardy_reader_options options;
-    shardy_reader_options_init(&options, sizeof options);
-    options.manifest_store = &w->manifests;
-    options.ref = ref;
-    memset(&err, 0, sizeof err);
-    return shardy_reader_open(NULL, w->dir, &options, reader, &err);
-}
-
-static void assert_value(const shardy_reader *reader, const char *expected)
-{
-    shardy_buf value;
-    shardy_key key = shardy_key_text("key-07", 6);
-    assert_ok(shardy_reader_get(reader, &key, NULL, &value, &err));
-    assert_int_equal(value.len, strlen(expected));
-    assert_memory_equal(value.data, expected, value.len);
-    shardy_buf_release(&value);
-}
-
-static shardy_status roll_back(const world *w, const char *run_id)
-{
-    shardy_admin_options options;
-    shardy_rollback_target target;
-    shardy_admin_options_init(&options, sizeof options);
-    options.manifest_store = &w->manifests;
-    shardy_rollback_target_init(&target, sizeof target);
-    target.ref = run_id;
-    memset(&err, 0, sizeof err);
-    return shardy_rollback(NULL, w->dir, &target, &options, NULL, &err);
-}
-
-static int32_t verify(const world *w, const char *ref, int deep)
-{
-    shardy_verify_options options;
-    shardy_verify_result result;
-    shardy_verify_options_init(&options, sizeof options);
-    options.ref = ref;
-    options.deep = deep;
-    options.admin.manifest_store = &w->manifests;
-    assert_ok(shardy_verify(NULL, w->dir, &options, &result, &err));
-    for (size_t i = 0; i < result.damaged_count; i++) {
-        print_message("%s: %s\n", result.damaged[i].path, result.damaged[i].reason);
-    }
-    int32_t status = result.status;
-    shardy_verify_result_dispose(&result);
-    return status;
-}
-
-static void assert_names(const char *one, const char *other)
-{
-    if (!strstr(err.message, one) || !strstr(err.message, other)) {
-        fail_msg("\"%s\" does not name \"%s\" and \"%s\"", err.message, one, other);
-    }
-}
 
 /* --- the life of a data set ------------------------------------------------------------------- */
 
@@ -769,129 +640,6 @@ static void test_damage__a_pointer_that_names_nothing_or_nonsense(void **state)
     shardy_reader_close(reader);
 }
 
-/* --- the place of the shards ------------------------------------------------------------------ */
-
-static shardy_status clean_up(const world *w, uint32_t keep_last)
-{
-    shardy_cleanup_options options;
-    shardy_cleanup_result result;
-    shardy_cleanup_options_init(&options, sizeof options);
-    options.admin.manifest_store = &w->manifests;
-    options.keep_last = keep_last;
-    memset(&err, 0, sizeof err);
-    shardy_status st = shardy_cleanup(NULL, w->dir, &options, &result, &err);
-    shardy_cleanup_result_dispose(&result);
-    return st;
-}
-
-/* Two runs of one set of tables: "good" here, and "typo", which is current, below another
- * directory, as a build with a wrong destination leaves it. */
-static void publish_elsewhere(const world *w, char *elsewhere)
-{
-    world wrong = *w;
-    wrong.dir = elsewhere;
-    build_ok(&wrong, "typo", "lost");
-    sql(w, "CREATE TABLE %T_b AS SELECT * FROM %T_builds; CREATE TABLE %T_s AS SELECT * FROM "
-           "%T_shards; CREATE TABLE %T_i AS SELECT * FROM %T_images; CREATE TABLE %T_d AS SELECT * "
-           "FROM %P_documents; TRUNCATE %T_builds CASCADE; TRUNCATE %T_images; TRUNCATE %P; "
-           "TRUNCATE %P_documents");
-    build_ok(w, "good", "first");
-    sql(w, "INSERT INTO %T_builds SELECT * FROM %T_b; INSERT INTO %T_shards SELECT * FROM %T_s; "
-           "INSERT INTO %T_images SELECT * FROM %T_i; INSERT INTO %P (updated_at, manifest_ref) "
-           "VALUES (now(), 'typo'); INSERT INTO %P_documents (updated_at, document) SELECT now(), "
-           "document FROM %T_d");
-}
-
-static void test_place__a_manifest_of_elsewhere_is_told_and_costs_nothing(void **state)
-{
-    const world *w = *state;
-    char *elsewhere = support_make_dir();
-    shardy_reader *reader;
-    shardy_health health;
-    publish_elsewhere(w, elsewhere);
-    assert_status(SHARDY_CONFIG, open_reader(w, NULL, &reader));
-    assert_names(elsewhere, w->dir);
-    assert_status(SHARDY_CONFIG, open_reader(w, "typo", &reader));
-    assert_ok(open_reader(w, "good", &reader));
-    assert_value(reader, "first");
-    shardy_reader_close(reader);
-    assert_status(SHARDY_CONFIG, roll_back(w, "typo"));
-    assert_status(SHARDY_CONFIG, build(w, "next", "v", &err));
-    assert_names(elsewhere, w->dir);
-    assert_status(SHARDY_CONFIG, clean_up(w, 1));
-    assert_names(elsewhere, w->dir);
-
-    /* the way out; who reads meanwhile goes on */
-    assert_ok(roll_back(w, "good"));
-    assert_ok(open_reader(w, NULL, &reader));
-    sql(w, "INSERT INTO %P (manifest_ref) VALUES ('typo')");
-    assert_status(SHARDY_CONFIG, shardy_reader_refresh(reader, NULL, &err));
-    assert_value(reader, "first");
-    assert_ok(shardy_reader_health(reader, -1, &health, &err));
-    assert_int_equal(health.status, SHARDY_DEGRADED);
-    shardy_reader_close(reader);
-    assert_ok(roll_back(w, "good"));
-    assert_status(SHARDY_CONFIG, clean_up(w, 1)); /* it is not known what may go */
-    build_ok(w, "later", "second");
-    assert_int_equal(verify(w, "good", 1), SHARDY_VERIFY_OK);
-    support_remove_dir(elsewhere);
-}
-
-/* A prefix is a name; what counts is whether the shards are here. */
-static void test_place__shards_that_were_copied_are_here(void **state)
-{
-    const world *w = *state;
-    char *elsewhere = support_make_dir();
-    char from[600];
-    char to[600];
-    shardy_reader *reader;
-    publish_elsewhere(w, elsewhere);
-    snprintf(from, sizeof from, "%s/shards/run_id=typo", elsewhere);
-    snprintf(to, sizeof to, "%s/shards/run_id=typo", w->dir);
-    assert_int_equal(rename(from, to), 0);
-    assert_ok(open_reader(w, NULL, &reader));
-    assert_value(reader, "lost");
-    shardy_reader_close(reader);
-    assert_ok(clean_up(w, 1)); /* "good" is the newest, "typo" is current */
-    assert_int_equal(verify(w, NULL, 1), SHARDY_VERIFY_OK);
-    assert_int_equal(verify(w, "good", 1), SHARDY_VERIFY_OK);
-    build_ok(w, "next", "second");
-    assert_ok(clean_up(w, 1));
-    assert_int_equal(verify(w, NULL, 1), SHARDY_VERIFY_OK);
-    assert_status(SHARDY_INVALID, open_reader(w, "typo", &reader));
-    support_remove_dir(elsewhere);
-}
-
-static void test_place__two_data_sets_do_not_share_a_pointer_table(void **state)
-{
-    const world *w = *state;
-    world other = *w;
-    shardy_reader *reader;
-    build_ok(w, "mine", "first");
-    other.dir = support_make_dir();
-    snprintf(other.table, sizeof other.table, "%s", postgres_new_name());
-    other.manifests.table_name = other.table;
-    assert_status(SHARDY_CONFIG, build(&other, "theirs", "v", &err));
-    assert_names(w->pointer_table, other.table);
-    assert_names("\"mine\"", "a pointer table of its own");
-    assert_ok(open_reader(w, NULL, &reader));
-    assert_value(reader, "first");
-    shardy_reader_close(reader);
-    assert_status(SHARDY_GONE, open_reader(&other, NULL, &reader));
-    assert_names(w->pointer_table, other.table);
-    snprintf(other.pointer_table, sizeof other.pointer_table, "%s", postgres_new_name());
-    other.manifests.pointer_table_name = other.pointer_table;
-    build_ok(&other, "theirs-2", "v");
-    build_ok(w, "mine-2", "second");
-    /* rows that were deleted by hand: what is there is gone back to */
-    sql(w, "DELETE FROM %T_shards WHERE run_id = 'mine-2'; DELETE FROM %T_builds WHERE run_id = "
-           "'mine-2'");
-    assert_status(SHARDY_CONFIG, build(w, "mine-3", "v", &err));
-    assert_ok(roll_back(w, "mine"));
-    build_ok(w, "mine-4", "third");
-    support_remove_dir(other.dir);
-}
-
 static void test_damage__a_damaged_image_is_found_out(void **state)
 {
     const world *w = *state;
@@ -1175,12 +923,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_damage__a_pointer_that_names_nothing_or_nonsense, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damage__a_damaged_image_is_found_out, setup, teardown),
-        cmocka_unit_test_setup_teardown(
-            test_place__a_manifest_of_elsewhere_is_told_and_costs_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(
-            test_place__shards_that_were_copied_are_here, setup, teardown),
-        cmocka_unit_test_setup_teardown(
-            test_place__two_data_sets_do_not_share_a_pointer_table, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_settings__names_of_tables_are_checked_and_folded, setup, teardown),
         cmocka_unit_test_setup_teardown(

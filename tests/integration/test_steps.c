@@ -1,4 +1,7 @@
 /* A build in steps, as a scheduler distributes it: plan, attempts, winners, publish. */
+#include "support/dataset.h"
+#include "support/event_store.h"
+#include "support/hand_clock.h"
 #include "support/support.h"
 
 #include <shardyfusion/shardyfusion.h>
@@ -7,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static shardy_error err;
 
@@ -383,6 +387,135 @@ static void test_steps__verify_routing_names_the_first_wrong_key(void **state)
     end(&s);
 }
 
+/* --- others who have the run ------------------------------------------------------------------ */
+
+/* A plan that was read from its JSON, over the data set in `s->dir` with those events. */
+static shardy_status publish_copy(
+    const steps *s, const shardy_buf *json, const shardy_buf *winners, const event_plan *events)
+{
+    static event_log log;
+    shardy_store *fs;
+    shardy_store *store;
+    shardy_plan *copy;
+    shardy_plan_options options;
+    assert_ok(shardy_store_open_fs(NULL, s->dir, NULL, &fs, &err));
+    assert_ok(event_store_open(fs, &log, events, &store, &err));
+    shardy_plan_options_init(&options, sizeof options);
+    options.store = store;
+    assert_ok(shardy_plan_from_json(NULL, s->dir, as_bytes(json), &options, &copy, &err));
+    memset(&err, 0, sizeof err);
+    shardy_status st = shardy_plan_publish(copy, as_bytes(winners), NULL, &err);
+    shardy_plan_free(copy);
+    shardy_store_close(store);
+    shardy_store_close(fs);
+    return st;
+}
+
+typedef struct again {
+    const steps *s;
+    shardy_buf json;
+    shardy_buf winners;
+} again;
+
+/* Somebody has the run and is about to write: its plan is published once more, and a cleanup keeps
+ * the newest snapshot only. */
+static void publish_again_and_clean(void *user)
+{
+    const again *a = user;
+    const event_plan nothing = {.arrive = NULL};
+    shardy_cleanup_options cleanup;
+    shardy_cleanup_result result;
+    assert_status(SHARDY_CONFLICT, publish_copy(a->s, &a->json, &a->winners, &nothing));
+    assert_non_null(strstr(err.message, "a rollback to it makes it current"));
+    shardy_cleanup_options_init(&cleanup, sizeof cleanup);
+    cleanup.keep_last = 1;
+    assert_ok(shardy_cleanup(NULL, a->s->dir, &cleanup, &result, &err));
+    shardy_cleanup_result_dispose(&result);
+}
+
+static void test_steps__a_plan_published_again_takes_nothing_from_a_rollback(void **state)
+{
+    static event_log log;
+    steps s;
+    again a = {.s = &s};
+    shardy_store *fs;
+    shardy_store *store;
+    shardy_reader *reader;
+    dataset_options data;
+    shardy_admin_options admin;
+    shardy_rollback_target target;
+    (void)state;
+    begin(&s);
+    build_attempts(s.plan, s.results);
+    a.winners = select_winners(&s);
+    assert_ok(shardy_plan_to_json(s.plan, &a.json, &err));
+    const event_plan broken = {.pointer_fails = 1};
+    assert_status(SHARDY_IO, publish_copy(&s, &a.json, &a.winners, &broken));
+    dataset_options_init(&data);
+    assert_ok(dataset_build(NULL, s.dir, "newer", &data, &err));
+    const event_plan stopped = {.arrive = publish_again_and_clean, .user = &a};
+    assert_ok(shardy_store_open_fs(NULL, s.dir, NULL, &fs, &err));
+    assert_ok(event_store_open(fs, &log, &stopped, &store, &err));
+    shardy_admin_options_init(&admin, sizeof admin);
+    admin.store = store;
+    shardy_rollback_target_init(&target, sizeof target);
+    target.run_id = "in-steps";
+    assert_ok(shardy_rollback(NULL, NULL, &target, &admin, NULL, &err));
+    assert_ok(shardy_reader_open(NULL, s.dir, NULL, &reader, &err));
+    shardy_key key = shardy_key_cstr("key-1");
+    shardy_buf value;
+    assert_ok(shardy_reader_get(reader, &key, NULL, &value, &err));
+    assert_int_equal(value.len, strlen("value of key-1"));
+    shardy_buf_release(&value);
+    shardy_reader_close(reader);
+    shardy_store_close(store);
+    shardy_store_close(fs);
+    shardy_buf_release(&a.json);
+    shardy_buf_release(&a.winners);
+    end(&s);
+}
+
+/* A cleanup two weeks later settles the run. */
+static void settle_later(void *user)
+{
+    const steps *s = user;
+    hand_clock clock;
+    shardy_context *context = hand_clock_context(&clock);
+    shardy_cleanup_options cleanup;
+    shardy_cleanup_result result;
+    clock.wall_us = ((int64_t)time(NULL) + 14 * 24 * 3600) * 1000000;
+    shardy_cleanup_options_init(&cleanup, sizeof cleanup);
+    cleanup.include_old_runs = 1;
+    assert_ok(shardy_cleanup(context, s->dir, &cleanup, &result, &err));
+    assert_int_equal(result.settled, 1);
+    shardy_cleanup_result_dispose(&result);
+    shardy_context_free(context);
+}
+
+static void test_steps__a_plan_that_was_fenced_takes_its_manifest_away_again(void **state)
+{
+    steps s;
+    shardy_buf json;
+    dataset_options data;
+    (void)state;
+    begin(&s);
+    dataset_options_init(&data);
+    assert_ok(dataset_build(NULL, s.dir, "current", &data, &err));
+    build_attempts(s.plan, s.results);
+    shardy_buf winners = select_winners(&s);
+    assert_ok(shardy_plan_to_json(s.plan, &json, &err));
+    const event_plan stopped = {.arrive = settle_later, .user = &s, .at_manifest = 1};
+    for (int i = 0; i < 2; i++) { /* also when the plan is read once it is condemned */
+        assert_status(SHARDY_FENCED, publish_copy(&s, &json, &winners, &stopped));
+        assert_non_null(strstr(err.message, "run \"in-steps\" was condemned"));
+        const char *manifests = support_path(s.dir, "manifests");
+        assert_int_equal(support_count_entries(manifests), 1); /* that of "current" */
+    }
+    shardy_buf_release(&json);
+    shardy_buf_release(&winners);
+    end(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -396,6 +529,8 @@ int main(void)
         cmocka_unit_test(test_steps__a_row_of_another_shard_is_a_failure_of_coverage),
         cmocka_unit_test(test_steps__a_run_id_can_be_claimed_once),
         cmocka_unit_test(test_steps__verify_routing_names_the_first_wrong_key),
+        cmocka_unit_test(test_steps__a_plan_published_again_takes_nothing_from_a_rollback),
+        cmocka_unit_test(test_steps__a_plan_that_was_fenced_takes_its_manifest_away_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

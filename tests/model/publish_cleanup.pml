@@ -18,6 +18,7 @@
  * was published before as well, and its manifest names the shards of run 0 besides its own. With
  * -DSETTLE a cleanup also settles runs that it finds about to become current, whose publisher seems
  * to have died; with -DEMPTY nothing was published before: there is no run 0 and no pointer.
+ * With -DRESUME somebody publishes the plan of run 1 again.
  *
  * With -DREF the protocol of the Python reference, which must fail; with -DNO_TOOK a rollback that
  * forgets that it took a run over, with -DNO_FATE one that does not take the fate, with
@@ -63,6 +64,10 @@ bool lost = 0;            /* ghost: an update was overwritten unseen */
 bool late[NR];            /* ghost: the manifest came after the run was condemned */
 byte settled[NR];         /* ghost: what a cleanup has made of it */
 bool up = 0;
+bool resumed = 0;         /* ghost: a plan that was published again has moved the pointer */
+#ifdef RESUME
+byte planned[NR];         /* the version of the pointer that the plan of a run has seen */
+#endif
 
 /* The pointer names what is not there. */
 #define DANGLING (cur != NONE && !(WHOLE(cur) && man[cur]))
@@ -100,7 +105,11 @@ proctype writer(byte r) {
     byte seen, v;
     bool ok, again, moved;
 writer_see:
+#ifdef RESUME
+    atomic { seen = curver; planned[r] = seen }
+#else
     atomic { seen = curver }
+#endif
 #ifndef REF
 writer_claim:
     atomic { fate[r] = W; fver[r] = 1; v = 1 } /* If-None-Match: * */
@@ -196,6 +205,51 @@ writer_remove_shards:
 stop:
     skip
 }
+
+#ifdef RESUME
+/* Another process publishes the plan of a run again whose publisher died, or seems to have: the
+ * steps are those of the writer. */
+proctype resumer(byte r) {
+    byte v;
+    bool ok, moved;
+    atomic {
+        v = fver[r];
+        if
+        :: fate[r] == P -> skip
+        :: else -> goto out
+        fi
+    }
+    cas_fate(r, v, P, ok);
+    if
+    :: !ok -> goto out
+    :: else -> v++
+    fi;
+    if
+    :: atomic { man[r] = 1; late[r] = (fate[r] == X) }
+    :: goto out
+    fi;
+    if
+    :: atomic {
+            if
+            :: curver == planned[r] -> cur = r; curver++; acked[r] = 1; moved = 1; resumed = 1
+            :: else
+            fi
+        }
+    :: goto out
+    fi;
+    atomic { moved = moved || cur == r };
+#ifdef RESUME_ENDS
+    cas_fate(r, v, D, ok);
+#else
+    if
+    :: moved -> cas_fate(r, v, D, ok)
+    :: else -> cas_fate(r, v, P, ok) /* somebody else may have it, who looked later */
+    fi;
+#endif
+out:
+    skip
+}
+#endif
 
 /* shardy__publish_rollback */
 proctype rollback() {
@@ -496,6 +550,9 @@ init {
 #if WRITERS > 1
         run writer(2);
 #endif
+#ifdef RESUME
+        run resumer(1);
+#endif
         run rollback();
 #if ROLLBACKS > 1
         run rollback();
@@ -527,3 +584,4 @@ ltl vac_settle_publish { [] (!(up && settled[1] == D && !acked[1])) }
 ltl vac_settle_condemn { [] (!(up && settled[1] == X && !shards[1])) }
 ltl vac_settle_late { [] (!(up && late[1] && man[1] && !shards[1])) }
 ltl vac_settle_gone { [] (!(up && settled[1] == X && late[1] && !man[1])) }
+ltl vac_resume { [] (!(up && resumed && fate[1] == D)) }

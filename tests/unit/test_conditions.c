@@ -90,10 +90,36 @@ static void test_conditions__whoever_changes_something_asks_whether_they_are_hon
     shardy_store_close(store);
 }
 
+/* What goes without a change of any fate: attempts of the current run that did not win. */
+static void test_conditions__attempts_are_removed_only_where_they_are_honoured(void **state)
+{
+    static const char key[] = "shards/run_id=new/db=00000/attempt=07/shard.db";
+    dataset_options options;
+    shardy_store *store;
+    shardy_buf body;
+    (void)state;
+    assert_ok(shardy_store_open_mem(NULL, &store, &err));
+    dataset_options_init(&options);
+    options.store = store;
+    assert_ok(dataset_build(NULL, NULL, "new", &options, &err));
+    shardy_store_put put = {0};
+    put.key = (shardy_bytes){key, strlen(key)};
+    put.body = (shardy_bytes){"x", 1};
+    put.content_type = "application/x-sqlite3";
+    assert_ok(shardy_store_put_object(store, &put, NULL, &err));
+    assert_status(SHARDY_UNSUPPORTED, change(store, "cleanup", SHARDY_PUT_IF_MATCH, 0));
+    assert_ok(shardy_store_get(store, key, 0, 1, &body, NULL, &err));
+    shardy_buf_release(&body);
+    assert_ok(change(store, "cleanup", SHARDY_PUT_IF_MATCH, 1));
+    assert_status(SHARDY_NOT_FOUND, shardy_store_get(store, key, 0, 1, &body, NULL, &err));
+    shardy_store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conditions__whoever_changes_something_asks_whether_they_are_honoured),
+        cmocka_unit_test(test_conditions__attempts_are_removed_only_where_they_are_honoured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -487,6 +487,246 @@ static void test_settle__whoever_stops_on_the_way_is_followed_by_the_next(void *
     close_world(w);
 }
 
+/* --- who else has the run --------------------------------------------------------------------- */
+
+/* While a rollback to "b" has its fate and its write of the pointer is on its way, the plan of "b"
+ * is published again, and a cleanup comes. */
+typedef struct second_holder {
+    world *w;
+    publish_run run; /* what the plan says */
+    int ran;
+} second_holder;
+
+static void publish_again_and_clean(void *user)
+{
+    second_holder *t = user;
+    world *w = t->w;
+    char url[400];
+    publish_run again = t->run;
+    if (t->ran++) {
+        return;
+    }
+    assert_ok(shardy__fate_load(w->store, "b", &again.fate, &err));
+    assert_int_equal(again.fate.state, FATE_PUBLISHING);
+    again.seen_us = 0; /* a plan does not say it */
+    again.seen_run_id[0] = '\0';
+    shardy_buf image = make_image("b", &plain);
+    snprintf(url, sizeof url, "%s/%.300s", PREFIX, t->run.fate.manifest_ref);
+    assert_status(SHARDY_CONFLICT, shardy__publish_commit(&w->c, &again, t->run.fate.manifest_ref,
+                                       url, shardy__bytes(image.data, image.len), &err));
+    assert_int_equal(state_of(w, "b"), FATE_PUBLISHING);
+    shardy_buf_release(&image);
+    w->options.keep_last = 1;
+    assert_ok(clean(w));
+}
+
+static void test_holders__a_plan_published_again_leaves_a_rollback_its_fate(void **state)
+{
+    world *w = open_world(*state);
+    second_holder t = {.w = w};
+    event_log *log = calloc(1, sizeof *log);
+    const event_plan plan = {.arrive = publish_again_and_clean, .user = &t};
+    shardy_store *stalling;
+    assert_non_null(log);
+    publish(w, "a");
+    t.run = die_publishing(w, "b", 1);
+    publish(w, "c");
+    assert_ok(event_store_open(w->store, log, &plan, &stalling, &err));
+    shardy_admin_options o = w->options.admin;
+    o.store = stalling;
+    shardy_rollback_target target;
+    shardy_rollback_target_init(&target, sizeof target);
+    target.run_id = "b";
+    assert_ok(shardy_rollback(w->context, NULL, &target, &o, NULL, &err));
+    assert_int_equal(t.ran, 1);
+    assert_current(w, "b");
+    assert_string_equal(left_of(w, "b"), "msr");
+    shardy_store_close(stalling);
+    free(log);
+    close_world(w);
+}
+
+/* A publisher in memory whose store fails at its n-th call. */
+typedef struct failing_world {
+    fixture own;
+    world *w;
+    shardy_store *mem;
+    event_log *log;
+    shardy_store *hooked;
+    shardy_store *faults;
+    shardy_store *retrying;
+    catalog c;
+} failing_world;
+
+static void open_failing(failing_world *f, void (*before_read)(void *user), int32_t retries)
+{
+    shardy_retry_options retry;
+    memset(f, 0, sizeof *f);
+    assert_ok(shardy_store_open_mem(NULL, &f->mem, &err));
+    f->own.store = f->mem;
+    f->w = open_world(&f->own);
+    f->log = calloc(1, sizeof *f->log);
+    assert_non_null(f->log);
+    const event_plan plan = {.before_read = before_read, .user = f->w};
+    assert_ok(event_store_open(f->mem, f->log, &plan, &f->hooked, &err));
+    assert_ok(shardy_store_wrap_fault(NULL, f->hooked, &f->faults, &err));
+    shardy_retry_options_init(&retry, sizeof retry);
+    retry.max_attempts = retries ? retry.max_attempts : 1;
+    assert_ok(shardy_store_wrap_retry(f->w->context, f->faults, &retry, &f->retrying, &err));
+    const catalog_options o = {.store = f->retrying};
+    assert_ok(shardy__catalog_open(f->w->context, NULL, &o, &f->c, &err));
+}
+
+static void close_failing(failing_world *f)
+{
+    shardy__catalog_close(&f->c);
+    shardy_store_close(f->retrying);
+    shardy_store_close(f->faults);
+    shardy_store_close(f->hooked);
+    free(f->log);
+    close_world(f->w);
+    shardy_store_close(f->mem);
+}
+
+/* The pointer was moved to "b": a cleanup that settles another run writes it anew. */
+static void fence_once(void *user)
+{
+    world *w = user;
+    pointer p;
+    shardy_etag version;
+    int32_t open;
+    shardy_error e;
+    if (shardy__manifest_store_load_current(&w->c.manifests, &p, &version, &e) == SHARDY_OK &&
+        strcmp(p.run_id, "b") == 0 && p.generation == 2) {
+        p.generation++;
+        shardy__rand_hex32(w->context, p.nonce);
+        assert_ok(shardy__manifest_store_set_current(&w->c.manifests, &p, &version, &open, &e));
+    }
+}
+
+static void test_fence__does_not_make_a_loser_of_whose_answer_was_lost(void **state)
+{
+    uint64_t failed = 1;
+    (void)state;
+    for (uint64_t nth = 1; failed; nth++) {
+        failing_world f;
+        uint64_t calls;
+        open_failing(&f, fence_once, 1);
+        publish(f.w, "a");
+        publish_run run = begin(f.w, "b");
+        shardy_store_fault_set(f.faults, nth, 0, SHARDY_FAULT_AFTER, SHARDY_UNAVAILABLE);
+        world publisher = *f.w;
+        publisher.c = f.c;
+        assert_ok(commit(&publisher, &run, &plain));
+        shardy_store_fault_counts(f.faults, &calls, &failed);
+        assert_current(f.w, "b");
+        close_failing(&f);
+        assert_true(nth < 100);
+    }
+}
+
+static void test_publish__who_lost_has_lost_when_asked_again(void **state)
+{
+    uint64_t failed = 1;
+    (void)state;
+    for (uint64_t nth = 1; failed; nth++) {
+        failing_world f;
+        uint64_t calls;
+        char url[400];
+        char ref[300];
+        open_failing(&f, NULL, 0);
+        publish(f.w, "a");
+        publish_run run = begin(f.w, "b");
+        publish(f.w, "c");
+        shardy_buf image = make_image("b", &plain);
+        const shardy_bytes bytes = shardy__bytes(image.data, image.len);
+        snprintf(ref, sizeof ref, "%s", ref_now(f.w, "b"));
+        snprintf(url, sizeof url, "%s/%s", PREFIX, ref);
+        shardy_store_fault_set(f.faults, nth, 0, SHARDY_FAULT_BEFORE, SHARDY_UNAVAILABLE);
+        assert_true(shardy__publish_commit(&f.c, &run, ref, url, bytes, &err) < 0);
+        shardy_store_fault_counts(f.faults, &calls, &failed);
+        assert_true(shardy__publish_commit(&f.c, &run, ref, url, bytes, &err) < 0);
+        assert_current(f.w, "c");
+        shardy_buf_release(&image);
+        close_failing(&f);
+        assert_true(nth < 100);
+    }
+}
+
+/* --- whether the store was asked -------------------------------------------------------------- */
+
+static void pin_a(void *user)
+{
+    world *w = user;
+    shardy_rollback_target target;
+    shardy_rollback_target_init(&target, sizeof target);
+    target.run_id = "a";
+    assert_ok(shardy_pin_add(w->context, NULL, "keep", &target, &w->options.admin, NULL, &err));
+}
+
+/* Versions of this store count: one that is tried out must not become the next one. */
+static void test_conditions__trying_them_out_meets_no_version_to_come(void **state)
+{
+    (void)state;
+    for (char last = '0'; last <= '9'; last++) {
+        failing_world f;
+        shardy_cleanup_result result;
+        shardy_store *hooked;
+        fate a;
+        open_failing(&f, NULL, 0);
+        world *w = f.w;
+        publish(w, "a");
+        publish(w, "b");
+        assert_ok(shardy__fate_load(w->store, "a", &a, &err));
+        while (a.version.text[strlen(a.version.text) - 1] != last) {
+            assert_ok(shardy__fate_change(w->context, w->store, &a, FATE_PUBLISHED, &err));
+        }
+        const event_plan plan = {.arrive = pin_a, .user = w, .at_adoption = 1};
+        assert_ok(event_store_open(w->store, f.log, &plan, &hooked, &err));
+        shardy_cleanup_options o = w->options;
+        o.older_than_s = 0;
+        o.admin.store = hooked;
+        assert_ok(shardy_cleanup(w->context, NULL, &o, &result, &err));
+        shardy_cleanup_result_dispose(&result);
+        assert_ok(shardy__fate_load(w->store, "a", &a, &err));
+        assert_int_equal(a.pin_count, 1);
+        assert_string_equal(left_of(w, "a"), "msr");
+        shardy_store_close(hooked);
+        close_failing(&f);
+    }
+}
+
+/* --- manifests elsewhere ---------------------------------------------------------------------- */
+
+/* What a publish whose manifests are in a database leaves beside its shards is a fate that names
+ * the manifest by the run id. */
+static void test_settle__a_run_whose_manifest_is_in_another_store_is_not_judged(void **state)
+{
+    static const int32_t states[] = {FATE_PUBLISHED, FATE_PUBLISHING};
+    world *w = open_world(*state);
+    publish(w, "a");
+    publish(w, "c");
+    for (size_t i = 0; i < 2; i++) {
+        const char *run_id = i ? "moving" : "moved";
+        publish_run run = begin(w, run_id);
+        fate *f = &run.fate;
+        f->has_manifest = 1;
+        snprintf(f->manifest_ref, sizeof f->manifest_ref, "%s", run_id);
+        f->manifest_size = 4096;
+        assert_ok(shardy__fate_change(w->context, w->store, f, states[i], &err));
+    }
+    w->clock.wall_us += 2 * WEEK;
+    w->options.include_old_runs = 1;
+    assert_ok(clean(w));
+    for (size_t i = 0; i < 2; i++) {
+        const char *run_id = i ? "moving" : "moved";
+        assert_int_equal(state_of(w, run_id), states[i]);
+        assert_string_equal(left_of(w, run_id), "sr");
+        assert_kept(w, run_id, "is none of this manifest store");
+    }
+    close_world(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -509,6 +749,11 @@ int main(void)
         STORE_TEST(test_late__a_manifest_is_in_no_history_and_goes_with_the_next_cleanup),
         STORE_TEST(test_dry_run__settles_nothing_and_shows_what_would_be),
         STORE_TEST(test_settle__whoever_stops_on_the_way_is_followed_by_the_next),
+        STORE_TEST(test_holders__a_plan_published_again_leaves_a_rollback_its_fate),
+        STORE_TEST(test_settle__a_run_whose_manifest_is_in_another_store_is_not_judged),
+        cmocka_unit_test(test_fence__does_not_make_a_loser_of_whose_answer_was_lost),
+        cmocka_unit_test(test_publish__who_lost_has_lost_when_asked_again),
+        cmocka_unit_test(test_conditions__trying_them_out_meets_no_version_to_come),
     };
     static const scenario list[] = {FS, MEM};
     return fixture_run(tests, sizeof tests / sizeof tests[0], list, 2);
