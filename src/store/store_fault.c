@@ -57,13 +57,16 @@ typedef struct fault_reads {
     uint8_t kinds[];
 } fault_reads;
 
-static void cut_short(shardy_store_read *read)
+/* What brought nothing, as of an object that is not there, did not fail. */
+static void cut_short(fault_store *s, shardy_store_read *read)
 {
-    if (read->status == SHARDY_OK) {
-        read->received /= 2;
-        if (!read->dest) {
-            read->body.len = (size_t)read->received;
-        }
+    if (read->status != SHARDY_OK || read->received == 0) {
+        atomic_fetch_sub(&s->failed, 1);
+        return;
+    }
+    read->received /= 2;
+    if (!read->dest) {
+        read->body.len = (size_t)read->received;
     }
 }
 
@@ -82,7 +85,7 @@ static void finish_read(void *user, shardy_store_read *read)
         fail_after(call->faults, read);
         break;
     case SHARDY_FAULT_SHORT:
-        cut_short(read);
+        cut_short(call->faults, read);
         break;
     default:
         break;
