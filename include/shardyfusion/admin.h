@@ -209,11 +209,12 @@ SHARDY_API void shardy_cleanup_options_init(shardy_cleanup_options *options, siz
  * the pointer is written anew as it is, so that no late write of the publisher can move it; then a
  * run that has a manifest is PUBLISHED, and stays this time, and one without is condemned and goes.
  *
- * Failures before anything is removed: INVALID (options, no pointer); CORRUPT, CHECKSUM,
- * FORMAT_VERSION, GONE (the pointer or a manifest that stays cannot be read: it might name
- * anything); CONFIG (manifests in Postgres: the shards of one are elsewhere); failures of stores.
- * Later ones are noted, the other runs are done, and the first one is returned. *result_out is
- * filled in both cases, with what really happened.
+ * Failures before anything is removed: INVALID (options, no pointer; with manifests as objects
+ * another pointer beside it, under a name that begins with '_': what it names would not be kept);
+ * CORRUPT, CHECKSUM, FORMAT_VERSION, GONE (the pointer or a manifest that stays cannot be read: it
+ * might name anything); CONFIG (manifests in Postgres: the shards of one are elsewhere); failures
+ * of stores. Later ones are noted, the other runs are done, and the first one is returned.
+ * *result_out is filled in both cases, with what really happened.
  * Ownership: dispose of *result_out. Threads: any thread, any time, any number of processes. */
 SHARDY_API shardy_status shardy_cleanup(shardy_context *context, const char *url,
     const shardy_cleanup_options *options, shardy_cleanup_result *result_out,
