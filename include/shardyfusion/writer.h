@@ -140,7 +140,9 @@ SHARDY_API void shardy_build_result_dispose(shardy_build_result *result);
 
 typedef struct shardy_writer shardy_writer;
 
-/* Begins a build into `url`, a directory path or file:// URL (created when it does not exist).
+/* Begins a build into `url`, a directory path or file:// URL (created when it does not exist) or
+ * s3://bucket/prefix, or that of the pointer there, which is called _CURRENT or _CURRENT...:
+ * another name with '_' first is INVALID, and means a place with a trailing slash only ("_a/").
  * Statuses: OK; INVALID or CONFIG (options, URL; manifests in Postgres: what is current there is of
  * another data set); EXISTS (the run id is taken); CORRUPT, FORMAT_VERSION (the pointer cannot be
  * read: a rollback replaces a damaged one); UNSUPPORTED (scheme, engine, network file system);

@@ -383,6 +383,43 @@ static void test_catalog__a_url_names_a_root_and_a_pointer(void **state)
     shardy__catalog_close(&c);
 }
 
+static void test_catalog__a_build_makes_no_pointer_of_another_name(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url;
+        const char *said; /* NULL: it may be built there */
+    } cases[] = {
+        {"_a",
+            "\"_a\" would be a pointer in \".\": pointers are called _CURRENT or _CURRENT...; for "
+            "a directory of that name write \"_a/\""},
+        {"s3://b/p/_a",
+            "\"_a\" would be a pointer in \"s3://b/p\": pointers are called _CURRENT or "
+            "_CURRENT...; for a directory of that name write \"s3://b/p/_a/\""},
+        {"/d/_CURREN", "\"_CURREN\" would be a pointer in \"/d\": pointers are called _CURRENT or "
+                       "_CURRENT...; for a directory of that name write \"/d/_CURREN/\""},
+        {"_a/", NULL},
+        {"s3://b/p/_a/", NULL},
+        {"_CURRENT", NULL},
+        {"/d/_CURRENT_NEXT", NULL},
+    };
+    shardy_store *store;
+    assert_ok(shardy_store_open_mem(NULL, &store, &err));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        catalog c;
+        const catalog_options options = {.store = store, .create = 1};
+        shardy_status st = shardy__catalog_open(NULL, cases[i].url, &options, &c, &err);
+        if (cases[i].said) {
+            assert_status(SHARDY_INVALID, st);
+            assert_string_equal(err.message, cases[i].said);
+        } else {
+            assert_ok(st);
+            shardy__catalog_close(&c);
+        }
+    }
+    shardy_store_close(store);
+}
+
 static void test_catalog__only_the_end_of_a_manifest_ref_counts(void **state)
 {
     (void)state;
@@ -590,6 +627,7 @@ int main(void)
         cmocka_unit_test(test_run_record__what_is_wrong_is_named),
         cmocka_unit_test(test_run_record__texts_that_yaml_would_take_for_numbers_stay_texts),
         cmocka_unit_test(test_catalog__a_url_names_a_root_and_a_pointer),
+        cmocka_unit_test(test_catalog__a_build_makes_no_pointer_of_another_name),
         cmocka_unit_test(test_catalog__only_the_end_of_a_manifest_ref_counts),
     };
     const struct CMUnitTest store_tests[] = {
