@@ -172,7 +172,7 @@ shardy_status shardy__publish_rollback(
     const catalog *c, const char *ref, char url_out[SHARDY_URL_LEN_MAX + 1], shardy_error *err);
 
 /* Removes all objects whose key begins with `prefix` (ends in '/'). *removed_out (may be NULL)
- * counts them. Returns the first failure, having tried all. */
+ * counts them. Returns the first failure; IO, too, when the listings go on showing what is gone. */
 shardy_status shardy__catalog_remove_prefix(
     const catalog *c, const char *prefix, uint64_t *removed_out, shardy_error *err);
 

@@ -5,6 +5,7 @@
 #include "base/uri.h"
 #include "catalog/catalog.h"
 #include "catalog/run_record.h"
+#include "store/store.h"
 
 #include <shardyfusion/limits.h>
 
@@ -614,6 +615,65 @@ static void test_manifests__that_are_too_long_are_not_read_to_their_end(void **s
     support_remove_dir(root);
 }
 
+/* --- listings that lie ------------------------------------------------------------------------ */
+
+typedef struct liar {
+    shardy_store *inner;
+    size_t listings;
+} liar;
+
+static uint64_t liar_caps(void *store)
+{
+    return shardy_store_caps(((liar *)store)->inner);
+}
+
+/* Two objects for ever. */
+static shardy_status liar_list(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *error)
+{
+    static shardy_store_entry entries[2] = {
+        {.key = "shards/run_id=a/x"}, {.key = "shards/run_id=a/y"}};
+    (void)what;
+    (void)error;
+    ((liar *)store)->listings++;
+    page_out->entries = entries;
+    page_out->count = 2;
+    return SHARDY_OK;
+}
+
+static shardy_status liar_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *error)
+{
+    return shardy_store_remove_within(((liar *)store)->inner, keys, n, limits, results_out, error);
+}
+
+static void liar_close(void *store)
+{
+    (void)store;
+}
+
+static void test_remove__ends_where_listings_go_on_showing_what_is_gone(void **state)
+{
+    const fixture *f = *state;
+    liar lying = {f->store, 0};
+    shardy_store_ops ops = *f->store->ops;
+    catalog c = {0};
+    uint64_t removed;
+    put_ok(f->store, "shards/run_id=a/x", "x");
+    put_ok(f->store, "shards/run_id=a/y", "y");
+    ops.caps = liar_caps;
+    ops.list = liar_list;
+    ops.remove = liar_remove;
+    ops.close = liar_close;
+    assert_ok(shardy_store_new_take(NULL, &ops, &lying, &c.store, &err));
+    assert_status(SHARDY_IO, shardy__catalog_remove_prefix(&c, "shards/run_id=a/", &removed, &err));
+    assert_non_null(strstr(err.message, "goes on showing \"shards/run_id=a/x\""));
+    assert_int_equal(lying.listings, 2);
+    assert_int_equal(removed, 2);
+    assert_no_object(f->store, "shards/run_id=a/x");
+    shardy_store_close(c.store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -635,8 +695,9 @@ int main(void)
         STORE_TEST(test_listing__an_empty_data_set_lists_nothing_and_has_no_pointer),
         STORE_TEST(test_listing__goes_over_many_pages),
         STORE_TEST(test_manifests__are_added_once_with_their_chunk_digests),
+        STORE_TEST(test_remove__ends_where_listings_go_on_showing_what_is_gone),
     };
     const scenario stores[] = {FS, MEM};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    return failed + fixture_run(store_tests, 4, stores, 2);
+    return failed + fixture_run(store_tests, 5, stores, 2);
 }
