@@ -171,9 +171,14 @@ SHARDY_API shardy_status shardy_writer_put_source(
 
 /* Builds the shards and publishes the snapshot.
  * Statuses: OK; INVALID; COVERAGE; EXHAUSTED (the memory budget is too small for so many rows: the
- * message names the least); CONFLICT (somebody else moved the pointer meanwhile: the
- * snapshot is complete and can be rolled back to, the message names the winner); FENCED; CANCELLED,
- * NO_SPACE, IO, NOMEM.
+ * message names the least); CONFLICT (somebody else moved the pointer meanwhile: the snapshot is
+ * complete and can be rolled back to, the message names the winner); FENCED (a cleanup took the
+ * writer for dead and condemned the run); EXISTS (another manifest of that name is there); GONE
+ * (manifests in Postgres: somebody removed that of the run); CORRUPT, CHECKSUM, FORMAT_VERSION (the
+ * fate of the run was changed and cannot be read; CORRUPT: a scratch file was changed); MISUSE (the
+ * writer has failed or finished before); CANCELLED, NO_SPACE, IO, NOMEM; failures of the stores
+ * (AUTH, UNAVAILABLE, TIMEOUT, THROTTLED, UNSUPPORTED). Where it is not known whether the pointer
+ * was moved, the message says that the run may have become current all the same.
  * Ownership: dispose of *result_out (may be NULL). Threads: one thread at a time per handle. */
 SHARDY_API shardy_status shardy_writer_finish(
     shardy_writer *writer, shardy_build_result *result_out, shardy_error *err) SHARDY_MUST_USE;
@@ -243,7 +248,8 @@ SHARDY_API shardy_status shardy_winners_select(const shardy_plan *plan,
     shardy_error *err) SHARDY_MUST_USE;
 
 /* Publishes the winners, once. Statuses as shardy_writer_finish(); MISUSE for a plan that was
- * published. Threads: one at a time. */
+ * published, or begun to be with other winners; UNSUPPORTED for one from JSON whose manifests are
+ * in a database and that was read without it. Threads: one at a time. */
 SHARDY_API shardy_status shardy_plan_publish(const shardy_plan *plan, shardy_bytes winners_json,
     shardy_build_result *result_out, shardy_error *err) SHARDY_MUST_USE;
 
