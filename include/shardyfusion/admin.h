@@ -67,11 +67,13 @@ typedef struct shardy_rollback_target {
 SHARDY_API void shardy_rollback_target_init(shardy_rollback_target *target, size_t struct_size);
 
 /* Moves the pointer to an older (or newer) snapshot. The manifest is loaded and checked first: a
- * missing or damaged one is refused. *ref_out gets the ref that is current now, as
- * the pointer says it; release it.
- * Statuses: OK; INVALID (no such manifest, not exactly one selector); GONE (its run was condemned);
- * CORRUPT, CHECKSUM, FORMAT_VERSION; CONFIG (manifests in Postgres: its shards are elsewhere);
- * CONFLICT (somebody else moved the pointer; says to whom); store failures. */
+ * missing or damaged one is refused. *ref_out gets the ref that is current now, as the pointer says
+ * it; release it.
+ * Statuses: OK; INVALID (no such manifest, not exactly one selector); GONE (its run was condemned,
+ * or an object of it is missing); CORRUPT, CHECKSUM, FORMAT_VERSION (of the manifest, or of the
+ * fate of its run); UNSUPPORTED (the store does not honour conditional writes); CONFIG (manifests
+ * in Postgres: its shards are elsewhere); CONFLICT (somebody else moved the pointer; says to whom);
+ * store failures. */
 SHARDY_API shardy_status shardy_rollback(shardy_context *context, const char *url,
     const shardy_rollback_target *target, const shardy_admin_options *options, shardy_buf *ref_out,
     shardy_error *err) SHARDY_MUST_USE;
@@ -209,10 +211,13 @@ SHARDY_API void shardy_cleanup_options_init(shardy_cleanup_options *options, siz
  * the pointer is written anew as it is, so that no late write of the publisher can move it; then a
  * run that has a manifest is PUBLISHED, and stays this time, and one without is condemned and goes.
  *
- * Failures before anything is removed: INVALID (options, no pointer); CORRUPT, CHECKSUM,
- * FORMAT_VERSION, GONE (the pointer or a manifest that stays cannot be read: it might name
- * anything); CONFIG (manifests in Postgres: the shards of one are elsewhere); failures of stores.
- * Later ones are noted, the other runs are done, and the first one is returned. *result_out is
+ * Failures before anything is removed: INVALID (options, no pointer; with manifests as objects
+ * another pointer beside it, under a name that begins with '_': what it names would not be kept);
+ * CORRUPT, CHECKSUM, FORMAT_VERSION, GONE (the pointer, or a manifest or fate of what stays, cannot
+ * be read: it might name anything); EXHAUSTED (SHARDY_HISTORY_LIMIT_MAX manifests or more); CONFIG
+ * (manifests in Postgres: the shards of one are elsewhere); failures of stores. Later ones are
+ * noted, the other runs are done, and the first one is returned, but for those that end all:
+ * UNSUPPORTED (the store does not honour conditional writes), CANCELLED, NOMEM. *result_out is
  * filled in both cases, with what really happened.
  * Ownership: dispose of *result_out. Threads: any thread, any time, any number of processes. */
 SHARDY_API shardy_status shardy_cleanup(shardy_context *context, const char *url,
@@ -227,13 +232,17 @@ SHARDY_API shardy_status shardy_cleanup(shardy_context *context, const char *url
  * Statuses: OK, also when it has that pin; INVALID (name, no such manifest, a run still at work);
  * GONE (it was condemned); CONFLICT (somebody else published, rolled back to or pinned that run at
  * this moment: try again); EXHAUSTED (too many pins); CORRUPT, CHECKSUM, FORMAT_VERSION (its
- * manifest is damaged); CONFIG (its shards are elsewhere); store failures. */
+ * manifest or fate is damaged); CONFIG (its shards are elsewhere); UNSUPPORTED (the store does not
+ * honour conditional writes); store failures. */
 SHARDY_API shardy_status shardy_pin_add(shardy_context *context, const char *url, const char *name,
     const shardy_rollback_target *target, const shardy_admin_options *options, shardy_buf *ref_out,
     shardy_error *err) SHARDY_MUST_USE;
 
 /* Takes a pin off. target NULL: off every snapshot that has it. *removed_out (may be NULL) counts
- * them. Statuses: OK; NOT_FOUND (no snapshot has it); INVALID, CONFLICT, store failures. */
+ * them. Statuses: OK; NOT_FOUND (no snapshot has it); INVALID; CONFLICT (somebody else changed a
+ * fate at this moment: try again); CORRUPT, CHECKSUM, FORMAT_VERSION (a fate is damaged: whether it
+ * has the pin is not known, all others are done); UNSUPPORTED (the store does not honour
+ * conditional writes); store failures. */
 SHARDY_API shardy_status shardy_pin_remove(shardy_context *context, const char *url,
     const char *name, const shardy_rollback_target *target, const shardy_admin_options *options,
     uint32_t *removed_out, shardy_error *err) SHARDY_MUST_USE;

@@ -108,8 +108,9 @@ typedef struct shardy_read_options {
 /* Writes the defaults into every field. */
 SHARDY_API void shardy_read_options_init(shardy_read_options *options, size_t struct_size);
 
-/* Opens a snapshot. `url` is a directory path or file:// URL that holds `_CURRENT`, or that of the
- * pointer itself; a trailing slash or a directory means the prefix. NULL context: a private one.
+/* Opens a snapshot. `url` is a directory path, a file:// or an s3:// URL: of the place that holds
+ * `_CURRENT`, or of the pointer itself. One whose last part begins with '_' is that of a pointer,
+ * with a trailing slash ("_a/") that of a place. NULL context: a private one.
  * Statuses: OK; NOT_FOUND is never returned: a missing pointer is INVALID naming the place;
  * CORRUPT, FORMAT_VERSION, CHECKSUM (and no usable older manifest); GONE (the manifest was
  * deleted); CONFIG (manifests in Postgres: the shards of this one are elsewhere); UNSUPPORTED

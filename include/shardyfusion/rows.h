@@ -14,14 +14,14 @@ extern "C" {
 /* What becomes of the fields of a row:
  *
  * JSON lines: one object a line; blank lines are skipped. JSON is what Python's json.loads takes
- * (also NaN and Infinity; of members with the same name the last one counts), but lone
- * surrogates and more than SHARDY_JSON_DEPTH_MAX levels are INVALID.
- * - key: a string (text) or an integer from -2^63 to 2^64-1; everything else is INVALID.
- * - value: a string gives its UTF-8, anything else compact JSON with sorted keys, whose numbers
+ * (of members with the same name the last one counts), but NaN, Infinity, lone surrogates and more
+ * than SHARDY_JSON_DEPTH_MAX levels are INVALID. - key: a string (text) or an integer from -2^63 to
+ * 2^64-1; everything else is INVALID. - value: a string gives its UTF-8, anything else compact JSON
+ * with sorted keys, whose numbers
  *   keep their text. Without a value column: the row without key, vector and payload, in that
  *   form.
- * - vector: an array of numbers; null or no such field: the row has none. NaN and Infinity pass:
- *   the writer refuses them. Its id: a string or an integer; a row with a vector must have it
+ * - vector: an array of numbers; null or no such field: the row has none. Its id: a string or an
+ * integer; a row with a vector must have it
  *   when there is a column for it.
  * - payload: any JSON, written again as Python's json.dumps does, members in their order; null
  *   or no such field: none.
@@ -29,13 +29,13 @@ extern "C" {
  *   arrays and objects are INVALID.
  *
  * CSV: RFC 4180 with a header line, in each file; blank lines are skipped. Every field is text;
- * keys are integers when the key encoding is an integer one. Vectors are JSON arrays, payloads
- * must parse as JSON; an empty field is none. Without a value column the value is an object of
- * texts. Every named column must be in the header.
+ * keys are integers when the key encoding is an integer one. Vectors are JSON arrays, payloads must
+ * parse as JSON; an empty field is none. Without a value column the value is an object of texts.
+ * Every named column must be in the header.
  *
  * A byte order mark at the start of a file is skipped. A row is at most SHARDY_INPUT_ROW_LEN_MAX
- * bytes. Files ending in .zst are decompressed; "-" is the standard input, as it is. Messages
- * begin with "file:line:column: ", columns in bytes. */
+ * bytes. Files ending in .zst are decompressed; "-" is the standard input, as it is. Messages begin
+ * with "file:line:column: ", columns in bytes. */
 typedef struct shardy_row_source shardy_row_source;
 
 typedef enum shardy_rows_format {

@@ -140,7 +140,9 @@ SHARDY_API void shardy_build_result_dispose(shardy_build_result *result);
 
 typedef struct shardy_writer shardy_writer;
 
-/* Begins a build into `url`, a directory path or file:// URL (created when it does not exist).
+/* Begins a build into `url`, a directory path or file:// URL (created when it does not exist) or
+ * s3://bucket/prefix, or that of the pointer there, which is called _CURRENT or _CURRENT...:
+ * another name with '_' first is INVALID, and means a place with a trailing slash only ("_a/").
  * Statuses: OK; INVALID or CONFIG (options, URL; manifests in Postgres: what is current there is of
  * another data set); EXISTS (the run id is taken); CORRUPT, FORMAT_VERSION (the pointer cannot be
  * read: a rollback replaces a damaged one); UNSUPPORTED (scheme, engine, network file system);
@@ -169,9 +171,14 @@ SHARDY_API shardy_status shardy_writer_put_source(
 
 /* Builds the shards and publishes the snapshot.
  * Statuses: OK; INVALID; COVERAGE; EXHAUSTED (the memory budget is too small for so many rows: the
- * message names the least); CONFLICT (somebody else moved the pointer meanwhile: the
- * snapshot is complete and can be rolled back to, the message names the winner); FENCED; CANCELLED,
- * NO_SPACE, IO, NOMEM.
+ * message names the least); CONFLICT (somebody else moved the pointer meanwhile: the snapshot is
+ * complete and can be rolled back to, the message names the winner); FENCED (a cleanup took the
+ * writer for dead and condemned the run); EXISTS (another manifest of that name is there); GONE
+ * (manifests in Postgres: somebody removed that of the run); CORRUPT, CHECKSUM, FORMAT_VERSION (the
+ * fate of the run was changed and cannot be read; CORRUPT: a scratch file was changed); MISUSE (the
+ * writer has failed or finished before); CANCELLED, NO_SPACE, IO, NOMEM; failures of the stores
+ * (AUTH, UNAVAILABLE, TIMEOUT, THROTTLED, UNSUPPORTED). Where it is not known whether the pointer
+ * was moved, the message says that the run may have become current all the same.
  * Ownership: dispose of *result_out (may be NULL). Threads: one thread at a time per handle. */
 SHARDY_API shardy_status shardy_writer_finish(
     shardy_writer *writer, shardy_build_result *result_out, shardy_error *err) SHARDY_MUST_USE;
@@ -241,7 +248,8 @@ SHARDY_API shardy_status shardy_winners_select(const shardy_plan *plan,
     shardy_error *err) SHARDY_MUST_USE;
 
 /* Publishes the winners, once. Statuses as shardy_writer_finish(); MISUSE for a plan that was
- * published. Threads: one at a time. */
+ * published, or begun to be with other winners; UNSUPPORTED for one from JSON whose manifests are
+ * in a database and that was read without it. Threads: one at a time. */
 SHARDY_API shardy_status shardy_plan_publish(const shardy_plan *plan, shardy_bytes winners_json,
     shardy_build_result *result_out, shardy_error *err) SHARDY_MUST_USE;
 

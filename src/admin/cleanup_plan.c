@@ -2,6 +2,7 @@
 
 #include "../base/alloc.h"
 #include "../catalog/run_layout.h"
+#include "../store/store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,8 +40,8 @@ static shardy_status add_run(
     return SHARDY_OK;
 }
 
-/* What a listing of directories says about one of them. `name` is without prefix and slash. */
-typedef shardy_status (*dir_fn)(
+/* What a listing says about a directory or an object. `name` is without prefix and slash. */
+typedef shardy_status (*entry_fn)(
     cleaner *k, const char *key, const char *name, size_t len, shardy_error *err);
 
 static shardy_status add_run_dir(
@@ -99,7 +100,9 @@ static shardy_status add_record(
     return SHARDY_OK;
 }
 
-static shardy_status list_dirs(cleaner *k, const char *prefix, dir_fn each, shardy_error *err)
+/* Of what is one level below the prefix: the directories, or the objects. */
+static shardy_status list_level(
+    cleaner *k, const char *prefix, int dirs, entry_fn each, shardy_error *err)
 {
     char *token = NULL;
     shardy_status st = SHARDY_OK;
@@ -115,8 +118,9 @@ static shardy_status list_dirs(cleaner *k, const char *prefix, dir_fn each, shar
         for (size_t i = 0; st >= 0 && i < page.count; i++) {
             const char *key = page.entries[i].key;
             size_t len = strlen(key);
-            if (page.entries[i].is_prefix && len > skip + 1) {
-                st = each(k, key, key + skip, len - skip - 1, err);
+            len = len > skip + (size_t)dirs ? len - skip - (size_t)dirs : 0;
+            if ((page.entries[i].is_prefix != 0) == dirs && len > 0) {
+                st = each(k, key, key + skip, len, err);
             }
         }
         if (st >= 0 && page.next_token) {
@@ -141,10 +145,60 @@ static shardy_status find_runs(cleaner *k, shardy_error *err)
         }
     }
     snprintf(prefix, sizeof prefix, "%.255s/", k->options->shard_prefix);
-    SHARDY_TRY(list_dirs(k, prefix, add_shards, err));
-    SHARDY_TRY(list_dirs(k, "vector_meta/", add_vector_meta, err));
+    SHARDY_TRY(list_level(k, prefix, 1, add_shards, err));
+    SHARDY_TRY(list_level(k, "vector_meta/", 1, add_vector_meta, err));
     snprintf(prefix, sizeof prefix, "%.255s/", k->options->run_registry_prefix);
-    return list_dirs(k, prefix, add_record, err);
+    return list_level(k, prefix, 1, add_record, err);
+}
+
+/* --- other pointers --------------------------------------------------------------------------- */
+
+/* Both names are in every pointer, so that one that is damaged has one of them still. */
+static int is_like_pointer(const char *text, size_t len)
+{
+    static const char *const names[] = {"\"manifest_ref\"", "\"manifest_content_type\""};
+    for (size_t at = 0; at < len; at++) {
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            size_t n = strlen(names[i]);
+            if (n <= len - at && memcmp(text + at, names[i], n) == 0) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* What is longer than any pointer is none, like marks that other programs leave ("_SUCCESS"). */
+static shardy_status refuse_pointer(
+    cleaner *k, const char *key, const char *name, size_t len, shardy_error *err)
+{
+    shardy_buf body = {0};
+    shardy_object_meta meta;
+    (void)len;
+    if (name[0] != '_' || strcmp(name, k->catalog.pointer_key) == 0) {
+        return SHARDY_OK;
+    }
+    shardy_status st = shardy__store_get_whole(
+        k->catalog.store, key, SHARDY_CURRENT_LEN_MAX + 1, &body, &meta, err);
+    int refused = st == SHARDY_OK && body.len <= SHARDY_CURRENT_LEN_MAX &&
+                  is_like_pointer(body.data, body.len);
+    shardy_buf_release(&body);
+    if (st < 0) {
+        return shardy__error_prefix(
+            err, st, "nothing is removed while \"%.300s\" cannot be read", key);
+    }
+    return refused ? shardy__error(err, SHARDY_INVALID, "cleanup",
+                         "\"%.300s\" in \"%.300s\" is another pointer beside \"%s\": what it names "
+                         "would not be kept",
+                         key, k->catalog.url, k->catalog.pointer_key)
+                   : SHARDY_OK;
+}
+
+/* Manifests and shards do not tell of which pointer they are. */
+static shardy_status check_pointers(cleaner *k, shardy_error *err)
+{
+    return k->catalog.manifests.ops->refs_are_run_ids ? SHARDY_OK
+                                                      : list_level(k, "", 0, refuse_pointer, err);
 }
 
 /* --- retention -------------------------------------------------------------------------------- */
@@ -235,9 +289,7 @@ static shardy_status find_target(cleaner *k, shardy_error *err)
         return run_of_ref(k, k->target_ref, k->target, err);
     }
     if (!k->has_current && !shardy__cleanup_wants_runs(k)) {
-        return shardy__error(err, SHARDY_INVALID, "cleanup",
-            "there is no pointer \"%s\" in \"%.300s\": nothing was published there",
-            k->catalog.pointer_key, k->catalog.url);
+        return shardy__catalog_no_pointer(&k->catalog, "cleanup", err);
     }
     return SHARDY_OK;
 }
@@ -283,6 +335,7 @@ static shardy_status load_manifest(cleaner *k, reach_manifest *m, shardy_error *
 
 shardy_status shardy__cleanup_plan(cleaner *k, shardy_error *err)
 {
+    SHARDY_TRY(check_pointers(k, err));
     SHARDY_TRY(find_target(k, err));
     SHARDY_TRY(shardy__reach_list_twice(&k->reach, &k->catalog, err));
     if (k->target_ref[0] &&

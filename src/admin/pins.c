@@ -38,11 +38,7 @@ static shardy_status load_target(
         pointer p;
         shardy_etag version;
         st = shardy__catalog_load_current(c, &p, &version, out, err);
-        return st == SHARDY_NOT_FOUND ? shardy__error(err, SHARDY_INVALID, "pin",
-                                            "there is no pointer in \"%.300s\": nothing was "
-                                            "published there",
-                                            c->url)
-                                      : st;
+        return st == SHARDY_NOT_FOUND ? shardy__catalog_no_pointer(c, "pin", err) : st;
     }
     memset(out, 0, sizeof *out);
     SHARDY_TRY(shardy__admin_find_target(c, r->target, ref, err));

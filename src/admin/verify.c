@@ -112,9 +112,7 @@ static shardy_status load_target(verifier *v, loaded_manifest *loaded, shardy_er
         shardy_etag version;
         st = shardy__catalog_load_current(&v->catalog, &p, &version, loaded, &error);
         if (st == SHARDY_NOT_FOUND) {
-            return shardy__error(err, SHARDY_INVALID, "verify",
-                "there is no pointer \"%s\" in \"%.300s\": nothing was published there",
-                v->catalog.pointer_key, v->catalog.url);
+            return shardy__catalog_no_pointer(&v->catalog, "verify", err);
         }
         v->result->objects++;
         if (p.stranger[0] && !p.has_ours) {

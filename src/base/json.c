@@ -229,13 +229,24 @@ static bool read_word(json_reader *r, const char *p, const char *word, int32_t t
     return true;
 }
 
+/* A word of Python's that JSON does not have. */
+static bool read_not_finite(json_reader *r, const char *p, const char *word)
+{
+    if (!read_word(r, p, word, JSON_NUMBER)) {
+        return false;
+    }
+    return !r->strict || fail(r, p,
+                             *word == 'N'   ? "NaN is no value of JSON"
+                             : *word == 'I' ? "Infinity is no value of JSON"
+                                            : "-Infinity is no value of JSON");
+}
+
 static bool read_number(json_reader *r, const char *p)
 {
     size_t len = shardy__number_span(p, (size_t)(r->end - p));
     if (len == 0) {
-        return *p == '-' && r->end - p > 1 && p[1] == 'I'
-                   ? read_word(r, p, "-Infinity", JSON_NUMBER)
-                   : fail(r, p, "expected a value");
+        return *p == '-' && r->end - p > 1 && p[1] == 'I' ? read_not_finite(r, p, "-Infinity")
+                                                          : fail(r, p, "expected a value");
     }
     r->text = shardy__bytes(p, len);
     r->token = JSON_NUMBER;
@@ -262,9 +273,9 @@ static bool read_value(json_reader *r, const char *p)
     case 'f':
         return read_word(r, p, "false", JSON_FALSE);
     case 'N':
-        return read_word(r, p, "NaN", JSON_NUMBER);
+        return read_not_finite(r, p, "NaN");
     case 'I':
-        return read_word(r, p, "Infinity", JSON_NUMBER);
+        return read_not_finite(r, p, "Infinity");
     default:
         return read_number(r, p);
     }

@@ -1,10 +1,10 @@
 /* json.h: JSON: a pull reader that keeps the text of numbers, and a writer whose bytes are those of
  * Python's json.dumps. The document tree on top of the reader is public: shardyfusion/sys/text.h.
  *
- * Read is what Python's json.loads reads: RFC 8259 and NaN, Infinity, -Infinity; integers of any
- * size; \u0000 in strings. Refused are a byte order mark, invalid UTF-8, escapes of lone surrogates
- * (Python keeps them, but they have no UTF-8), more than SHARDY_JSON_DEPTH_MAX levels and anything
- * after the value.
+ * Read is what Python's json.loads reads: RFC 8259 and, unless the reader is strict, NaN, Infinity,
+ * -Infinity; integers of any size; \u0000 in strings. Refused are a byte order mark, invalid UTF-8,
+ * escapes of lone surrogates (Python keeps them, but they have no UTF-8), more than
+ * SHARDY_JSON_DEPTH_MAX levels and anything after the value.
  *
  * Nothing here is shared between threads: one thread at a time per reader and per writer. */
 #ifndef SHARDY_BASE_JSON_H
@@ -38,8 +38,8 @@ enum {
     JSON_HAS_UNUSUAL = 4    /* escapes that json.dumps writes in another way: \u, \/ */
 };
 
-/* A reader of one text. Fields are for reading only; set up by shardy__json_reader_init(). It holds
- * no memory: there is nothing to free. */
+/* A reader of one text. Fields are for reading only, but for `strict`; set up by
+ * shardy__json_reader_init(). It holds no memory: there is nothing to free. */
 typedef struct json_reader {
     const char *begin;
     const char *next; /* where the next token is looked for */
@@ -50,6 +50,7 @@ typedef struct json_reader {
     shardy_bytes text;       /* numbers, strings, names; borrowed from the input */
     uint32_t depth;          /* of the containers around what comes next */
     int32_t expect;          /* private */
+    int32_t strict;          /* 0; set to 1: NaN, Infinity and -Infinity are refused */
     uint64_t objects;        /* private: bit d is 1 when the container at depth d is an object */
     const char *problem;     /* what is wrong with the text; NULL: nothing so far */
     const char *problem_at;

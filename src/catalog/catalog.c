@@ -39,6 +39,39 @@ static shardy_status split_url(const char *url, catalog *out, shardy_error *err)
     return shardy__uri_normalize(root, out->url, err);
 }
 
+/* Where a build is to make a pointer that is called otherwise, a directory is meant: as a pointer
+ * it would share a place with others, and be found by nobody who looks for pointers. */
+static shardy_status check_new_pointer(const catalog *c, const char *url, shardy_error *err)
+{
+    if (strncmp(c->pointer_key, POINTER_KEY, strlen(POINTER_KEY)) == 0) {
+        return SHARDY_OK;
+    }
+    return shardy__error(err, SHARDY_INVALID, "url",
+        "\"%s\" would be a pointer in \"%.200s\": pointers are called " POINTER_KEY
+        " or " POINTER_KEY "...; for a directory of that name write \"%.200s/\"",
+        c->pointer_key, c->url, url);
+}
+
+shardy_status shardy__catalog_no_pointer(const catalog *c, const char *domain, shardy_error *err)
+{
+    char key[sizeof c->pointer_key + sizeof "/" POINTER_KEY];
+    char url[SHARDY_URL_LEN_MAX + 1];
+    shardy_object_meta meta;
+    shardy_error ignored;
+    snprintf(key, sizeof key, "%s/" POINTER_KEY, c->pointer_key);
+    if (c->pointer_key[0] == '_' &&
+        shardy_store_head(c->store, key, &meta, &ignored) == SHARDY_OK &&
+        shardy__uri_join(c->url, c->pointer_key, url, &ignored) >= 0) {
+        return shardy__error(err, SHARDY_INVALID, domain,
+            "there is no pointer \"%s\" in \"%.300s\"; for the directory of that name write "
+            "\"%.300s/\"",
+            c->pointer_key, c->url, url);
+    }
+    return shardy__error(err, SHARDY_INVALID, domain,
+        "there is no pointer \"%s\" in \"%.300s\": nothing was published there", c->pointer_key,
+        c->url);
+}
+
 #ifdef SHARDY_HAVE_POSTGRES
 static shardy_status open_postgres(const catalog_options *options,
     const shardy_manifest_store_options *manifests, catalog *out, shardy_error *err)
@@ -138,6 +171,9 @@ shardy_status shardy__catalog_open(shardy_context *context, const char *url,
     out->context = context;
     out->trusted = options->single_writer;
     SHARDY_TRY(split_url(url ? url : ".", out, err));
+    if (options->create) {
+        SHARDY_TRY(check_new_pointer(out, url ? url : ".", err));
+    }
     shardy_status st = SHARDY_OK;
     if (options->store) {
         out->store = options->store;

@@ -42,7 +42,9 @@ typedef enum catalog_bound {
 } catalog_bound;
 
 typedef struct catalog_options {
-    int32_t create; /* 1: make the directory when it is missing */
+    /* 1: for a build: the directory is made when it is missing, and a pointer has the name of
+     * one */
+    int32_t create;
     int32_t sync;
     int32_t allow_network_fs;
     shardy_store *store;   /* not NULL: use this one instead of opening the URL */
@@ -57,8 +59,8 @@ typedef struct catalog_options {
 } catalog_options;
 
 /* Opens the data set that `url` names: a directory, a file:// URL, or that of the pointer in it.
- * Statuses: OK; INVALID (malformed, no such directory), UNSUPPORTED (scheme), IO, NOMEM. Close
- * it. */
+ * Statuses: OK; INVALID (malformed, no such directory; for a build: a pointer that is not called
+ * _CURRENT...), UNSUPPORTED (scheme), IO, NOMEM. Close it. */
 shardy_status shardy__catalog_open(shardy_context *context, const char *url,
     const catalog_options *options, catalog *out, shardy_error *err);
 void shardy__catalog_close(catalog *c);
@@ -104,6 +106,9 @@ shardy_status shardy__catalog_load(const catalog *c, const char *ref,
  * filled whenever the pointer could be read. */
 shardy_status shardy__catalog_load_current(const catalog *c, pointer *pointer_out,
     shardy_etag *version_out, loaded_manifest *out, shardy_error *err);
+
+/* INVALID, for who needs a pointer where there is none: says what may be meant. */
+shardy_status shardy__catalog_no_pointer(const catalog *c, const char *domain, shardy_error *err);
 
 /* Whether any object of a shard with rows is here. */
 shardy_status shardy__catalog_find_shard(const catalog *c, const manifest *m,
@@ -167,7 +172,7 @@ shardy_status shardy__publish_rollback(
     const catalog *c, const char *ref, char url_out[SHARDY_URL_LEN_MAX + 1], shardy_error *err);
 
 /* Removes all objects whose key begins with `prefix` (ends in '/'). *removed_out (may be NULL)
- * counts them. Returns the first failure, having tried all. */
+ * counts them. Returns the first failure; IO, too, when the listings go on showing what is gone. */
 shardy_status shardy__catalog_remove_prefix(
     const catalog *c, const char *prefix, uint64_t *removed_out, shardy_error *err);
 

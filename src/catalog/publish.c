@@ -541,6 +541,7 @@ shardy_status shardy__catalog_remove_prefix(
 {
     shardy_status first = SHARDY_OK;
     uint64_t removed = 0;
+    char seen[SHARDY_OBJECT_KEY_LEN_MAX + 1] = "";
     for (;;) {
         shardy_store_page page = {0};
         shardy_bytes keys[REMOVE_PAGE];
@@ -550,6 +551,14 @@ shardy_status shardy__catalog_remove_prefix(
             first = st;
             break;
         }
+        if (page.count && strcmp(page.entries[0].key, seen) <= 0) {
+            first = shardy__error(err, SHARDY_IO, "publish",
+                "the listing of \"%.300s\" goes on showing \"%.300s\", which was removed", prefix,
+                page.entries[0].key);
+            shardy_store_page_dispose(&page);
+            break;
+        }
+        snprintf(seen, sizeof seen, "%s", page.count ? page.entries[0].key : "");
         for (size_t i = 0; i < page.count; i++) {
             keys[i] = shardy__bytes(page.entries[i].key, strlen(page.entries[i].key));
         }

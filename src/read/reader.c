@@ -228,9 +228,7 @@ static shardy_status load_current(read_core *core, const shardy_snapshot *curren
     }
     shardy_status st = shardy__catalog_load_current(&core->catalog, &p, &version, &loaded, err);
     if (st == SHARDY_NOT_FOUND) {
-        return shardy__error(err, SHARDY_INVALID, "read",
-            "there is no pointer \"%s\" in \"%.300s\": nothing was published there",
-            core->catalog.pointer_key, core->catalog.url);
+        return shardy__catalog_no_pointer(&core->catalog, "read", err);
     }
     int fallback = 0;
     if (may_fall_back(st) && allow_fallback && core->options.fallback_max > 0 && !p.has_ours &&

@@ -182,7 +182,7 @@ static shardy_status push_float(shardy_row_source *s, float value, shardy_error 
     return SHARDY_OK;
 }
 
-/* NaN and Infinity pass: the writer refuses them, and knows why. */
+/* What is too large for a number becomes infinite: the writer refuses that, and knows why. */
 static shardy_status take_vector(
     shardy_row_source *s, json_reader *r, const row_field *field, shardy_error *err)
 {

@@ -403,6 +403,7 @@ static shardy_status take_json(shardy_row_source *s, shardy_bytes text, uint32_t
 {
     json_reader r;
     shardy__json_reader_init(&r, text.len > 0 ? text : shardy__bytes("null", 4));
+    r.strict = 1;
     shardy_status st = shardy__json_next(&r, NULL);
     if (st >= 0) {
         st = shardy__rows_take_json(s, &r, use, field, err);

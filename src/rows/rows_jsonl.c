@@ -110,6 +110,7 @@ static shardy_status take_line(shardy_row_source *s, shardy_bytes text, shardy_e
     const char *line = text.data;
     json_reader r;
     shardy__json_reader_init(&r, text);
+    r.strict = 1; /* what is taken is given to others as JSON */
     shardy__rows_begin(s);
     shardy_status st = shardy__json_next(&r, NULL);
     if (st < 0 || r.token != JSON_OBJECT_BEGIN) {

@@ -281,21 +281,60 @@ static shardy_status read_rest(download *d, shardy_error *err)
                                        "\"%.300s\" changed while it was downloaded", d->key);
 }
 
-static shardy_status read_all(download *d, shardy_error *err)
+/* When all of it is there. Without a list the digests of its chunks are those computed. */
+static shardy_status hash_all(download *d, shardy_error *err)
 {
-    shardy_status st = read_begin(d, err);
-    if (st == SHARDY_OK && d->options->digest) {
-        st = take_list(d, err);
+    if (!d->options->digest || d->first.body.len < d->first.meta.size) {
+        return SHARDY_OK;
     }
-    if (st == SHARDY_OK && d->first.body.len < d->first.meta.size) {
-        st = read_rest(d, err);
-    }
-    if (st == SHARDY_OK && d->options->digest && !d->sums.digests.sums) {
-        st = shardy__object_hash_bytes(d->key, shardy__bytes(d->first.body.data, d->first.body.len),
-            d->options->digest, &d->sums.computed, err);
+    SHARDY_TRY(
+        shardy__object_hash_bytes(d->key, shardy__bytes(d->first.body.data, d->first.body.len),
+            d->options->digest, &d->sums.computed, err));
+    if (!d->sums.digests.sums) {
         use_computed(&d->sums);
     }
+    return SHARDY_OK;
+}
+
+static void drop_download(download *d)
+{
+    free_sums(&d->sums);
+    shardy_buf_release(&d->first.body);
+    shardy_buf_release(&d->list.body);
+    memset(&d->sums, 0, sizeof d->sums);
+}
+
+/* The begin, or all of it, and the list; asked for once more when they are not as they must be.
+ * What differs from a list for good is told when it is touched: other chunks can be used. */
+static shardy_status read_first(download *d, shardy_error *err)
+{
+    shardy_status st = SHARDY_CHECKSUM;
+    for (int tries = 0; tries < 2 && st == SHARDY_CHECKSUM; tries++) {
+        drop_download(d);
+        shardy__error_clear(err);
+        st = read_begin(d, err);
+        if (st == SHARDY_OK && d->options->digest) {
+            st = take_list(d, err);
+        }
+        if (st == SHARDY_OK) {
+            st = hash_all(d, err);
+        }
+    }
+    if (st == SHARDY_CHECKSUM && d->sums.digests.sums) {
+        shardy__error_clear(err);
+        return SHARDY_OK;
+    }
     return st;
+}
+
+static shardy_status read_all(download *d, shardy_error *err)
+{
+    shardy_status st = read_first(d, err);
+    if (st != SHARDY_OK || d->first.body.len == d->first.meta.size) {
+        return st;
+    }
+    SHARDY_TRY(read_rest(d, err));
+    return d->sums.digests.sums ? SHARDY_OK : hash_all(d, err);
 }
 
 /* The whole object: in one round trip, or in two when it is large. */
@@ -312,9 +351,7 @@ static shardy_status open_memory(shardy_store *store, const char *key,
         st = shardy__page_source_memory_take(
             &d.first.body, options->digest ? &d.sums.digests : NULL, source_out, err);
     }
-    free_sums(&d.sums);
-    shardy_buf_release(&d.first.body);
-    shardy_buf_release(&d.list.body);
+    drop_download(&d);
     return st;
 }
 
@@ -335,12 +372,10 @@ static shardy_status load_begin_for(
     d.store = w->store;
     d.key = w->key;
     d.options = w->options;
-    shardy_status st = read_begin(&d, err);
-    if (st == SHARDY_OK) {
-        st = take_list(&d, err);
-    }
+    shardy_status st = read_first(&d, err);
     *first_out = d.first;
     *sums_out = d.sums.list;
+    shardy__chunk_digest_free(&d.sums.computed);
     shardy_buf_release(&d.list.body);
     return st;
 }

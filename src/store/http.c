@@ -3,6 +3,7 @@
 #include "proxy.h"
 
 #include "../base/alloc.h"
+#include "../base/ascii.h"
 #include "../base/fault.h"
 #include "../base/fs.h"
 #include "../base/thread.h"
@@ -12,6 +13,8 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/sslerr.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -603,6 +606,26 @@ static const char *text_of_failure(const http_transfer *t, CURLcode rc)
     return t->text[0] && !quotes ? t->text : curl_easy_strerror(rc);
 }
 
+/* Whether another handshake would end in the same way, as there is no version of TLS in common.
+ * libcurl has one code for all that can happen to a handshake; OpenSSL's number is in its text. */
+static int is_final_handshake(const http_transfer *t, CURLcode rc)
+{
+    static const int reasons[] = {SSL_R_UNSUPPORTED_PROTOCOL, SSL_R_TLSV1_ALERT_PROTOCOL_VERSION,
+        SSL_R_NO_PROTOCOLS_AVAILABLE};
+    static const char before[] = "error:";
+    const char *at = rc == CURLE_SSL_CONNECT_ERROR ? strstr(t->text, before) : NULL;
+    unsigned long code = 0;
+    int found = 0;
+    at = at ? at + strlen(before) : "";
+    for (; shardy__hex_value(*at) >= 0; at++) {
+        code = (code << 4 | (unsigned long)shardy__hex_value(*at)) & 0xFFFFFFFF;
+    }
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        found |= ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == reasons[i];
+    }
+    return found;
+}
+
 static void set_failure(http_transfer *t, CURLcode rc)
 {
     http_request *r = t->request;
@@ -611,6 +634,7 @@ static void set_failure(http_transfer *t, CURLcode rc)
     }
     int retriable;
     shardy_status st = status_of_code(rc, &retriable);
+    retriable &= !is_final_handshake(t, rc);
     long refusal = refusal_of_proxy(t);
     if (st == SHARDY_NOMEM) {
         r->status = shardy__error_nomem(&r->error, "http");

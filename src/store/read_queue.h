@@ -22,6 +22,7 @@ typedef struct read_slot {
     /* the wrapped store's, zero at first: */
     uint32_t failures;
     int64_t failed_ns;
+    char *last;
     uint64_t units[2];
 } read_slot;
 

@@ -36,6 +36,7 @@ typedef struct retry_call {
     int64_t failed_ns; /* the first failure */
     int64_t deadline_ns;
     const shardy_cancel *cancel;
+    char *last; /* the message of the last one; NULL: none, or there was no memory for it */
 } retry_call;
 
 /* --- when to repeat --------------------------------------------------------------------------- */
@@ -101,12 +102,29 @@ static uint32_t attempts_max(const retry_store *s, shardy_status st)
     return st == SHARDY_THROTTLED ? ATTEMPTS_THROTTLED : ATTEMPTS_DEFAULT;
 }
 
+/* Why a call that has ended by its deadline was still at work. */
+static void tell_last(const retry_call *c, int64_t now, shardy_status st, shardy_error *err)
+{
+    if (c->last && st == SHARDY_TIMEOUT && c->deadline_ns && now >= c->deadline_ns) {
+        const shardy_error end = *err;
+        shardy__error_native(err, st, end.retriable, end.native, end.domain,
+            "%.400s; the last failure: %.400s", end.message, c->last);
+    }
+}
+
+static void keep_last(retry_call *c, const char *message)
+{
+    shardy__free(c->last);
+    c->last = message ? shardy__strdup(message) : NULL;
+}
+
 /* Whether a call that was answered so is made again, and when; then it is paid for. Otherwise the
- * error tells how often it was tried. */
+ * error tells how often it was tried, and nothing is left of the call. */
 static int plan_retry(
     retry_store *s, retry_call *c, shardy_status st, shardy_error *err, int64_t *due_out)
 {
     if (!is_retriable(st, err)) {
+        keep_last(c, NULL);
         return 0;
     }
     int64_t now = shardy__monotonic_ns(s->context);
@@ -121,9 +139,12 @@ static int plan_retry(
         shardy__log(s->context, SHARDY_LOG_DEBUG, "store",
             "attempt %u failed, the next comes in %lld ms: %s", c->failures,
             (long long)(wait / 1000000), err->message);
+        keep_last(c, err->message);
         *due_out = due;
         return 1;
     }
+    tell_last(c, now, st, err);
+    keep_last(c, NULL);
     if (c->failures > 1) {
         shardy__error_prefix(err, st, "after %u attempts", c->failures);
     }
@@ -138,7 +159,10 @@ static int wait_to_retry(retry_store *s, retry_call *c, shardy_status *st, shard
         return 0;
     }
     shardy_status slept = shardy__sleep_until(s->context, due, c->cancel, "store", err);
-    *st = slept < 0 ? slept : *st;
+    if (slept < 0) {
+        keep_last(c, NULL);
+        *st = slept;
+    }
     return slept >= 0;
 }
 
@@ -148,10 +172,11 @@ static int read_answered(void *owner, read_slot *slot, int64_t *due_out)
 {
     retry_store *s = owner;
     shardy_store_read *read = slot->read;
-    retry_call c = {slot->failures, slot->failed_ns, read->deadline_ns, read->cancel};
+    retry_call c = {slot->failures, slot->failed_ns, read->deadline_ns, read->cancel, slot->last};
     int again = plan_retry(s, &c, (shardy_status)read->status, &read->error, due_out);
     slot->failures = c.failures;
     slot->failed_ns = c.failed_ns;
+    slot->last = c.last;
     return again;
 }
 
@@ -341,13 +366,15 @@ static int32_t part_answered(void *user, shardy_store_attempts *attempts, int32_
     shardy_error *err, int64_t *due_out)
 {
     put_in_parts *p = user;
-    retry_call c = {attempts->failures, attempts->failed_ns, p->put->deadline_ns, p->put->cancel};
+    retry_call c = {
+        attempts->failures, attempts->failed_ns, p->put->deadline_ns, p->put->cancel, NULL};
     if (c.failures == 0) {
         add_to_budget(p->store);
     }
     int again = plan_retry(p->store, &c, (shardy_status)status, err, due_out);
     attempts->failures = c.failures;
     attempts->failed_ns = c.failed_ns;
+    keep_last(&c, NULL);
     p->gave_up |= !again && is_retriable((shardy_status)status, err);
     return again;
 }
@@ -360,7 +387,7 @@ static shardy_status retry_put(
     const shardy_store_repeat repeat = {&parts, part_answered};
     shardy_store_put put = *asked;
     put.repeat = &repeat;
-    retry_call c = {0, 0, put.deadline_ns, put.cancel};
+    retry_call c = {0, 0, put.deadline_ns, put.cancel, NULL};
     put_source source;
     shardy_error ignored;
     add_to_budget(s);
@@ -373,6 +400,7 @@ static shardy_status retry_put(
     while (!parts.gave_up && wait_to_retry(s, &c, &st, err)) {
         st = repeat_put(s, &put, &source, meta_out, err);
     }
+    keep_last(&c, NULL);
     source_close(&source);
     if (st < 0 && st != SHARDY_EXISTS && st != SHARDY_CONFLICT) {
         err->retriable = 1; /* whatever ended this, an earlier attempt may have been done */
@@ -386,7 +414,7 @@ static shardy_status retry_head(void *store, shardy_bytes key, const shardy_stor
     shardy_object_meta *meta_out, shardy_error *err)
 {
     retry_store *s = store;
-    retry_call c = {0, 0, limits->deadline_ns, limits->cancel};
+    retry_call c = {0, 0, limits->deadline_ns, limits->cancel, NULL};
     char text[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     shardy_status st;
     shardy__store_key_text(key, text);
@@ -401,7 +429,7 @@ static shardy_status retry_list(
     void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *err)
 {
     retry_store *s = store;
-    retry_call c = {0, 0, what->limits.deadline_ns, what->limits.cancel};
+    retry_call c = {0, 0, what->limits.deadline_ns, what->limits.cancel, NULL};
     shardy_status st;
     add_to_budget(s);
     do {
@@ -414,7 +442,7 @@ static shardy_status retry_remove(void *store, const shardy_bytes *keys, size_t 
     const shardy_store_limits *limits, int32_t *results_out, shardy_error *err)
 {
     retry_store *s = store;
-    retry_call c = {0, 0, limits->deadline_ns, limits->cancel};
+    retry_call c = {0, 0, limits->deadline_ns, limits->cancel, NULL};
     shardy_status st;
     add_to_budget(s);
     do {

@@ -84,8 +84,8 @@ static range *wait_for_range(transfer *t)
     return r;
 }
 
-/* Asks for the next range. */
-static shardy_status start_range(transfer *t, range *r, shardy_error *err)
+static shardy_status plan_range(
+    transfer *t, range *r, uint64_t offset, uint64_t len, shardy_error *err)
 {
     const transfer_options *o = t->options;
     if (!o->dest && !r->room) {
@@ -94,17 +94,25 @@ static shardy_status start_range(transfer *t, range *r, shardy_error *err)
             return shardy__error_nomem(err, "store");
         }
     }
-    uint64_t left = t->size - t->asked;
     memset(&r->read, 0, sizeof r->read);
     r->read.key = t->key;
-    r->read.offset = t->asked;
-    r->read.len = left < o->range_len ? left : o->range_len;
+    r->read.offset = offset;
+    r->read.len = len;
     r->read.if_match = t->meta.etag.text[0] ? t->meta.etag.text : o->if_match;
     r->read.deadline_ns = o->deadline_ns;
     r->read.cancel = o->cancel;
-    r->read.dest = o->dest ? (uint8_t *)o->dest + t->asked : r->room;
+    r->read.dest = o->dest ? (uint8_t *)o->dest + offset : r->room;
     r->bytes = r->read.dest;
-    t->asked += r->read.len;
+    return SHARDY_OK;
+}
+
+/* Asks for the next range. */
+static shardy_status start_range(transfer *t, range *r, shardy_error *err)
+{
+    uint64_t left = t->size - t->asked;
+    uint64_t len = left < t->options->range_len ? left : t->options->range_len;
+    SHARDY_TRY(plan_range(t, r, t->asked, len, err));
+    t->asked += len;
     t->open++;
     shardy_store_read_start(t->store, &r->read, 1, range_came, t);
     return SHARDY_OK;
@@ -136,10 +144,10 @@ static int is_same_object(const transfer *t, const shardy_object_meta *meta)
            strcmp(meta->etag.text, t->meta.etag.text) == 0;
 }
 
-static shardy_status take_range(transfer *t, const range *r, shardy_error *err)
+/* What was answered, before its bytes are looked at. */
+static shardy_status judge_range(const transfer *t, const range *r, shardy_error *err)
 {
     const shardy_store_read *read = &r->read;
-    const transfer_options *o = t->options;
     if (read->status < 0) {
         if (err) {
             *err = read->error;
@@ -155,8 +163,35 @@ static shardy_status take_range(transfer *t, const range *r, shardy_error *err)
         return shardy__error(err, SHARDY_CONFLICT, "store",
             "the object \"%.*s\" was changed while it was downloaded", SHARDY_BYTES_FMT(t->key));
     }
+    return SHARDY_OK;
+}
+
+/* What differs from its digest may be right where it is kept: it is asked for once more. */
+static shardy_status check_range(transfer *t, range *r, shardy_error *err)
+{
+    shardy_error first;
+    shardy_status st = check_sums(t, r, &first);
+    if (st == SHARDY_CHECKSUM) {
+        shardy__log(t->store->context, SHARDY_LOG_INFO, "store",
+            "a part of a download is asked for again: %s", first.message);
+        SHARDY_TRY(plan_range(t, r, r->read.offset, r->read.len, err));
+        shardy_store_read_all(t->store, &r->read, 1);
+        SHARDY_TRY(judge_range(t, r, err));
+        return check_sums(t, r, err);
+    }
+    if (st < 0 && err) {
+        *err = first;
+    }
+    return st;
+}
+
+static shardy_status take_range(transfer *t, range *r, shardy_error *err)
+{
+    const shardy_store_read *read = &r->read;
+    const transfer_options *o = t->options;
+    SHARDY_TRY(judge_range(t, r, err));
     if (o->sums) {
-        SHARDY_TRY(check_sums(t, r, err));
+        SHARDY_TRY(check_range(t, r, err));
     }
     if (!o->dest) {
         SHARDY_TRY(

@@ -38,8 +38,9 @@ void shardy__transfer_options_init(transfer_options *options);
 
 /* Writes the object to `fd`, which is empty and stays the caller's (with `dest`: -1), and waits.
  * Every byte is of one version; with `sums` none is written to a file that differs from its digest,
- * and none is in memory after OK. After a failure file and memory hold nothing that could be used.
- * The metadata of the object go to *meta_out (may be NULL).
+ * and none is in memory after OK: a range with such a byte is asked for once more, then CHECKSUM.
+ * After a failure file and memory hold nothing that could be used. The metadata of the object go to
+ * *meta_out (may be NULL).
  * Statuses: OK, NOT_FOUND; GONE (the object was removed meanwhile), CONFLICT (it was changed, or is
  * not of version if_match), CHECKSUM, INVALID (options); TIMEOUT, CANCELLED, NO_SPACE, IO,
  * NOMEM. */

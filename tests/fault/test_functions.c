@@ -937,6 +937,16 @@ static shardy_status op_pin_add(void *state, shardy_error *err)
     return st;
 }
 
+/* Beside the pointer is what might be another. */
+static void *cleanup_setup(const void *param)
+{
+    stage *s = stage_new(param);
+    char path[700];
+    snprintf(path, sizeof path, "%s/_SUCCESS", s->url);
+    support_write_file(path, "", 0);
+    return s;
+}
+
 static void *settle_setup(const void *param)
 {
     stage *s = stage_new(param);
@@ -1127,7 +1137,7 @@ static void test_administration__survives_faults(void **state)
         {"shardy_verify", "", op_verify, {.by_store = 1, .threads = 4}, READS | CALLS | CUT, 0,
             NULL, NULL},
         {"shardy_cleanup", "", op_cleanup, {.by_store = 1, .changes = 1}, FILES | CALLS | CUT,
-            NOT_NEEDED, NULL, check_cleanup},
+            NOT_NEEDED, cleanup_setup, check_cleanup},
         {"shardy_cleanup", " (settles)", op_cleanup, {.by_store = 1, .changes = 1},
             FILES | CALLS | CUT, NOT_NEEDED, settle_setup, check_cleanup},
         {"shardy_pin_add", "", op_pin_add, {.by_store = 1, .changes = 1}, FILES | CALLS | CUT,

@@ -1,5 +1,6 @@
 /* What is built is what is read: random rows through the writer and the reader, against a plain
  * table in memory, and through libsqlite3 and the real sqlite-vec. */
+#include "support/dataset.h"
 #include "support/support.h"
 
 #include <shardyfusion/shardyfusion.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static shardy_error err;
 
@@ -562,6 +564,62 @@ static void test_build__libsqlite3_reads_manifest_and_shards(void **state)
     support_remove_dir(dir);
 }
 
+/* --- where it is ------------------------------------------------------------------------------ */
+
+static void assert_read_as(const char *url, const char *said)
+{
+    shardy_reader *reader;
+    shardy_verify_result result;
+    if (!said) {
+        assert_ok(shardy_reader_open(NULL, url, NULL, &reader, &err));
+        shardy_reader_close(reader);
+        return;
+    }
+    assert_status(SHARDY_INVALID, shardy_reader_open(NULL, url, NULL, &reader, &err));
+    assert_string_equal(err.message, said);
+    assert_status(SHARDY_INVALID, shardy_verify(NULL, url, NULL, &result, &err));
+    assert_string_equal(err.message, said);
+}
+
+static void test_place__a_directory_like_a_pointer_is_written_with_a_slash(void **state)
+{
+    (void)state;
+    char *dir = support_make_dir();
+    char url[600];
+    char said[1400];
+    dataset_options options;
+    shardy_cleanup_result result;
+    dataset_options_init(&options);
+    snprintf(url, sizeof url, "%s/_a", dir);
+    assert_status(SHARDY_INVALID, dataset_build(NULL, url, "one", &options, &err));
+    assert_non_null(strstr(err.message, "for a directory of that name write"));
+    snprintf(said, sizeof said, "there is no pointer \"_a\" in \"%s\": nothing was published there",
+        dir);
+    assert_read_as(url, said);
+    snprintf(url, sizeof url, "%s/_a/", dir);
+    assert_ok(dataset_build(NULL, url, "one", &options, &err));
+    assert_read_as(url, NULL);
+    snprintf(url, sizeof url, "%s/_a", dir);
+    snprintf(said, sizeof said,
+        "there is no pointer \"_a\" in \"%s\"; for the directory of that name write \"%s/_a/\"",
+        dir, dir);
+    assert_read_as(url, said);
+    /* pointers that others have made are read whatever they are called */
+    char from[700];
+    snprintf(from, sizeof from, "%s/_a/_CURRENT", dir);
+    snprintf(url, sizeof url, "%s/_a/_next", dir);
+    assert_int_equal(link(from, url), 0);
+    assert_read_as(url, NULL);
+    assert_status(SHARDY_INVALID, shardy_cleanup(NULL, url, NULL, &result, &err));
+    assert_non_null(strstr(err.message, "\"_CURRENT\" in "));
+    shardy_cleanup_result_dispose(&result);
+    assert_int_equal(unlink(url), 0);
+    snprintf(url, sizeof url, "%s/_a/", dir);
+    assert_ok(shardy_cleanup(NULL, url, NULL, &result, &err));
+    shardy_cleanup_result_dispose(&result);
+    support_remove_dir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -572,6 +630,7 @@ int main(void)
         cmocka_unit_test(test_build__vectors_are_found_by_their_exact_distances),
         cmocka_unit_test(test_build__libsqlite3_reads_manifest_and_shards),
         cmocka_unit_test(test_build__the_real_sqlite_vec_finds_the_same_neighbours),
+        cmocka_unit_test(test_place__a_directory_like_a_pointer_is_written_with_a_slash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,6 +66,15 @@ static shardy_status put_and_get(const shardy_store_s3_options *options, shardy_
     return put_and_get_in(NULL, options, err);
 }
 
+/* Whatever else went wrong, the same request was made once. */
+static void check_fails_at_once(const shardy_store_s3_options *options)
+{
+    shardy_error err;
+    assert_true(put_and_get(options, &err) < 0);
+    assert_null(strstr(err.message, "attempts"));
+    assert_int_equal(err.retriable, 0);
+}
+
 static void check_fails(
     const shardy_store_s3_options *options, shardy_status status, const char *part)
 {
@@ -128,6 +137,7 @@ static void test_tls__wrong_certificates_are_refused(void **state)
         options.proxy = "";
         options.ca_bundle = server_ca_file(s);
         check_fails(&options, cases[i].status, cases[i].part);
+        check_fails_at_once(&options);
         assert_int_equal(server_count(s, "requests", NULL), 0);
         server_stop(s);
     }

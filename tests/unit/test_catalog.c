@@ -5,6 +5,7 @@
 #include "base/uri.h"
 #include "catalog/catalog.h"
 #include "catalog/run_record.h"
+#include "store/store.h"
 
 #include <shardyfusion/limits.h>
 
@@ -383,6 +384,43 @@ static void test_catalog__a_url_names_a_root_and_a_pointer(void **state)
     shardy__catalog_close(&c);
 }
 
+static void test_catalog__a_build_makes_no_pointer_of_another_name(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url;
+        const char *said; /* NULL: it may be built there */
+    } cases[] = {
+        {"_a",
+            "\"_a\" would be a pointer in \".\": pointers are called _CURRENT or _CURRENT...; for "
+            "a directory of that name write \"_a/\""},
+        {"s3://b/p/_a",
+            "\"_a\" would be a pointer in \"s3://b/p\": pointers are called _CURRENT or "
+            "_CURRENT...; for a directory of that name write \"s3://b/p/_a/\""},
+        {"/d/_CURREN", "\"_CURREN\" would be a pointer in \"/d\": pointers are called _CURRENT or "
+                       "_CURRENT...; for a directory of that name write \"/d/_CURREN/\""},
+        {"_a/", NULL},
+        {"s3://b/p/_a/", NULL},
+        {"_CURRENT", NULL},
+        {"/d/_CURRENT_NEXT", NULL},
+    };
+    shardy_store *store;
+    assert_ok(shardy_store_open_mem(NULL, &store, &err));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        catalog c;
+        const catalog_options options = {.store = store, .create = 1};
+        shardy_status st = shardy__catalog_open(NULL, cases[i].url, &options, &c, &err);
+        if (cases[i].said) {
+            assert_status(SHARDY_INVALID, st);
+            assert_string_equal(err.message, cases[i].said);
+        } else {
+            assert_ok(st);
+            shardy__catalog_close(&c);
+        }
+    }
+    shardy_store_close(store);
+}
+
 static void test_catalog__only_the_end_of_a_manifest_ref_counts(void **state)
 {
     (void)state;
@@ -577,6 +615,65 @@ static void test_manifests__that_are_too_long_are_not_read_to_their_end(void **s
     support_remove_dir(root);
 }
 
+/* --- listings that lie ------------------------------------------------------------------------ */
+
+typedef struct liar {
+    shardy_store *inner;
+    size_t listings;
+} liar;
+
+static uint64_t liar_caps(void *store)
+{
+    return shardy_store_caps(((liar *)store)->inner);
+}
+
+/* Two objects for ever. */
+static shardy_status liar_list(
+    void *store, const shardy_store_listing *what, shardy_store_page *page_out, shardy_error *error)
+{
+    static shardy_store_entry entries[2] = {
+        {.key = "shards/run_id=a/x"}, {.key = "shards/run_id=a/y"}};
+    (void)what;
+    (void)error;
+    ((liar *)store)->listings++;
+    page_out->entries = entries;
+    page_out->count = 2;
+    return SHARDY_OK;
+}
+
+static shardy_status liar_remove(void *store, const shardy_bytes *keys, size_t n,
+    const shardy_store_limits *limits, int32_t *results_out, shardy_error *error)
+{
+    return shardy_store_remove_within(((liar *)store)->inner, keys, n, limits, results_out, error);
+}
+
+static void liar_close(void *store)
+{
+    (void)store;
+}
+
+static void test_remove__ends_where_listings_go_on_showing_what_is_gone(void **state)
+{
+    const fixture *f = *state;
+    liar lying = {f->store, 0};
+    shardy_store_ops ops = *f->store->ops;
+    catalog c = {0};
+    uint64_t removed;
+    put_ok(f->store, "shards/run_id=a/x", "x");
+    put_ok(f->store, "shards/run_id=a/y", "y");
+    ops.caps = liar_caps;
+    ops.list = liar_list;
+    ops.remove = liar_remove;
+    ops.close = liar_close;
+    assert_ok(shardy_store_new_take(NULL, &ops, &lying, &c.store, &err));
+    assert_status(SHARDY_IO, shardy__catalog_remove_prefix(&c, "shards/run_id=a/", &removed, &err));
+    assert_non_null(strstr(err.message, "goes on showing \"shards/run_id=a/x\""));
+    assert_int_equal(lying.listings, 2);
+    assert_int_equal(removed, 2);
+    assert_no_object(f->store, "shards/run_id=a/x");
+    shardy_store_close(c.store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -590,6 +687,7 @@ int main(void)
         cmocka_unit_test(test_run_record__what_is_wrong_is_named),
         cmocka_unit_test(test_run_record__texts_that_yaml_would_take_for_numbers_stay_texts),
         cmocka_unit_test(test_catalog__a_url_names_a_root_and_a_pointer),
+        cmocka_unit_test(test_catalog__a_build_makes_no_pointer_of_another_name),
         cmocka_unit_test(test_catalog__only_the_end_of_a_manifest_ref_counts),
     };
     const struct CMUnitTest store_tests[] = {
@@ -597,8 +695,9 @@ int main(void)
         STORE_TEST(test_listing__an_empty_data_set_lists_nothing_and_has_no_pointer),
         STORE_TEST(test_listing__goes_over_many_pages),
         STORE_TEST(test_manifests__are_added_once_with_their_chunk_digests),
+        STORE_TEST(test_remove__ends_where_listings_go_on_showing_what_is_gone),
     };
     const scenario stores[] = {FS, MEM};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    return failed + fixture_run(store_tests, 4, stores, 2);
+    return failed + fixture_run(store_tests, 5, stores, 2);
 }

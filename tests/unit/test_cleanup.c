@@ -343,17 +343,16 @@ static void test_runs__about_to_become_current_stay_where_nothing_is_settled(voi
 typedef struct meanwhile {
     world *w;
     publish_run run;
-    int done;
+    int calls;
 } meanwhile;
 
-/* Once the plan is being made: the manifests were listed. */
+/* Other pointers were looked for, and the manifests were listed. */
 static int32_t publish_two(void *user, uint64_t deleted, uint64_t objects)
 {
     meanwhile *m = user;
     (void)deleted;
     (void)objects;
-    if (!m->done) {
-        m->done = 1;
+    if (m->calls++ == 1) {
         assert_ok(commit(m->w, &m->run, &plain));
         publish(m->w, "c");
     }
@@ -717,6 +716,62 @@ static void test_pointer__that_names_what_is_not_there_stops_it(void **state)
     close_world(w);
 }
 
+static void test_pointer__another_one_beside_it_stops_it(void **state)
+{
+    static const char *const damaged[] = {
+        "{\"format_version\": 99, \"manifest_ref\": \"x\"}",
+        "{\"manifest_ref\":7}",
+        "{\"manifest_rdf\":\"x\",\"manifest_content_type\":\"application/x-sqlite3\"",
+    };
+    world *w = open_world(*state);
+    shardy_buf pointer_text;
+    shardy_object_meta meta;
+    publish_three(w);
+    w->options.keep_last = 1;
+    w->options.force = 1;
+    assert_ok(shardy_store_get(w->store, POINTER_KEY, 0, UINT64_MAX, &pointer_text, &meta, &err));
+    char *text = strndup(pointer_text.data, pointer_text.len);
+    assert_non_null(text);
+    put_ok(w->store, "_b", text);
+    assert_untouched(w, SHARDY_INVALID);
+    assert_non_null(strstr(err.message, "\"_b\" in "));
+    assert_non_null(strstr(err.message, "is another pointer beside \"_CURRENT\""));
+    w->options.dry_run = 1;
+    assert_untouched(w, SHARDY_INVALID);
+    w->options.dry_run = 0;
+    for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
+        put_ok(w->store, "_b", damaged[i]);
+        assert_untouched(w, SHARDY_INVALID);
+    }
+    assert_ok(remove_key(w->store, "_b", &err));
+    put_ok(w->store, "_b/_CURRENT", text); /* of another place */
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "b"), "");
+    assert_string_equal(left_of(w, "c"), "msr");
+    free(text);
+    shardy_buf_release(&pointer_text);
+    close_world(w);
+}
+
+static void test_pointer__what_is_none_does_not_stop_it(void **state)
+{
+    world *w = open_world(*state);
+    char *large = calloc(1, SHARDY_CURRENT_LEN_MAX + 2);
+    assert_non_null(large);
+    memset(large, ' ', SHARDY_CURRENT_LEN_MAX + 1);
+    memcpy(large, "\"manifest_ref\"", 14);
+    publish_three(w);
+    put_ok(w->store, "_SUCCESS", "");
+    put_ok(w->store, "_committed_7", "{\"added\":[\"part-0\"]}");
+    put_ok(w->store, "_large", large);
+    put_ok(w->store, "notes.json", "{\"manifest_ref\":\"no pointer has such a name\"}");
+    w->options.keep_last = 1;
+    assert_ok(clean(w));
+    assert_string_equal(left_of(w, "b"), "");
+    free(large);
+    close_world(w);
+}
+
 static void test_options__that_make_no_sense_are_refused(void **state)
 {
     world *w = open_world(*state);
@@ -895,6 +950,8 @@ int main(void)
         STORE_TEST(test_manifest__that_leads_out_of_its_prefix_stops_it),
         STORE_TEST(test_manifest__that_cannot_be_read_stops_it_unless_it_goes_itself),
         STORE_TEST(test_pointer__that_names_what_is_not_there_stops_it),
+        STORE_TEST(test_pointer__another_one_beside_it_stops_it),
+        STORE_TEST(test_pointer__what_is_none_does_not_stop_it),
         STORE_TEST(test_fate__that_cannot_be_believed_stops_it_until_it_is_taken_away),
         STORE_TEST(test_fate__that_cannot_be_believed_keeps_a_run_that_has_no_manifest),
         STORE_TEST(test_fate__that_cannot_be_believed_is_not_pinned_and_the_others_are),

@@ -1,7 +1,9 @@
 /* Sources of pages: mapped, in memory, through a cache, over a store; digests; what outlives
  * them. */
+#include "base/bytebuf.h"
 #include "base/thread.h"
 #include "sqlitefile/page_object.h"
+#include "store/store.h"
 #include "support/sqlite_testing.h"
 #include "support/store_fixture.h"
 #include "support/sums_testing.h"
@@ -512,6 +514,100 @@ static void test_object__that_goes_while_it_is_hashed_is_gone_and_not_damaged(vo
     shardy_store_close(store);
 }
 
+/* A bit turned on the way of the next reads of one key. */
+typedef struct turned_bit {
+    shardy_store *inner;
+    const char *key;
+    uint32_t times;
+} turned_bit;
+
+static uint64_t turned_caps(void *store)
+{
+    (void)store;
+    return 0;
+}
+
+static void turned_read(
+    void *store, shardy_store_read *reads, size_t n, shardy_store_done_fn done, void *user)
+{
+    turned_bit *t = store;
+    shardy_error err = {0};
+    for (size_t i = 0; i < n; i++) {
+        shardy_store_read *read = &reads[i];
+        shardy_store_read_all(t->inner, read, 1);
+        if (t->times > 0 && read->key.len == strlen(t->key) &&
+            memcmp(read->key.data, t->key, read->key.len) == 0) {
+            shardy_buf copy;
+            t->times--;
+            assert_ok(shardy__buf_copy(read->body.data, read->body.len, &copy, &err));
+            ((uint8_t *)(uintptr_t)copy.data)[20] ^= 4;
+            shardy_buf_release(&read->body);
+            read->body = copy;
+        }
+        done(user, read);
+    }
+}
+
+static void turned_close(void *store)
+{
+    (void)store;
+}
+
+static void test_object__that_differs_on_its_way_is_asked_for_once_more(void **state)
+{
+    static const struct {
+        const char *key;
+        const char *turned;
+        size_t len;
+        int has_list;
+    } cases[] = {
+        {"a/object", "a/object", FILE_LEN, 1},
+        {"a/object", "a/object.sums", FILE_LEN, 1},
+        {"a/object", "a/object", FILE_LEN, 0},
+        {"a/small", "a/small", 2048, 0},
+    };
+    file_fixture *f = *state;
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof cases[0]; i++) {
+        shardy_error err = {0};
+        const char *key = cases[i / 2].key;
+        const size_t len = cases[i / 2].len;
+        const sha256 digest = sums_digest(f->data, len);
+        turned_bit turned = {NULL, cases[i / 2].turned, (uint32_t)(1 + i % 2)};
+        page_source_options options;
+        page_source *source = NULL;
+        page_ref ref;
+        shardy_store *store = NULL;
+        assert_ok(shardy_store_open_mem(NULL, &turned.inner, &err));
+        put(turned.inner, key, f->data, len);
+        if (cases[i / 2].has_list) {
+            put(turned.inner, "a/object.sums", f->sums.sums, f->sums.count * sizeof(sha256));
+        }
+        shardy_store_ops ops = *turned.inner->ops;
+        ops.caps = turned_caps;
+        ops.read = turned_read;
+        ops.close = turned_close;
+        assert_ok(shardy_store_new_take(NULL, &ops, &turned, &store, &err));
+        shardy__page_source_options_init(&options);
+        options.digest = &digest;
+        options.size = len;
+        shardy_status st = shardy__page_source_open_object(store, key, &options, &source, &err);
+        /* what differs from a list for good is told when it is touched */
+        const int late = i % 2 && i / 2 == 0;
+        assert_status(i % 2 && !late ? SHARDY_CHECKSUM : SHARDY_OK, st);
+        if (st == SHARDY_OK) {
+            assert_ok(shardy__page_source_set_pages(source, 1024, (uint32_t)(len / 1024), &err));
+            assert_status(late ? SHARDY_CHECKSUM : SHARDY_OK, get_waiting(source, 1, &ref, &err));
+            if (!late) {
+                assert_memory_equal(ref.data, f->data, 1024);
+                shardy__page_unpin(source, &ref);
+            }
+        }
+        shardy__page_source_close(source);
+        shardy_store_close(store);
+        shardy_store_close(turned.inner);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -534,6 +630,8 @@ int main(void)
             test_object__is_checked_against_its_digest_whatever_the_store, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_object__that_goes_while_it_is_hashed_is_gone_and_not_damaged, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_object__that_differs_on_its_way_is_asked_for_once_more, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -224,7 +224,6 @@ static void test_jsonl__keys_are_strings_or_integers_that_fit(void **state)
         {"1.0", ":1:8: key \"1.0\""},
         {"true", ":1:8: key \"true\""},
         {"null", ":1:8: key \"null\""},
-        {"NaN", ":1:8: key \"NaN\""},
         {"[1, 2]", ":1:8: key \"[1, 2]\""},
         {"{}", ":1:8: key \"{}\""},
         {"18446744073709551616", ":1:8: key \"18446744073709551616\""},
@@ -299,12 +298,12 @@ static void test_jsonl__vectors_payloads_and_ids(void **state)
         "-2.5e0,3],\"vid\":\"x\\u0041\",\"meta\":{\"b\":1,\"a\":\"\xC3\xA9\"}}\n"
         "{\"key\":2,\"vec\":null,\"meta\":null,\"vid\":5}\n"
         "{\"key\":3,\"a\":1}\n"
-        "{\"key\":4,\"vec\":[1e60,NaN,-Infinity],\"vid\":9223372036854775807,\"meta\":[1 , 2]}\n"
+        "{\"key\":4,\"vec\":[1e60,-2.5,-1e60],\"vid\":9223372036854775807,\"meta\":[1 , 2]}\n"
         "{\"key\":5,\"vec\":[1],\"vid\":1,\"vec\":null,\"meta\":1,\"meta\":null}\n",
         "i1 {\"vid\":\"xA\"} [1,-2.5,3] #txA !{\"b\": 1, \"a\": \"\\u00e9\"}\n"
         "i2 {\"vid\":5}\n"
         "i3 {\"a\":1}\n"
-        "i4 {\"vid\":9223372036854775807} [inf,nan,-inf] #i9223372036854775807 ![1, 2]\n"
+        "i4 {\"vid\":9223372036854775807} [inf,-2.5,-inf] #i9223372036854775807 ![1, 2]\n"
         "i5 {\"vid\":1}\n");
     static const struct {
         const char *line;
@@ -360,6 +359,40 @@ static void test_jsonl__a_vector_has_at_most_as_many_numbers_as_the_limit(void *
     assert_non_null(strstr(f->err.message, "limit of 8192"));
 }
 
+static void test_jsonl__what_python_takes_for_numbers_is_refused(void **state)
+{
+    static const struct {
+        const char *line;
+        const char *place;
+    } cases[] = {
+        {"{\"key\":1,\"a\":NaN}", ":1:14: NaN"},
+        {"{\"key\":1,\"a\":[0,-Infinity]}", ":1:17: -Infinity"},
+        {"{\"key\":1,\"vec\":[1,NaN]}", ":1:19: NaN"},
+        {"{\"key\":1,\"meta\":{\"x\":Infinity}}", ":1:22: Infinity"},
+        {"{\"key\":1,\"vec\":[1],\"vid\":NaN}", ":1:26: NaN"},
+        {"{\"key\":1,\"both\":[NaN]}", ":1:18: NaN"},
+        {"{\"key\":-Infinity}", ":1:8: -Infinity"},
+    };
+    static const char *const columns[] = {"both"};
+    fixture *f = *state;
+    f->options.vector_column = "vec";
+    f->options.payload_column = "meta";
+    f->options.vector_id_column = "vid";
+    f->options.columns = columns;
+    f->options.column_count = 1;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char message[100];
+        snprintf(message, sizeof message, "%s is no value of JSON", cases[i].place);
+        check_invalid(f, "a.jsonl", cases[i].line, message);
+    }
+    f->options.column_count = 0;
+    f->options.vector_id_column = NULL;
+    check_invalid(f, "a.csv", "key,vec,meta\n1,\"[1,NaN]\",\n",
+        ":2:3: the field \"vec\" is not JSON: byte 4: NaN is no value of JSON");
+    check_invalid(f, "a.csv", "key,vec,meta\n1,[1],-Infinity\n",
+        ":2:7: the field \"meta\" is not JSON: byte 1: -Infinity is no value of JSON");
+}
+
 static void test_jsonl__extra_columns_are_typed(void **state)
 {
     fixture *f = *state;
@@ -372,14 +405,12 @@ static void test_jsonl__extra_columns_are_typed(void **state)
         "{\"key\":\"k\",\"n\":18446744073709551615,\"s\":\"\"}\n"
         "{\"key\":3,\"n\":2.5,\"s\":null}\n"
         "{\"key\":4,\"n\":true,\"s\":true}\n"
-        "{\"key\":5,\"n\":1,\"n\":null,\"s\":1e3}\n"
-        "{\"key\":6,\"s\":NaN}\n",
+        "{\"key\":5,\"n\":1,\"n\":null,\"s\":1e3}\n",
         "i1 a\"b n=i-3 s=ta\"b key=i1\n"
         "tk  n=u18446744073709551615 s=t key=tk\n"
         "i3 null n=d2.5 s=null key=i3\n"
         "i4 true n=b1 s=b1 key=i4\n"
-        "i5 1e3 n=null s=d1000 key=i5\n"
-        "i6 NaN n=null s=dnan key=i6\n");
+        "i5 1e3 n=null s=d1000 key=i5\n");
     check_invalid(f, "a.jsonl", "{\"key\":1,\"s\":1,\"n\":[1]}\n",
         ":1:20: column value \"[1]\" in the field \"n\": expected a string, a number, true, false "
         "or null");
@@ -1105,6 +1136,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_jsonl__vectors_payloads_and_ids, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_jsonl__a_vector_has_at_most_as_many_numbers_as_the_limit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_jsonl__what_python_takes_for_numbers_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_jsonl__extra_columns_are_typed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_jsonl__many_columns_are_found_too, set_up, tear_down),
         cmocka_unit_test_setup_teardown(

@@ -267,6 +267,44 @@ static void test_retry__a_service_is_left_alone_as_long_as_it_asks(void **state)
     stage_close(&s);
 }
 
+static void time_passes(void *user)
+{
+    ((hand_clock *)user)->monotonic_ns += 10 * SECOND_NS;
+}
+
+static void test_retry__who_ends_by_the_deadline_tells_what_went_wrong_before(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    shardy_object_meta meta;
+    stage s;
+    stage_open(&s, NULL);
+    const script_step steps[] = {BEFORE, BEFORE,
+        {.kind = SHARDY_FAULT_BEFORE,
+            .status = SHARDY_TIMEOUT,
+            .before = time_passes,
+            .user = &s.clock}};
+    static const char said[] =
+        "after 3 attempts: as the script says; the last failure: as the script says";
+    stage_set(&s, steps, 3);
+    shardy_store_read read = read_of("k", 0, 1);
+    read.deadline_ns = s.clock.monotonic_ns + 5 * SECOND_NS;
+    shardy_store_read_all(s.store, &read, 1);
+    assert_int_equal(read.status, SHARDY_TIMEOUT);
+    assert_string_equal(read.error.message, said);
+    stage_set(&s, steps, 3);
+    const shardy_store_limits limits = {s.clock.monotonic_ns + 5 * SECOND_NS, NULL};
+    assert_status(SHARDY_TIMEOUT, shardy_store_head_within(s.store, "k", &limits, &meta, &err));
+    assert_string_equal(err.message, said);
+    /* not when nothing else went wrong, nor when there is time yet */
+    stage_set(&s, steps + 2, 1);
+    read = read_of("k", 0, 1);
+    read.deadline_ns = s.clock.monotonic_ns + 5 * SECOND_NS;
+    shardy_store_read_all(s.store, &read, 1);
+    assert_string_equal(read.error.message, "as the script says");
+    stage_close(&s);
+}
+
 static void test_retry__no_wait_goes_beyond_the_deadline(void **state)
 {
     (void)state;
@@ -876,6 +914,7 @@ int main(void)
         cmocka_unit_test(test_retry__a_service_that_is_busy_is_asked_until_the_time_is_over),
         cmocka_unit_test(test_retry__waits_any_time_up_to_a_bound_that_doubles),
         cmocka_unit_test(test_retry__a_service_is_left_alone_as_long_as_it_asks),
+        cmocka_unit_test(test_retry__who_ends_by_the_deadline_tells_what_went_wrong_before),
         cmocka_unit_test(test_retry__no_wait_goes_beyond_the_deadline),
         cmocka_unit_test(test_retry__cancelling_ends_a_wait),
         cmocka_unit_test(test_budget__holds_the_load_of_many_failures_to_its_share),

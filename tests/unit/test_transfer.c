@@ -377,6 +377,62 @@ static void test_download__writes_no_byte_that_differs_from_its_digest(void **st
     }
 }
 
+typedef struct turned_bit {
+    shardy_store *inner;
+    uint64_t offset; /* of the read whose first byte is changed */
+    uint32_t times;
+} turned_bit;
+
+static void turned_read(
+    void *store, shardy_store_read *reads, size_t n, shardy_store_done_fn done, void *user)
+{
+    turned_bit *t = store;
+    for (size_t i = 0; i < n; i++) {
+        shardy_store_read_all(t->inner, &reads[i], 1);
+        if (reads[i].offset == t->offset && t->times > 0) {
+            t->times--;
+            *(uint8_t *)reads[i].dest ^= 1;
+        }
+        done(user, &reads[i]);
+    }
+}
+
+static void test_download__what_differs_from_its_digest_is_asked_for_once_more(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    for (uint32_t in_memory = 0; in_memory < 2; in_memory++) {
+        for (uint32_t range = 0; range < 3; range++) {
+            for (uint32_t times = 1; times <= 2; times++) {
+                stage s;
+                stage_open(&s, 2 * RANGE + 9);
+                turned_bit turned = {s.script.store, (uint64_t)range * RANGE, times};
+                shardy_store_ops ops = *s.script.store->ops;
+                shardy_store *store;
+                ops.caps = late_caps;
+                ops.read = turned_read;
+                ops.close = late_closed;
+                assert_ok(shardy_store_new_take(NULL, &ops, &turned, &store, &err));
+                uint8_t *room = malloc(s.len);
+                assert_non_null(room);
+                transfer_options o = options_of(&s);
+                o.dest = in_memory ? room : NULL;
+                shardy_status st = shardy__transfer_download(store, "o", s.fd, &o, NULL, &err);
+                assert_status(times == 1 ? SHARDY_OK : SHARDY_CHECKSUM, st);
+                assert_true(times > 1 || script_store_calls(&s.script) == 4);
+                if (times == 1 && in_memory) {
+                    assert_memory_equal(room, s.data, s.len);
+                } else if (times == 1) {
+                    assert_file(&s);
+                }
+                free(room);
+                shardy_store_close(store);
+                stage_close(&s);
+            }
+        }
+    }
+}
+
 /* The same ranges, right where they belong, and nothing is asked for that is there. */
 static void test_download__into_memory_goes_on_from_a_first_range(void **state)
 {
@@ -404,8 +460,8 @@ static void test_download__into_memory_goes_on_from_a_first_range(void **state)
             /* another version than that of the first range, and a byte of it that is wrong */
             if (is_begun) {
                 ((uint8_t *)(uintptr_t)first.body.data)[5] ^= 1;
-                assert_status(SHARDY_CHECKSUM,
-                    shardy__transfer_download(s.script.store, "o", -1, &o, NULL, &err));
+                assert_ok(shardy__transfer_download(s.script.store, "o", -1, &o, NULL, &err));
+                assert_memory_equal(room, s.data, len);
                 ((uint8_t *)(uintptr_t)first.body.data)[5] ^= 1;
                 s.data[len - 1] ^= 1;
                 put_object(&s);
@@ -496,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_download__is_of_one_version_or_none),
         cmocka_unit_test(test_download__of_a_directory_sees_another_size),
         cmocka_unit_test(test_download__writes_no_byte_that_differs_from_its_digest),
+        cmocka_unit_test(test_download__what_differs_from_its_digest_is_asked_for_once_more),
         cmocka_unit_test(test_download__into_memory_goes_on_from_a_first_range),
         cmocka_unit_test(test_download__ends_early_when_told_to),
         cmocka_unit_test(test_download__options_are_checked),
