@@ -143,6 +143,9 @@ static int limit_store(cli *c, uint32_t attempts)
 
 int bucket_open(cli *c, const char *url)
 {
+    if (c->store) {
+        return EXIT_OK; /* of the session */
+    }
     int limited = opt_given(&c->opts, OPT_MAX_REQUESTS) || opt_given(&c->opts, OPT_MAX_BYTES);
     uint32_t attempts = 1; /* a directory does not fail in passing */
     int rc = EXIT_OK;

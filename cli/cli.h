@@ -134,8 +134,8 @@ int context_open(cli *c, uint32_t threads);
 /* --- object storage (bucket.c) ---------------------------------------------------------------- */
 
 /* Opens the store of an s3:// URL in c->store, also that of a directory when it is to be limited;
- * nothing for other URLs. After target_check() and context_open(). EXIT_OK, or the exit code after
- * a message. */
+ * nothing for other URLs, nor when it is open. After target_check() and context_open(). EXIT_OK, or
+ * the exit code after a message. */
 int bucket_open(cli *c, const char *url);
 void bucket_close(cli *c);
 

@@ -1099,6 +1099,31 @@ def limits(shardy, tmp):
 
 
 @test
+def limits_of_sessions(shardy, tmp):
+    """limits: all lines of a session share one limit and one budget of retries"""
+    with Bucket(delay_ms=0) as bucket:
+        url = "s3://test-bucket/data"
+        rows_file(os.path.join(tmp, "rows"), 10)
+        for place in (url, "here"):
+            ask(shardy, tmp, "build", place, "--input", "rows", "--input-format", "jsonl", "-q",
+                env=bucket.env)
+            done = ask(shardy, tmp, "-s", place, "--max-requests-per-second", "1000",
+                       "--output-format", "jsonl", "--stats", stdin=b"history\n" * 5,
+                       env=bucket.env)
+            lines = done.stdout.splitlines()
+            assert len(lines) == 5 and len(set(lines)) == 1, lines
+            assert stats_of(done)["limit_waits"] == 0, done.stderr
+        # every attempt is refused: a second layer of retries would multiply them
+        bucket.control("POST", "faults", {"kind": "status", "status": 503, "times": 1000,
+                                          "operation": "list_objects", "key": "*"})
+        args = ("-s", url, "--max-requests-per-second", "1000", "--output-format", "jsonl",
+                "--s3-option", "max_attempts=2", "--stats")
+        before = stats_of(ask(shardy, tmp, *args, stdin=b"history\n", env=bucket.env))
+        again = stats_of(ask(shardy, tmp, *args, stdin=b"history\n" * 3, env=bucket.env))
+        assert (before["retries"], again["retries"]) == (1, 3), (before, again)
+
+
+@test
 def explain(shardy, tmp):
     """explain: what is predicted for open and get is what the server is asked, cold and warm"""
     def take(cost, done, bucket, exact, earlier=None):
