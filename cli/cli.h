@@ -52,6 +52,7 @@ typedef struct cli {
     char *snapshot;                               /* URL or path once target_find() found it */
     cli_session *session;                         /* NULL: one command, one reader */
     shardy_manifest_store_options manifest_store; /* of Postgres; see target_manifest_store() */
+    shardy_error *failure; /* where out_fail() leaves what it would print; NULL: it prints */
 } cli;
 
 /* Each runs one command and returns the exit code. */

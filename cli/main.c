@@ -107,7 +107,8 @@ static int run(cli *c, int argc, char *const *argv)
     }
     int rc = configure(c);
     if (rc != EXIT_OK) {
-        return rc;
+        /* where 1 says that a snapshot is served, degraded, no failure may end with it */
+        return c->opts.command && c->opts.command->id == CMD_HEALTH ? EXIT_USAGE : rc;
     }
     if (!c->opts.command) {
         return names_snapshot(c) ? interactive_run(c) : print_brief_help(c);

@@ -611,7 +611,8 @@ const command_def command_table[CMD_TABLE_COUNT] = {
     [CMD_HEALTH] = {CMD_HEALTH, "health", "", NULL, 0, 0, "say whether the snapshot can be served",
         "Exits with 0 when the snapshot is healthy, 1 when it is degraded (older than the "
         "threshold, or served from an older manifest than the pointer's), 2 when it is "
-        "unhealthy. A snapshot that cannot be opened is an error.",
+        "unhealthy, cannot be opened or cannot be told. Pointer and manifest are looked at, not "
+        "the objects of the shards: those are what verify reads.",
         "shardy health -s ./snap --staleness-threshold 86400", OPT_STALENESS, "[SECONDS]"},
     [CMD_ROUTE] = {CMD_ROUTE, "route", "KEY", "KEY", 1, 1, "say which shard a key belongs to",
         "Nothing is looked up: the key need not exist.", "shardy route -s ./snap user:42", 0, NULL},

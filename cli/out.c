@@ -123,6 +123,10 @@ int out_fail(const cli *c, const shardy_error *err, const char *key)
 {
     int signal_number = signals_caught();
     int cancelled = signal_number != 0 && err->status == SHARDY_CANCELLED;
+    if (c->failure && !cancelled) {
+        *c->failure = *err;
+        return EXIT_ERROR;
+    }
     const char *message = cancelled         ? "interrupted"
                           : err->message[0] ? err->message
                                             : "an error without a message";
