@@ -368,7 +368,8 @@ static void man_tail(strbuf *out)
         {"EXIT STATUS",
             "0: success, also when a key is not found. 1: an error; get --strict without the key; "
             "health degraded; verify found damage. 2: a mistake in the command line; health "
-            "unhealthy, or failed. 130 or 143: interrupted by SIGINT or SIGTERM, after cleaning up."},
+            "unhealthy, or failed. 130 or 143: interrupted by SIGINT or SIGTERM, after cleaning "
+            "up."},
         {"OUTPUT",
             "Results go to the standard output, messages and progress to the standard error. In "
             "the formats json and jsonl an error is an object with the members op, error, status "

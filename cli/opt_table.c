@@ -669,7 +669,8 @@ const command_def command_table[CMD_TABLE_COUNT] = {
         "limit and so on). on_error is stop (the default) or continue. One reader answers the "
         "whole script: all commands see one snapshot until a refresh.\n\n"
         "Each command gives one result, in order; the failures are among them. Format json is "
-        "taken as jsonl. Exits with 1 when a command failed, with 2 when the script is not one.",
+        "taken as jsonl. Exits with 1 when a command failed or the file is no script: then nothing "
+        "is run.",
         "shardy exec -s ./snap --script queries.yaml --output results.jsonl\n"
         "echo '{commands: [{op: get, key: a}]}' | shardy exec -s ./snap --script -",
         0, NULL},
