@@ -101,6 +101,9 @@ int session_run_line(cli *c, const opt_values *line);
 /* Writes a result to the standard output; a newline is added when it ends without one. Returns
  * EXIT_OK, or EXIT_ERROR after a message; a closed pipe ends the program quietly. */
 int out_write(const cli *c, const strbuf *text);
+/* Writes the result of a command that has changed something. When it cannot be written, the message
+ * begins with what was done all the same, which is `format`. */
+int out_report(const cli *c, const strbuf *text, const char *format, ...) CLI_PRINTF(3, 4);
 /* Exactly these bytes. */
 int out_write_bytes(const cli *c, const void *data, size_t len);
 /* What a terminal or a pipe gets in format text: controls are visible on a terminal. */
@@ -119,6 +122,8 @@ int out_fail_text(const cli *c, shardy_status status, const char *text, const ch
 int out_usage(const cli *c, const char *message);
 /* The same for a value that an option cannot have. */
 int out_usage_value(const cli *c, const char *option, const char *expected, const char *given);
+/* What makes a noun the plural of so many: "" for one, else "s". */
+const char *out_s(uint64_t count);
 void out_warn(const cli *c, const char *message);
 /* Makes an error struct from a status and a message. */
 void out_set_error(shardy_error *err, shardy_status status, const char *format, ...)

@@ -281,7 +281,7 @@ static int print_result(const cli *c, const shardy_build_result *r)
     } else if (c->format == OUT_TABLE) {
         table_pairs(&b, pairs, RESULT_FIELDS, c->colour_out);
     }
-    int rc = out_write(c, &b);
+    int rc = out_report(c, &b, "run \"%.128s\" was published and is current", r->run_id);
     for (size_t i = 0; i < RESULT_FIELDS; i++) {
         strbuf_free(&numbers[i]);
     }

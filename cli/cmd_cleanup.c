@@ -205,7 +205,8 @@ static int print_result(const cli *c, const shardy_cleanup_result *r, int with_r
     } else {
         add_table(c, &b, r);
     }
-    int rc = out_write(c, &b);
+    int rc = out_report(c, &b, "the cleanup has removed %llu object%s",
+        (unsigned long long)r->objects_deleted, out_s(r->objects_deleted));
     strbuf_free(&b);
     return rc;
 }

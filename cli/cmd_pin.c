@@ -37,7 +37,8 @@ int cmd_pin(cli *c)
         out_add_text(&b, ref.data, ref.len);
         strbuf_putc(&b, '\n');
     }
-    rc = out_write(c, &b);
+    rc = out_report(c, &b, "\"%.*s\" has the pin \"%.100s\" now", (int)ref.len,
+        (const char *)ref.data, name);
     strbuf_free(&b);
     shardy_buf_release(&ref);
     return rc;
@@ -73,9 +74,11 @@ int cmd_unpin(cli *c)
         json_uint(&j, removed);
         json_object_end(&j);
     } else {
-        strbuf_printf(&b, "unpinned %s from %u snapshots\n", name, (unsigned)removed);
+        strbuf_printf(
+            &b, "unpinned %s from %u snapshot%s\n", name, (unsigned)removed, out_s(removed));
     }
-    rc = out_write(c, &b);
+    rc = out_report(c, &b, "the pin \"%.100s\" was taken from %u snapshot%s", name,
+        (unsigned)removed, out_s(removed));
     strbuf_free(&b);
     return rc;
 }

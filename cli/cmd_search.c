@@ -37,7 +37,7 @@ static int load_queries(const cli *c, npy_array *out)
         if (row >= out->rows) {
             strbuf_printf(&message, "--vector-row %llu is out of range: \"%s\" has %zu row%s",
                 (unsigned long long)row, v->values[OPT_VECTOR_FILE].text, out->rows,
-                out->rows == 1 ? "" : "s");
+                out_s(out->rows));
             rc = out_fail_text(c, SHARDY_INVALID, strbuf_text(&message), NULL);
         } else {
             memmove(out->data, out->data + row * out->dim, out->dim * sizeof *out->data);

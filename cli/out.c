@@ -34,7 +34,8 @@ void out_write_error(const strbuf *text)
     (void)write_all(STDERR_FILENO, strbuf_text(text), text->len);
 }
 
-int out_write_bytes(const cli *c, const void *data, size_t len)
+/* `done`: what has been done, whether or not it can be told; NULL: nothing. */
+static int write_bytes(const cli *c, const void *data, size_t len, const char *done)
 {
     int rc = len ? write_all(STDOUT_FILENO, data, len) : 0;
     if (rc == EPIPE) {
@@ -45,8 +46,9 @@ int out_write_bytes(const cli *c, const void *data, size_t len)
         shardy_error err = {0};
         const char *name = c->session && c->session->output ? c->session->output : NULL;
         out_set_error(&err, rc == ENOSPC ? SHARDY_NO_SPACE : SHARDY_IO,
-            "cannot write to %s%.900s%s: %s", name ? "\"" : "the standard output", name ? name : "",
-            name ? "\"" : "", strerror(rc));
+            "%s%scannot write to %s%.400s%s: %s", done ? done : "",
+            done ? ", but that could not be reported: " : "", name ? "\"" : "the standard output",
+            name ? name : "", name ? "\"" : "", strerror(rc));
         if (c->session) {
             c->session->output_failed = 1;
         }
@@ -55,13 +57,33 @@ int out_write_bytes(const cli *c, const void *data, size_t len)
     return EXIT_OK;
 }
 
-int out_write(const cli *c, const strbuf *text)
+int out_write_bytes(const cli *c, const void *data, size_t len)
 {
-    int rc = out_write_bytes(c, strbuf_text(text), text->len);
+    return write_bytes(c, data, len, NULL);
+}
+
+static int write_text(const cli *c, const strbuf *text, const char *done)
+{
+    int rc = write_bytes(c, strbuf_text(text), text->len, done);
     if (rc == EXIT_OK && (text->len == 0 || text->data[text->len - 1] != '\n')) {
-        rc = out_write_bytes(c, "\n", 1);
+        rc = write_bytes(c, "\n", 1, done);
     }
     return rc;
+}
+
+int out_write(const cli *c, const strbuf *text)
+{
+    return write_text(c, text, NULL);
+}
+
+int out_report(const cli *c, const strbuf *text, const char *format, ...)
+{
+    char done[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(done, sizeof done, format, args);
+    va_end(args);
+    return write_text(c, text, done);
 }
 
 void out_add_text(strbuf *b, const char *text, size_t len)
@@ -201,6 +223,11 @@ int out_usage(const cli *c, const char *message)
     out_write_error(&b);
     strbuf_free(&b);
     return EXIT_USAGE;
+}
+
+const char *out_s(uint64_t count)
+{
+    return count == 1 ? "" : "s";
 }
 
 void out_warn(const cli *c, const char *message)

@@ -239,7 +239,7 @@ int target_ref(cli *c, char **ref_out)
     } else {
         out_set_error(&err, SHARDY_INVALID, "offset %u is out of range: there %s %zu manifest%s",
             offset, history.count == 1 ? "is only" : "are only", history.count,
-            history.count == 1 ? "" : "s");
+            out_s(history.count));
     }
     shardy_history_dispose(&history);
     return *ref_out ? EXIT_OK : out_fail(c, &err, NULL);

@@ -330,6 +330,35 @@ def full_disk(shardy, tmp):
 
 
 @test
+def full_disk_after_the_deed(shardy, tmp):
+    """what was published, moved, pinned or removed is told when its report cannot be written"""
+    def unreported(*args):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([shardy.path, *args], stdout=full, stderr=subprocess.PIPE,
+                                  env=environment(tmp), timeout=60, cwd=tmp)
+        assert done.returncode == 1, done
+        error = json.loads(done.stderr)
+        assert error["status"] == "NO_SPACE", error
+        assert "cannot write to the standard output: No space left" in error["error"], error
+        return error["error"]
+
+    rows_file(os.path.join(tmp, "rows"), 5)
+    build = ("build", "snap", "--input", "rows", "--input-format", "jsonl", "-q", "--run-id")
+    for run in ("one", "two"):
+        assert f'run "{run}" was published and is current' in unreported(*build, run)
+    assert answer(shardy, tmp, "-s", "snap", "info")["run_id"] == "two"
+    place = ("-s", "snap")
+    text = unreported(*place, "rollback", "--run-id", "one")
+    assert re.search(r'"[^"]*/manifests/[^"]*run_id=one/manifest" is current now', text), text
+    text = unreported(*place, "pin", "name", "--run-id", "two")
+    assert re.search(r'"[^"]*/manifests/[^"]*run_id=two/manifest" has the pin "name" now', text), text
+    assert 'the pin "name" was taken from 1 snapshot,' in unreported(*place, "unpin", "name")
+    assert "the cleanup has removed 0 objects," in unreported(*place, "cleanup", "--keep-last", "1", "--dry-run")
+    text = unreported(*place, "cleanup", "--keep-last", "1")
+    assert re.search(r"the cleanup has removed [1-9]\d* objects,", text), text
+
+
+@test
 def file_size_limit(shardy, tmp):
     """a file that would be larger than the process may write is an error, not the end of it"""
     rows = os.path.join(tmp, "rows.jsonl")
