@@ -28,7 +28,7 @@ Names in braces stand for {tmp}, {golden}, and what an earlier line has caught. 
 <RUN> is a run id, <TIME> a time, <N> a whole number, <F> a number, <*> anything; <RUN:x> catches.
 
 Every JSON object that a case prints is checked against the schema that the command prints.
-Cases that need more than this are functions in cases_python.py."""
+Cases that need more than this are functions in cases_python.py and cases_bucket.py."""
 
 import array
 import glob
@@ -359,6 +359,7 @@ def read_cases(path):
 
 def main():
     sys.path.insert(0, HERE)
+    import cases_bucket  # adds its cases to those of cases_python
     import cases_python
 
     shardy = Shardy(sys.argv[1])
@@ -368,7 +369,7 @@ def main():
         if name.endswith(".case"):
             cases += [(c.place, c.name, c.run)
                       for c in read_cases(os.path.join(HERE, "cases", name))]
-    cases += [("cases_python.py", f.__doc__.splitlines()[0], f) for f in cases_python.tests()]
+    cases += [(f"{f.__module__}.py", f.__doc__.splitlines()[0], f) for f in cases_python.tests()]
     failed = ran = skipped = 0
     for place, name, run in cases:
         if word not in name and word not in place:
