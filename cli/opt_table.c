@@ -656,9 +656,11 @@ const command_def command_table[CMD_TABLE_COUNT] = {
     [CMD_EXPLAIN] = {CMD_EXPLAIN, "explain", "open|get KEY|search", "WHAT", 1, 2,
         "say what a look-up will ask of the store",
         "Predicts round trips, requests and bytes, from pointer and manifest alone: of opening the "
-        "snapshot, of the first look-up (cold), and of another one (warm). A round trip is a step "
-        "that waits for the reply to the one before. What depends on the content of a shard is an "
-        "estimate, and marked so. --stats tells what really happened.",
+        "snapshot (open), of opening and the first look-up together (cold), and of another "
+        "look-up (warm). A round trip is a step that waits for the reply to the one before. What "
+        "depends on the content of a shard is an estimate, and marked so. --stats tells what "
+        "really happened; on a busy machine that can be a round trip more, when a request leaves "
+        "after the reply to one that it did not wait for.",
         "shardy explain -s s3://bucket/data get user:42\n"
         "shardy explain -s s3://bucket/data search --sqlite-mode range",
         0, NULL},
