@@ -77,7 +77,7 @@ static int check_engine(const cli *c)
     if (engine->count && engine->number == 0 && has_vectors(c)) {
         return out_usage(c, "engine \"sqlite\" stores no vectors; use sqlite-vec");
     }
-    if (metric->count && metric->number == 2 && has_vectors(c)) {
+    if (metric->count && metric->number == 2) {
         return out_fail_text(c, SHARDY_UNSUPPORTED,
             "metric \"dot_product\" is not supported by engine sqlite-vec", NULL);
     }
@@ -104,6 +104,7 @@ static int check_options(const cli *c)
     rc = rc == EXIT_OK ? both(c, OPT_VECTOR_COLUMN, OPT_VECTORS) : rc;
     rc = rc == EXIT_OK ? needs_vectors(c, OPT_VECTOR_ID_COLUMN) : rc;
     rc = rc == EXIT_OK ? needs_vectors(c, OPT_PAYLOAD_COLUMN) : rc;
+    rc = rc == EXIT_OK ? needs_vectors(c, OPT_METRIC) : rc;
     return rc == EXIT_OK ? check_engine(c) : rc;
 }
 
