@@ -161,7 +161,8 @@ static shardy_status encode_u64(const shardy_key *key, encoded_key *out, shardy_
         out->bytes.len = 8;
         return SHARDY_OK;
     }
-    return wrong_key(key, SHARDY_KEY_ENCODING_U64BE, "an integer from 0 to 2^64-1", err);
+    return wrong_key(key, SHARDY_KEY_ENCODING_U64BE,
+        "an integer from 0 to 2^64-1, or to 2^63-1 where keys are routed by hash", err);
 }
 
 static shardy_status encode_u32(const shardy_key *key, encoded_key *out, shardy_error *err)

@@ -28,14 +28,16 @@ static void test_key__each_encoding_takes_its_types_and_names_the_others(void **
         {{SHARDY_KEY_UINT, 0, 0, UINT64_MAX, {NULL, 0}}, SHARDY_KEY_ENCODING_U64BE,
             "\xff\xff\xff\xff\xff\xff\xff\xff", 8, ""},
         {{SHARDY_KEY_INT, 0, -1, 0, {NULL, 0}}, SHARDY_KEY_ENCODING_U64BE, NULL, 0,
-            "key -1 does not fit the encoding u64be: expected an integer from 0 to 2^64-1"},
+            "key -1 does not fit the encoding u64be: expected an integer from 0 to 2^64-1, "
+            "or to 2^63-1 where keys are routed by hash"},
         {{SHARDY_KEY_TEXT, 0, 0, 0, {"12345678", 8}}, SHARDY_KEY_ENCODING_U64BE, NULL, 0,
             "key \"12345678\" does not fit the encoding u64be: expected an integer from 0 to "
-            "2^64-1"},
+            "2^64-1, or to 2^63-1 where keys are routed by hash"},
         {{SHARDY_KEY_BYTES, 0, 0, 0, {"12345678", 8}}, SHARDY_KEY_ENCODING_U64BE, "12345678", 8,
             ""},
         {{SHARDY_KEY_BYTES, 0, 0, 0, {"\x01\x02", 2}}, SHARDY_KEY_ENCODING_U64BE, NULL, 0,
-            "key 0x0102 does not fit the encoding u64be: expected an integer from 0 to 2^64-1"},
+            "key 0x0102 does not fit the encoding u64be: expected an integer from 0 to 2^64-1, "
+            "or to 2^63-1 where keys are routed by hash"},
         {{SHARDY_KEY_INT, 0, UINT32_MAX, 0, {NULL, 0}}, SHARDY_KEY_ENCODING_U32BE,
             "\xff\xff\xff\xff", 4, ""},
         {{SHARDY_KEY_INT, 0, 4294967296, 0, {NULL, 0}}, SHARDY_KEY_ENCODING_U32BE, NULL, 0,
