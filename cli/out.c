@@ -141,6 +141,47 @@ static void add_prefixed(
     strbuf_putc(b, '\n');
 }
 
+static int is_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
+}
+
+/* The option that a field of the library stands for: "allow-empty" for allow_empty; or NULL. */
+static const char *option_of(const command_def *command, const char *field, size_t len)
+{
+    for (size_t i = 0; i < OPT_COUNT; i++) {
+        const char *name = opt_table[i].name;
+        size_t at = 0;
+        while (at < len && (name[at] == field[at] || (name[at] == '-' && field[at] == '_'))) {
+            at++;
+        }
+        if (at == len && !name[at] && strchr(name, '-') && opt_applies(&opt_table[i], command)) {
+            return name;
+        }
+    }
+    return NULL;
+}
+
+/* A message of the library, which names fields of its options, with the options of the command. */
+static void add_message(strbuf *b, const command_def *command, const char *text)
+{
+    int quoted = 0;
+    while (*text) {
+        size_t len = 0;
+        while (is_word(text[len])) {
+            len++;
+        }
+        const char *name = quoted ? NULL : option_of(command, text, len);
+        strbuf_puts(b, name ? "--" : "");
+        strbuf_add(b, name ? name : text, len);
+        text += len;
+        if (*text) {
+            quoted ^= *text == '"';
+            strbuf_putc(b, *text++);
+        }
+    }
+}
+
 int out_fail(const cli *c, const shardy_error *err, const char *key)
 {
     int signal_number = signals_caught();
@@ -149,9 +190,15 @@ int out_fail(const cli *c, const shardy_error *err, const char *key)
         *c->failure = *err;
         return EXIT_ERROR;
     }
-    const char *message = cancelled         ? "interrupted"
-                          : err->message[0] ? err->message
-                                            : "an error without a message";
+    strbuf said = {0};
+    if (cancelled || !err->message[0]) {
+        strbuf_puts(&said, cancelled ? "interrupted" : "an error without a message");
+    } else if (c->session || err->status <= SHARDY_UNAVAILABLE) {
+        strbuf_puts(&said, err->message); /* in scripts options have the names of fields */
+    } else {
+        add_message(&said, c->opts.command, err->message);
+    }
+    const char *message = strbuf_text(&said);
     strbuf b = {0};
     if (c->format == OUT_JSON || c->format == OUT_JSONL) {
         json_out j;
@@ -182,6 +229,7 @@ int out_fail(const cli *c, const shardy_error *err, const char *key)
         out_write_error(&b);
     }
     strbuf_free(&b);
+    strbuf_free(&said);
     return cancelled ? 128 + signal_number : EXIT_ERROR;
 }
 
