@@ -14,8 +14,8 @@
     (READS | CMD_BIT(CMD_ROLLBACK) | CMD_BIT(CMD_VERIFY) | CMD_BIT(CMD_CLEANUP) | KEEPS |          \
         CMD_BIT(CMD_USE))
 #define STORES (SNAPSHOTS | CMD_BIT(CMD_BUILD))
-#define KEYS   (VALUES | CMD_BIT(CMD_ROUTE) | CMD_BIT(CMD_EXPLAIN))
 #define VALUES (CMD_BIT(CMD_GET) | CMD_BIT(CMD_MULTIGET))
+#define KEYS   (VALUES | CMD_BIT(CMD_ROUTE) | CMD_BIT(CMD_EXPLAIN))
 
 const opt_def opt_table[OPT_COUNT] = {
     [OPT_SNAPSHOT] = {.id = OPT_SNAPSHOT,
@@ -592,7 +592,8 @@ const command_def command_table[CMD_TABLE_COUNT] = {
         0, NULL},
     [CMD_MULTIGET] = {CMD_MULTIGET, "multiget", "KEY...", "KEY", 1, SIZE_MAX, "look up many keys",
         "The results have the order of the keys, duplicates included. With a single - the keys "
-        "are read from the standard input, one per line; blank lines are skipped.",
+        "are read from the standard input, one per line; blank lines are skipped. In sessions and "
+        "scripts - is a key.",
         "shardy multiget -s ./snap 1 2 3\nshardy multiget -s ./snap - < keys.txt", 0, NULL},
     [CMD_SEARCH] = {CMD_SEARCH, "search", "[QUERY]", "QUERY", 0, 1, "find the nearest vectors",
         "The query is numbers separated by commas, or a NumPy file (--vector-file) with one "
