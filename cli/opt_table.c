@@ -167,7 +167,8 @@ const opt_def opt_table[OPT_COUNT] = {
         .default_text = "jsonl",
         .config = "output.format",
         .commands = CMDS_ALL,
-        .help = "json (indented), jsonl (one line), table or text"},
+        .help = "json (indented; default of the interactive mode), jsonl (one line), table (get and "
+                "route print json there) or text"},
     [OPT_COLOR] = {.id = OPT_COLOR,
         .name = "color",
         .kind = OPT_KIND_CHOICE,
