@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import urllib.request
 
-from cases_python import HERE, answer, ask, test
+from cases_python import HERE, answer, ask, environment, test
 
 
 class Bucket:
@@ -268,3 +268,27 @@ def explain(shardy, tmp):
     ask(shardy, tmp, "-s", "snap", "explain", "search", code=1)
     for wrong in (("explain",), ("explain", "get"), ("explain", "open", "k"), ("explain", "all")):
         ask(shardy, tmp, "-s", "snap", *wrong, code=2)
+
+
+def repository_script(name):
+    return os.path.join(os.path.dirname(os.path.dirname(HERE)), "scripts", name)
+
+
+@test
+def s3_server(shardy, tmp):
+    """s3-server: a shell takes what it prints, also of a server with TLS, and it explains itself"""
+    rows_file(os.path.join(tmp, "rows"), 3)
+    commands = ('eval "$("$1" $3)" && trap "kill $s3_server" EXIT && '
+                '"$2" build s3://demo/set --input rows --input-format jsonl -q >/dev/null && '
+                '"$2" -s s3://demo/set get key-00000001 && echo "$AWS_ENDPOINT_URL_S3"')
+    for words, scheme in (("", "http"), ("--tls good", "https")):
+        done = subprocess.run(["sh", "-c", commands, "sh", repository_script("s3-server"),
+                               shardy.path, words], cwd=tmp, env=environment(tmp), timeout=60,
+                              capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        found, url = done.stdout.splitlines()
+        assert '"found": true' in found and url.startswith(f"{scheme}://"), done.stdout
+    told = subprocess.run([repository_script("s3-server"), "--help"], capture_output=True,
+                          text=True, env=environment(tmp), timeout=60)
+    assert told.returncode == 0 and told.stderr == "", told
+    assert "usage: scripts/s3-server" in told.stdout and "--tls" in told.stdout, told.stdout
