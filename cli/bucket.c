@@ -37,10 +37,10 @@ static int check_set(cli *c)
     if (!found->access_key_id == !found->secret_access_key) {
         return EXIT_OK;
     }
-    out_set_error(&err, SHARDY_CONFIG,
-        "%.400s: the profile \"%.200s\" has an access key id without its secret access key, or the "
-        "other way round",
-        found->path ? found->path : "credentials.toml", c->cfg.credentials_profile);
+    out_set_error(&err, SHARDY_CONFIG, "%.400s: the profile \"%.200s\" has %s",
+        found->path ? found->path : "credentials.toml", c->cfg.credentials_profile,
+        found->access_key_id ? "an access key id without its secret access key"
+                             : "a secret access key without its access key id");
     return out_fail(c, &err, NULL);
 }
 

@@ -229,8 +229,8 @@ static int get_age(cli *c, opt_id id, const char *name, int64_t *seconds_out)
     const char *text = c->opts.values[id].text;
     return !opt_given(&c->opts, id) || opt_parse_age(text, seconds_out) == 0
                ? EXIT_OK
-               : out_usage_value(
-                     c, name, "a number of days or hours like 7d or 24h, at most 36500", text);
+               : out_usage_value(c, name,
+                     "a number of days or hours like 7d or 24h, at most 36500d or 36500h", text);
 }
 
 static int get_options(cli *c, shardy_cleanup_options *o)
@@ -241,6 +241,11 @@ static int get_options(cli *c, shardy_cleanup_options *o)
     rc = rc == EXIT_OK ? get_age(c, OPT_SETTLE_AFTER, "settle-after", &o->settle_after_s) : rc;
     if (rc != EXIT_OK) {
         return rc;
+    }
+    if (opt_given(v, OPT_SETTLE_AFTER) && !opt_given(v, OPT_INCLUDE_OLD_RUNS) &&
+        !opt_given(v, OPT_OLDER_THAN) && !opt_given(v, OPT_KEEP_LAST)) {
+        return out_usage(
+            c, "option \"--settle-after\" needs --include-old-runs, --older-than or --keep-last");
     }
     o->dry_run = opt_given(v, OPT_DRY_RUN);
     o->include_old_runs = opt_given(v, OPT_INCLUDE_OLD_RUNS);

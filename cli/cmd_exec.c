@@ -90,7 +90,10 @@ static int run_all(cli *c, const script *s)
 static int finish(const cli *c, out_file *file, int rc, int output_failed)
 {
     strbuf message = {0};
-    if (!output_failed && !signals_caught() && out_file_commit(file, &message) != 0) {
+    if (signals_caught()) {
+        return out_fail_text(c, SHARDY_CANCELLED, "interrupted", NULL);
+    }
+    if (!output_failed && out_file_commit(file, &message) != 0) {
         rc = out_fail_text(c, SHARDY_IO, strbuf_text(&message), NULL);
     }
     strbuf_free(&message);

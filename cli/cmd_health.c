@@ -87,9 +87,8 @@ int cmd_health(cli *c)
     c->failure = &err;
     int rc = target_open(c, &reader);
     c->failure = NULL;
-    if (rc == EXIT_OK &&
-        shardy_reader_health(
-            reader, threshold->count ? threshold->seconds : -1.0, &health, &err) < 0) {
+    if (rc == EXIT_OK && shardy_reader_health(reader, threshold->count ? threshold->seconds : -1.0,
+                             &health, &err) < 0) {
         rc = EXIT_ERROR;
     }
     if (rc == EXIT_ERROR) {

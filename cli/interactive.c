@@ -168,8 +168,8 @@ static void print_banner(const cli *c)
     }
     strbuf_puts(&b, "Loaded manifest run_id=");
     out_add_text(&b, info.run_id, strlen(info.run_id));
-    strbuf_printf(&b, "  (%u shard%s, %s sharding)\n", (unsigned)info.num_dbs,
-        out_s(info.num_dbs), shardy_sharding_strategy_name(info.strategy));
+    strbuf_printf(&b, "  (%u shard%s, %s sharding)\n", (unsigned)info.num_dbs, out_s(info.num_dbs),
+        shardy_sharding_strategy_name(info.strategy));
     strbuf_puts(&b, "\"help\" lists the commands, Ctrl-D leaves.\n");
     out_write(c, &b);
     strbuf_free(&b);

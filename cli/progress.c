@@ -1,4 +1,4 @@
-#include "progress.h"
+#include "cli.h"
 
 #include "term.h"
 #include "utf8.h"
@@ -64,8 +64,8 @@ static size_t make_parts(const progress_view *v, double seconds, strbuf parts[PA
         strbuf_printf(&parts[n++], "%3.0f%%", v->fraction * 100);
     }
     if (v->shards_total) {
-        strbuf_printf(
-            &parts[n++], "%u/%u shards", (unsigned)v->shards_done, (unsigned)v->shards_total);
+        strbuf_printf(&parts[n++], "%u/%u shard%s", (unsigned)v->shards_done,
+            (unsigned)v->shards_total, out_s(v->shards_total));
     }
     if (v->to_upload) {
         progress_add_bytes(&parts[n], v->uploaded);
@@ -75,7 +75,7 @@ static size_t make_parts(const progress_view *v, double seconds, strbuf parts[PA
     }
     if (v->rows) {
         progress_add_count(&parts[n], v->rows);
-        strbuf_puts(&parts[n++], " rows");
+        strbuf_printf(&parts[n++], " row%s", out_s(v->rows));
     }
     int rate_known = seconds >= 0.2;
     if (v->rows_per_second && v->rows && rate_known) {

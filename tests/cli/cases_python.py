@@ -922,6 +922,7 @@ def script_interrupted(shardy, tmp):
     process.send_signal(signal.SIGINT)
     code, out, err = finish(process)
     assert code == 130, (code, out, err)
+    assert json.loads(err) == {"op": "exec", "error": "interrupted", "status": "CANCELLED"}, err
     with open(os.path.join(tmp, "out"), encoding="utf-8") as file:
         assert file.read() == "before\n"
     assert not glob.glob(os.path.join(tmp, ".shardy-*.tmp"))

@@ -465,7 +465,7 @@ static void test_progress__the_line_fits_and_the_most_important_comes_first(void
         .to_upload = 54 << 20,
         .rows_per_second = 1};
     assert_line(&s, 0.1, 80,
-        "building  ##########  100%  0/1 shards  5.0 MiB of 54.0 MiB uploaded  10 rows");
+        "building  ##########  100%  0/1 shard  5.0 MiB of 54.0 MiB uploaded  10 rows");
     progress_view u = {.label = "reading", .fraction = -1, .rows = 999, .rows_per_second = 1};
     assert_line(&u, 61, 80, "reading    999 rows  16 rows/s  1:01");
 }
