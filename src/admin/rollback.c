@@ -49,10 +49,10 @@ shardy_status shardy__admin_find_target(const catalog *c, const shardy_rollback_
     }
     if (target->run_id) {
         return shardy__error(err, SHARDY_INVALID, "admin",
-            "no manifest is of the run \"%.128s\"; there are %zu", target->run_id, count);
+            "no manifest is of the run \"%.128s\" (%zu in the history)", target->run_id, count);
     }
     return shardy__error(err, SHARDY_INVALID, "admin",
-        "offset %lld is out of range: there are %zu manifests", (long long)target->offset, count);
+        "offset %lld is out of range (%zu in the history)", (long long)target->offset, count);
 }
 
 static shardy_status roll_back(

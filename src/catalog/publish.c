@@ -41,8 +41,8 @@ static shardy_status manifest_of_run(
 
 static shardy_status taken(const char *run_id, const char *by, shardy_error *err)
 {
-    return shardy__error(
-        err, SHARDY_EXISTS, "publish", "the run id \"%.128s\" is taken: there is %s", run_id, by);
+    return shardy__error(err, SHARDY_EXISTS, "publish",
+        "the run id \"%.128s\" is taken: another build has used it (%s is there)", run_id, by);
 }
 
 /* Whether the store has to be asked. Those of this library that are not far away are known. */
@@ -129,10 +129,10 @@ static shardy_status check_free(
     snprintf(prefix, sizeof prefix, "%s/run_id=%s/", shard_prefix, run_id);
     SHARDY_TRY(list_any(c, prefix, &found, err));
     if (found) {
-        return taken(run_id, "a shard of it", err);
+        return taken(run_id, "a shard", err);
     }
     SHARDY_TRY(manifest_of_run(c, run_id, &found, err));
-    return found ? taken(run_id, "a manifest of it", err) : SHARDY_OK;
+    return found ? taken(run_id, "a manifest", err) : SHARDY_OK;
 }
 
 /* Whether the pointer has another version than `seen` by now. */
@@ -246,7 +246,7 @@ shardy_status shardy__publish_begin(const catalog *c, const char *run_id, const 
     run->fate.state = FATE_WRITING;
     shardy_status st = shardy__fate_create(c->context, c->store, &run->fate, err);
     if (st == SHARDY_EXISTS) {
-        return taken(run_id, "a fate of it", err);
+        return taken(run_id, "its fate", err);
     }
     SHARDY_TRY(st);
     st = shardy__catalog_probe(c, &run->fate, err);

@@ -284,7 +284,7 @@ static shardy_status resolve_ref(read_core *core, const char *name,
     shardy__manifest_list_dispose(&list);
     return found ? SHARDY_OK
                  : shardy__error(err, SHARDY_INVALID, "read",
-                       "no manifest is named \"%.300s\"; there are %zu", name, count);
+                       "no manifest is named \"%.300s\" (%zu in the history)", name, count);
 }
 
 static shardy_status load_named(

@@ -73,9 +73,9 @@ shardy_status shardy__credentials_make(
 {
     *credentials_out = NULL;
     if (!texts->key_id || !texts->secret || !texts->key_id[0] || !texts->secret[0]) {
-        return shardy__error(err, SHARDY_CONFIG, "s3",
-            "%s has an access key id without its secret access key, or the other way round",
-            texts->where);
+        return shardy__error(err, SHARDY_CONFIG, "s3", "%s has %s", texts->where,
+            texts->key_id && texts->key_id[0] ? "an access key id without its secret access key"
+                                              : "no access key id");
     }
     /* not quoted: what stands in the wrong place may be a secret */
     if (!shardy__credentials_is_header_text(texts->key_id) ||

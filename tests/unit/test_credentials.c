@@ -380,7 +380,7 @@ static void test_find__a_profile_goes_before_the_environment_when_it_is_asked_fo
     assert_non_null(strstr(found, "expected one of them"));
     free(found);
     unsetenv("AWS_ACCESS_KEY_ID");
-    check_finds(w, NULL, "the other way round");
+    check_finds(w, NULL, "has no access key id");
 }
 
 static void test_find__the_files_are_in_the_home_directory(void **state)

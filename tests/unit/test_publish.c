@@ -258,13 +258,16 @@ static void test_publish__a_run_id_is_taken_by_a_fate_a_manifest_or_a_shard(void
     publish_run second;
     assert_status(
         SHARDY_EXISTS, shardy__publish_begin(&w->c, "a", "shards", "test", &second, &err));
-    assert_string_equal(err.message, "the run id \"a\" is taken: there is a shard of it");
+    assert_string_equal(
+        err.message, "the run id \"a\" is taken: another build has used it (a shard is there)");
     assert_status(SHARDY_EXISTS, shardy__publish_begin(&w->c, "a", "other", "test", &second, &err));
-    assert_string_equal(err.message, "the run id \"a\" is taken: there is a fate of it");
+    assert_string_equal(
+        err.message, "the run id \"a\" is taken: another build has used it (its fate is there)");
     put_ok(w->store, ref_of("m"), "x");
     assert_status(
         SHARDY_EXISTS, shardy__publish_begin(&w->c, "m", "shards", "test", &second, &err));
-    assert_string_equal(err.message, "the run id \"m\" is taken: there is a manifest of it");
+    assert_string_equal(
+        err.message, "the run id \"m\" is taken: another build has used it (a manifest is there)");
     /* a longer id is another one */
     assert_ok(shardy__publish_begin(&w->c, "ab", "shards", "test", &second, &err));
     assert_ok(commit(w, &run));
