@@ -235,9 +235,9 @@ typedef struct shardy_explanation {
     int32_t hint;
     /* 1: so many steps and requests, and at most so many bytes; the metric ROUND_TRIPS may count
      * one more, when a request is sent after the reply to one that it did not wait for. By ranges
-     * that is said where rows are short on average; a value that is much longer than the others and than
-     * its page takes more. 0: an estimate, because it depends on what is in the shard; where only
-     * that is not known, whether the row fits its page, at least so many */
+     * that is said where rows are short on average; a value that is much longer than the others and
+     * than its page takes more. 0: an estimate, because it depends on what is in the shard; where
+     * only that is not known, whether the row fits its page, at least so many */
     int32_t exact;
     uint32_t shards;  /* that are asked */
     uint32_t db_id;   /* of GET */
