@@ -216,7 +216,8 @@ static int print_result(const cli *c, const shardy_cleanup_result *r, int with_r
 static int32_t on_progress(void *user, uint64_t deleted, uint64_t objects)
 {
     cli *c = user;
-    progress_view view = {.label = "cleaning up", .fraction = -1, .rows = objects};
+    progress_view view = {
+        .label = "cleaning up", .fraction = -1, .rows = objects, .noun = "object"};
     if (objects > 0 && deleted > 0) {
         view.fraction = (double)deleted / (double)objects;
     }

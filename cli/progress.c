@@ -75,7 +75,7 @@ static size_t make_parts(const progress_view *v, double seconds, strbuf parts[PA
     }
     if (v->rows) {
         progress_add_count(&parts[n], v->rows);
-        strbuf_printf(&parts[n++], " row%s", out_s(v->rows));
+        strbuf_printf(&parts[n++], " %s%s", v->noun ? v->noun : "row", out_s(v->rows));
     }
     int rate_known = seconds >= 0.2;
     if (v->rows_per_second && v->rows && rate_known) {

@@ -15,6 +15,7 @@ typedef struct progress_view {
     const char *label; /* "reading" */
     double fraction;   /* 0 to 1; negative when the total is not known */
     uint64_t rows;
+    const char *noun; /* what `rows` counts; NULL: "row" */
     uint64_t bytes;
     uint32_t shards_done;
     uint32_t shards_total;

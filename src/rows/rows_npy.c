@@ -91,7 +91,7 @@ shardy_status shardy__rows_npy_finish(const shardy_row_source *s, shardy_error *
         return SHARDY_OK;
     }
     return shardy__error(err, SHARDY_INVALID, "rows",
-        "\"%.300s\" has %llu vectors, but there are %llu rows", n->path,
+        "\"%.300s\" has %llu vectors, but the number of rows is %llu", n->path,
         (unsigned long long)n->header.rows, (unsigned long long)s->rows);
 }
 

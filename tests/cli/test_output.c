@@ -468,6 +468,8 @@ static void test_progress__the_line_fits_and_the_most_important_comes_first(void
         "building  ##########  100%  0/1 shard  5.0 MiB of 54.0 MiB uploaded  10 rows");
     progress_view u = {.label = "reading", .fraction = -1, .rows = 999, .rows_per_second = 1};
     assert_line(&u, 61, 80, "reading    999 rows  16 rows/s  1:01");
+    progress_view o = {.label = "cleaning up", .fraction = -1, .rows = 1, .noun = "object"};
+    assert_line(&o, 0.1, 80, "cleaning up 1 object");
 }
 
 static void test_progress__numbers_are_for_people(void **state)

@@ -773,8 +773,8 @@ static void test_npy__another_number_of_rows_is_invalid_with_both_counts(void **
     assert_int_equal(
         SHARDY_INVALID, read_text(f, "a.jsonl", "{\"key\":1}\n{\"key\":2}\n{\"key\":3}\n"));
     assert_string_equal(expected, f->err.message);
-    snprintf(expected, sizeof expected, "\"%s/vectors.npy\" has 2 vectors, but there are 1 rows",
-        f->dir);
+    snprintf(expected, sizeof expected,
+        "\"%s/vectors.npy\" has 2 vectors, but the number of rows is 1", f->dir);
     assert_int_equal(SHARDY_INVALID, read_text(f, "a.jsonl", "{\"key\":1}\n"));
     assert_string_equal(expected, f->err.message);
     assert_int_equal(SHARDY_INVALID, read_text(f, "a.jsonl", ""));
