@@ -63,12 +63,12 @@ shardy_status shardy__catalog_no_pointer(const catalog *c, const char *domain, s
         shardy_store_head(c->store, key, &meta, &ignored) == SHARDY_OK &&
         shardy__uri_join(c->url, c->pointer_key, url, &ignored) >= 0) {
         return shardy__error(err, SHARDY_INVALID, domain,
-            "there is no pointer \"%s\" in \"%.300s\"; for the directory of that name write "
+            "there is no pointer (%s) in \"%.300s\"; for the directory of that name write "
             "\"%.300s/\"",
             c->pointer_key, c->url, url);
     }
     return shardy__error(err, SHARDY_INVALID, domain,
-        "there is no pointer \"%s\" in \"%.300s\": nothing was published there", c->pointer_key,
+        "there is no pointer (%s) in \"%.300s\": nothing was published there", c->pointer_key,
         c->url);
 }
 

@@ -593,16 +593,16 @@ static void test_place__a_directory_like_a_pointer_is_written_with_a_slash(void 
     snprintf(url, sizeof url, "%s/_a", dir);
     assert_status(SHARDY_INVALID, dataset_build(NULL, url, "one", &options, &err));
     assert_non_null(strstr(err.message, "for a directory of that name write"));
-    snprintf(said, sizeof said, "there is no pointer \"_a\" in \"%s\": nothing was published there",
-        dir);
+    snprintf(
+        said, sizeof said, "there is no pointer (_a) in \"%s\": nothing was published there", dir);
     assert_read_as(url, said);
     snprintf(url, sizeof url, "%s/_a/", dir);
     assert_ok(dataset_build(NULL, url, "one", &options, &err));
     assert_read_as(url, NULL);
     snprintf(url, sizeof url, "%s/_a", dir);
     snprintf(said, sizeof said,
-        "there is no pointer \"_a\" in \"%s\"; for the directory of that name write \"%s/_a/\"",
-        dir, dir);
+        "there is no pointer (_a) in \"%s\"; for the directory of that name write \"%s/_a/\"", dir,
+        dir);
     assert_read_as(url, said);
     /* pointers that others have made are read whatever they are called */
     char from[700];
