@@ -546,6 +546,9 @@ static void finish(http_engine *e, http_transfer *t)
     }
     r->transfer = NULL;
     free_transfer(t);
+    if (!e->all) {
+        e->idle_ns = shardy__monotonic_ns(e->context); /* before anybody can know of it */
+    }
     r->done(r);
 }
 
