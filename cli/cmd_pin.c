@@ -37,8 +37,8 @@ int cmd_pin(cli *c)
         out_add_text(&b, ref.data, ref.len);
         strbuf_putc(&b, '\n');
     }
-    rc = out_report(
-        c, &b, "\"%.*s\" has the pin \"%.100s\" now", (int)ref.len, (const char *)ref.data, name);
+    rc = out_report(c, &b, "the pin \"%.100s\" is on \"%.*s\" now", name,
+        ref.len < 300 ? (int)ref.len : 300, (const char *)ref.data);
     strbuf_free(&b);
     shardy_buf_release(&ref);
     return rc;

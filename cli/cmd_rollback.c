@@ -15,7 +15,8 @@ static int print_ref(const cli *c, const shardy_buf *ref)
         out_add_text(&b, text, ref->len);
         strbuf_putc(&b, '\n');
     }
-    int rc = out_report(c, &b, "\"%.*s\" is current now", (int)ref->len, text);
+    int rc =
+        out_report(c, &b, "current is now \"%.*s\"", ref->len < 300 ? (int)ref->len : 300, text);
     strbuf_free(&b);
     return rc;
 }

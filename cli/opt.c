@@ -218,7 +218,9 @@ static void add_range(strbuf *message, const opt_def *def)
     unsigned long long max = def->max;
     strbuf_puts(message, is_size ? "a size such as 512M" : "a whole number");
     if (max >= INT64_MAX && is_size) {
-        strbuf_printf(message, " of at least %lluM", min >> 20);
+        if (min) {
+            strbuf_printf(message, " of at least %lluM", min >> 20);
+        }
     } else if (max >= INT64_MAX) {
         strbuf_printf(message, " of at least %llu", min);
     } else {

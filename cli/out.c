@@ -166,18 +166,22 @@ static const char *option_of(const command_def *command, const char *field, size
 static void add_message(strbuf *b, const command_def *command, const char *text)
 {
     int quoted = 0;
+    char before = ' ';
     while (*text) {
         size_t len = 0;
         while (is_word(text[len])) {
             len++;
         }
-        const char *name = quoted ? NULL : option_of(command, text, len);
+        /* a name of a file may be that of a field */
+        int alone = strchr(" (", before) && strchr(" ,;)", text[len]);
+        const char *name = quoted || !alone ? NULL : option_of(command, text, len);
         strbuf_puts(b, name ? "--" : "");
         strbuf_add(b, name ? name : text, len);
         text += len;
         if (*text) {
             quoted ^= *text == '"';
-            strbuf_putc(b, *text++);
+            before = *text++;
+            strbuf_putc(b, before);
         }
     }
 }

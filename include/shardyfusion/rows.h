@@ -15,14 +15,14 @@ extern "C" {
  *
  * JSON lines: one object a line; blank lines are skipped. JSON is what Python's json.loads takes
  * (of members with the same name the last one counts), but NaN, Infinity, lone surrogates and more
- * than SHARDY_JSON_DEPTH_MAX levels are INVALID. - key: a string (text) or an integer from -2^63 to
- * 2^64-1; everything else is INVALID. - value: a string gives its UTF-8, anything else compact JSON
- * with sorted keys, whose numbers
+ * than SHARDY_JSON_DEPTH_MAX levels are INVALID.
+ *
+ * - key: a string (text) or an integer from -2^63 to 2^64-1; everything else is INVALID.
+ * - value: a string gives its UTF-8, anything else compact JSON with sorted keys, whose numbers
  *   keep their text. Without a value column: the row without key, vector and payload, in that
  *   form.
  * - vector: an array of numbers; null or no such field: the row has none. Its id: a string or an
- * integer; a row with a vector must have it
- *   when there is a column for it.
+ *   integer; a row with a vector must have it when there is a column for it.
  * - payload: any JSON, written again as Python's json.dumps does, members in their order; null
  *   or no such field: none.
  * - further columns: null (also when there is no such field), bool, int, uint, double or text;

@@ -59,7 +59,8 @@ shardy_status shardy__catalog_no_pointer(const catalog *c, const char *domain, s
     shardy_object_meta meta;
     shardy_error ignored;
     snprintf(key, sizeof key, "%s/" POINTER_KEY, c->pointer_key);
-    if (c->pointer_key[0] == '_' &&
+    if (strncmp(c->pointer_key, POINTER_KEY, strlen(POINTER_KEY)) != 0 &&
+        c->pointer_key[0] == '_' &&
         shardy_store_head(c->store, key, &meta, &ignored) == SHARDY_OK &&
         shardy__uri_join(c->url, c->pointer_key, url, &ignored) >= 0) {
         return shardy__error(err, SHARDY_INVALID, domain,

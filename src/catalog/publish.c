@@ -53,7 +53,7 @@ static int is_doubtful(const catalog *c)
 }
 
 /* Makes a version one of the same shape that the object does not have, nor will have: one that
- * counts is lower then. */
+ * counts from 1 is lower then. */
 static void change_version(char *text)
 {
     char *letter = NULL;
@@ -470,7 +470,7 @@ static shardy_status end_fate(
         }
         return SHARDY_FENCED;
     }
-    if (ended < 0) {
+    if (ended < 0 && state == FATE_PUBLISHED) {
         shardy__log(c->context, SHARDY_LOG_WARN, "publish",
             "run \"%s\" is %s, but its fate could not be marked so: %s", f->run_id,
             st < 0 ? "complete" : "published", error.message);
@@ -551,7 +551,7 @@ shardy_status shardy__catalog_remove_prefix(
             first = st;
             break;
         }
-        if (page.count && strcmp(page.entries[0].key, seen) <= 0) {
+        if (page.count && strcmp(page.entries[0].key, seen) == 0) {
             first = shardy__error(err, SHARDY_IO, "publish",
                 "the listing of \"%.300s\" goes on showing \"%.300s\", which was removed", prefix,
                 page.entries[0].key);

@@ -349,9 +349,9 @@ def full_disk_after_the_deed(shardy, tmp):
     assert answer(shardy, tmp, "-s", "snap", "info")["run_id"] == "two"
     place = ("-s", "snap")
     text = unreported(*place, "rollback", "--run-id", "one")
-    assert re.search(r'"[^"]*run_id=one/manifest" is current now', text), text
+    assert re.search(r'current is now "[^"]*run_id=one/manifest"', text), text
     text = unreported(*place, "pin", "name", "--run-id", "two")
-    assert re.search(r'"[^"]*run_id=two/manifest" has the pin "name" now', text), text
+    assert re.search(r'the pin "name" is on "[^"]*run_id=two/manifest" now', text), text
     unreported(*build, "three")
     text = unreported(*place, "unpin", "name")
     assert 'the pin "name" was taken from 1 snapshot,' in text, text
