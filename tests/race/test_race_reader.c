@@ -559,8 +559,10 @@ static void test_race__a_planted_fault_is_caught(void **state)
 #ifdef CAN_SEE_PLANTED
     static char report[65536];
     int status = run_planted(report, sizeof report);
-    if ((WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
-        !(strstr(report, "data race") || strstr(report, "use-after-free"))) {
+    /* SEGV: what was freed may be given back already, and is read in the reader all the same */
+    const int seen = strstr(report, "data race") || strstr(report, "use-after-free") ||
+                     (strstr(report, "Sanitizer: SEGV") && strstr(report, "/src/read/"));
+    if ((WIFEXITED(status) && WEXITSTATUS(status) == 0) || !seen) {
         fail_msg("a load that is followed by an increment was not noticed: %.1000s", report);
     }
     print_message("planted: %.*s\n", (int)strcspn(strstr(report, "Sanitizer"), "\n"),
