@@ -267,8 +267,9 @@ shardy_status shardy__manifest_store_remove(
     return st;
 }
 
-/* Whether `now` was written by the very call that wanted to write `p`. The nonce alone does not
- * tell: contexts with the same seed give the same ones. */
+/* Whether `now` was written by the very call that wanted to write `p`, or is that as a cleanup has
+ * written it anew since: its fence keeps all but generation and nonce (decision 009). The nonce
+ * alone does not tell: contexts with the same seed give the same ones. */
 static int is_same_write(const pointer *now, const pointer *p)
 {
     const int same = now->generation == p->generation && strcmp(now->nonce, p->nonce) == 0;

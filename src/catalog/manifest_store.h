@@ -43,15 +43,15 @@ manifest_store shardy__manifest_store_after(const manifest_store *m);
 /* The pointer and its version. OK; NOT_FOUND; CORRUPT, FORMAT_VERSION and those of the store. */
 shardy_status shardy__manifest_store_load_current(
     const manifest_store *m, pointer *out, shardy_etag *version_out, shardy_error *err);
-/* 1: that version is of a pointer; 0: of the newest build, which a manifest store of rows takes for
- * current where there is no pointer (formats.md, section 13). */
-int shardy__manifest_store_is_pointer(const manifest_store *m, const shardy_etag *version);
 /* The same; NOT_MODIFIED when it still has the version `known`, which costs no more than asking. A
  * store that cannot tell answers OK. */
 shardy_status shardy__manifest_store_load_newer(const manifest_store *m, const shardy_etag *known,
     pointer *out, shardy_etag *version_out, shardy_error *err);
 /* What the versions of builds begin with that count as current, and those of pointers do not. */
 #define MANIFEST_BUILD_VERSION "build-"
+/* 1: that version is of a pointer; 0: of the newest build, which a manifest store of rows takes for
+ * current where there is no pointer (formats.md, section 13). */
+int shardy__manifest_store_is_pointer(const manifest_store *m, const shardy_etag *version);
 /* Of objects so much is asked for at first: with it comes the length, and what is too long is read
  * no further. The rest comes in ranges of this length. Most manifests of 80,000 shards fit. */
 #define MANIFEST_BEGIN_LEN (32u << 20)
