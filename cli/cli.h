@@ -46,7 +46,7 @@ typedef struct cli {
     shardy_store *below[2]; /* the stores that `store` passes its calls on to, innermost first */
     size_t below_count;
     int in_bucket;                                /* the store is object storage */
-    shardy_cancel *cancel;                        /* requested by the first SIGINT or SIGTERM */
+    shardy_cancel *cancel;                        /* requested by the first signal to end */
     progress bar;                                 /* also takes the messages of the library */
     int32_t key_encoding;                         /* of the snapshot; 0: not asked for yet */
     char *snapshot;                               /* URL or path once target_find() found it */
@@ -212,8 +212,8 @@ void target_read_options(
 
 /* --- signals (signals.c) ---------------------------------------------------------------------- */
 
-/* From now on the first SIGINT or SIGTERM requests `cancel` and ends reading of the standard
- * input; the second one has its usual effect. */
+/* From now on the first SIGINT, SIGTERM or SIGHUP requests `cancel` and ends reading of the
+ * standard input; the second one has its usual effect. */
 void signals_install(shardy_cancel *cancel);
 /* A pipe without a reader and a file that becomes larger than the process may write are errors of
  * the write, not signals: a build goes on when nobody reads its progress. */
@@ -223,7 +223,8 @@ void signals_die_of_pipe(void);
 /* The signal that came, 0: none. */
 int signals_caught(void);
 /* In the interactive mode SIGINT ends what runs and never the program: it requests the token that
- * signals_watch() named last, NULL: none. SIGTERM does so too, and is the end of the input. */
+ * signals_watch() named last, NULL: none. SIGTERM and SIGHUP do so too, and are the end of the
+ * input. */
 void signals_stay(void);
 void signals_watch(shardy_cancel *cancel);
 /* Forgets a SIGINT. */

@@ -166,7 +166,7 @@ void help_main(strbuf *out, int brief, int colour)
             "  0  success, also when a key is not found\n"
             "  1  an error; a key missing with --strict; health degraded; damage found\n"
             "  2  a mistake in the command line; health unhealthy or failed\n"
-            "  130, 143  interrupted by SIGINT or SIGTERM\n");
+            "  129, 130, 143  interrupted by SIGHUP, SIGINT or SIGTERM\n");
     }
     strbuf_puts(out, "\nSee \"shardy COMMAND --help\" for the options of a command");
     strbuf_puts(out, brief ? ",\n\"shardy --help\" for the rest.\n" : ".\n");
@@ -368,8 +368,8 @@ static void man_tail(strbuf *out)
         {"EXIT STATUS",
             "0: success, also when a key is not found. 1: an error; get --strict without the key; "
             "health degraded; verify found damage. 2: a mistake in the command line; health "
-            "unhealthy, or failed. 130 or 143: interrupted by SIGINT or SIGTERM, after cleaning "
-            "up."},
+            "unhealthy, or failed. 129, 130 or 143: interrupted by SIGHUP, SIGINT or SIGTERM, "
+            "after cleaning up."},
         {"OUTPUT",
             "Results go to the standard output, messages and progress to the standard error. In "
             "the formats json and jsonl an error is an object with the members op, error, status "

@@ -7,6 +7,10 @@
 #include <sys/select.h>
 #include <unistd.h>
 
+/* What asks a command to end. */
+static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP};
+#define ENDING_COUNT (sizeof ending_signals / sizeof ending_signals[0])
+
 /* A handler can reach only globals. */
 static shardy_cancel *volatile signal_cancel;
 static volatile sig_atomic_t signal_number;
@@ -37,8 +41,9 @@ static void on_signal(int number)
         if (signal_null_fd >= 0) {
             dup2(signal_null_fd, STDIN_FILENO);
         }
-        signal(SIGINT, SIG_DFL);
-        signal(SIGTERM, SIG_DFL);
+        for (size_t i = 0; i < ENDING_COUNT; i++) {
+            signal(ending_signals[i], SIG_DFL);
+        }
     }
     if (!pthread_equal(pthread_self(), signal_main)) {
         /* only the thread that waits in the read can be interrupted */
@@ -70,12 +75,11 @@ void signals_install(shardy_cancel *cancel)
     action.sa_handler = on_nothing; /* no SA_RESTART: its purpose is to interrupt */
     sigaction(SIGURG, &action, NULL);
     action.sa_handler = on_signal;
-    int numbers[] = {SIGINT, SIGTERM};
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < ENDING_COUNT; i++) {
         struct sigaction before;
-        /* a parent that ignores SIGINT (nohup, background jobs) keeps it ignored */
-        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) {
-            sigaction(numbers[i], &action, NULL);
+        /* what a parent ignores stays ignored: SIGHUP (nohup), SIGINT (background jobs) */
+        if (sigaction(ending_signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) {
+            sigaction(ending_signals[i], &action, NULL);
         }
     }
 }
@@ -117,7 +121,7 @@ int signals_wait_input(void)
     sigset_t let_in;
     sigset_t before;
     fd_set input;
-    int numbers[] = {SIGINT, SIGTERM, SIGWINCH, SIGCONT, SIGURG};
+    int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGCONT, SIGURG};
     sigset_t held;
     sigemptyset(&held);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {

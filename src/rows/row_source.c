@@ -142,6 +142,10 @@ static shardy_status check_file(shardy_row_source *s, const char *path, shardy_e
     if (st == SHARDY_NOT_FOUND) {
         return shardy__error(err, SHARDY_INVALID, "rows", "there is no file \"%.300s\"", path);
     }
+    if (st == SHARDY_INVALID) {
+        return shardy__error(err, st, "rows",
+            "\"%.300s\" is not a regular file (a pipe is read as the standard input, \"-\")", path);
+    }
     SHARDY_TRY(st);
     st = shardy__file_size(fd, &size, err);
     shardy__file_close(fd);

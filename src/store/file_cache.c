@@ -95,6 +95,7 @@ typedef struct job {
     entry_name name;
     uint64_t len; /* of the entry */
     cached_file found;
+    int damage_told; /* 1: the log has that what was found is damaged */
 } job;
 
 /* Each part with the zero at its end: no two lists of parts are the same bytes. */
@@ -236,8 +237,11 @@ static shardy_status find_entry(job *j, shardy_error *err)
     }
     if (st == SHARDY_NOT_FOUND || st == SHARDY_CORRUPT) {
         shardy__error_clear(err);
-        shardy__log(cache->context, SHARDY_LOG_WARN, "store",
-            "the file \"%s\" of the cache is damaged and will be replaced", j->name.text);
+        if (!j->damage_told) {
+            shardy__log(cache->context, SHARDY_LOG_WARN, "store",
+                "the file \"%s\" of the cache is damaged and will be replaced", j->name.text);
+        }
+        j->damage_told = 1;
         return SHARDY_NOT_FOUND;
     }
     return st;

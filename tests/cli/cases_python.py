@@ -476,6 +476,24 @@ def terminated(shardy, tmp):
 
 
 @test
+def hung_up(shardy, tmp):
+    """SIGHUP ends a build with 129 and leaves nothing behind, and under nohup it does nothing"""
+    code, out, err = interrupt_build(shardy, tmp, signal.SIGHUP)
+    assert code == 129, (code, out, err)
+    assert left_behind(tmp) == [], left_behind(tmp)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start_build(shardy, tmp, "--input", "-")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    process.stdin.write(b'{"key": 1, "v": "1"}\n')
+    process.stdin.flush()
+    process.send_signal(signal.SIGHUP)
+    code, out, err = finish(process)
+    assert code == 0, (code, out, err)
+
+
+@test
 def interrupted_in_each_phase(shardy, tmp):
     """SIGINT in any phase leaves either nothing or a snapshot that is whole"""
     write_rows(tmp, 50000)
@@ -891,14 +909,15 @@ def session_interrupted_call(shardy, tmp):
 
 @test
 def session_terminated(shardy, tmp):
-    """session: SIGTERM ends it with 143 and the terminal is as it was"""
+    """session: SIGTERM or SIGHUP ends it and the terminal is as it was"""
     import termios
-    session = start_session(shardy, tmp)
-    session.process.send_signal(signal.SIGTERM)
-    assert session.process.wait(timeout=60) == 143
-    local = termios.tcgetattr(session.master)[3]
-    assert local & termios.ECHO and local & termios.ICANON
-    session.close(143)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        session = start_session(shardy, tmp)
+        session.process.send_signal(number)
+        assert session.process.wait(timeout=60) == 128 + number
+        local = termios.tcgetattr(session.master)[3]
+        assert local & termios.ECHO and local & termios.ICANON
+        session.close(128 + number)
 
 
 @test

@@ -17,6 +17,7 @@
 #include <shardyfusion/sys/testing.h>
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +47,7 @@ typedef struct stage {
     shardy_store *trips;
     char *dir;
     file_cache *cache;
+    atomic_int damage_told; /* lines of the log */
 } stage;
 
 static const char *place = "test://one";
@@ -68,13 +70,21 @@ static void open_cache(stage *s, uint64_t budget)
     assert_ok(shardy__file_cache_open(s->context, s->dir, budget, &s->cache, &err));
 }
 
+static void count_damage(void *user, const shardy_log_record *record)
+{
+    stage *s = user;
+    if (record->level == SHARDY_LOG_WARN && strstr(record->text, "is damaged")) {
+        atomic_fetch_add(&s->damage_told, 1);
+    }
+}
+
 static int set_up(void **state)
 {
     shardy_error err = {0};
     stage *s = calloc(1, sizeof *s);
     assert_non_null(s);
     place = "test://one";
-    s->context = hand_clock_context(&s->clock);
+    s->context = hand_clock_context_with_log(&s->clock, count_damage, s);
     assert_ok(shardy_store_open_mem(s->context, &s->memory, &err));
     s->ops = *s->memory->ops;
     s->ops.struct_size = sizeof s->ops;
@@ -440,7 +450,8 @@ static void test_cache__the_bytes_of_another_under_a_right_list_are_replaced(voi
     object_free(&b);
 }
 
-/* C3: truncated, or altered in any block of 4 KiB, or in any byte of its end. */
+/* C3: truncated, or altered in any block of 4 KiB, or in any byte of its end: noticed, and told
+ * once in the log, each time. */
 static void test_cache__a_truncated_or_altered_file_is_replaced(void **state)
 {
     stage *s = *state;
@@ -451,6 +462,7 @@ static void test_cache__a_truncated_or_altered_file_is_replaced(void **state)
     struct stat info;
     assert_int_equal(stat(entry_path(s, &o, "files"), &info), 0);
     size_t len = (size_t)info.st_size;
+    int altered = 0;
     assert_int_equal(len, SIZE + o.sums_len + CACHE_TAIL_LEN);
     for (size_t at = 0; at < len; at += at < SIZE ? 4096 : 1) {
         assert_int_equal(truncate(entry_path(s, &o, "files"), (off_t)at), 0);
@@ -463,7 +475,9 @@ static void test_cache__a_truncated_or_altered_file_is_replaced(void **state)
         assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
         close(fd);
         assert_mended(s, &o, &noticed);
+        altered += 2;
     }
+    assert_int_equal(s->damage_told, altered);
     assert_int_equal(noticed, SIZE / 4096); /* by the byte; all others when it was opened */
     assert_int_equal(entries(s), 1);
     object_free(&o);
