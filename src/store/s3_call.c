@@ -394,8 +394,8 @@ static const failure_row *find_row(const char *code)
     return NULL;
 }
 
-/* Codes of HTTP alone. */
-static failure_row row_of_http(int32_t code)
+/* Codes of HTTP alone. `has_code`: there is one of S3, too. */
+static failure_row row_of_http(int32_t code, int has_code)
 {
     failure_row row = {"", SHARDY_IO, 0, NULL};
     if (code == 401 || code == 403) {
@@ -408,6 +408,12 @@ static failure_row row_of_http(int32_t code)
         row.status = SHARDY_UNSUPPORTED;
     } else if (code == 503 || code == 429) { /* of a HEAD no more is known */
         row = (failure_row){"", SHARDY_THROTTLED, 1, fewer_text};
+    } else if (code == 304) {
+        row.retriable = 1;
+        row.text = "it says that nothing has changed, which was not asked";
+    } else if (code == 404 && !has_code) { /* of whoever is in between */
+        row.retriable = 1;
+        row.text = "the answer does not come from S3";
     } else {
         row.retriable = code >= 500 || code == 409 || code == 408 || code < 300;
     }
@@ -418,9 +424,10 @@ static failure_row row_of_http(int32_t code)
 static int is_outcome(s3_call *call, shardy_status *st_out, shardy_error *err)
 {
     int32_t code = call->http.reply.code;
-    int not_there = code == 404 && strcmp(call->failure.code, "NoSuchBucket") != 0 &&
-                    strcmp(call->failure.code, "NoSuchUpload") != 0;
-    if (code == 304) {
+    int not_there =
+        code == 404 && (call->method == HTTP_HEAD || strcmp(call->failure.code, "NoSuchKey") == 0 ||
+                           strcmp(call->failure.code, "NoSuchVersion") == 0);
+    if (code == 304 && call->condition == S3_IF_CHANGED) {
         *st_out = SHARDY_NOT_MODIFIED;
     } else if (not_there && !call->is_put) {
         *st_out = SHARDY_NOT_FOUND;
@@ -435,6 +442,12 @@ static int is_outcome(s3_call *call, shardy_status *st_out, shardy_error *err)
         return 0;
     }
     return 1;
+}
+
+shardy_status shardy__s3_wrong_reply(const s3_call *call, const char *problem, shardy_error *err)
+{
+    return shardy__error_native(err, SHARDY_IO, 1, call->http.reply.code, "s3",
+        CALL_FMT ": the reply %s", CALL_ARGS(call), problem);
 }
 
 static shardy_status wrong_region(s3_call *call, const char *region, shardy_error *err)
@@ -456,9 +469,9 @@ shardy_status shardy__s3_failure_status(s3_call *call, shardy_error *err)
     const s3_failure *f = &call->failure;
     const http_reply *reply = &call->http.reply;
     const failure_row *known = find_row(f->code);
-    failure_row row = known ? *known : row_of_http(reply->code);
+    failure_row row = known ? *known : row_of_http(reply->code, f->code[0] != '\0');
     const char *region = f->region[0] ? f->region : reply->region;
-    int redirect = reply->code >= 300 && reply->code < 400;
+    int redirect = reply->code >= 300 && reply->code < 400 && reply->code != 304;
     if (redirect || (region[0] && strcmp(region, call->client->region) != 0 &&
                         (reply->code == 400 || reply->code == 403))) {
         return wrong_region(call, region, err);

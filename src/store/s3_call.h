@@ -31,7 +31,8 @@ typedef struct s3_client {
 typedef enum s3_condition {
     S3_NO_CONDITION = 0,
     S3_IF_ABSENT, /* 412 is EXISTS */
-    S3_IF_MATCH   /* 412 is CONFLICT; of a put, so is 404 */
+    S3_IF_MATCH,  /* 412 is CONFLICT; of a put, so is 404 */
+    S3_IF_CHANGED /* 304 is NOT_MODIFIED */
 } s3_condition;
 
 typedef struct s3_parameter {
@@ -70,7 +71,9 @@ void shardy__s3_call_query(s3_call *call, const char *name, const char *value);
 /* Sends the request and waits for the answer. When the server says that the credentials are over,
  * though they should not be, others are asked for, and it is sent once more. The status is that of
  * the object: OK (2xx), NOT_FOUND, NOT_MODIFIED (304), CONFLICT, EXISTS, or a failure with its
- * message. Dispose of the call in any case. */
+ * message: who did not ask whether there is something new is not told so, and only an error of S3
+ * says that there is no object (of HEAD, which has no body, the code alone). Dispose of the call in
+ * any case. */
 shardy_status shardy__s3_call_run(s3_call *call, shardy_error *err);
 /* The same without waiting: `done` is called once, perhaps before this returns, and asks
  * shardy__s3_call_status(). */
@@ -78,6 +81,8 @@ void shardy__s3_call_start(s3_call *call);
 shardy_status shardy__s3_call_status(s3_call *call, shardy_error *err);
 void shardy__s3_call_dispose(s3_call *call);
 
+/* IO, to be repeated: "the reply ...". */
+shardy_status shardy__s3_wrong_reply(const s3_call *call, const char *problem, shardy_error *err);
 /* The status of an <Error> that came with a code of the protocol, or inside a reply 200. */
 shardy_status shardy__s3_failure_status(s3_call *call, shardy_error *err);
 

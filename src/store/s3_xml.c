@@ -383,13 +383,29 @@ shardy_status shardy__s3_parse_deleted(
 
 /* --- uploads -------------------------------------------------------------------------------- */
 
+static shardy_status keep_too_long(const bytebuf *text, shardy_error *err)
+{
+    return shardy__error_native(err, SHARDY_CORRUPT, 1, 0, "s3",
+        "the name or version of an upload has %zu bytes", text->len);
+}
+
 static shardy_status keep_whole(char *room, size_t size, const bytebuf *text, shardy_error *err)
 {
     if (text->len >= size) {
-        return shardy__error_native(err, SHARDY_CORRUPT, 1, 0, "s3",
-            "the name or version of an upload has %zu bytes", text->len);
+        return keep_too_long(text, err);
     }
     memcpy(room, text->data, text->len + 1);
+    return SHARDY_OK;
+}
+
+/* As the header ETag has it: some servers leave out the quotes here. */
+static shardy_status keep_etag(char *room, size_t size, const bytebuf *text, shardy_error *err)
+{
+    const size_t quotes = text->len == 0 || strchr(text->data, '"') ? 0 : 2;
+    if (text->len + quotes >= size) {
+        return keep_too_long(text, err);
+    }
+    snprintf(room, size, quotes ? "\"%s\"" : "%s", text->data);
     return SHARDY_OK;
 }
 
@@ -406,7 +422,7 @@ static shardy_status on_upload(void *user, const char *path, const bytebuf *text
     } else if (strcmp(member, "UploadId") == 0) {
         return keep_whole(u->upload_id, sizeof u->upload_id, text, err);
     } else if (strcmp(member, "ETag") == 0) {
-        return keep_whole(u->etag, sizeof u->etag, text, err);
+        return keep_etag(u->etag, sizeof u->etag, text, err);
     } else if (strcmp(member, "ChecksumSHA256") == 0) {
         return keep_whole(u->checksum_sha256, sizeof u->checksum_sha256, text, err);
     }

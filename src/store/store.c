@@ -267,7 +267,7 @@ static shardy_status check_complete(const shardy_store *store, shardy_store_read
 /* What a store must have done when it says that a read is done. */
 static void check_read(const shardy_store *store, shardy_store_read *read)
 {
-    if (read->status == SHARDY_NOT_MODIFIED) {
+    if (read->status == SHARDY_NOT_MODIFIED && read->if_none_match) {
         fail_read(read, SHARDY_NOT_MODIFIED);
         return;
     }

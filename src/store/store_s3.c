@@ -57,6 +57,7 @@ static void start_read_call(s3_read *r, s3_client *client, http_method method)
         shardy__s3_call_header(call, "if-match", read->if_match);
     }
     if (read->if_none_match) {
+        call->condition = S3_IF_CHANGED;
         shardy__s3_call_header(call, "if-none-match", read->if_none_match);
     }
     if (method == HTTP_GET) {
@@ -72,33 +73,25 @@ static void start_read_call(s3_read *r, s3_client *client, http_method method)
     shardy__s3_call_start(call);
 }
 
-static shardy_status wrong_reply(s3_call *call, const char *problem, shardy_error *err)
-{
-    return shardy__error_native(err, SHARDY_IO, 1, call->http.reply.code, "s3",
-        "%s \"%.*s\" of \"s3://%.100s/%.200s\": the reply %s", call->verb,
-        SHARDY_BYTES_FMT(call->key), call->client->place.bucket, call->client->place.prefix,
-        problem);
-}
-
 /* The bytes that were asked for, no others. */
 static shardy_status check_range(s3_read *r, shardy_error *err)
 {
     const http_reply *reply = &r->call.http.reply;
     const shardy_store_read *read = r->read;
     if (reply->code != 206) {
-        return wrong_reply(&r->call, "has the whole object instead of a range", err);
+        return shardy__s3_wrong_reply(&r->call, "has the whole object instead of a range", err);
     }
     if (!reply->has_range || reply->range_first != read->offset) {
-        return wrong_reply(&r->call, "has another range than was asked for", err);
+        return shardy__s3_wrong_reply(&r->call, "has another range than was asked for", err);
     }
     uint64_t left = reply->range_total - read->offset;
     uint64_t expected = read->len < left ? read->len : left;
     if (reply->range_last - reply->range_first + 1 != expected) {
-        return wrong_reply(&r->call, "has another range than was asked for", err);
+        return shardy__s3_wrong_reply(&r->call, "has another range than was asked for", err);
     }
     return r->call.http.received == expected
                ? SHARDY_OK
-               : wrong_reply(&r->call, "has fewer bytes than its range", err);
+               : shardy__s3_wrong_reply(&r->call, "has fewer bytes than its range", err);
 }
 
 /* Whether bytes have the checksum that came with them. 1 also when none did, or that of the parts
@@ -142,7 +135,7 @@ static shardy_status check_body(s3_read *r, shardy_error *err)
 {
     const http_reply *reply = &r->call.http.reply;
     if (reply->encoded) {
-        return wrong_reply(&r->call, "has a content encoding", err);
+        return shardy__s3_wrong_reply(&r->call, "has a content encoding", err);
     }
     if (r->read->if_match && reply->etag.text[0] &&
         strcmp(r->read->if_match, reply->etag.text) != 0) {
@@ -154,7 +147,7 @@ static shardy_status check_body(s3_read *r, shardy_error *err)
     }
     if (reply->code != 200 ||
         (reply->length != HTTP_LENGTH_UNKNOWN && reply->length != r->call.http.received)) {
-        return wrong_reply(&r->call, "is not the whole object", err);
+        return shardy__s3_wrong_reply(&r->call, "is not the whole object", err);
     }
     return check_checksum(r, err);
 }
@@ -170,7 +163,7 @@ static shardy_status take_head(s3_call *call, shardy_object_meta *meta, shardy_e
 {
     const http_reply *reply = &call->http.reply;
     if (reply->code != 200 || reply->length == HTTP_LENGTH_UNKNOWN) {
-        return wrong_reply(call, "does not tell the size of the object", err);
+        return shardy__s3_wrong_reply(call, "does not tell the size of the object", err);
     }
     fill_meta(reply, reply->length, meta);
     return SHARDY_OK;
@@ -367,9 +360,9 @@ static shardy_status take_entries(
         const char *key;
         shardy_status st = take_key(call->client, page, list, e, q->what->prefix, &key);
         if (st < 0) {
-            return st == SHARDY_NOMEM
-                       ? shardy__error_nomem(err, "s3")
-                       : wrong_reply(call, "lists a key that is not below the prefix", err);
+            return st == SHARDY_NOMEM ? shardy__error_nomem(err, "s3")
+                                      : shardy__s3_wrong_reply(
+                                            call, "lists a key that is not below the prefix", err);
         }
         if (key) {
             shardy_store_entry *entry = &page->entries[page->count++];
@@ -384,7 +377,7 @@ static shardy_status take_entries(
         qsort(page->entries, page->count, sizeof *page->entries, compare_entries);
     }
     const char *problem = order_problem(page, q);
-    return problem ? wrong_reply(call, problem, err) : SHARDY_OK;
+    return problem ? shardy__s3_wrong_reply(call, problem, err) : SHARDY_OK;
 }
 
 static void fill_list_call(s3_call *call, const list_query *q, const char *prefix, char number[24])
@@ -429,8 +422,9 @@ static shardy_status list_once(
         st = shardy__s3_failure_status(&call, err);
     }
     if (st == SHARDY_OK) {
-        st = list.count > q->what->limit ? wrong_reply(&call, "lists more than was asked for", err)
-                                         : take_entries(&call, &list, q, page, err);
+        st = list.count > q->what->limit
+                 ? shardy__s3_wrong_reply(&call, "lists more than was asked for", err)
+                 : take_entries(&call, &list, q, page, err);
     }
     shardy__s3_call_dispose(&call);
     return st;
@@ -520,6 +514,9 @@ static shardy_status remove_one(
 {
     s3_call call = new_call(client, HTTP_DELETE, "remove", key, limits);
     shardy_status st = shardy__s3_call_run(&call, err);
+    if (st == SHARDY_OK && call.http.reply_body.len > 0) {
+        st = shardy__s3_wrong_reply(&call, "is not that to a removal", err);
+    }
     shardy__s3_call_dispose(&call);
     return st == SHARDY_NOT_FOUND ? SHARDY_OK : st;
 }

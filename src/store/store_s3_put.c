@@ -217,6 +217,17 @@ static shardy_status check_checksum(
         SHARDY_BYTES_FMT(call->key));
 }
 
+/* Whoever is in between answers for a server, too: what has no version was not stored. */
+static shardy_status check_stored(const s3_call *call, const char *checksum, shardy_error *err)
+{
+    const http_reply *reply = &call->http.reply;
+    SHARDY_TRY(check_checksum(call, reply->checksum_sha256, checksum, err));
+    if ((reply->code != 200 && reply->code != 201) || !reply->etag.text[0]) {
+        return shardy__s3_wrong_reply(call, "does not tell the version that was stored", err);
+    }
+    return SHARDY_OK;
+}
+
 /* Memory that ran out after the server had answered: what it did is not known then. */
 static shardy_status mark_unknown(const s3_call *call, shardy_status st, shardy_error *err)
 {
@@ -258,7 +269,7 @@ static shardy_status put_whole(
     call.http.waiting = s->put->sent ? whole_waits : NULL;
     shardy_status st = shardy__s3_call_run(&call, err);
     if (st == SHARDY_OK) {
-        st = check_checksum(&call, call.http.reply.checksum_sha256, checksum, err);
+        st = check_stored(&call, checksum, err);
     }
     if (st == SHARDY_OK) {
         meta_out->size = p->len;
@@ -422,11 +433,7 @@ static shardy_status harvest(upload *up, slot *s, shardy_error *err)
     const http_reply *reply = &s->call.http.reply;
     shardy_status st = shardy__s3_call_status(&s->call, err);
     if (st == SHARDY_OK) {
-        st = check_checksum(&s->call, reply->checksum_sha256, s->checksum, err);
-    }
-    if (st == SHARDY_OK && !reply->etag.text[0]) {
-        st = shardy__error_native(err, SHARDY_IO, 1, reply->code, "s3",
-            "put \"%.*s\": the reply to a part has no version", SHARDY_BYTES_FMT(s->call.key));
+        st = check_stored(&s->call, s->checksum, err);
     }
     if (st == SHARDY_OK) {
         up->done += s->piece.len;

@@ -551,6 +551,11 @@ static void test_answers__of_a_read_are_told_apart(void **state)
         {"\"kind\": \"status\", \"status\": 504", SHARDY_IO, 1, "504"},
         {"\"kind\": \"status\", \"status\": 429", SHARDY_THROTTLED, 1, "429"},
         {"\"kind\": \"status\", \"status\": 404, \"code\": \"NoSuchKey\"", SHARDY_NOT_FOUND, 0, ""},
+        {"\"kind\": \"status\", \"status\": 404, \"code\": \"NoSuchVersion\"", SHARDY_NOT_FOUND, 0,
+            ""},
+        {"\"kind\": \"body\", \"status\": 404, \"body\": \"404 page not found\"", SHARDY_IO, 1,
+            "does not come from S3: 404"},
+        {"\"kind\": \"body\", \"status\": 304, \"body\": \"\"", SHARDY_IO, 1, "not asked: 304"},
         {"\"kind\": \"status\", \"status\": 404, \"code\": \"NoSuchBucket\"", SHARDY_CONFIG, 0,
             "no such bucket"},
         {"\"kind\": \"status\", \"status\": 403, \"code\": \"AccessDenied\"", SHARDY_AUTH, 0,
@@ -678,6 +683,99 @@ static void test_answers__of_a_put_say_whether_it_was_done(void **state)
     assert_status(
         SHARDY_CHECKSUM, put_text(store, "k", SHARDY_PUT_ALWAYS, NULL, "other", &meta, &err));
     assert_int_equal(err.retriable, 1);
+}
+
+/* What whoever is in between may answer for the server; a version, or an error of S3, is in none of
+ * them. */
+typedef struct stranger {
+    int code;
+    const char *body;
+} stranger;
+
+static const stranger strangers[] = {{200, ""}, {200, "<html>log in</html>"}, {201, ""}, {202, ""},
+    {203, "<html/>"}, {204, ""}, {205, ""}, {206, "x"}, {226, ""}, {299, "x"}, {300, ""}, {302, ""},
+    {304, ""}, {307, "<html/>"}, {400, ""}, {403, ""}, {404, ""}, {404, "404 page not found"},
+    {405, ""}, {409, ""}, {410, ""}, {412, ""}, {416, ""}, {425, ""}, {429, ""}, {451, ""},
+    {499, ""}, {500, ""}, {502, "<html/>"}, {511, ""}, {599, ""}, {999, ""}};
+#define STRANGER_COUNT (sizeof strangers / sizeof strangers[0])
+
+static void let_answer(const stranger *who, const char *operation)
+{
+    char rule[300];
+    snprintf(rule, sizeof rule,
+        "\"kind\": \"body\", \"status\": %d, \"body\": \"%s\", \"operation\": \"%s\"", who->code,
+        who->body, operation);
+    set_rule(rule);
+}
+
+static void assert_failed(shardy_status st, const shardy_error *err, const stranger *who)
+{
+    if (st >= 0 || !err->message[0]) {
+        fail_msg("%d \"%s\": %s", who->code, who->body, shardy_status_name(st));
+    }
+}
+
+static void test_answers__of_strangers_are_no_success_of_a_write_or_a_listing(void **state)
+{
+    shardy_store *store = *state;
+    shardy_object_meta meta;
+    static const char *const steps[] = {"create_upload", "upload_part", "complete_upload"};
+    char *large = random_text(2 * PART_SIZE + 8);
+    put_ok(store, "k", "x");
+    put_ok(store, "l", "x");
+    for (size_t i = 0; i < STRANGER_COUNT; i++) {
+        const stranger *who = &strangers[i];
+        shardy_error err = {0};
+        shardy_store_page page;
+        shardy_bytes keys[] = {bytes_of("k"), bytes_of("l")};
+        int32_t results[2];
+        let_answer(who, "put_object");
+        assert_failed(put_text(store, "n", SHARDY_PUT_ALWAYS, NULL, "new", &meta, &err), &err, who);
+        assert_failed(
+            put_text(store, "n", SHARDY_PUT_IF_ABSENT, NULL, "new", &meta, &err), &err, who);
+        for (size_t step = 0; step < 3; step++) {
+            shardy_store_put put = put_of("n", SHARDY_PUT_ALWAYS, large);
+            let_answer(who, steps[step]);
+            assert_failed(shardy_store_put_object(store, &put, &meta, &err), &err, who);
+        }
+        let_answer(who, "list_objects");
+        assert_failed(shardy_store_list(store, "", 0, NULL, 10, &page, &err), &err, who);
+        let_answer(who, "delete_objects");
+        assert_failed(shardy_store_remove(store, keys, 2, results, &err), &err, who);
+        assert_true(results[0] < 0 && results[1] < 0);
+        if (who->code > 299 || who->body[0]) {
+            let_answer(who, "delete_object");
+            assert_failed(shardy_store_remove(store, keys, 1, results, &err), &err, who);
+            assert_true(results[0] < 0);
+        }
+    }
+    server_faults(s3, NULL);
+    assert_no_object(store, "n");
+    assert_object(store, "k", "x");
+    free(large);
+}
+
+/* A read of a whole object that is answered with 200 is what it says: whoever reads it compares it
+ * with its digest. Of HEAD there is no body that could tell more. */
+static void test_answers__of_strangers_are_no_answers_of_a_read(void **state)
+{
+    shardy_store *store = *state;
+    put_ok(store, "k", "0123456789");
+    for (size_t i = 0; i < STRANGER_COUNT; i++) {
+        const stranger *who = &strangers[i];
+        shardy_error err = {0};
+        shardy_object_meta meta;
+        let_answer(who, "get_object");
+        assert_failed(get(store, "k", 2, 4, &err), &err, who);
+        if (who->code != 200) {
+            assert_failed(get(store, "k", 0, SHARDY_READ_TO_END, &err), &err, who);
+            let_answer(who, "head_object");
+            shardy_status st = shardy_store_head(store, "k", &meta, &err);
+            if (who->code != 404) {
+                assert_failed(st, &err, who);
+            }
+        }
+    }
 }
 
 static void test_answers__a_listing_that_is_none_is_an_error(void **state)
@@ -1068,6 +1166,11 @@ int main(void)
             close_store),
         cmocka_unit_test_setup_teardown(
             test_answers__of_a_put_say_whether_it_was_done, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_answers__of_strangers_are_no_success_of_a_write_or_a_listing, open_store,
+            close_store),
+        cmocka_unit_test_setup_teardown(
+            test_answers__of_strangers_are_no_answers_of_a_read, open_store, close_store),
         cmocka_unit_test_setup_teardown(
             test_answers__a_listing_that_is_none_is_an_error, open_store, close_store),
         cmocka_unit_test_setup_teardown(

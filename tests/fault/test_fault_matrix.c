@@ -109,8 +109,16 @@ static const fault faults[] = {
     {"garbage", "\"kind\": \"garbage\"", 1, 0, 0, 0, PASSING},
     {"huge headers", "\"kind\": \"huge_headers\"", 1, 0, 0, 0, PASSING},
     {"a page of a proxy",
-        "\"kind\": \"body\", \"body\": \"<html>log in</html>\", \"method\": [\"GET\", \"POST\"]", 0,
-        0, 0, 0, SPOILT},
+        "\"kind\": \"body\", \"body\": \"<html>log in</html>\", \"method\": "
+        "[\"GET\", \"POST\", \"PUT\", \"DELETE\"]",
+        0, 0, 0, 0, SPOILT},
+    {"404 of a balancer",
+        "\"kind\": \"body\", \"status\": 404, \"body\": \"404 page not found\", \"method\": "
+        "[\"GET\", \"POST\", \"PUT\", \"DELETE\"]",
+        1, 0, 0, 0, PASSING},
+    {"304, not asked", /* of the pointer it is asked */
+        "\"kind\": \"body\", \"status\": 304, \"body\": \"\", \"key\": [\"\", \"*[!T]\"]", 1, 0, 0,
+        0, PASSING},
     {"garbage XML",
         "\"kind\": \"body\", \"body\": \"<?xml version=\\\"1.0\\\"?><List\", \"operation\": "
         "[\"list_objects\", \"delete_objects\"]",
@@ -799,7 +807,8 @@ static void run_trial(const operation *op, const fault *f, frequency often, unsi
 /* The part of a rule that says which requests it fits, which comes last. */
 static const char *matchers(const fault *f)
 {
-    static const char *const first[] = {", \"operation\"", ", \"method\"", ", \"range\""};
+    static const char *const first[] = {
+        ", \"operation\"", ", \"method\"", ", \"range\"", ", \"key\""};
     for (size_t i = 0; i < sizeof first / sizeof first[0]; i++) {
         const char *at = strstr(f->rule, first[i]);
         if (at) {

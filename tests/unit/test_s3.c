@@ -519,7 +519,16 @@ static void test_xml__deletions_uploads_and_errors(void **state)
         xml_of("<CompleteMultipartUploadResponse><ETag>e</ETag><x><ETag>no</ETag></x>"
                "</CompleteMultipartUploadResponse>"),
         &u, &err));
-    assert_string_equal(u.etag, "e");
+    assert_string_equal(u.etag, "\"e\""); /* as the header ETag has it */
+    assert_status(SHARDY_CORRUPT,
+        shardy__s3_parse_upload_ended(xml_of("<Other><ETag></ETag></Other>"), &u, &err));
+    char long_etag[400] = "<Other><ETag>";
+    memset(long_etag + strlen(long_etag), 'e', SHARDY_ETAG_LEN_MAX - 1);
+    snprintf(long_etag + strlen(long_etag), 100, "</ETag></Other>");
+    assert_status(SHARDY_CORRUPT, shardy__s3_parse_upload_ended(xml_of(long_etag), &u, &err));
+    memmove(long_etag + 13, long_etag + 14, strlen(long_etag + 13));
+    assert_ok(shardy__s3_parse_upload_ended(xml_of(long_etag), &u, &err));
+    assert_int_equal(strlen(u.etag), SHARDY_ETAG_LEN_MAX);
     assert_status(SHARDY_CORRUPT,
         shardy__s3_parse_upload_ended(
             xml_of("<Other><x><ETag>no</ETag></x><UploadId>id</UploadId></Other>"), &u, &err));
