@@ -41,7 +41,8 @@ typedef struct shardy_query {
 SHARDY_API void shardy_query_init(shardy_query *query, size_t struct_size);
 
 typedef struct shardy_hit {
-    shardy_key id; /* as it was written: int or text */
+    /* as it was written: int, uint (from 2^63) or text (the digits of what is larger) */
+    shardy_key id;
     double score;
     uint32_t db_id;
     int32_t has_payload;

@@ -18,6 +18,9 @@ shardy_status shardy__row_refuse(const shardy_row *row, const char *what, shardy
 static shardy_status check_vector(
     const shardy_writer_options *o, const shardy_row *row, shardy_error *err)
 {
+    if (o->dim == 0) {
+        return shardy__row_refuse(row, "it has a vector, the others have none", err);
+    }
     if (row->dim != o->dim) {
         char text[SHARDY_KEY_TEXT_SIZE];
         return shardy__error(err, SHARDY_INVALID, "build",

@@ -196,7 +196,33 @@ static shardy_status refuse_vector(const shardy_writer *w, const shardy_row *row
     return shardy__row_refuse(row, what, err);
 }
 
-/* Settles what the first row, or the first row with a vector, decides. */
+/* What the first row, or the first row with a vector, decides. */
+typedef struct settled {
+    const shardy_engine_ops *engine;
+    shardy_key_encoding key_encoding;
+    uint32_t dim;
+} settled;
+
+static settled settled_so_far(const shardy_writer *w)
+{
+    const shardy_writer_options *o = &w->plan->options;
+    return (settled){w->plan->engine, o->key_encoding, o->dim};
+}
+
+/* A row that was not taken decides nothing. */
+static void unsettle(shardy_writer *w, const settled *before)
+{
+    w->plan->engine = before->engine;
+    w->plan->options.key_encoding = before->key_encoding;
+    w->plan->options.dim = before->dim;
+    if (w->rows == 0) { /* that may be for vectors, or not */
+        shardy__spool_free(w->spool);
+        w->spool = NULL;
+    } else if (w->spool) {
+        shardy__spool_set_dim(w->spool, before->dim);
+    }
+}
+
 static shardy_status settle(shardy_writer *w, const shardy_row *row, shardy_error *err)
 {
     shardy_writer_options *o = &w->plan->options;
@@ -284,7 +310,7 @@ static uint64_t row_bytes(const shardy_row *row)
     return row->key.bytes.len + row->value.len + (uint64_t)row->dim * sizeof(float);
 }
 
-static shardy_status take_row(shardy_writer *w, const shardy_row *row, shardy_error *err)
+static shardy_status add_checked(shardy_writer *w, const shardy_row *row, shardy_error *err)
 {
     SHARDY_TRY(check_row(w, row, err));
     if (w->is_limited) {
@@ -299,8 +325,16 @@ static shardy_status take_row(shardy_writer *w, const shardy_row *row, shardy_er
         }
     }
     shardy_status st = add_row(w, row, err);
+    return st < 0 && st != SHARDY_INVALID ? fail(w, st) : st;
+}
+
+static shardy_status take_row(shardy_writer *w, const shardy_row *row, shardy_error *err)
+{
+    const settled before = settled_so_far(w);
+    shardy_status st = add_checked(w, row, err);
     if (st < 0) {
-        return st == SHARDY_INVALID ? st : fail(w, st);
+        unsettle(w, &before);
+        return st;
     }
     w->rows++;
     w->bytes += row_bytes(row);

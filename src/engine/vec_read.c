@@ -438,6 +438,14 @@ shardy_status shardy__vec_view_load(vec_view *v, uint32_t number, shardy_error *
 
 /* --- ids and payloads ------------------------------------------------------------------------- */
 
+/* Integers of Python have no limit: beyond 64 bits they are their digits. */
+static int is_whole(const shardy_json_value *value)
+{
+    shardy_bytes digits = shardy_json_string(value);
+    return shardy_json_type_of(value) == SHARDY_JSON_NUMBER && digits.len > 0 &&
+           strspn(digits.data, "-0123456789") >= digits.len;
+}
+
 static shardy_status parse_id(
     shardy_bytes text, bytebuf *keep, shardy_key *id_out, shardy_error *err)
 {
@@ -449,11 +457,14 @@ static shardy_status parse_id(
     }
     const shardy_json_value *value = shardy_json_get(shardy_json_root(json), "v");
     shardy_bytes type = shardy_json_string(shardy_json_get(shardy_json_root(json), "t"));
+    const int is_int = type.len == 3 && memcmp(type.data, "int", 3) == 0;
     int64_t number;
-    if (type.len == 3 && memcmp(type.data, "int", 3) == 0 && value &&
-        shardy_json_int64(value, &number)) {
+    uint64_t large;
+    if (is_int && shardy_json_int64(value, &number)) {
         *id_out = shardy_key_int(number);
-    } else if (shardy_json_type_of(value) == SHARDY_JSON_STRING) {
+    } else if (is_int && shardy_json_uint64(value, &large)) {
+        *id_out = shardy_key_uint(large);
+    } else if (shardy_json_type_of(value) == SHARDY_JSON_STRING || (is_int && is_whole(value))) {
         shardy_bytes id = shardy_json_string(value);
         shardy__bytebuf_clear(keep);
         shardy__bytebuf_append(keep, id.data, id.len);
@@ -470,7 +481,8 @@ void shardy__vec_ids_init(vec_ids *ids, const vec_tables *t)
 {
     ids->tables = t;
     ids->left = t->file.source->size;
-    shardy__bytebuf_init(&ids->text, SHARDY_KEY_LEN_MAX);
+    /* the hex digits of the longest key of bytes */
+    shardy__bytebuf_init(&ids->text, (size_t)SHARDY_KEY_LEN_MAX * 2);
 }
 
 void shardy__vec_ids_free(vec_ids *ids)

@@ -121,14 +121,13 @@ static void test_bad_input__ids_of_vectors_keep_their_types_side_by_side(void **
 }
 
 /* The default id of a vector is its key; of bytes their hex digits. */
-static void test_bad_input__a_vector_of_a_bytes_key_has_its_hex_digits_as_id(void **state)
+static void check_hex_id(shardy_key key, const char *expected)
 {
-    (void)state;
     shardy_store *store;
     shardy_reader *reader;
     shardy_reader_options options;
     static const float vector[2] = {1, 0};
-    shardy_row row = make_row(shardy_key_bytes("\0\xAB", 2));
+    shardy_row row = make_row(key);
     row.vector = vector;
     row.dim = 2;
     assert_ok(shardy_store_open_mem(NULL, &store, &err));
@@ -145,11 +144,26 @@ static void test_bad_input__a_vector_of_a_bytes_key_has_its_hex_digits_as_id(voi
     assert_ok(shardy_reader_search(reader, &query, NULL, &hits, &err));
     assert_int_equal(hits.offsets[1], 1);
     assert_int_equal(hits.hits[0].id.type, SHARDY_KEY_TEXT);
-    assert_int_equal(hits.hits[0].id.bytes.len, 4);
-    assert_memory_equal(hits.hits[0].id.bytes.data, "00ab", 4);
+    assert_int_equal(hits.hits[0].id.bytes.len, strlen(expected));
+    assert_memory_equal(hits.hits[0].id.bytes.data, expected, strlen(expected));
     shardy_hits_dispose(&hits);
     shardy_reader_close(reader);
     shardy_store_close(store);
+}
+
+static void test_bad_input__a_vector_of_a_bytes_key_has_its_hex_digits_as_id(void **state)
+{
+    (void)state;
+    check_hex_id(shardy_key_bytes("\0\xAB", 2), "00ab");
+    char *key = malloc(SHARDY_KEY_LEN_MAX);
+    char *digits = malloc(2 * (size_t)SHARDY_KEY_LEN_MAX + 1);
+    assert_true(key && digits);
+    memset(key, 0xCC, SHARDY_KEY_LEN_MAX);
+    memset(digits, 'c', 2 * (size_t)SHARDY_KEY_LEN_MAX);
+    digits[2 * (size_t)SHARDY_KEY_LEN_MAX] = '\0';
+    check_hex_id(shardy_key_bytes(key, SHARDY_KEY_LEN_MAX), digits);
+    free(key);
+    free(digits);
 }
 
 /* --- a directory with a secret beside it ------------------------------------------------------ */

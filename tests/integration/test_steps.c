@@ -354,6 +354,36 @@ static void test_steps__a_row_of_another_shard_is_a_failure_of_coverage(void **s
     end(&s);
 }
 
+/* `dim` floats, or a pointer only. */
+static shardy_status next_vector(void *user, shardy_row *row_out, shardy_error *error)
+{
+    static const float vector[] = {1, 2};
+    const uint32_t *dim = user;
+    (void)error;
+    shardy_row_init(row_out, sizeof *row_out);
+    row_out->key = shardy_key_cstr("key-1");
+    row_out->value.data = "v";
+    row_out->value.len = 1;
+    row_out->vector = vector;
+    row_out->dim = *dim;
+    return SHARDY_OK;
+}
+
+static void test_steps__a_vector_in_a_plan_without_is_refused(void **state)
+{
+    steps s;
+    shardy_buf result;
+    (void)state;
+    begin(&s);
+    for (uint32_t dim = 0; dim <= 2; dim++) {
+        assert_status(
+            SHARDY_INVALID, shardy_attempt_build(s.plan, 1, 0, next_vector, &dim, &result, &err));
+        assert_string_equal(
+            err.message, "row with key \"key-1\": it has a vector, the others have none");
+    }
+    end(&s);
+}
+
 static void test_steps__a_run_id_can_be_claimed_once(void **state)
 {
     steps s;
@@ -527,6 +557,7 @@ int main(void)
         cmocka_unit_test(test_steps__a_winner_that_is_not_the_runs_own_is_refused),
         cmocka_unit_test(test_steps__a_missing_shard_is_a_failure_of_coverage),
         cmocka_unit_test(test_steps__a_row_of_another_shard_is_a_failure_of_coverage),
+        cmocka_unit_test(test_steps__a_vector_in_a_plan_without_is_refused),
         cmocka_unit_test(test_steps__a_run_id_can_be_claimed_once),
         cmocka_unit_test(test_steps__verify_routing_names_the_first_wrong_key),
         cmocka_unit_test(test_steps__a_plan_published_again_takes_nothing_from_a_rollback),

@@ -7,6 +7,7 @@
 #include <shardyfusion/shardyfusion.h>
 #include <shardyfusion/sys/store.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -508,6 +509,55 @@ static void test_writer__a_refused_row_is_not_taken_and_the_next_one_is(void **s
     shardy_writer_close(w);
 }
 
+static shardy_row small_row(shardy_key key, const float *vector, uint32_t dim)
+{
+    shardy_row row;
+    shardy_row_init(&row, sizeof row);
+    row.key = key;
+    row.value.data = "v";
+    row.value.len = 1;
+    row.vector = vector;
+    row.dim = dim;
+    return row;
+}
+
+/* Whether what decides is refused by the check, by the router or for its dimension. */
+static void test_writer__a_refused_row_decides_nothing_for_those_after_it(void **state)
+{
+    writer_fixture *f = *state;
+    const float nan_vector[4] = {NAN, 1, 1, 1};
+    const float vector[4] = {1, 2, 3, 4};
+    static char long_key[SHARDY_KEY_LEN_MAX + 1];
+    const shardy_row refused[] = {small_row(shardy_key_cstr("a"), nan_vector, 4),
+        small_row(shardy_key_text(long_key, sizeof long_key), vector, 4),
+        small_row(shardy_key_cstr("a"), vector, SHARDY_DIM_MAX + 1)};
+    memset(long_key, 'k', sizeof long_key);
+    for (size_t i = 0; i < 2 * sizeof refused / sizeof refused[0]; i++) {
+        shardy_writer_options options;
+        shardy_build_result result;
+        shardy_writer *w;
+        char run_id[16];
+        snprintf(run_id, sizeof run_id, "decide-%zu", i);
+        make_options(f, run_id, &options);
+        options.key_encoding = SHARDY_KEY_ENCODING_AUTO;
+        options.num_dbs = i % 2 ? 0 : 2;
+        options.max_keys_per_shard = i % 2 ? 10 : 0;
+        assert_ok(shardy_writer_open(f->context, NULL, &options, &w, &err));
+        assert_status(SHARDY_INVALID, shardy_writer_put(w, &refused[i / 2], &err));
+        shardy_row row = small_row(shardy_key_int(7), i < 4 ? vector : NULL, i < 4 ? 3 : 0);
+        assert_ok(shardy_writer_put(w, &row, &err));
+        row.key = shardy_key_int(8);
+        assert_ok(shardy_writer_put(w, &row, &err));
+        row = small_row(shardy_key_int(9), nan_vector, i < 4 ? 3 : 4);
+        assert_status(SHARDY_INVALID, shardy_writer_put(w, &row, &err));
+        assert_ok(shardy_writer_finish(w, &result, &err));
+        assert_int_equal(result.row_count, 2);
+        assert_int_equal(result.vector_count, i < 4 ? 2 : 0);
+        shardy_build_result_dispose(&result);
+        shardy_writer_close(w);
+    }
+}
+
 static void change_options(shardy_writer_options *o, size_t number)
 {
     switch (number) {
@@ -620,6 +670,8 @@ int main(void)
             test_writer__a_build_that_is_refused_has_not_used_up_its_run_id, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_writer__without_rows_replaces_nothing_unless_it_may, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_writer__a_refused_row_decides_nothing_for_those_after_it, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_writer__a_refused_row_is_not_taken_and_the_next_one_is, setup, teardown),
         cmocka_unit_test_setup_teardown(

@@ -306,6 +306,15 @@ static const id_case id_cases[] = {
     {"{\"v\": \"\", \"t\": \"str\"}", SHARDY_OK, SHARDY_KEY_TEXT, 0, ""},
     {"{\"v\": \"caf\\u00e9 \\ud83d\\ude00\", \"t\": \"str\"}", SHARDY_OK, SHARDY_KEY_TEXT, 0,
         "caf\xc3\xa9 \xf0\x9f\x98\x80"},
+    {"{\"v\": 9223372036854775808, \"t\": \"int\"}", SHARDY_OK, SHARDY_KEY_UINT, INT64_MIN, NULL},
+    {"{\"v\": 18446744073709551615, \"t\": \"int\"}", SHARDY_OK, SHARDY_KEY_UINT, -1, NULL},
+    {"{\"v\": 18446744073709551616, \"t\": \"int\"}", SHARDY_OK, SHARDY_KEY_TEXT, 0,
+        "18446744073709551616"},
+    {"{\"v\": -9223372036854775809, \"t\": \"int\"}", SHARDY_OK, SHARDY_KEY_TEXT, 0,
+        "-9223372036854775809"},
+    {"{\"v\": 7, \"t\": \"str\"}", SHARDY_CORRUPT, 0, 0, NULL},
+    {"{\"v\": 1e3, \"t\": \"int\"}", SHARDY_CORRUPT, 0, 0, NULL},
+    {"{\"v\": NaN, \"t\": \"int\"}", SHARDY_CORRUPT, 0, 0, NULL},
     {NULL, SHARDY_OK, SHARDY_KEY_INT, 41, NULL},
     {"{\"v\": 1.5, \"t\": \"int\"}", SHARDY_CORRUPT, 0, 0, NULL},
     {"{\"v\": [], \"t\": \"str\"}", SHARDY_CORRUPT, 0, 0, NULL},
@@ -329,6 +338,8 @@ static void check_id(const image *img, const id_case *c)
         assert_int_equal(id->type, c->type);
         if (id->type == SHARDY_KEY_INT) {
             assert_true(id->i == c->number);
+        } else if (id->type == SHARDY_KEY_UINT) {
+            assert_true(id->u == (uint64_t)c->number);
         } else {
             assert_int_equal(id->bytes.len, strlen(c->text));
             assert_memory_equal(id->bytes.data, c->text, id->bytes.len);
