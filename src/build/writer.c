@@ -310,7 +310,7 @@ static uint64_t row_bytes(const shardy_row *row)
     return row->key.bytes.len + row->value.len + (uint64_t)row->dim * sizeof(float);
 }
 
-static shardy_status add_checked(shardy_writer *w, const shardy_row *row, shardy_error *err)
+static inline shardy_status add_checked(shardy_writer *w, const shardy_row *row, shardy_error *err)
 {
     SHARDY_TRY(check_row(w, row, err));
     if (w->is_limited) {

@@ -27,14 +27,17 @@ typedef struct slice_reader {
     size_t buf_size;
     size_t buf_len;
     size_t buf_pos;
+    size_t ahead; /* bytes to read at once: little where values are not read here */
 } slice_reader;
 
 /* One sorted input of a merge: the rows of the shard in one block or run. `key` and so on are those
- * of its first row that was not taken. */
+ * of its first row that was not taken. Where a row is longer than the buffer its value stays in the
+ * file until the row is given out: of each run only a key is in memory then. */
 typedef struct row_input {
     uint64_t prefix;
     const uint8_t *key;
     const uint8_t *value;
+    uint64_t value_at; /* in the file; 0: it is at `value` */
     uint32_t key_len;
     uint32_t value_len;
     uint64_t vector; /* number + 1 of the vector that goes with the row; 0: none */
@@ -46,6 +49,12 @@ typedef struct row_input {
     slice_reader slice;
 } row_input;
 
+/* A value that is still in the file. */
+typedef struct value_place {
+    uint64_t at; /* 0: it is in memory */
+    int fd;
+} value_place;
+
 struct spool_rows {
     spool *spool;
     row_input *inputs; /* in the order in which their rows were added */
@@ -55,8 +64,11 @@ struct spool_rows {
     uint32_t stalled; /* input that waits for a refill, or input_count */
     shardy_bytes keys[BATCH_ROWS];
     shardy_bytes values[BATCH_ROWS];
+    value_place places[BATCH_ROWS];
     uint64_t vectors[BATCH_ROWS];
     size_t count;
+    uint8_t *loaded; /* a value of the batch that was in the file */
+    size_t loaded_room;
     /* The last row of the batch before, which the first of this one may replace. */
     int32_t has_held;
     uint32_t held_turn; /* two copies in turn: the batch given out last may still name the other */
@@ -64,6 +76,7 @@ struct spool_rows {
     size_t held_room[2];
     size_t held_key_len;
     size_t held_value_len;
+    value_place held_place;
     uint64_t held_vector;
     uint64_t *dead;
     uint64_t dead_count;
@@ -85,6 +98,7 @@ static shardy_status slice_open(
     r->end = run->offset + bounds[1];
     uint64_t len = r->end - r->pos;
     r->buf_size = len < buf_size ? (size_t)len : buf_size;
+    r->ahead = r->buf_size;
     if (r->buf_size > 0) {
         r->buf = shardy__malloc(r->buf_size);
         if (!r->buf) {
@@ -94,7 +108,7 @@ static shardy_status slice_open(
     return SHARDY_OK;
 }
 
-/* Makes at least `need` bytes contiguous in the buffer, reading as much as fits. */
+/* Makes at least `need` bytes contiguous in the buffer. */
 static shardy_status slice_fill(slice_reader *r, size_t need, shardy_error *err)
 {
     size_t left = r->buf_len - r->buf_pos;
@@ -103,6 +117,10 @@ static shardy_status slice_fill(slice_reader *r, size_t need, shardy_error *err)
     }
     r->buf_len = left;
     r->buf_pos = 0;
+    uint64_t unread = r->end - r->pos;
+    if (left + unread < need) {
+        return shardy__error(err, SHARDY_CORRUPT, "spool", "a scratch file was changed");
+    }
     if (need > r->buf_size) {
         uint8_t *bigger = shardy__realloc(r->buf, need);
         if (!bigger) {
@@ -111,25 +129,23 @@ static shardy_status slice_fill(slice_reader *r, size_t need, shardy_error *err)
         r->buf = bigger;
         r->buf_size = need;
     }
-    uint64_t unread = r->end - r->pos;
-    size_t n = r->buf_size - left;
+    size_t wanted = r->ahead < need ? need : r->ahead;
+    size_t n = (wanted < r->buf_size ? wanted : r->buf_size) - left;
     n = unread < n ? (size_t)unread : n;
-    if (left + n < need) {
-        return shardy__error(err, SHARDY_CORRUPT, "spool", "a scratch file was changed");
-    }
     SHARDY_TRY(shardy__file_read_at(r->fd, r->pos, r->buf + left, n, err));
     r->pos += n;
     r->buf_len += n;
     return SHARDY_OK;
 }
 
-/* The next record if all of it is in the buffer; else NULL with the bytes it needs (0: the slice
- * has ended). */
-static const uint8_t *slice_peek(
-    slice_reader *r, int is_vector, size_t key_offset, uint32_t dim, size_t *need_out)
+/* The next record if all of it is in the buffer, or, of a row that is longer than the buffer, all
+ * but its value; else NULL with the bytes it needs (0: the slice has ended). */
+static inline const uint8_t *slice_peek(slice_reader *r, int is_vector, size_t key_offset, uint32_t dim,
+    size_t *need_out, uint64_t *len_out)
 {
     size_t left = r->buf_len - r->buf_pos;
     size_t header = is_vector ? sizeof(block_vector) : sizeof(sort_row);
+    *len_out = 0;
     if (left == 0 && r->pos == r->end) {
         *need_out = 0;
         return NULL;
@@ -140,26 +156,44 @@ static const uint8_t *slice_peek(
     }
     const uint8_t *record = r->buf + r->buf_pos;
     *need_out = shardy__block_record_len(record, is_vector, key_offset, dim);
+    *len_out = *need_out;
+    if (!is_vector && *len_out > r->buf_size && *len_out <= left + (r->end - r->pos)) {
+        sort_row row;
+        memcpy(&row, record, sizeof row);
+        *need_out = key_offset + row.key_len;
+    }
     return left < *need_out ? NULL : record;
 }
 
-/* The next record, refilled when needed; NULL at the end of the slice. */
-static shardy_status slice_next(slice_reader *r, int is_vector, size_t key_offset, uint32_t dim,
-    const uint8_t **record_out, shardy_error *err)
+/* Goes over bytes, of which not all need to be in the buffer. */
+static inline void slice_skip(slice_reader *r, uint64_t len)
+{
+    size_t left = r->buf_len - r->buf_pos;
+    if (len <= left) {
+        r->buf_pos += (size_t)len;
+        r->ahead = r->buf_size;
+    } else {
+        r->pos += len - left;
+        r->buf_pos = r->buf_len;
+        r->ahead = SPOOL_BUFFER_LEN_MIN;
+    }
+}
+
+/* Makes the next record, as slice_peek() gives it, be in the buffer. */
+static shardy_status slice_load(
+    slice_reader *r, int is_vector, size_t key_offset, uint32_t dim, shardy_error *err)
 {
     size_t need = 0;
-    while (!(*record_out = slice_peek(r, is_vector, key_offset, dim, &need)) && need > 0) {
+    uint64_t len;
+    while (!slice_peek(r, is_vector, key_offset, dim, &need, &len) && need > 0) {
         SHARDY_TRY(slice_fill(r, need, err));
-    }
-    if (*record_out) {
-        r->buf_pos += need;
     }
     return SHARDY_OK;
 }
 
 /* --- inputs ----------------------------------------------------------------------------------- */
 
-static void input_set_row(row_input *in, const uint8_t *record, size_t key_offset)
+static inline void input_set_row(row_input *in, const uint8_t *record, size_t key_offset)
 {
     sort_row row;
     memcpy(&row, record, sizeof row);
@@ -171,7 +205,25 @@ static void input_set_row(row_input *in, const uint8_t *record, size_t key_offse
     in->key_len = row.key_len;
     in->value = in->key + row.key_len;
     in->value_len = row.value_len;
+    in->value_at = 0;
     in->prefix = shardy__key_window(in->key, in->key_len);
+}
+
+/* Takes the next row out of the buffer of a run; 0 when it is not there. */
+static inline int input_take(row_input *in, size_t key_offset, size_t *need_out)
+{
+    slice_reader *r = &in->slice;
+    uint64_t len;
+    const uint8_t *record = slice_peek(r, 0, key_offset, 0, need_out, &len);
+    if (!record) {
+        return 0;
+    }
+    input_set_row(in, record, key_offset);
+    if (len > *need_out) {
+        in->value_at = r->pos - (r->buf_len - r->buf_pos) + *need_out;
+    }
+    slice_skip(r, len);
+    return 1;
 }
 
 /* Goes on to the next row if it is at hand; otherwise sets `stalled`. */
@@ -194,28 +246,19 @@ static void input_advance(row_input *in, size_t key_offset)
         return;
     }
     size_t need = 0;
-    const uint8_t *record = slice_peek(&in->slice, 0, key_offset, 0, &need);
-    if (record) {
-        in->slice.buf_pos += need;
-        input_set_row(in, record, key_offset);
-    } else if (need == 0) {
-        in->ended = 1;
-    } else {
-        in->stalled = 1;
+    if (!input_take(in, key_offset, &need)) {
+        in->ended = need == 0;
+        in->stalled = need > 0;
     }
 }
 
 /* Refills a stalled input: nobody may use rows of it any more. */
 static shardy_status input_refill(row_input *in, size_t key_offset, shardy_error *err)
 {
-    const uint8_t *record;
-    SHARDY_TRY(slice_next(&in->slice, 0, key_offset, 0, &record, err));
+    size_t need;
+    SHARDY_TRY(slice_load(&in->slice, 0, key_offset, 0, err));
     in->stalled = 0;
-    if (record) {
-        input_set_row(in, record, key_offset);
-    } else {
-        in->ended = 1;
-    }
+    in->ended = !input_take(in, key_offset, &need);
     return SHARDY_OK;
 }
 
@@ -341,6 +384,7 @@ void shardy__spool_rows_close(spool_rows *rows)
     shardy__free(rows->losers);
     shardy__free(rows->held[0]);
     shardy__free(rows->held[1]);
+    shardy__free(rows->loaded);
     shardy__free(rows->dead);
     shardy__free(rows);
 }
@@ -388,33 +432,36 @@ static void take_row(spool_rows *rows, const row_input *in)
     rows->keys[i].len = in->key_len;
     rows->values[i].data = in->value;
     rows->values[i].len = in->value_len;
+    rows->places[i].at = in->value_at;
+    rows->places[i].fd = in->slice.fd;
     rows->vectors[i] = in->vector;
 }
 
-/* Copies the last row of a batch, which is not given out yet. */
+/* Copies the last row of a batch, which is not given out yet; not a value that is in the file. */
 static shardy_status hold_last(spool_rows *rows, shardy_error *err)
 {
     size_t last = --rows->count;
     uint32_t turn = rows->held_turn ^ 1;
     size_t key_len = rows->keys[last].len;
-    size_t value_len = rows->values[last].len;
-    if (key_len + value_len > rows->held_room[turn]) {
-        uint8_t *bigger = shardy__realloc(rows->held[turn], key_len + value_len);
+    size_t copied_len = rows->places[last].at ? 0 : rows->values[last].len;
+    if (key_len + copied_len > rows->held_room[turn]) {
+        uint8_t *bigger = shardy__realloc(rows->held[turn], key_len + copied_len);
         if (!bigger) {
             return shardy__error_nomem(err, "spool");
         }
         rows->held[turn] = bigger;
-        rows->held_room[turn] = key_len + value_len;
+        rows->held_room[turn] = key_len + copied_len;
     }
     if (key_len) {
         memcpy(rows->held[turn], rows->keys[last].data, key_len);
     }
-    if (value_len) {
-        memcpy(rows->held[turn] + key_len, rows->values[last].data, value_len);
+    if (copied_len) {
+        memcpy(rows->held[turn] + key_len, rows->values[last].data, copied_len);
     }
     rows->held_turn = turn;
     rows->held_key_len = key_len;
-    rows->held_value_len = value_len;
+    rows->held_value_len = rows->values[last].len;
+    rows->held_place = rows->places[last];
     rows->held_vector = rows->vectors[last];
     rows->has_held = 1;
     return SHARDY_OK;
@@ -428,6 +475,7 @@ static void begin_with_held(spool_rows *rows)
         rows->keys[0] = shardy__bytes(held, rows->held_key_len);
         rows->values[0] =
             shardy__bytes(held ? held + rows->held_key_len : NULL, rows->held_value_len);
+        rows->places[0] = rows->held_place;
         rows->vectors[0] = rows->held_vector;
         rows->count = 1;
         rows->has_held = 0;
@@ -447,7 +495,8 @@ static shardy_status start(spool_rows *rows, shardy_error *err)
     return rows->input_count ? play_all(rows, err) : SHARDY_OK;
 }
 
-/* Fills the batch until it is full, an input stalls or all have ended. */
+/* Fills the batch until it is full, an input stalls, all have ended, or the value of a row is to be
+ * loaded: then it is the last one. */
 static void fill_batch(spool_rows *rows)
 {
     size_t key_offset = rows->spool->key_offset;
@@ -458,13 +507,45 @@ static void fill_batch(spool_rows *rows)
             return;
         }
         take_row(rows, in);
+        int is_large = in->value_at != 0;
         input_advance(in, key_offset);
         if (in->stalled) {
             rows->stalled = winner;
             return;
         }
         replay(rows, winner);
+        if (is_large) {
+            return;
+        }
     }
+}
+
+/* The row that was held and the last one: only one such value is loaded at a time. */
+static int has_two_large(const spool_rows *rows)
+{
+    return rows->count > 1 && rows->places[0].at && rows->places[rows->count - 1].at;
+}
+
+/* Reads the value of the batch that is still in the file: of the row that was held, or the last. */
+static shardy_status load_value(spool_rows *rows, shardy_error *err)
+{
+    size_t i = rows->count - 1;
+    i = rows->places[0].at ? 0 : i;
+    if (!rows->places[i].at) {
+        return SHARDY_OK;
+    }
+    size_t len = rows->values[i].len;
+    if (len > rows->loaded_room) {
+        shardy__free(rows->loaded);
+        rows->loaded_room = 0;
+        rows->loaded = shardy__malloc(len);
+        if (!rows->loaded) {
+            return shardy__error_nomem(err, "spool");
+        }
+        rows->loaded_room = len;
+    }
+    rows->values[i].data = rows->loaded;
+    return shardy__file_read_at(rows->places[i].fd, rows->places[i].at, rows->loaded, len, err);
 }
 
 shardy_status shardy__spool_rows_next(spool_rows *rows, spool_batch *batch_out, shardy_error *err)
@@ -485,10 +566,11 @@ shardy_status shardy__spool_rows_next(spool_rows *rows, spool_batch *batch_out, 
         }
         int ended = rows->input_count == 0 ||
                     (rows->stalled == rows->input_count && rows->inputs[rows->losers[0]].ended);
-        if (!ended) {
+        if (!ended || has_two_large(rows)) {
             SHARDY_TRY(hold_last(rows, err));
         }
-        if (rows->count > 0 || ended) {
+        if (rows->count > 0 || ended) { /* what is held comes with the next call */
+            SHARDY_TRY(rows->count > 0 ? load_value(rows, err) : SHARDY_OK);
             batch_out->count = rows->count;
             batch_out->keys = rows->keys;
             batch_out->values = rows->values;
@@ -541,7 +623,12 @@ static shardy_status next_vector_record(
 {
     spool *s = v->spool;
     if (s->writing) {
-        return slice_next(&v->slice, 1, s->key_offset, s->config.dim, record_out, err);
+        size_t need;
+        uint64_t len;
+        SHARDY_TRY(slice_load(&v->slice, 1, s->key_offset, s->config.dim, err));
+        *record_out = slice_peek(&v->slice, 1, s->key_offset, s->config.dim, &need, &len);
+        slice_skip(&v->slice, len);
+        return SHARDY_OK;
     }
     const block *b = &s->blocks[v->number]->block;
     *record_out = NULL;

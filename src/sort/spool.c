@@ -40,11 +40,16 @@ void shardy__spool_get_stats(const spool *s, spool_stats *stats_out)
     stats_out->runs = s->writing ? s->run_count : 0;
 }
 
-/* How a memory budget is divided into blocks: one fills while each thread sorts one. An eighth is
- * left for work space and write buffers. */
+/* What all blocks may have. An eighth is left for work space and write buffers. */
+static uint64_t share_of_blocks(uint64_t budget)
+{
+    return budget - budget / 8;
+}
+
+/* How a memory budget is divided into blocks: one fills while each thread sorts one. */
 static size_t divide_budget(uint64_t budget, uint32_t threads, uint32_t *block_max_out)
 {
-    uint64_t share = budget - budget / 8;
+    uint64_t share = share_of_blocks(budget);
     uint64_t blocks = (share + BLOCK_LEN_SMALL - 1) / BLOCK_LEN_SMALL;
     blocks = blocks < BLOCK_COUNT_FEW ? blocks : BLOCK_COUNT_FEW;
     *block_max_out = blocks > threads + 1 ? (uint32_t)blocks : threads + 1;
@@ -245,8 +250,9 @@ static shardy_status check_disk(const spool *s, uint64_t wanted, shardy_error *e
 }
 
 /* Gives a block its place in a scratch file. The order of the numbers is the order of adding. */
-static shardy_status reserve_run(spool *s, block *b, shardy_error *err)
+static shardy_status reserve_run(spool *s, spool_block *sb, shardy_error *err)
 {
+    block *b = &sb->block;
     uint64_t len = b->used + ((uint64_t)s->config.num_dbs * 2 + 1) * sizeof(uint64_t);
     SHARDY_TRY(check_disk(s, len, err));
     if (s->run_count == s->run_room) {
@@ -266,6 +272,7 @@ static shardy_status reserve_run(spool *s, block *b, shardy_error *err)
     run->fd = file->fd;
     run->offset = file->len;
     run->records_len = b->used;
+    run->front_max = sb->front_max;
     file->len += len;
     return SHARDY_OK;
 }
@@ -303,7 +310,7 @@ static shardy_status begin_writing(spool *s, shardy_error *err)
     for (uint32_t i = 0; i < s->block_count; i++) {
         spool_block *sb = s->blocks[i];
         if (sb != s->current) {
-            SHARDY_TRY(reserve_run(s, &sb->block, err));
+            SHARDY_TRY(reserve_run(s, sb, err));
         }
     }
     for (uint32_t i = 0; i < s->block_count; i++) {
@@ -326,6 +333,7 @@ static shardy_status new_block(spool *s, shardy_error *err)
     sb->spool = s;
     sb->block.data = data;
     sb->block.size = s->block_size;
+    s->held += s->block_size;
     s->blocks[s->block_count++] = sb;
     s->current = sb;
     return SHARDY_OK;
@@ -352,6 +360,7 @@ static shardy_status reuse_block(spool *s, shardy_error *err)
     oldest->block.used = 0;
     oldest->block.entry_count = 0;
     oldest->block.sorted = 0;
+    oldest->front_max = 0;
     s->current = oldest;
     return SHARDY_OK;
 }
@@ -361,20 +370,44 @@ static shardy_status reuse_block(spool *s, shardy_error *err)
 static shardy_status rotate(spool *s, shardy_error *err)
 {
     SHARDY_TRY(shardy__check_time(s->config.context, 0, s->config.cancel, "build", err));
-    if (!s->writing && s->block_count == s->block_max) {
+    int has_room = s->block_count < s->block_max &&
+                   s->held + s->block_size <= share_of_blocks(s->config.memory_budget);
+    if (!s->writing && !has_room) {
         SHARDY_TRY(begin_writing(s, err));
     }
     if (s->writing) {
-        SHARDY_TRY(reserve_run(s, &s->current->block, err));
+        SHARDY_TRY(reserve_run(s, s->current, err));
     } else {
         s->current->block.number = s->block_count - 1;
     }
     submit(s, s->current);
     s->current = NULL;
-    return s->block_count < s->block_max ? new_block(s, err) : reuse_block(s, err);
+    return has_room ? new_block(s, err) : reuse_block(s, err);
 }
 
-/* A block that has room for `need` bytes; larger than usual for a single large row. */
+/* Writes all blocks but the current one and frees their bytes; they are made anew when it is their
+ * turn again. */
+static shardy_status make_way(spool *s, shardy_error *err)
+{
+    if (!s->writing) {
+        SHARDY_TRY(begin_writing(s, err));
+    }
+    shardy__pool_wait(&s->group, 0);
+    SHARDY_TRY(collect(s, err));
+    for (uint32_t i = 0; i < s->block_count; i++) {
+        block *b = &s->blocks[i]->block;
+        if (s->blocks[i] != s->current) {
+            shardy__free(b->data);
+            s->held -= b->size;
+            b->data = NULL;
+            b->size = 0;
+        }
+    }
+    return SHARDY_OK;
+}
+
+/* A block that has room for `need` bytes; larger than usual for a single large row, which is then
+ * alone in memory if the budget wants that. */
 static shardy_status make_room(spool *s, size_t need, shardy_error *err)
 {
     if (!s->current) {
@@ -390,11 +423,15 @@ static shardy_status make_room(spool *s, size_t need, shardy_error *err)
     if (size > BLOCK_LEN_MAX) {
         return shardy__error(err, SHARDY_INVALID, "build", "a row of %zu bytes is too long", need);
     }
+    if (s->held - b->size + size > share_of_blocks(s->config.memory_budget)) {
+        SHARDY_TRY(make_way(s, err));
+    }
     uint8_t *data = shardy__large_alloc(size);
     if (!data) {
         return shardy__error_nomem(err, "spool");
     }
     shardy__free(b->data);
+    s->held += size - b->size;
     b->data = data;
     b->size = size;
     return SHARDY_OK;
@@ -470,6 +507,8 @@ shardy_status shardy__spool_add(spool *s, const spool_row *row, shardy_error *er
         SHARDY_TRY(make_room(s, need, err));
     }
     add_row(s, row, row_len);
+    size_t front = s->key_offset + row->key.len;
+    s->current->front_max = front > s->current->front_max ? front : s->current->front_max;
     if (row->vector) {
         add_vector(s, row, vector_len);
     }
@@ -486,30 +525,43 @@ static void free_blocks(spool *s)
         shardy__free(s->blocks[i]);
     }
     s->block_count = 0;
+    s->held = 0;
     s->current = NULL;
 }
 
-/* Each reader of a shard merges its slices of all runs, through a buffer for each, and all readers
- * together have half of the budget. */
-static uint64_t runs_max(const spool *s, uint64_t budget)
+/* Each reader of a shard merges its slices of all runs, through a buffer for each, which holds a
+ * row without its value, and all readers together have half of the budget. */
+static uint64_t buffers_min(const spool *s)
 {
-    return budget / (2ull * SPOOL_BUFFER_LEN_MIN * s->config.threads);
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < s->run_count; i++) {
+        size_t front = s->runs[i].front_max;
+        sum += front > SPOOL_BUFFER_LEN_MIN ? front : SPOOL_BUFFER_LEN_MIN;
+    }
+    return sum;
+}
+
+static uint64_t runs_max(const spool *s, uint64_t budget, uint64_t buffer_min)
+{
+    return budget / (2 * buffer_min * s->config.threads);
 }
 
 /* A greater budget has room for more buffers and makes larger runs, which are fewer. */
 static shardy_status check_fan_in(const spool *s, shardy_error *err)
 {
     uint64_t budget = s->config.memory_budget;
-    if (s->run_count <= runs_max(s, budget)) {
+    uint64_t least = buffers_min(s);
+    if (least <= shardy__spool_reader_budget(s)) {
         return SHARDY_OK;
     }
+    uint64_t each = least / s->run_count + 1; /* as if the rows were spread evenly */
     uint64_t spilled = (uint64_t)s->run_count * s->block_size;
     uint64_t runs;
     do {
         uint32_t block_max;
         budget = (budget & ~(uint64_t)0xfffff) + (1u << 20);
         runs = spilled / divide_budget(budget, s->config.threads, &block_max) + 1;
-    } while (runs > runs_max(s, budget));
+    } while (runs > runs_max(s, budget, each));
     return shardy__error(err, SHARDY_EXHAUSTED, "build",
         "a memory budget of %llu bytes is too small to merge %u sorted runs on %u threads: the "
         "least is %llu MiB, or use fewer threads",
@@ -522,7 +574,7 @@ shardy_status shardy__spool_seal(spool *s, shardy_error *err)
     s->sealed = 1;
     if (s->current) {
         if (s->writing) {
-            SHARDY_TRY(reserve_run(s, &s->current->block, err));
+            SHARDY_TRY(reserve_run(s, s->current, err));
         } else {
             s->current->block.number = s->block_count - 1;
         }

@@ -13,6 +13,7 @@ typedef struct spool_run {
     int fd;
     uint64_t offset;
     uint64_t records_len;
+    size_t front_max; /* the longest row without its value */
 } spool_run;
 
 typedef struct spool_file {
@@ -25,6 +26,7 @@ typedef struct spool_block {
     block block;
     spool *spool;
     struct spool_block *next;
+    size_t front_max; /* of its rows */
     int32_t busy;     /* a task works on it */
     int32_t write_it; /* the task writes a run after sorting */
     shardy_status status;
@@ -37,7 +39,8 @@ struct spool {
     size_t block_size;
     uint32_t block_max;
     uint32_t block_count;
-    spool_block **blocks; /* block_max + blocks made for single large rows are not kept here */
+    spool_block **blocks;
+    uint64_t held; /* bytes of all blocks, of which one may be larger for a single large row */
     spool_block *current;
     pool_group group;
     int32_t writing; /* 1: runs are written; 0: everything is still in memory */

@@ -101,6 +101,7 @@ typedef struct row {
     uint32_t number; /* of arrival: its value begins with it */
     uint8_t key[64];
     size_t key_len;
+    size_t value_len;
 } row;
 
 static int compare_rows(const void *a, const void *b)
@@ -156,14 +157,31 @@ static size_t check_shard(spool *s, uint32_t db_id, const row *rows, size_t at, 
             assert_int_equal(batch.keys[i].len, rows[at].key_len);
             assert_memory_equal(batch.keys[i].data, rows[at].key, rows[at].key_len);
             uint32_t number;
-            memcpy(&number, batch.values[i].data, sizeof number);
+            const uint8_t *value = batch.values[i].data;
+            memcpy(&number, value, sizeof number);
             assert_int_equal(number, rows[at].number);
+            assert_int_equal(batch.values[i].len, rows[at].value_len);
+            for (size_t k = sizeof number; k < rows[at].value_len; k++) {
+                if (value[k] != (uint8_t)(number + k)) {
+                    fail_msg("byte %zu of row %u", k, number);
+                }
+            }
         }
     }
     assert_int_equal(st, SHARDY_DONE);
     shardy__spool_rows_close(reader);
     assert_true(at == count || rows[at].db_id > db_id);
     return at;
+}
+
+/* `value_len` 0: some shorter than a buffer of the merge, some longer, some than a block. */
+static size_t choose_len(support_rand *rand, size_t value_len)
+{
+    static const size_t lens[] = {10, 4000, 5000, 300000, 3000000, 5000000, 40000000};
+    uint64_t dice = support_rand_below(rand, 100);
+    size_t choice = dice < 40 ? 0 : dice < 60 ? 1 : dice < 80 ? 2 : dice < 90 ? 3 : 4 + dice % 3;
+    return value_len ? value_len
+                     : lens[choice == 6 && dice < 98 ? 5 : choice] + support_rand_below(rand, 9);
 }
 
 static void spool_and_check(size_t count, size_t value_len, int expect_runs)
@@ -178,18 +196,23 @@ static void spool_and_check(size_t count, size_t value_len, int expect_runs)
     spool_config config = make_config(context, dir, p);
     assert_ok(shardy__spool_new(&config, &s, &err));
     row *rows = calloc(count + 1, sizeof *rows);
-    char *value = calloc(1, value_len);
+    const size_t room = value_len ? value_len : 40000100;
+    uint8_t *value = calloc(1, room);
     for (size_t i = 0; i < count; i++) {
         row *r = &rows[i];
         r->number = (uint32_t)i;
         r->key_len = random_key(&rand, r->key);
         r->db_id = (uint32_t)support_rand_below(&rand, 4); /* shard 4 stays empty */
+        r->value_len = choose_len(&rand, value_len);
+        for (size_t k = 0; k < r->value_len; k++) {
+            value[k] = (uint8_t)(i + k);
+        }
         memcpy(value, &r->number, sizeof r->number);
         spool_row in;
         memset(&in, 0, sizeof in);
         in.db_id = r->db_id;
         in.key = shardy__bytes(r->key, r->key_len);
-        in.value = shardy__bytes(value, value_len);
+        in.value = shardy__bytes(value, r->value_len);
         assert_ok(shardy__spool_add(s, &in, &err));
     }
     assert_ok(shardy__spool_seal(s, &err));
@@ -224,6 +247,12 @@ static void test_spool__merges_what_did_not_fit_into_memory(void **state)
 {
     (void)state;
     spool_and_check(60000, 1500, 1);
+}
+
+static void test_spool__merges_values_longer_than_its_buffers_and_blocks(void **state)
+{
+    (void)state;
+    spool_and_check(250, 0, 1);
 }
 
 static void test_spool__a_budget_that_is_too_small_is_refused(void **state)
@@ -628,6 +657,7 @@ int main(void)
         cmocka_unit_test(test_sort__is_the_order_of_shard_key_and_arrival),
         cmocka_unit_test(test_spool__gives_the_last_row_of_each_key_in_order),
         cmocka_unit_test(test_spool__merges_what_did_not_fit_into_memory),
+        cmocka_unit_test(test_spool__merges_values_longer_than_its_buffers_and_blocks),
         cmocka_unit_test(test_spool__a_budget_that_is_too_small_is_refused),
         cmocka_unit_test(
             test_spool__more_runs_than_can_be_merged_exhaust_and_the_least_budget_named_does_not),
