@@ -78,8 +78,8 @@ typedef struct shardy_writer_options {
     const char *published_as;
     const char *custom; /* default NULL; a JSON object of user fields for the manifest */
     uint32_t threads;   /* default 0: the context's */
-    /* default 256 MiB: spool, sort and page buffers of all threads; at least
-     * SHARDY_MEMORY_BUDGET_MIN */
+    /* default 256 MiB: spool, sort and page buffers of all threads; beside it each thread may have
+     * one row, a chunk of 1,024 vectors and 8 MiB. At least SHARDY_MEMORY_BUDGET_MIN */
     uint64_t memory_budget;
     const char *scratch_dir; /* default NULL: beside the destination when it is a directory */
     uint32_t max_retries;    /* default 3: further attempts of a shard after a retriable failure */

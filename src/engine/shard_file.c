@@ -30,7 +30,11 @@ shardy_status shardy__shard_file_create(shard_file_writer *w, const shardy_engin
     w->fd = -1;
     w->sidecar_fd = -1;
     w->sync = spec->sync;
-    SHARDY_TRY(shardy__path_join(spec->scratch_dir, SHARD_FILE_NAME, &w->path, err));
+    w->dir = shardy__strdup(spec->scratch_dir);
+    if (!w->dir) {
+        return shardy__error_nomem(err, "engine");
+    }
+    SHARDY_TRY(shardy__path_join(w->dir, SHARD_FILE_NAME, &w->path, err));
     SHARDY_TRY(shardy__file_create(w->path, 0666, &w->fd, err));
     btree_writer_options options;
     shardy__btree_writer_options_init(&options);
@@ -40,10 +44,11 @@ shardy_status shardy__shard_file_create(shard_file_writer *w, const shardy_engin
     options.objects = objects;
     options.object_count = object_count;
     options.sidecar = spec->sidecar;
+    options.scratch_dir = w->dir;
     w->sidecar = spec->sidecar;
     w->context = spec->context;
     if (w->sidecar) {
-        SHARDY_TRY(shardy__path_join(spec->scratch_dir, SHARD_SIDECAR_NAME, &w->sidecar_path, err));
+        SHARDY_TRY(shardy__path_join(w->dir, SHARD_SIDECAR_NAME, &w->sidecar_path, err));
     }
     return shardy__btree_writer_open(&options, &w->btree, err);
 }
@@ -124,6 +129,7 @@ void shardy__shard_file_close_writer(shard_file_writer *w)
     shardy__file_close(w->sidecar_fd);
     shardy__free(w->sidecar_path);
     shardy__free(w->path);
+    shardy__free(w->dir);
     memset(w, 0, sizeof *w);
     w->fd = -1;
     w->sidecar_fd = -1;

@@ -17,6 +17,7 @@
 
 /* A database file that is being written in a scratch directory. */
 typedef struct shard_file_writer {
+    char *dir; /* for what does not fit into memory */
     char *path;
     int fd;
     int32_t sync;

@@ -140,8 +140,8 @@ static shardy_status slice_fill(slice_reader *r, size_t need, shardy_error *err)
 
 /* The next record if all of it is in the buffer, or, of a row that is longer than the buffer, all
  * but its value; else NULL with the bytes it needs (0: the slice has ended). */
-static inline const uint8_t *slice_peek(slice_reader *r, int is_vector, size_t key_offset, uint32_t dim,
-    size_t *need_out, uint64_t *len_out)
+static inline const uint8_t *slice_peek(slice_reader *r, int is_vector, size_t key_offset,
+    uint32_t dim, size_t *need_out, uint64_t *len_out)
 {
     size_t left = r->buf_len - r->buf_pos;
     size_t header = is_vector ? sizeof(block_vector) : sizeof(sort_row);

@@ -3,6 +3,7 @@
 #include "../base/alloc.h"
 #include "btree_page.h"
 #include "page_out.h"
+#include "page_shelf.h"
 #include "schema.h"
 #include "sidecar_write.h"
 
@@ -24,23 +25,24 @@
  * An item that does not fit on an interior page is split by nature: its child becomes the
  * right-most child of the full page and its key goes up.
  *
- * Interior pages are kept in memory. Children of level 1 are leaves, whose page numbers are known;
- * children of higher levels are interior pages, named by their position in `interiors` until all of
- * them get their numbers at the end.
+ * Interior pages are put aside (page_shelf.h). Children of level 1 are leaves, whose page numbers
+ * are known; children of higher levels are interior pages, named by their position in `interiors`
+ * until all of them get their numbers at the end.
  *
  * Cost of a row of 16 + 100 bytes: a comparison of 8 key bytes, a copy of the key, of the row into
  * the leaf and of the leaf into the output; no allocation, no indirect call. */
 
 #define CELL_MIN 4u /* SQLite gives every cell at least this many bytes */
 /* SQLite's default limit of a row. */
-#define PAYLOAD_MAX 1000000000u
+#define PAYLOAD_MAX       1000000000u
+#define LAST_VALUE_COPIED 4096u
 
 typedef struct level {
     uint8_t *page; /* being filled; NULL: none yet */
     uint32_t cells;
     uint32_t content;  /* offset of the last cell */
     uint32_t last_len; /* its bytes */
-    uint32_t interior; /* position of the page in `interiors` (not on level 0) */
+    uint32_t interior; /* place of the page in `interiors` (not on level 0) */
     uint8_t *pending;
     uint32_t pending_len; /* 0: none */
 } level;
@@ -68,12 +70,13 @@ typedef struct tree {
     level levels[LEVELS_MAX];
 } tree;
 
+/* An interior page; its bytes are on the shelf, at the same place. */
 typedef struct interior {
-    uint8_t *image;
     uint32_t tree;
     uint32_t number; /* page number, at the end */
     uint8_t level;
     uint8_t is_root;
+    uint8_t is_full; /* it has no room for the header of the file */
 } interior;
 
 struct btree_writer {
@@ -86,6 +89,7 @@ struct btree_writer {
     interior *interiors;
     uint32_t interior_count;
     uint32_t interior_room;
+    page_shelf shelf;
     uint8_t *scratch; /* records that overflow or have to be compared */
     size_t scratch_room;
     uint8_t *popped; /* a cell that was taken back off a page */
@@ -153,6 +157,25 @@ static inline uint8_t *place_cell(level *lv, uint32_t i, uint32_t len)
     return cell;
 }
 
+/* Header and cell pointers of a sealed page. */
+static uint32_t front_len(const uint8_t *image)
+{
+    int is_leaf = image[0] == PAGE_TABLE_LEAF || image[0] == PAGE_INDEX_LEAF;
+    return header_len(!is_leaf) + 2 * (uint32_t)shardy__get_be16(image + 3);
+}
+
+static uint32_t content_of(const uint8_t *image)
+{
+    uint32_t content = shardy__get_be16(image + 5);
+    return content ? content : PAGE_SIZE_MAX;
+}
+
+/* Whether a sealed page has room for the header of the file. */
+static int fits_page_1(const uint8_t *image)
+{
+    return FILE_HEADER + front_len(image) <= content_of(image);
+}
+
 /* Writes a page header; what is between the pointers and the cells becomes zeros. */
 static void seal_page(const tree *t, level *lv, uint32_t i)
 {
@@ -178,17 +201,11 @@ static shardy_status add_interior(btree_writer *w, tree *t, uint32_t i, shardy_e
         w->interiors = interiors;
         w->interior_room = room;
     }
-    uint8_t *image = shardy__malloc(w->page_size);
-    if (!image) {
-        return shardy__error_nomem(err, "sqlite");
-    }
     level *lv = &t->levels[i];
-    lv->page = image;
     lv->interior = w->interior_count;
     clear_page(lv, w->page_size);
     interior *in = &w->interiors[w->interior_count++];
     memset(in, 0, sizeof *in);
-    in->image = image;
     in->tree = (uint32_t)(t - w->trees);
     in->level = (uint8_t)i;
     return SHARDY_OK;
@@ -204,14 +221,13 @@ static shardy_status open_level(btree_writer *w, tree *t, uint32_t i, shardy_err
     if (!lv->pending) {
         return shardy__error_nomem(err, "sqlite");
     }
+    lv->page = shardy__malloc(w->page_size);
+    if (!lv->page) {
+        return shardy__error_nomem(err, "sqlite");
+    }
+    clear_page(lv, w->page_size);
     if (i > 0) {
         SHARDY_TRY(add_interior(w, t, i, err));
-    } else {
-        lv->page = shardy__malloc(w->page_size);
-        if (!lv->page) {
-            return shardy__error_nomem(err, "sqlite");
-        }
-        clear_page(lv, w->page_size);
     }
     t->level_count = i + 1;
     return SHARDY_OK;
@@ -232,13 +248,16 @@ static shardy_status close_leaf(btree_writer *w, tree *t, uint32_t *number_out, 
     return SHARDY_OK;
 }
 
-/* The interior page of level i is complete with this right-most child; its image stays. */
-static uint32_t close_interior(tree *t, uint32_t i, uint32_t right)
+/* The interior page of level i is complete with this right-most child, and put aside. */
+static shardy_status close_interior(
+    btree_writer *w, tree *t, uint32_t i, uint32_t right, uint32_t *place_out, shardy_error *err)
 {
     level *lv = &t->levels[i];
     seal_page(t, lv, i);
     shardy__put_be32(lv->page + 8, right);
-    return lv->interior;
+    w->interiors[lv->interior].is_full = !fits_page_1(lv->page);
+    *place_out = lv->interior;
+    return shardy__page_shelf_put(&w->shelf, lv->interior, lv->page, err);
 }
 
 static void put_item(uint8_t *cell, uint32_t child, const uint8_t *key, uint32_t key_len)
@@ -268,7 +287,8 @@ static shardy_status push_up(btree_writer *w, tree *t, uint32_t i, uint32_t chil
             lv->pending_len = len;
             return SHARDY_OK;
         }
-        uint32_t closed = close_interior(t, i, shardy__get_be32(lv->pending));
+        uint32_t closed = 0;
+        SHARDY_TRY(close_interior(w, t, i, shardy__get_be32(lv->pending), &closed, err));
         SHARDY_TRY(add_interior(w, t, i, err));
         cell = place_cell(lv, i, len);
         if (!cell) {
@@ -541,9 +561,10 @@ static shardy_status fit_scratch(btree_writer *w, size_t len, shardy_error *err)
     return SHARDY_OK;
 }
 
-/* Encodes a record into the scratch buffer. */
+/* Encodes a record into the scratch buffer. A long last value is not copied unless the record has
+ * to be in one piece. */
 static shardy_status encode(btree_writer *w, const tree *t, const record_value *values,
-    size_t count, pieces *from, shardy_error *err)
+    size_t count, int in_one, pieces *from, shardy_error *err)
 {
     uint64_t len = 0;
     for (size_t i = 0; i < count && len <= PAYLOAD_MAX; i++) {
@@ -554,12 +575,19 @@ static shardy_status encode(btree_writer *w, const tree *t, const record_value *
             "row %llu of \"%s\" has %zu columns and %llu bytes or more, which is too many",
             (unsigned long long)t->rows, t->name, count, (unsigned long long)len);
     }
-    len = shardy__record_len(values, count);
-    SHARDY_TRY(fit_scratch(w, (size_t)len, err));
-    shardy__record_put(values, count, w->scratch);
+    const record_value *last = &values[count - 1];
+    size_t behind =
+        !in_one && last->type >= RECORD_TEXT && last->len > LAST_VALUE_COPIED ? last->len : 0;
+    size_t front = (size_t)(shardy__record_len(values, count) - behind);
+    SHARDY_TRY(fit_scratch(w, front, err));
     memset(from, 0, sizeof *from);
-    from->parts[0].data = w->scratch;
-    from->parts[0].len = (size_t)len;
+    from->parts[0] = (shardy_bytes){w->scratch, front};
+    if (behind) {
+        shardy__record_put_front(values, count, w->scratch);
+        from->parts[1] = (shardy_bytes){last->data, behind};
+    } else {
+        shardy__record_put(values, count, w->scratch);
+    }
     return SHARDY_OK;
 }
 
@@ -599,7 +627,7 @@ static shardy_status put_record(
 {
     pieces from;
     SHARDY_TRY(check_record(t, values, count, err));
-    SHARDY_TRY(encode(w, t, values, count, &from, err));
+    SHARDY_TRY(encode(w, t, values, count, 1, &from, err));
     SHARDY_TRY(keep_last(t, from.parts[0].data, from.parts[0].len, err));
     t->last_is_record = 1;
     return put_pieces(w, t, 0, &from, from.parts[0].len, err);
@@ -627,8 +655,9 @@ static shardy_status put_row(btree_writer *w, tree *t, int64_t rowid, const reco
         return out_of_order(t, err);
     }
     pieces from;
-    SHARDY_TRY(encode(w, t, values, count, &from, err));
-    SHARDY_TRY(put_pieces(w, t, rowid, &from, from.parts[0].len, err));
+    SHARDY_TRY(encode(w, t, values, count, 0, &from, err));
+    uint64_t len = (uint64_t)from.parts[0].len + from.parts[1].len;
+    SHARDY_TRY(put_pieces(w, t, rowid, &from, len, err));
     t->last_rowid = rowid;
     return SHARDY_OK;
 }
@@ -689,28 +718,27 @@ static shardy_status settle_interior(btree_writer *w, tree *t, uint32_t i, shard
     const uint8_t *cell = NULL;
     uint32_t len = 0;
     pop_cell(w, t, i, &cell, &len);
-    uint32_t closed = close_interior(t, i, shardy__get_be32(cell));
+    uint32_t closed = 0;
+    SHARDY_TRY(close_interior(w, t, i, shardy__get_be32(cell), &closed, err));
     SHARDY_TRY(add_interior(w, t, i, err));
     SHARDY_TRY(push_up(w, t, i + 1, closed, cell + 4, len - 4, err));
     place_pending(lv, i);
     return SHARDY_OK;
 }
 
-/* Copies a sealed page of level i into its root; 0 when it does not fit beside the header of the
- * file. */
-static int write_root(btree_writer *w, const tree *t, const uint8_t *image, uint32_t i)
+/* Copies a sealed page into its root; 0 when it does not fit beside the header of the file. */
+static int write_root(btree_writer *w, const tree *t, const uint8_t *image)
 {
     uint8_t *root = shardy__page_out_root(&w->out, t->root);
     if (t->root != 1) {
         memcpy(root, image, w->page_size);
         return 1;
     }
-    uint32_t front = header_len(i) + 2 * (uint32_t)shardy__get_be16(image + 3);
-    uint32_t content = shardy__get_be16(image + 5);
-    content = content ? content : PAGE_SIZE_MAX;
-    if (FILE_HEADER + front > content) {
+    if (!fits_page_1(image)) {
         return 0;
     }
+    uint32_t front = front_len(image);
+    uint32_t content = content_of(image);
     memcpy(root + FILE_HEADER, image, front);
     memcpy(root + content, image + content, w->page_size - content);
     return 1;
@@ -738,7 +766,7 @@ static shardy_status finish_tree(btree_writer *w, tree *t, shardy_error *err)
     SHARDY_TRY(settle_leaf(w, t, err));
     if (t->level_count == 1) {
         seal_page(t, &t->levels[0], 0);
-        if (write_root(w, t, t->levels[0].page, 0)) {
+        if (write_root(w, t, t->levels[0].page)) {
             return SHARDY_OK;
         }
     }
@@ -750,7 +778,7 @@ static shardy_status finish_tree(btree_writer *w, tree *t, shardy_error *err)
     }
     for (uint32_t i = 1; i < t->level_count; i++) {
         SHARDY_TRY(settle_interior(w, t, i, err));
-        child = close_interior(t, i, child);
+        SHARDY_TRY(close_interior(w, t, i, child, &child, err));
     }
     w->interiors[child].is_root = 1;
     return SHARDY_OK;
@@ -770,11 +798,7 @@ static void patch_children(const btree_writer *w, uint8_t *image)
 /* 1 when the page keeps the number of its tree's root. */
 static int goes_to_root(const btree_writer *w, const interior *in)
 {
-    if (!in->is_root || w->trees[in->tree].root != 1) {
-        return in->is_root;
-    }
-    uint32_t front = PAGE_INTERIOR_HEADER + 2 * (uint32_t)shardy__get_be16(in->image + 3);
-    return FILE_HEADER + front <= shardy__get_be16(in->image + 5);
+    return in->is_root && (w->trees[in->tree].root != 1 || !in->is_full);
 }
 
 /* Numbers all interior pages, upper levels first, then writes them in that order. */
@@ -796,17 +820,20 @@ static shardy_status write_interiors(btree_writer *w, shardy_error *err)
             if (in->level != lv) {
                 continue;
             }
+            uint8_t *image = NULL;
+            SHARDY_TRY(shardy__page_shelf_get(&w->shelf, i, &image, err));
             if (lv > 1) {
-                patch_children(w, in->image);
+                patch_children(w, image);
+                SHARDY_TRY(shardy__page_shelf_put(&w->shelf, i, image, err));
             }
             if (goes_to_root(w, in)) {
-                write_root(w, &w->trees[in->tree], in->image, lv);
+                write_root(w, &w->trees[in->tree], image);
                 continue;
             }
             uint32_t number = 0;
             uint8_t *bytes = NULL;
             SHARDY_TRY(shardy__page_out_next(&w->out, &number, &bytes, err));
-            memcpy(bytes, in->image, w->page_size);
+            memcpy(bytes, image, w->page_size);
             if (in->is_root) {
                 write_bare_root(w, number);
             }
@@ -898,7 +925,7 @@ shardy_status shardy__btree_writer_sidecar(
     for (uint32_t i = 0; i < writer->interior_count; i++) {
         const interior *in = &writer->interiors[i];
         if (in->number != 1) {
-            shardy__sidecar_list_page(&writer->listed, in->number, in->image);
+            shardy__sidecar_list_shelved(&writer->listed, in->number, i);
         }
     }
     return shardy__sidecar_write(&writer->listed, sink, len_out, err);
@@ -954,6 +981,8 @@ static shardy_status init_writer(
     w->page_size = options->page_size;
     w->sidecar = options->sidecar;
     shardy__sidecar_list_init(&w->listed, w->page_size);
+    shardy__page_shelf_init(&w->shelf, w->page_size, options->scratch_dir);
+    w->listed.shelf = &w->shelf;
     w->index_local_max = shardy__page_index_local_max(w->page_size);
     w->table_local_max = shardy__page_table_local_max(w->page_size);
     w->popped = shardy__malloc(w->page_size);
@@ -1008,8 +1037,8 @@ static void free_tree(tree *t)
     shardy__free(t->name);
     shardy__free(t->last);
     shardy__free(t->fields);
-    shardy__free(t->levels[0].page); /* those above are in `interiors` */
     for (uint32_t i = 0; i < LEVELS_MAX; i++) {
+        shardy__free(t->levels[i].page);
         shardy__free(t->levels[i].pending);
     }
 }
@@ -1022,9 +1051,7 @@ void shardy__btree_writer_close(btree_writer *writer)
     for (uint32_t i = 0; writer->trees && i <= writer->object_count; i++) {
         free_tree(&writer->trees[i]);
     }
-    for (uint32_t i = 0; i < writer->interior_count; i++) {
-        shardy__free(writer->interiors[i].image);
-    }
+    shardy__page_shelf_free(&writer->shelf);
     shardy__free(writer->interiors);
     shardy__free(writer->trees);
     shardy__free(writer->scratch);

@@ -7,8 +7,9 @@
  * header. Everything before it is written in order, in pieces of whole chunks. The bytes depend on
  * the rows alone.
  *
- * Memory: interior pages (about 1 part in 30 of a file of small rows at page size 4096), a page per
- * tree, the head and an output buffer.
+ * Memory: a page per level of each tree, the head, an output buffer, and 4 MiB of interior pages
+ * (about 1 part in 30 of a file of small rows at page size 4096, 1 in 5 where four rows fill a
+ * page); more of them go into a scratch file without a name (page_shelf.h).
  *
  * Threads: one thread at a time per writer. */
 #ifndef SHARDY_SQLITEFILE_BTREE_WRITE_H
@@ -48,6 +49,7 @@ typedef struct btree_writer_options {
     btree_sink sink;
     const btree_object *objects; /* in the order of sqlite_schema; borrowed until open returns */
     size_t object_count;
+    const char *scratch_dir; /* borrowed until close; default NULL: all stays in memory */
 } btree_writer_options;
 
 void shardy__btree_writer_options_init(btree_writer_options *options);
@@ -62,8 +64,8 @@ shardy_status shardy__btree_writer_open(
 /* Append a row. Rows of one tree come in the order of their keys; trees may take turns. Everything
  * is copied.
  * Statuses: OK; INVALID: key not greater than the one before it (the message has the row number,
- * from 0), wrong kind of object, too long; NOMEM; those of the sink. After a failure the writer can
- * only be closed. */
+ * from 0), wrong kind of object, too long; NOMEM; those of the sink; NO_SPACE, IO of the scratch
+ * file. After a failure the writer can only be closed. */
 /* A row (key BLOB, value BLOB) of a WITHOUT ROWID table whose key is the first field alone. */
 shardy_status shardy__btree_put_kv(
     btree_writer *writer, uint32_t object, shardy_bytes key, shardy_bytes value, shardy_error *err);
@@ -86,7 +88,7 @@ typedef struct btree_file_stats {
 } btree_file_stats;
 
 /* Writes what is left: last leaves, interior pages, the head. Once. Statuses: OK, NOMEM, those of
- * the sink. */
+ * the sink; NO_SPACE, IO of the scratch file. */
 shardy_status shardy__btree_writer_finish(
     btree_writer *writer, btree_file_stats *stats_out, shardy_error *err);
 

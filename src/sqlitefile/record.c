@@ -288,7 +288,8 @@ uint64_t shardy__record_len(const record_value *values, size_t count)
     return len;
 }
 
-void shardy__record_put(const record_value *values, size_t count, uint8_t *dest)
+/* The types of all values and the bytes of the first `bodies`. */
+static void put_record(const record_value *values, size_t count, size_t bodies, uint8_t *dest)
 {
     uint64_t header_len = header_len_of(values, count);
     uint8_t *type_at = dest + shardy__varint_put(dest, header_len);
@@ -297,7 +298,7 @@ void shardy__record_put(const record_value *values, size_t count, uint8_t *dest)
         const record_value *v = &values[i];
         uint64_t serial = shardy__record_serial(v);
         type_at += shardy__varint_put(type_at, serial);
-        size_t len = (size_t)shardy__serial_len(serial);
+        size_t len = i < bodies ? (size_t)shardy__serial_len(serial) : 0;
         if (serial >= 12) {
             if (len) {
                 memcpy(body_at, v->data, len);
@@ -313,4 +314,14 @@ void shardy__record_put(const record_value *values, size_t count, uint8_t *dest)
         }
         body_at += len;
     }
+}
+
+void shardy__record_put(const record_value *values, size_t count, uint8_t *dest)
+{
+    put_record(values, count, count, dest);
+}
+
+void shardy__record_put_front(const record_value *values, size_t count, uint8_t *dest)
+{
+    put_record(values, count, count - 1, dest);
 }

@@ -111,6 +111,8 @@ uint64_t shardy__record_serial(const record_value *value);
 /* Length of the record of these columns, and its bytes into `dest`, which has room for them. */
 uint64_t shardy__record_len(const record_value *values, size_t count);
 void shardy__record_put(const record_value *values, size_t count, uint8_t *dest);
+/* The same without the bytes of the last value, which is a text or a blob and comes behind. */
+void shardy__record_put_front(const record_value *values, size_t count, uint8_t *dest);
 
 /* Shorthand for the builders of rows. */
 static inline record_value shardy__record_null(void)

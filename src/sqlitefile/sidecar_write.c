@@ -50,7 +50,7 @@ static void *grow(void *array, size_t count, size_t *room, size_t size)
     return grown;
 }
 
-static void add_page(sidecar_list *list, uint32_t number, const uint8_t *data, uint32_t owned)
+static void add_page(sidecar_list *list, const sidecar_item *item)
 {
     sidecar_item *items =
         grow(list->items, list->item_count, &list->item_room, sizeof *list->items);
@@ -59,13 +59,20 @@ static void add_page(sidecar_list *list, uint32_t number, const uint8_t *data, u
         return;
     }
     list->items = items;
-    items[list->item_count++] = (sidecar_item){number, owned, data};
+    items[list->item_count++] = *item;
 }
 
 void shardy__sidecar_list_page(sidecar_list *list, uint32_t number, const uint8_t *data)
 {
     if (list->status >= 0) {
-        add_page(list, number, data, 0);
+        add_page(list, &(sidecar_item){number, 0, data, 0});
+    }
+}
+
+void shardy__sidecar_list_shelved(sidecar_list *list, uint32_t number, uint32_t place)
+{
+    if (list->status >= 0) {
+        add_page(list, &(sidecar_item){number, 0, NULL, place});
     }
 }
 
@@ -80,7 +87,7 @@ void shardy__sidecar_list_copy(sidecar_list *list, uint32_t number, const uint8_
         return;
     }
     memcpy(copy, data, list->page_size);
-    add_page(list, number, copy, 1);
+    add_page(list, &(sidecar_item){number, 1, copy, 0});
     if (list->status < 0) {
         shardy__free(copy);
     }
@@ -158,10 +165,16 @@ static shardy_status pack_word(packer *p, uint32_t word, shardy_error *err)
     return p->word_count == sizeof p->words / sizeof p->words[0] ? flush_words(p, err) : SHARDY_OK;
 }
 
-static shardy_status gap_of(
-    const sidecar_list *list, const sidecar_item *item, sidecar_gap *gap, shardy_error *err)
+/* The bytes of a page, until those of the next one are asked for, and what is left out of them. */
+static shardy_status open_item(const sidecar_list *list, const sidecar_item *item,
+    const uint8_t **data_out, sidecar_gap *gap, shardy_error *err)
 {
-    if (!shardy__sidecar_gap(item->data, list->page_size, item->number, list->page_size, gap)) {
+    uint8_t *shelved = NULL;
+    if (!item->data) {
+        SHARDY_TRY(shardy__page_shelf_get(list->shelf, item->place, &shelved, err));
+    }
+    *data_out = item->data ? item->data : shelved;
+    if (!shardy__sidecar_gap(*data_out, list->page_size, item->number, list->page_size, gap)) {
         return shardy__error(
             err, SHARDY_CORRUPT, "sidecar", "page \"%u\" is not one of a tree", item->number);
     }
@@ -178,7 +191,8 @@ static shardy_status pack_pages(const sidecar_list *list, packer *p, shardy_erro
     SHARDY_TRY(pack_word(p, offset, err));
     for (size_t i = 0; i < list->item_count; i++) {
         sidecar_gap gap;
-        SHARDY_TRY(gap_of(list, &list->items[i], &gap, err));
+        const uint8_t *data;
+        SHARDY_TRY(open_item(list, &list->items[i], &data, &gap, err));
         offset += list->page_size - gap.len;
         SHARDY_TRY(pack_word(p, offset, err));
     }
@@ -213,12 +227,12 @@ static shardy_status pack_chains(const sidecar_list *list, packer *p, shardy_err
 static shardy_status pack_blob(const sidecar_list *list, packer *p, shardy_error *err)
 {
     for (size_t i = 0; i < list->item_count; i++) {
-        const sidecar_item *item = &list->items[i];
         sidecar_gap gap;
-        SHARDY_TRY(gap_of(list, item, &gap, err));
+        const uint8_t *data;
+        SHARDY_TRY(open_item(list, &list->items[i], &data, &gap, err));
         uint32_t behind = gap.at + gap.len;
-        SHARDY_TRY(pack(p, item->data, gap.at, ZSTD_e_continue, err));
-        SHARDY_TRY(pack(p, item->data + behind, list->page_size - behind, ZSTD_e_continue, err));
+        SHARDY_TRY(pack(p, data, gap.at, ZSTD_e_continue, err));
+        SHARDY_TRY(pack(p, data + behind, list->page_size - behind, ZSTD_e_continue, err));
     }
     return pack(p, NULL, 0, ZSTD_e_end, err);
 }
@@ -230,7 +244,8 @@ static shardy_status measure(const sidecar_list *list, uint64_t *len_out, shardy
     uint64_t links = 0;
     for (size_t i = 0; i < list->item_count; i++) {
         sidecar_gap gap;
-        SHARDY_TRY(gap_of(list, &list->items[i], &gap, err));
+        const uint8_t *data;
+        SHARDY_TRY(open_item(list, &list->items[i], &data, &gap, err));
         blob += list->page_size - gap.len;
     }
     for (size_t i = 0; i < list->run_count; i++) {

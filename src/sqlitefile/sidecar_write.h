@@ -5,6 +5,7 @@
 #define SHARDY_SQLITEFILE_SIDECAR_WRITE_H
 
 #include "btree_write.h"
+#include "page_shelf.h"
 #include "sidecar.h"
 
 /* A page that goes into the sidecar. */
@@ -12,6 +13,7 @@ typedef struct sidecar_item {
     uint32_t number;
     uint32_t owned; /* 1: `data` is freed with the list */
     const uint8_t *data;
+    uint32_t place; /* on the shelf, when `data` is NULL */
 } sidecar_item;
 
 /* An overflow chain. */
@@ -33,6 +35,7 @@ typedef struct sidecar_list {
     /* The pages of the chains, one chain after the other, borrowed; NULL: they follow one another
      * in the file, but for the page with the byte that SQLite locks */
     const uint32_t *links;
+    page_shelf *shelf; /* borrowed */
 } sidecar_list;
 
 void shardy__sidecar_list_init(sidecar_list *list, uint32_t page_size);
@@ -40,6 +43,8 @@ void shardy__sidecar_list_free(sidecar_list *list);
 /* A page, whole, borrowed until the list is freed; or copied. In any order, each once. */
 void shardy__sidecar_list_page(sidecar_list *list, uint32_t number, const uint8_t *data);
 void shardy__sidecar_list_copy(sidecar_list *list, uint32_t number, const uint8_t *data);
+/* A page that is on the shelf of the list. */
+void shardy__sidecar_list_shelved(sidecar_list *list, uint32_t number, uint32_t place);
 /* A chain. First pages ascend. */
 void shardy__sidecar_list_chain(sidecar_list *list, uint32_t first, uint32_t count);
 

@@ -1,4 +1,5 @@
 /* The SQLite file layer when memory or reading fails. */
+#include "sqlitefile/page_shelf.h"
 #include "support/sqlite_testing.h"
 #include "support/sweep.h"
 
@@ -89,6 +90,67 @@ static void test_fault__writing_survives_a_lack_of_memory(void **state)
     c.operation = write_operation;
     c.teardown = write_teardown;
     c.quick = QUICK;
+    sweep_run(&c);
+}
+
+/* --- pages that are put aside ----------------------------------------------------------------- */
+
+#define SHELVED 6u
+
+static void *shelf_setup(const void *param)
+{
+    (void)param;
+    return support_make_dir();
+}
+
+static void shelf_teardown(void *state)
+{
+    support_remove_dir(state);
+}
+
+static shardy_status put_and_get(page_shelf *shelf, shardy_error *err)
+{
+    uint8_t page[512];
+    uint8_t *got = NULL;
+    for (uint32_t turn = 0; turn < 2; turn++) { /* the second time in the place of the first */
+        for (uint32_t i = 0; i < SHELVED; i++) {
+            memset(page, (int)(i + 10 * turn), sizeof page);
+            SHARDY_TRY(shardy__page_shelf_put(shelf, i, page, err));
+        }
+        for (uint32_t i = 0; i < SHELVED; i++) {
+            SHARDY_TRY(shardy__page_shelf_get(shelf, i, &got, err));
+            memset(page, (int)(i + 10 * turn), sizeof page);
+            assert_memory_equal(got, page, sizeof page);
+        }
+    }
+    SHARDY_TRY(shardy__page_shelf_get(shelf, SHELVED - 1, &got, err));
+    got[0] = 99;
+    SHARDY_TRY(shardy__page_shelf_put(shelf, SHELVED - 1, got, err));
+    SHARDY_TRY(shardy__page_shelf_get(shelf, SHELVED - 2, &got, err));
+    SHARDY_TRY(shardy__page_shelf_get(shelf, SHELVED - 1, &got, err));
+    assert_int_equal(got[0], 99);
+    return SHARDY_OK;
+}
+
+static shardy_status shelf_operation(void *state, shardy_error *err)
+{
+    page_shelf shelf;
+    shardy__page_shelf_init(&shelf, 512, state);
+    shelf.kept_max = 2;
+    shardy_status st = put_and_get(&shelf, err);
+    shardy__page_shelf_free(&shelf);
+    return st;
+}
+
+static void test_fault__pages_put_aside_survive_a_lack_of_memory_and_a_failing_disk(void **state)
+{
+    (void)state;
+    sweep_case c = {0};
+    c.name = "put pages aside";
+    c.kinds = SWEEP_BIT(SWEEP_ALLOC) | SWEEP_BIT(SWEEP_WRITE) | SWEEP_BIT(SWEEP_READ);
+    c.setup = shelf_setup;
+    c.operation = shelf_operation;
+    c.teardown = shelf_teardown;
     sweep_run(&c);
 }
 
@@ -255,6 +317,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fault__writing_survives_a_lack_of_memory),
+        cmocka_unit_test(test_fault__pages_put_aside_survive_a_lack_of_memory_and_a_failing_disk),
         cmocka_unit_test(test_fault__reading_survives_a_lack_of_memory_and_failing_reads),
         cmocka_unit_test(test_fault__a_missing_short_cut_is_no_failure),
     };

@@ -107,6 +107,13 @@ static void test_memory__of_a_build_of_large_rows_into_many_shards_is_bounded(vo
     check_peak(&(memory_shape){60000, 4000, 200, 4, 0});
 }
 
+/* Four rows fill a page: a fifth of the pages are interior ones, 100 MB. */
+static void test_memory__of_a_build_of_rows_that_nearly_fill_pages_is_bounded(void **state)
+{
+    (void)state;
+    check_peak(&(memory_shape){500000, 900, 2, 2, 0});
+}
+
 static void test_memory__of_a_build_of_rows_of_megabytes_is_bounded(void **state)
 {
     (void)state;
@@ -125,6 +132,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory__of_a_build_of_small_rows_is_bounded),
         cmocka_unit_test(test_memory__of_a_build_of_large_rows_into_many_shards_is_bounded),
+        cmocka_unit_test(test_memory__of_a_build_of_rows_that_nearly_fill_pages_is_bounded),
         cmocka_unit_test(test_memory__of_a_build_of_rows_of_megabytes_is_bounded),
         cmocka_unit_test(test_memory__of_a_build_with_vectors_is_bounded),
     };

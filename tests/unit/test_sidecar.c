@@ -1,4 +1,5 @@
 /* Sidecars: what our writer makes is what dbstat says, and whatever does not hold is refused. */
+#include "sqlitefile/page_shelf.h"
 #include "support/sidecar_testing.h"
 #include "support/sweep.h"
 
@@ -28,6 +29,8 @@ static void free_made(made *m)
     free_image(&m->side);
 }
 
+static const char *made_scratch; /* NULL: all interior pages stay in memory */
+
 static btree_writer *open_made(
     made *m, uint32_t page_size, const btree_object *objects, size_t count)
 {
@@ -41,6 +44,7 @@ static btree_writer *open_made(
     options.sink.user = &m->file;
     options.objects = objects;
     options.object_count = count;
+    options.scratch_dir = made_scratch;
     btree_writer *writer = NULL;
     assert_ok(shardy__btree_writer_open(&options, &writer, &err));
     return writer;
@@ -79,6 +83,37 @@ static void make_kv(
     }
     finish_made(writer, m);
     free(value);
+}
+
+/* Four rows fill a page, so that one page in five is an interior one. */
+static void test_sidecar__is_the_same_when_interior_pages_do_not_fit_into_memory(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    char *dir = support_make_dir();
+    const uint8_t value[190] = {1};
+    made m[2];
+    for (int i = 0; i < 2; i++) {
+        made_scratch = i ? dir : NULL;
+        btree_writer *writer = open_made(&m[i], 1024, &KV_OBJECT, 1);
+        for (uint64_t n = 0; n < 130000; n++) {
+            uint64_t key = __builtin_bswap64(n);
+            assert_ok(shardy__btree_put_kv(writer, 0, (shardy_bytes){&key, sizeof key},
+                (shardy_bytes){value, sizeof value - n % 7}, &err));
+        }
+        finish_made(writer, &m[i]);
+    }
+    made_scratch = NULL;
+    sidecar *s = parse_bound(&m[1].side, m[1].file.len);
+    assert_true(shardy__sidecar_page_count(s) > PAGE_SHELF_KEPT_LEN / 1024 + 500);
+    shardy__sidecar_free(s);
+    assert_int_equal(m[0].file.len, m[1].file.len);
+    assert_memory_equal(m[0].file.data, m[1].file.data, m[0].file.len);
+    assert_int_equal(m[0].side.len, m[1].side.len);
+    assert_memory_equal(m[0].side.data, m[1].side.data, m[0].side.len);
+    free_made(&m[0]);
+    free_made(&m[1]);
+    support_remove_dir(dir);
 }
 
 /* The writer knows what dbstat would list, to the byte. */
@@ -543,6 +578,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sidecar__of_our_files_has_what_dbstat_lists),
+        cmocka_unit_test(test_sidecar__is_the_same_when_interior_pages_do_not_fit_into_memory),
         cmocka_unit_test(test_sidecar__has_the_whole_schema_and_all_trees),
         cmocka_unit_test(test_sidecar__of_the_same_rows_has_the_same_bytes),
         cmocka_unit_test(test_sidecar__is_used_only_for_the_version_it_names),
