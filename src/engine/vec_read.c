@@ -441,9 +441,13 @@ shardy_status shardy__vec_view_load(vec_view *v, uint32_t number, shardy_error *
 /* Integers of Python have no limit: beyond 64 bits they are their digits. */
 static int is_whole(const shardy_json_value *value)
 {
-    shardy_bytes digits = shardy_json_string(value);
-    return shardy_json_type_of(value) == SHARDY_JSON_NUMBER && digits.len > 0 &&
-           strspn(digits.data, "-0123456789") >= digits.len;
+    shardy_bytes text = shardy_json_string(value);
+    const char *p = text.data;
+    int whole = shardy_json_type_of(value) == SHARDY_JSON_NUMBER && text.len > 0;
+    for (size_t i = 0; whole && i < text.len; i++) {
+        whole = p[i] == '-' || (p[i] >= '0' && p[i] <= '9');
+    }
+    return whole;
 }
 
 static shardy_status parse_id(
