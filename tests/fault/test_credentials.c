@@ -77,14 +77,15 @@ static shardy_status open_and_get(shardy_context *context, shardy_error *err)
 {
     credentials_source *source;
     credentials *c = NULL;
+    uint64_t since = 0;
+    const shardy_store_limits none = {0, NULL};
     const http_options http = {"", NULL, 1, 5000, 5000, 8};
     const credentials_options options = {NULL, NULL, NULL, NULL, NULL, &http};
     shardy_status st = shardy__credentials_open(context, &options, &source, err);
     if (st >= 0) {
-        st = shardy__credentials_get(source, 0, NULL, &c, err);
+        st = shardy__credentials_get(source, &none, &since, &c, err);
     }
     if (st >= 0 && shardy__credentials_refused(source, c)) {
-        const shardy_store_limits none = {0, NULL};
         credentials *other = NULL;
         st = shardy__credentials_renewed(source, c, &none, &other, err);
         assert_true((st >= 0) == (other != NULL));
