@@ -338,6 +338,29 @@ void shardy__s3_call_dispose(s3_call *call)
 
 /* --- answers -------------------------------------------------------------------------------- */
 
+/* Whether a text of the service has a secret in it or, where the text was cut, the begin of one. */
+static int has_secret(const char *text, const char *secret)
+{
+    const size_t len = secret ? strlen(secret) : 0;
+    for (size_t left = len ? strlen(text) : 0; left > 0; left--, text++) {
+        size_t n = left < len ? left : len;
+        if ((n == len || n >= PART_OF_SECRET) && memcmp(text, secret, n) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* A service may repeat what it was sent. */
+static const char *shown(const s3_call *call, const char *text)
+{
+    const credentials *c = call->signer;
+    int hide = c && (has_secret(text, shardy__credentials_key_id(c)) ||
+                        has_secret(text, shardy__credentials_secret(c)) ||
+                        has_secret(text, shardy__credentials_token(c)));
+    return hide ? "(not shown: it has credentials in it)" : text;
+}
+
 /* What a code of S3 means, whatever the code of HTTP that came with it. */
 typedef struct failure_row {
     const char *code;
@@ -436,29 +459,6 @@ static int is_outcome(s3_call *call, shardy_status *st_out, shardy_error *err)
         return 0;
     }
     return 1;
-}
-
-/* Whether a text of the service has a secret in it or, where the text was cut, the begin of one. */
-static int has_secret(const char *text, const char *secret)
-{
-    const size_t len = secret ? strlen(secret) : 0;
-    for (size_t left = len ? strlen(text) : 0; left > 0; left--, text++) {
-        size_t n = left < len ? left : len;
-        if ((n == len || n >= PART_OF_SECRET) && memcmp(text, secret, n) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* A service may repeat what it was sent. */
-static const char *shown(const s3_call *call, const char *text)
-{
-    const credentials *c = call->signer;
-    int hide = c && (has_secret(text, shardy__credentials_key_id(c)) ||
-                        has_secret(text, shardy__credentials_secret(c)) ||
-                        has_secret(text, shardy__credentials_token(c)));
-    return hide ? "(not shown: it has credentials in it)" : text;
 }
 
 static shardy_status wrong_region(s3_call *call, const char *region, shardy_error *err)
