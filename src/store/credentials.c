@@ -138,8 +138,8 @@ shardy_status shardy__credentials_open(shardy_context *context, const credential
 
 void shardy__credentials_close(credentials_source *source)
 {
-    if (!source) {
-        return;
+    if (!source || source->context->process != shardy__process_generation()) {
+        return; /* in a child: whoever asks, or holds the lock, is not there */
     }
     if (source->cancel) {
         shardy_cancel_request(source->cancel);
@@ -220,6 +220,7 @@ void shardy__credentials_answered(credentials_source *source, shardy_status stat
         shardy__log(source->context, SHARDY_LOG_WARN, "store",
             "no new credentials, the old ones are used until they expire: %s", why.message);
     }
+    shardy__http_look(source->http);
     shardy__mutex_lock(&source->lock);
     if (status >= 0) {
         keep(source, fresh, reply->expires_us, &old);
@@ -255,18 +256,12 @@ static int look(credentials_source *s, int may_ask)
 
 /* With the lock: waits for the request under way. */
 static shardy_status wait_for_answer(
-    credentials_source *s, int64_t deadline_ns, const shardy_cancel *cancel, shardy_error *err)
+    credentials_source *s, const shardy_store_limits *limits, shardy_error *err)
 {
-    shardy__mutex_unlock(&s->lock);
-    int is_engine = shardy__http_is_own_thread(s->http);
-    shardy__mutex_lock(&s->lock);
-    if (is_engine) {
-        return shardy__error_native(err, SHARDY_IO, 1, 0, "s3",
-            "%s: the credentials have expired, and others have not come yet", s->place.name);
-    }
     uint64_t asked = s->asked;
     while (s->asking && s->asked == asked) {
-        shardy_status st = shardy__check_time(s->context, deadline_ns, cancel, "s3", err);
+        shardy_status st =
+            shardy__check_time(s->context, limits->deadline_ns, limits->cancel, "s3", err);
         if (st < 0) {
             return shardy__error_prefix(err, st, "waiting for credentials of %s", s->place.name);
         }
@@ -276,25 +271,37 @@ static shardy_status wait_for_answer(
 }
 
 /* With the lock. */
-static shardy_status get_current(
-    credentials_source *s, int64_t deadline_ns, const shardy_cancel *cancel, shardy_error *err)
+static shardy_status last_answer(const credentials_source *s, shardy_error *err)
 {
-    uint64_t asked = s->asked;
-    while (!look(s, s->asked == asked)) {
-        if (s->asked != asked) {
-            /* whoever asked, it was while this call went on; OK: they hold for an instant only */
-            if (err) {
-                *err = s->last_error;
-            }
-            return (shardy_status)s->last_error.status;
-        }
-        SHARDY_TRY(wait_for_answer(s, deadline_ns, cancel, err));
+    if (err) {
+        *err = s->last_error;
     }
-    return SHARDY_OK;
+    return (shardy_status)s->last_error.status;
 }
 
-shardy_status shardy__credentials_get(credentials_source *source, int64_t deadline_ns,
-    const shardy_cancel *cancel, credentials **credentials_out, shardy_error *err)
+/* With the lock. `since`: requests that had ended before the caller began. */
+static shardy_status get_current(credentials_source *s, uint64_t since,
+    const shardy_store_limits *limits, int *is_there_out, shardy_error *err)
+{
+    for (;;) {
+        *is_there_out = look(s, s->asked == since);
+        if (*is_there_out) {
+            return SHARDY_OK;
+        }
+        if (s->asked != since) {
+            /* whoever asked, it was while this call went on; OK: they hold for an instant only */
+            *is_there_out = s->last_error.status >= 0;
+            return last_answer(s, err);
+        }
+        if (!limits) {
+            return SHARDY_OK;
+        }
+        SHARDY_TRY(wait_for_answer(s, limits, err));
+    }
+}
+
+shardy_status shardy__credentials_get(credentials_source *source, const shardy_store_limits *limits,
+    uint64_t *since, credentials **credentials_out, shardy_error *err)
 {
     *credentials_out = NULL;
     if (source->place.kind == CREDENTIALS_FIXED) {
@@ -302,9 +309,11 @@ shardy_status shardy__credentials_get(credentials_source *source, int64_t deadli
         *credentials_out = source->current;
         return SHARDY_OK;
     }
+    int is_there;
     shardy__mutex_lock(&source->lock);
-    shardy_status st = get_current(source, deadline_ns, cancel, err);
-    if (st >= 0) {
+    *since = *since ? *since : source->asked + 1;
+    shardy_status st = get_current(source, *since - 1, limits, &is_there, err);
+    if (st >= 0 && is_there) {
         hold(source->current);
         *credentials_out = source->current;
     }
@@ -359,10 +368,7 @@ static shardy_status check_renewed(
         return shardy__error(
             err, SHARDY_AUTH, "s3", "%s still gives those that the server refuses", s->place.name);
     }
-    if (err) {
-        *err = s->last_error;
-    }
-    return (shardy_status)s->last_error.status;
+    return last_answer(s, err);
 }
 
 shardy_status shardy__credentials_renewed(credentials_source *source, const credentials *c,
@@ -371,15 +377,15 @@ shardy_status shardy__credentials_renewed(credentials_source *source, const cred
     shardy_status st = SHARDY_OK;
     *credentials_out = NULL;
     shardy__mutex_lock(&source->lock);
-    while (st >= 0 && source->asking) {
-        st = wait_for_answer(source, limits->deadline_ns, limits->cancel, err);
+    while (st >= 0 && source->asking && limits) {
+        st = wait_for_answer(source, limits, err);
     }
-    if (st >= 0) {
+    if (st >= 0 && !source->asking) {
         st = check_renewed(source, c, err);
-    }
-    if (st >= 0) {
-        hold(source->current);
-        *credentials_out = source->current;
+        if (st >= 0) {
+            hold(source->current);
+            *credentials_out = source->current;
+        }
     }
     shardy__mutex_unlock(&source->lock);
     return st;

@@ -55,13 +55,13 @@ void shardy__credentials_close(credentials_source *source);
 /* The region that the profile names, if the profile was looked at; NULL: none. Borrowed. */
 const char *shardy__credentials_region(const credentials_source *source);
 
-/* Credentials that are good now; drop them. Any thread. Waits when there are none yet, or the old
- * ones have expired: until deadline_ns (0: none) or cancel (may be NULL). The thread of the
- * transfer engine never waits: it gets a retriable IO.
+/* Credentials that are good now; drop them. Any thread. When there are none yet, or the old ones
+ * have expired, it waits, within the limits; without limits (NULL) it does not, and gives NULL with
+ * OK: ask again, with the same `since` (0 at first), when shardy__credentials_settled().
  * Statuses: OK; CONFIG, AUTH (the service gives none); IO, CORRUPT (its reply); TIMEOUT, CANCELLED,
  * NOMEM. */
-shardy_status shardy__credentials_get(credentials_source *source, int64_t deadline_ns,
-    const shardy_cancel *cancel, credentials **credentials_out, shardy_error *err);
+shardy_status shardy__credentials_get(credentials_source *source, const shardy_store_limits *limits,
+    uint64_t *since, credentials **credentials_out, shardy_error *err);
 
 /* A server says that the time of `c`, which are those of a service, is over: others are asked for,
  * unless somebody has done so meanwhile. However many tell it, one asks, and that now and then

@@ -210,8 +210,8 @@ static shardy_status refuse(const credentials_ask *a, shardy_error *err)
     shardy_status st = throttled                  ? SHARDY_THROTTLED
                        : retriable || !is_refusal ? SHARDY_IO
                                                   : SHARDY_AUTH;
-    return shardy__error_native(err, st, retriable, code, "s3", "\"%.300s\" answered %d%s%s%s",
-        a->url, code, a->reply.code[0] ? " " : "", a->reply.code,
+    return shardy__error_native(err, st, retriable, code, "s3", "\"%.*s\" answered %d%s%s%s",
+        URL_FMT(a->url), code, a->reply.code[0] ? " " : "", a->reply.code,
         code >= 300 && code < 400 ? ", and redirections are not followed" : "");
 }
 
@@ -246,7 +246,7 @@ static shardy_status take_line(
     }
     if (!shardy__credentials_keep_line(room, size, a->received, (size_t)a->http.received)) {
         return shardy__error_native(
-            err, SHARDY_CORRUPT, 1, 0, "s3", "\"%.300s\" answered no %s", a->url, what);
+            err, SHARDY_CORRUPT, 1, 0, "s3", "\"%.*s\" answered no %s", URL_FMT(a->url), what);
     }
     return SHARDY_OK;
 }
@@ -262,8 +262,8 @@ static shardy_status take_instance(credentials_ask *a, shardy_error *err)
     if (a->step == ASK_ROLE) {
         SHARDY_TRY(take_line(a, "name of a role", a->role, sizeof a->role, err));
         if (!shardy__credentials_is_role(a->role)) {
-            return shardy__error_native(
-                err, SHARDY_CORRUPT, 1, 0, "s3", "\"%.300s\" answered no name of a role", a->url);
+            return shardy__error_native(err, SHARDY_CORRUPT, 1, 0, "s3",
+                "\"%.*s\" answered no name of a role", URL_FMT(a->url));
         }
         a->step = ASK_CREDENTIALS;
         return SHARDY_OK;

@@ -347,9 +347,9 @@ static shardy_status take_container_url(finder *f, const char *relative, const c
     if (relative) {
         if (relative[0] != '/') {
             return shardy__error(f->err, SHARDY_CONFIG, "s3",
-                "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI is \"%.200s\", expected a path that begins "
+                "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI is \"%.*s\", expected a path that begins "
                 "with \"/\"",
-                relative);
+                URL_FMT(relative));
         }
         SHARDY_TRY(put_url(f, CONTAINER_URL, strlen(CONTAINER_URL), relative));
         return check_url(f, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", f->place->url, &parsed);

@@ -164,9 +164,6 @@ static void free_transfer(http_transfer *t)
     }
 }
 
-/* The URL without its query, which may hold a secret. */
-#define URL_FMT(url) ((int)(strcspn((url), "?") > 300 ? 300 : strcspn((url), "?"))), (url)
-
 static const char *method_name(http_method method)
 {
     static const char *const names[] = {"GET", "HEAD", "PUT", "POST", "DELETE"};
@@ -1110,11 +1107,13 @@ shardy_status shardy__http_run(http_client *client, http_request *request, shard
     return request->status;
 }
 
-int shardy__http_is_own_thread(const http_client *client)
+void shardy__http_look(const http_client *client)
 {
     http_engine *e = client->engine;
     shardy__mutex_lock(&e->lock);
     int own = e->has_thread && pthread_equal(pthread_self(), e->thread);
     shardy__mutex_unlock(&e->lock);
-    return own;
+    if (own) {
+        e->looked_ns = 0;
+    }
 }

@@ -85,6 +85,9 @@ typedef struct http_request {
 
 #define HTTP_ERROR_BODY_MAX (64u << 10)
 
+/* The URL without its query, which may hold a secret. */
+#define URL_FMT(url) ((int)(strcspn((url), "?") > 300 ? 300 : strcspn((url), "?"))), (url)
+
 /* The end of a sentence about a proxy that answers 407. */
 #define HTTP_PROXY_WANTS_USER "wants a user and a password, or others"
 
@@ -103,7 +106,8 @@ void shardy__http_close(http_client *client);
 void shardy__http_start(http_client *client, http_request *request);
 /* The same, and waits. `done` and `user` are used by it. */
 shardy_status shardy__http_run(http_client *client, http_request *request, shardy_error *err);
-/* 1 on the thread that calls `done`, which must not wait for a request. */
-int shardy__http_is_own_thread(const http_client *client);
+/* On the thread that calls `done`: what requests wait for may be there, so that `wait_until` is
+ * asked next, without delay. On others it does nothing. */
+void shardy__http_look(const http_client *client);
 
 #endif

@@ -88,16 +88,20 @@ static void answered(void *user, shardy_store_read *read)
 static void pass_on(read_slot *slot)
 {
     read_batch *batch = slot->batch;
+    read_queue *q = batch->queue;
     shardy_store_read *read = slot->read;
-    shardy_status st = shardy__check_time(
-        batch->queue->context, read->deadline_ns, read->cancel, "store", &read->error);
+    shardy_status st =
+        shardy__check_time(q->context, read->deadline_ns, read->cancel, "store", &read->error);
     if (st < 0) {
         read->status = st;
         settle(slot);
         return;
     }
+    if (q->hooks->begins) {
+        q->hooks->begins(q->owner, slot);
+    }
     slot->started = 1;
-    shardy_store_read_start(batch->queue->inner, read, 1, answered, batch);
+    shardy_store_read_start(q->inner, read, 1, answered, batch);
 }
 
 /* Takes out the read that is due first, of one batch (NULL: of all). Without one that is due,

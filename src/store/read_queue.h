@@ -8,6 +8,7 @@
 
 #include "store.h"
 
+#include "../base/rate.h"
 #include "../base/thread.h"
 
 #include <stdatomic.h>
@@ -23,14 +24,16 @@ typedef struct read_slot {
     uint32_t failures;
     int64_t failed_ns;
     char *last;
-    uint64_t units[2];
+    rate_place place;
 } read_slot;
 
-/* What the wrapped store decides. Both may be called from any thread. */
+/* What the wrapped store decides. All may be called from any thread. */
 typedef struct read_queue_hooks {
     /* When a read may be passed on for the first time; a failure, also set in the read's error, is
      * the answer of the read. NULL: at once. */
     shardy_status (*admit)(void *owner, read_slot *slot, int64_t *due_out);
+    /* A read is passed on now. NULL: nothing. */
+    void (*begins)(void *owner, read_slot *slot);
     /* An answer has come, or the read was cancelled while it was held back (then `started` is 0 if
      * it never left). 1: pass it on again at *due_out. */
     int (*answered)(void *owner, read_slot *slot, int64_t *due_out);

@@ -10,6 +10,8 @@
 #define URL_LEN_MAX (16u << 10)
 /* Those of the caller, and host, date, digest, token. */
 #define SIGNED_MAX (S3_HEADERS_OWN + 4u)
+/* Fewer characters of a secret at the end of a text may be there by chance, and help nobody. */
+#define PART_OF_SECRET 4u
 
 void shardy__s3_call_header(s3_call *call, const char *name, const char *value)
 {
@@ -143,25 +145,31 @@ static shardy_status sign_call(s3_call *call, const s3_signing *from, const cred
     return st < 0 ? st : add_line(call, lines, "Accept-Encoding", "identity", err);
 }
 
-static shardy_status prepare(s3_call *call, const credentials *c, shardy_error *err)
+static shardy_status address(s3_call *call, s3_signing *s, shardy_error *err)
 {
     static const char *const names[] = {"GET", "HEAD", "PUT", "POST", "DELETE"};
     const s3_place *place = &call->client->place;
-    s3_signing s;
-    memset(&s, 0, sizeof s);
-    s.method = names[call->method];
-    SHARDY_TRY(make_path(call, &s.path, err));
-    SHARDY_TRY(make_query(call, &s.query, err));
+    memset(s, 0, sizeof *s);
+    s->method = names[call->method];
+    SHARDY_TRY(make_path(call, &s->path, err));
+    SHARDY_TRY(make_query(call, &s->query, err));
     bytebuf url;
     shardy__bytebuf_init(&url, URL_LEN_MAX);
-    shardy__bytebuf_printf(
-        &url, "%s://%s%s%s%s", place->scheme, place->host, s.path, s.query[0] ? "?" : "", s.query);
-    SHARDY_TRY(keep_text(call, &url, &call->http.url, err));
+    shardy__bytebuf_printf(&url, "%s://%s%s%s%s", place->scheme, place->host, s->path,
+        s->query[0] ? "?" : "", s->query);
+    call->http.method = call->method;
+    return keep_text(call, &url, &call->http.url, err);
+}
+
+static shardy_status prepare(s3_call *call, const credentials *c, shardy_error *err)
+{
+    s3_signing s;
+    shardy__arena_free(&call->memory);
+    SHARDY_TRY(address(call, &s, err));
     const char **lines = shardy__arena_calloc(&call->memory, SIGNED_MAX + 2, sizeof *lines);
     if (!lines) {
         return shardy__error_nomem(err, "s3");
     }
-    call->http.method = call->method;
     call->http.lines = lines;
     call->http.line_count = 0;
     return sign_call(call, &s, c, lines, err);
@@ -169,28 +177,26 @@ static shardy_status prepare(s3_call *call, const credentials *c, shardy_error *
 
 /* --- sending -------------------------------------------------------------------------------- */
 
-static shardy_status begin(s3_call *call, shardy_error *err)
+/* With other credentials than those that were refused, if some were. Without limits it does not
+ * wait: DONE when it was not signed, because credentials are being asked for. */
+static shardy_status sign(s3_call *call, const shardy_store_limits *limits, shardy_error *err)
 {
-    SHARDY_TRY(shardy__credentials_get(
-        call->client->credentials, call->http.deadline_ns, call->http.cancel, &call->signer, err));
-    return prepare(call, call->signer, err);
-}
-
-/* Signed anew. The failure tells why. */
-static shardy_status begin_again(s3_call *call, shardy_error *err)
-{
+    credentials_source *from = call->client->credentials;
     credentials *c = NULL;
-    const shardy_store_limits limits = {call->http.deadline_ns, call->http.cancel};
-    call->renewed = 1;
-    shardy_status st =
-        shardy__credentials_renewed(call->client->credentials, call->signer, &limits, &c, err);
-    if (st < 0) {
-        return shardy__error_prefix(err, st,
-            CALL_FMT ": the session token has expired, and there is no other", CALL_ARGS(call));
+    if (call->signer) {
+        shardy_status st = shardy__credentials_renewed(from, call->signer, limits, &c, err);
+        if (st < 0) {
+            return shardy__error_prefix(err, st,
+                CALL_FMT ": the session token has expired, and there is no other", CALL_ARGS(call));
+        }
+    } else {
+        SHARDY_TRY(shardy__credentials_get(from, limits, &call->asked_since, &c, err));
+    }
+    if (!c) {
+        return SHARDY_DONE;
     }
     shardy__credentials_drop(call->signer);
     call->signer = c;
-    shardy__arena_free(&call->memory);
     return prepare(call, c, err);
 }
 
@@ -250,13 +256,15 @@ static int may_renew(s3_call *call)
 
 shardy_status shardy__s3_call_run(s3_call *call, shardy_error *err)
 {
-    SHARDY_TRY(begin(call, err));
+    const shardy_store_limits limits = {call->http.deadline_ns, call->http.cancel};
+    SHARDY_TRY(sign(call, &limits, err));
     count_sent(call);
     (void)shardy__http_run(call->client->http, &call->http, NULL);
     count_reply(call);
     if (may_renew(call)) {
+        call->renewed = 1;
         shardy__bytebuf_free(&call->http.reply_body);
-        SHARDY_TRY(begin_again(call, err));
+        SHARDY_TRY(sign(call, &limits, err));
         count_sent(call);
         (void)shardy__http_run(call->client->http, &call->http, NULL);
         count_reply(call);
@@ -270,61 +278,54 @@ static int is_settled(const http_request *request)
     return shardy__credentials_settled(call->client->credentials);
 }
 
-static void start_http(s3_call *call, void (*done)(http_request *request))
-{
-    call->http.done = done;
-    call->http.user = call;
-    call->http.wait_until = NULL;
-    count_sent(call);
-    shardy__http_start(call->client->http, &call->http);
-}
-
-static void sent_again(http_request *request)
+static void http_done(http_request *request)
 {
     s3_call *call = request->user;
     count_reply(call);
-    call->done(call);
+    if (may_renew(call)) {
+        call->renewed = 1;
+        shardy__bytebuf_free(&request->reply_body);
+        shardy__s3_call_start(call);
+    } else {
+        call->done(call);
+    }
 }
 
 /* The credentials have come, or have not, or the time of the request is over. */
 static void wait_done(http_request *request)
 {
     s3_call *call = request->user;
-    if (request->status >= 0) {
-        request->status = begin_again(call, &request->error);
-    }
     if (request->status < 0) {
+        (void)shardy__error_prefix(&request->error, request->status, "waiting for credentials");
         call->done(call);
     } else {
-        start_http(call, sent_again);
+        shardy__s3_call_start(call);
     }
 }
 
-static void http_done(http_request *request)
-{
-    s3_call *call = request->user;
-    count_reply(call);
-    if (!may_renew(call)) {
-        call->done(call);
-        return;
-    }
-    /* Nobody waits on this thread. */
-    shardy__bytebuf_free(&request->reply_body);
-    request->done = wait_done;
-    request->wait_until = is_settled;
-    shardy__http_start(call->client->http, request);
-}
-
+/* Nobody waits here: neither the caller's thread, nor the timer's or the engine's, on which others
+ * depend. */
 void shardy__s3_call_start(s3_call *call)
 {
-    shardy_error *err = &call->http.error;
-    shardy_status st = begin(call, err);
+    http_request *http = &call->http;
+    s3_signing s;
+    shardy_status st = sign(call, NULL, &http->error);
+    int waits = st == SHARDY_DONE;
+    if (waits && !http->url) { /* for messages */
+        st = address(call, &s, &http->error);
+    }
     if (st < 0) {
-        call->http.status = st;
+        http->status = st;
         call->done(call);
         return;
     }
-    start_http(call, http_done);
+    http->done = waits ? wait_done : http_done;
+    http->user = call;
+    http->wait_until = waits ? is_settled : NULL;
+    if (!waits) {
+        count_sent(call);
+    }
+    shardy__http_start(call->client->http, http);
 }
 
 void shardy__s3_call_dispose(s3_call *call)
@@ -336,6 +337,29 @@ void shardy__s3_call_dispose(s3_call *call)
 }
 
 /* --- answers -------------------------------------------------------------------------------- */
+
+/* Whether a text of the service has a secret in it or, where the text was cut, the begin of one. */
+static int has_secret(const char *text, const char *secret)
+{
+    const size_t len = secret ? strlen(secret) : 0;
+    for (size_t left = len ? strlen(text) : 0; left > 0; left--, text++) {
+        size_t n = left < len ? left : len;
+        if ((n == len || n >= PART_OF_SECRET) && memcmp(text, secret, n) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* A service may repeat what it was sent. */
+static const char *shown(const s3_call *call, const char *text)
+{
+    const credentials *c = call->signer;
+    int hide = c && (has_secret(text, shardy__credentials_key_id(c)) ||
+                        has_secret(text, shardy__credentials_secret(c)) ||
+                        has_secret(text, shardy__credentials_token(c)));
+    return hide ? "(not shown: it has credentials in it)" : text;
+}
 
 /* What a code of S3 means, whatever the code of HTTP that came with it. */
 typedef struct failure_row {
@@ -454,8 +478,8 @@ static shardy_status wrong_region(s3_call *call, const char *region, shardy_erro
 {
     return shardy__error_native(err, SHARDY_CONFIG, 0, call->http.reply.code, "s3",
         CALL_FMT ": the bucket is %s%.60s%s, the requests are for region \"%.60s\"",
-        CALL_ARGS(call), region[0] ? "in region \"" : "elsewhere", region, region[0] ? "\"" : "",
-        call->client->region);
+        CALL_ARGS(call), region[0] ? "in region \"" : "elsewhere", shown(call, region),
+        region[0] ? "\"" : "", call->client->region);
 }
 
 shardy_status shardy__s3_failure_status(s3_call *call, shardy_error *err)
@@ -476,12 +500,12 @@ shardy_status shardy__s3_failure_status(s3_call *call, shardy_error *err)
                         (reply->code == 400 || reply->code == 403))) {
         return wrong_region(call, region, err);
     }
-    const char *text = row.text ? row.text : f->message;
+    const char *text = row.text ? row.text : shown(call, f->message);
     shardy_status st = shardy__error_native(err, row.status, row.retriable, reply->code, "s3",
         CALL_FMT ": %s%s%s%d%s%.60s%s%.60s", CALL_ARGS(call), text,
         call->renewed && is_over(f->code) ? ", and the one that was asked for then as well" : "",
-        text[0] ? ": " : "", (int)reply->code, f->code[0] ? " " : "", f->code,
-        reply->request_id[0] ? ", request " : "", reply->request_id);
+        text[0] ? ": " : "", (int)reply->code, f->code[0] ? " " : "", shown(call, f->code),
+        reply->request_id[0] ? ", request " : "", shown(call, reply->request_id));
     return shardy__error_retry_after(err, st, (uint32_t)(reply->retry_after_us / 1000));
 }
 

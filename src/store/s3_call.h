@@ -60,7 +60,8 @@ typedef struct s3_call {
     http_request http; /* its part for the body, the reply, deadline and cancel is the caller's */
     arena memory;      /* of what was put together for it */
     credentials *signer;
-    int32_t renewed; /* 1: signed anew, because its credentials were over */
+    int32_t renewed;      /* 1: signed anew, because its credentials were over */
+    uint64_t asked_since; /* of shardy__credentials_get() */
     s3_failure failure;
     uint64_t step; /* of the round trips of the context */
 } s3_call;

@@ -36,37 +36,38 @@ static shardy_status take(
 
 /* --- reads ------------------------------------------------------------------------------------ */
 
-static rate_units units_of_read(const read_slot *slot)
-{
-    return units_of(slot->units[REQUESTS], slot->units[BYTES]);
-}
-
-/* A read is paid for as if all of it came; what goes to the end is paid for once its length is
- * known. */
+/* A read is paid for as if all of it came; what goes to the end, or names a bound instead of a
+ * length, is paid for once its length is known. */
 static shardy_status admit_read(void *owner, read_slot *slot, int64_t *due_out)
 {
     limit_store *s = owner;
     shardy_store_read *read = slot->read;
     if (shardy_cancel_requested(s->cancel)) {
-        slot->units[REQUESTS] = 0;
-        slot->units[BYTES] = 0;
         *due_out = shardy__monotonic_ns(s->inner->context);
         return SHARDY_OK;
     }
-    slot->units[REQUESTS] = 1;
-    slot->units[BYTES] = read->len == SHARDY_READ_TO_END ? 0 : read->len;
-    return shardy__rate_reserve(
-        &s->rate, units_of_read(slot), read->deadline_ns, due_out, &read->error);
+    int is_known = read->len != SHARDY_READ_TO_END && !read->whole;
+    rate_units units = units_of(1, is_known ? read->len : 0);
+    SHARDY_TRY(
+        shardy__rate_reserve(&s->rate, units, read->deadline_ns, &slot->place, &read->error));
+    *due_out = slot->place.due_ns;
+    return SHARDY_OK;
+}
+
+static void read_begins(void *owner, read_slot *slot)
+{
+    limit_store *s = owner;
+    shardy__rate_begin(&s->rate, &slot->place);
 }
 
 static int read_answered(void *owner, read_slot *slot, int64_t *due_out)
 {
     limit_store *s = owner;
     uint64_t received = slot->read->received;
-    uint64_t paid = slot->units[BYTES];
+    uint64_t paid = slot->place.units.of[BYTES];
     (void)due_out;
     if (!slot->started) {
-        shardy__rate_return(&s->rate, units_of_read(slot));
+        shardy__rate_leave(&s->rate, &slot->place);
     } else if (received < paid) {
         shardy__rate_return(&s->rate, units_of(0, paid - received));
     } else if (received > paid) {
@@ -75,7 +76,7 @@ static int read_answered(void *owner, read_slot *slot, int64_t *due_out)
     return 0;
 }
 
-static const read_queue_hooks read_hooks = {admit_read, read_answered};
+static const read_queue_hooks read_hooks = {admit_read, read_begins, read_answered};
 
 static void limit_read(
     void *store, shardy_store_read *reads, size_t n, shardy_store_done_fn done, void *user)

@@ -180,7 +180,7 @@ static int read_answered(void *owner, read_slot *slot, int64_t *due_out)
     return again;
 }
 
-static const read_queue_hooks read_hooks = {NULL, read_answered};
+static const read_queue_hooks read_hooks = {.answered = read_answered};
 
 static void retry_read(
     void *store, shardy_store_read *reads, size_t n, shardy_store_done_fn done, void *user)

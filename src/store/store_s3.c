@@ -561,7 +561,8 @@ typedef struct removal {
     int32_t *results;
     size_t n;
     const shardy_store_limits *limits;
-    map index; /* full key to its result */
+    map index;           /* full key to its result */
+    credentials *signer; /* of the request whose reply is looked at; borrowed */
     shardy_error *err;
 } removal;
 
@@ -574,6 +575,7 @@ static void fail_removal(
     snprintf(call.failure.code, sizeof call.failure.code, "%s", code);
     snprintf(call.failure.message, sizeof call.failure.message, "%s", message);
     call.http.reply.code = 200;
+    call.signer = r->signer;
     shardy_error own;
     *result = shardy__s3_failure_status(&call, &own);
     if (r->err && r->err->message[0] == '\0') {
@@ -646,8 +648,10 @@ static shardy_status send_removal(removal *r, const bytebuf *xml, shardy_error *
     if (st == SHARDY_OK) {
         const bytebuf *body = &call.http.reply_body;
         r->err = err;
+        r->signer = call.signer;
         st = shardy__s3_parse_deleted(
             shardy__bytes(body->data, body->len), on_deleted, r, &call.failure, err);
+        r->signer = NULL;
     }
     if (st == SHARDY_OK && call.failure.code[0]) {
         st = shardy__s3_failure_status(&call, err);
@@ -685,7 +689,7 @@ static shardy_status remove_batch(s3_client *client, const shardy_bytes *keys, s
 {
     shardy_error own;
     shardy__error_clear(&own);
-    removal r = {client, keys, results, n, limits, {0}, &own};
+    removal r = {client, keys, results, n, limits, {0}, NULL, &own};
     bytebuf xml;
     shardy__map_init(&r.index);
     shardy__bytebuf_init(&xml, n * 6 * (SHARDY_OBJECT_KEY_LEN_MAX + 16) + 256);

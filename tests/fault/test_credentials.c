@@ -6,6 +6,8 @@
 #include "support/support.h"
 #include "support/sweep.h"
 
+#include <shardyfusion/sys/store.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,7 @@
 #define THREADS SWEEP_BIT(SWEEP_THREAD)
 
 static server *services;
+static server *bucket;
 static char *dir;
 static char token_path[512];
 static char file_path[512];
@@ -25,6 +28,9 @@ static int start(void **state)
                                "aws_secret_access_key = SECRET-file\nregion = eu-west-3\n";
     (void)state;
     services = server_start_credentials(NULL);
+    bucket = server_start_s3(NULL);
+    server_settings(bucket, "{\"auth\": \"off\"}");
+    server_put_object(bucket, SERVER_BUCKET, "p/k", "0123456789", 10);
     dir = support_make_dir();
     snprintf(token_path, sizeof token_path, "%s", support_path(dir, "token"));
     snprintf(file_path, sizeof file_path, "%s", support_path(dir, "file"));
@@ -37,6 +43,7 @@ static int stop(void **state)
 {
     (void)state;
     server_stop(services);
+    server_stop(bucket);
     support_remove_dir(dir);
     return 0;
 }
@@ -77,14 +84,15 @@ static shardy_status open_and_get(shardy_context *context, shardy_error *err)
 {
     credentials_source *source;
     credentials *c = NULL;
+    uint64_t since = 0;
+    const shardy_store_limits none = {0, NULL};
     const http_options http = {"", NULL, 1, 5000, 5000, 8};
     const credentials_options options = {NULL, NULL, NULL, NULL, NULL, &http};
     shardy_status st = shardy__credentials_open(context, &options, &source, err);
     if (st >= 0) {
-        st = shardy__credentials_get(source, 0, NULL, &c, err);
+        st = shardy__credentials_get(source, &none, &since, &c, err);
     }
     if (st >= 0 && shardy__credentials_refused(source, c)) {
-        const shardy_store_limits none = {0, NULL};
         credentials *other = NULL;
         st = shardy__credentials_renewed(source, c, &none, &other, err);
         assert_true((st >= 0) == (other != NULL));
@@ -102,6 +110,39 @@ static shardy_status find_and_get(void *state, shardy_error *err)
     shardy_status st = shardy_context_new(NULL, &context, err);
     if (st >= 0) {
         st = open_and_get(context, err);
+        shardy_context_free(context);
+    }
+    return st;
+}
+
+static shardy_status open_and_read(shardy_context *context, shardy_error *err)
+{
+    shardy_store *store;
+    shardy_buf body;
+    shardy_store_s3_options options;
+    shardy_store_s3_options_init(&options, sizeof options);
+    options.endpoint_url = server_url(bucket);
+    options.region = SERVER_REGION;
+    options.proxy = "";
+    options.max_attempts = 1;
+    SHARDY_TRY(shardy_store_open_s3(context, "s3://" SERVER_BUCKET "/p", &options, &store, err));
+    shardy_status st = shardy_store_get(store, "k", 0, 10, &body, NULL, err);
+    if (st >= 0) {
+        assert_int_equal(body.len, 10);
+        shardy_buf_release(&body);
+    }
+    shardy_store_close(store);
+    return st;
+}
+
+/* A read that waits for its credentials. */
+static shardy_status read_with_them(void *state, shardy_error *err)
+{
+    shardy_context *context;
+    (void)state;
+    shardy_status st = shardy_context_new(NULL, &context, err);
+    if (st >= 0) {
+        st = open_and_read(context, err);
         shardy_context_free(context);
     }
     return st;
@@ -128,11 +169,15 @@ static void test_credentials__every_failure_is_told(void **state)
             .kinds = MEMORY | READS | THREADS,
             .param = "container"},
         {.name = "credentials of an instance", .kinds = MEMORY | THREADS, .param = "instance"},
+        {.name = "a read with credentials of a container",
+            .kinds = MEMORY | READS | THREADS,
+            .operation = read_with_them,
+            .param = "container"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         sweep_case c = cases[i];
         c.setup = set_variables;
-        c.operation = find_and_get;
+        c.operation = c.operation ? c.operation : find_and_get;
         c.check = check_message;
         sweep_run(&c);
     }

@@ -1,141 +1,11 @@
 /* Credentials of services: asked for, kept, replaced before they expire; none of them in a message
  * or in the log. Each test ends with a look at every text that the library has given out. */
-#include "base/clock.h"
-#include "base/context.h"
-#include "store/credentials.h"
-#include "support/hand_clock.h"
-#include "support/server.h"
-#include "support/support.h"
+#include "support/credentials_world.h"
 
-#include <shardyfusion/sys/store.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define CONTAINER_TOKEN "CANARY-container"
-#define IDENTITY_TOKEN  "CANARY.identity.token"
-#define NOTHING         "http://127.0.0.1:1" /* nobody listens there */
-
-static server *services;
-static server *evil;
-
-static const char *const variables[] = {"S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY",
-    "S3_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
-    "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_REGION", "S3_REGION",
-    "AWS_DEFAULT_REGION", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME",
-    "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-    "AWS_EC2_METADATA_DISABLED", "AWS_EC2_METADATA_SERVICE_ENDPOINT", "http_proxy", "https_proxy",
-    "no_proxy"};
-
-/* All that the library tells. */
-typedef struct output {
-    pthread_mutex_t lock;
-    pthread_cond_t more;
-    char text[256 << 10];
-    size_t len;
-} output;
-
-static output told;
-
-static void tell(const char *text)
-{
-    pthread_mutex_lock(&told.lock);
-    size_t len = strlen(text);
-    assert_true(told.len + len + 2 < sizeof told.text);
-    memcpy(told.text + told.len, text, len);
-    told.len += len;
-    told.text[told.len++] = '\n';
-    told.text[told.len] = '\0';
-    pthread_cond_broadcast(&told.more);
-    pthread_mutex_unlock(&told.lock);
-}
-
-static void wait_until_told(const char *part)
-{
-    pthread_mutex_lock(&told.lock);
-    while (!strstr(told.text, part)) {
-        pthread_cond_wait(&told.more, &told.lock);
-    }
-    pthread_mutex_unlock(&told.lock);
-}
-
-static void on_log(void *user, const shardy_log_record *record)
-{
-    (void)user;
-    tell(record->text);
-}
-
-typedef struct world {
-    hand_clock clock;
-    shardy_context *context;
-    char *dir; /* HOME */
-    http_options http;
-} world;
-
-static int start_servers(void **state)
-{
-    static const char *const arguments[] = {"--record-headers", "--container-token",
-        CONTAINER_TOKEN, "--web-identity-token", IDENTITY_TOKEN, NULL};
-    (void)state;
-    pthread_mutex_init(&told.lock, NULL);
-    pthread_cond_init(&told.more, NULL);
-    services = server_start_credentials(arguments);
-    evil = server_start_evil();
-    return 0;
-}
-
-static int stop_servers(void **state)
-{
-    (void)state;
-    server_stop(services);
-    server_stop(evil);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    world *w = calloc(1, sizeof *w);
-    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) {
-        unsetenv(variables[i]);
-    }
-    w->context = hand_clock_context_with_log(&w->clock, on_log, NULL);
-    w->dir = support_make_dir();
-    w->http = (http_options){"", NULL, 1, 5000, 5000, 8};
-    setenv("HOME", w->dir, 1);
-    setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
-    server_reset(services);
-    server_reset(evil);
-    told.len = 0;
-    told.text[0] = '\0';
-    *state = w;
-    return 0;
-}
-
-/* No secret is in what was told. */
-static void check_output(void)
-{
-    static const char *const secrets[] = {
-        "CANARY", "SECRET-", "TOKEN-", "imds-token", "wJalr", NULL};
-    for (size_t i = 0; secrets[i]; i++) {
-        if (strstr(told.text, secrets[i])) {
-            fail_msg("\"%s\" was told: %s", secrets[i], told.text);
-        }
-    }
-}
-
-static int teardown(void **state)
-{
-    world *w = *state;
-    check_output();
-    shardy_context_free(w->context);
-    support_remove_dir(w->dir);
-    free(w);
-    return 0;
-}
+#define NOTHING "http://127.0.0.1:1" /* nobody listens there */
 
 /* --- opening and getting ---------------------------------------------------------------------- */
 
@@ -156,10 +26,18 @@ static credentials_source *open_ok(world *w)
     return source;
 }
 
+static shardy_status get_within(credentials_source *source, int64_t deadline_ns,
+    const shardy_cancel *cancel, credentials **c, shardy_error *err)
+{
+    uint64_t since = 0;
+    const shardy_store_limits limits = {deadline_ns, cancel};
+    return shardy__credentials_get(source, &limits, &since, c, err);
+}
+
 static shardy_status get(credentials_source *source, credentials **c, shardy_error *err)
 {
     shardy__error_clear(err);
-    shardy_status st = shardy__credentials_get(source, 0, NULL, c, err);
+    shardy_status st = get_within(source, 0, NULL, c, err);
     tell(err->message);
     return st;
 }
@@ -200,67 +78,6 @@ static void check_of_stub(credentials_source *source)
     shardy__credentials_drop(c);
 }
 
-static void use_container(void)
-{
-    char url[160];
-    snprintf(url, sizeof url, "%s/container?of=test", server_url(services));
-    setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url, 1);
-    setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", CONTAINER_TOKEN, 1);
-}
-
-static void use_instance(void)
-{
-    unsetenv("AWS_EC2_METADATA_DISABLED");
-    setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server_url(services), 1);
-}
-
-static void use_identity(const world *w)
-{
-    const char *path = support_path(w->dir, "token");
-    support_write_file(path, IDENTITY_TOKEN "\n", strlen(IDENTITY_TOKEN) + 1);
-    setenv("AWS_WEB_IDENTITY_TOKEN_FILE", path, 1);
-    setenv("AWS_ROLE_ARN", "arn:aws:iam::123:role/a b", 1);
-    setenv("AWS_ENDPOINT_URL_STS", server_url(services), 1);
-}
-
-/* A rule by which the service answers these credentials; `further` ones go before. */
-typedef struct answer {
-    const char *operation;
-    const char *key_id;
-    const char *expires;
-    unsigned from;
-    unsigned to;
-} answer;
-
-static void use_answers(const answer *answers, size_t count, const char *further)
-{
-    char rules[4096];
-    snprintf(rules, sizeof rules, "[%s", further ? further : "");
-    for (size_t i = 0; i < count; i++) {
-        const answer *a = &answers[i];
-        size_t len = strlen(rules);
-        snprintf(rules + len, sizeof rules - len,
-            "%s{\"operation\": \"%s\", \"from\": %u, \"to\": %u, \"kind\": \"body\", \"body\": "
-            "\"{\\\"AccessKeyId\\\": \\\"%s\\\", \\\"SecretAccessKey\\\": \\\"SECRET-x\\\", "
-            "\\\"Token\\\": \\\"TOKEN-x\\\", \\\"Expiration\\\": \\\"%s\\\"}\"}",
-            i || further ? ", " : "", a->operation, a->from, a->to, a->key_id, a->expires);
-    }
-    size_t len = strlen(rules);
-    snprintf(rules + len, sizeof rules - len, "]");
-    server_faults(services, rules);
-}
-
-static void pass(world *w, int64_t seconds)
-{
-    w->clock.wall_us += seconds * 1000000;
-    w->clock.monotonic_ns += seconds * 1000000000;
-}
-
-static uint64_t asked_for(void)
-{
-    return server_count(services, "operation.container_credentials", NULL);
-}
-
 /* --- each of the services --------------------------------------------------------------------- */
 
 static void test_container__is_asked_with_its_token(void **state)
@@ -286,6 +103,22 @@ static void test_container__is_asked_with_its_token(void **state)
     support_write_file(path, CONTAINER_TOKEN "\r\n", strlen(CONTAINER_TOKEN) + 2);
     check_of_stub(source);
     shardy__credentials_close(source);
+}
+
+static void test_container__a_message_has_its_address_without_the_query(void **state)
+{
+    world *w = *state;
+    char part[200];
+    use_container();
+    snprintf(part, sizeof part, "\"%s/container\" answered 403", server_url(services));
+    server_faults(services, "{\"kind\": \"status\", \"status\": 403}");
+    credentials_source *source = open_ok(w);
+    check_fails(source, SHARDY_AUTH, 0, part);
+    shardy__credentials_close(source);
+    shardy_error err;
+    setenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "container?of=CANARY", 1);
+    assert_status(SHARDY_CONFIG, open_source(w, &source, &err));
+    assert_non_null(strstr(err.message, "is \"container\", expected a path"));
 }
 
 static void check_told(world *w, const char *part)
@@ -474,8 +307,6 @@ static void test_order__the_first_that_says_anything_counts(void **state)
 
 /* --- expiry ----------------------------------------------------------------------------------- */
 
-#define OPERATION "container_credentials"
-
 static void test_expiry__others_are_asked_for_before(void **state)
 {
     world *w = *state; /* it is 2023-11-14T22:13:20Z */
@@ -506,7 +337,7 @@ static void *get_many(void *arg)
     size_t *failures = calloc(1, sizeof *failures);
     for (int i = 0; i < 200; i++) {
         credentials *c = NULL;
-        *failures += shardy__credentials_get(arg, 0, NULL, &c, NULL) != SHARDY_OK ||
+        *failures += get_within(arg, 0, NULL, &c, NULL) != SHARDY_OK ||
                      strcmp(shardy__credentials_key_id(c), "FIRST") != 0;
         shardy__credentials_drop(c);
     }
@@ -540,9 +371,9 @@ static void test_expiry__one_asks_while_the_others_go_on_with_the_old_ones(void 
     shardy_cancel *cancel;
     assert_ok(shardy_cancel_new(&cancel, &err));
     shardy_cancel_request(cancel);
-    assert_status(SHARDY_CANCELLED, shardy__credentials_get(source, 0, cancel, &c, &err));
+    assert_status(SHARDY_CANCELLED, get_within(source, 0, cancel, &c, &err));
     assert_non_null(strstr(err.message, "container metadata"));
-    assert_status(SHARDY_TIMEOUT, shardy__credentials_get(source, 1, NULL, &c, &err));
+    assert_status(SHARDY_TIMEOUT, get_within(source, 1, NULL, &c, &err));
     shardy_cancel_free(cancel);
     server_release(services, 0);
     check_of_stub(source);
@@ -702,303 +533,35 @@ static void test_close__cancels_a_request_under_way(void **state)
     shardy__credentials_close(source);
 }
 
-/* --- the store -------------------------------------------------------------------------------- */
-
-static void test_store__signs_with_what_the_service_gave(void **state)
+static void test_fork__a_child_closes_its_copy_while_credentials_are_asked_for(void **state)
 {
     world *w = *state;
-    shardy_error err;
-    shardy_store *store;
-    shardy_buf body = {0};
-    shardy_store_s3_options options;
+    static const answer answers[] = {{OPERATION, "FIRST", "2023-11-14T23:13:20Z", 1, 1}};
     use_container();
-    shardy_store_s3_options_init(&options, sizeof options);
-    options.endpoint_url = server_url(evil);
-    options.proxy = "";
-    options.max_attempts = 1;
-    assert_ok(shardy_store_open_s3(w->context, "s3://bucket/p", &options, &store, &err));
-    server_settings(evil, "{\"record_headers\": true}");
-    assert_status(
-        SHARDY_NOT_FOUND, shardy_store_get(store, "k", 0, SHARDY_READ_TO_END, &body, NULL, &err));
-    char *log = server_log(evil, NULL);
-    assert_non_null(strstr(log, "Credential=ACCESS-"));
-    assert_non_null(strstr(log, "TOKEN-"));
-    assert_null(strstr(log, "SECRET-"));
-    assert_null(strstr(log, CONTAINER_TOKEN));
-    free(log);
-    shardy_store_close(store);
-}
-
-static void test_store__without_credentials_fails_once_and_lists_what_was_tried(void **state)
-{
-    world *w = *state;
-    shardy_error err;
-    shardy_store *store;
-    shardy_buf body = {0};
-    use_instance();
-    server_settings(services, "{\"role\": \"\"}");
-    setenv("AWS_ENDPOINT_URL", server_url(evil), 1);
-    assert_ok(shardy_store_open_s3(w->context, "s3://bucket/p", NULL, &store, &err));
-    assert_status(
-        SHARDY_CONFIG, shardy_store_get(store, "k", 0, SHARDY_READ_TO_END, &body, NULL, &err));
-    tell(err.message);
-    assert_non_null(strstr(err.message, "there are no credentials; tried: options"));
-    assert_int_equal(server_count(services, "operation.imds_token", NULL), 1);
-    assert_int_equal(server_count(evil, "requests", NULL), 0);
-    shardy_store_close(store);
-    server_settings(services, "{\"role\": \"test-role\"}");
-}
-
-/* --- credentials that a server refuses before their time -------------------------------------- */
-
-/* A bucket whose server knows ACCESS-1 to ACCESS-9, of which the first `over` have expired. */
-static void set_known(server *s3, int over)
-{
-    char text[2048] = "{\"credentials\": [";
-    for (int i = 1; i < 10; i++) {
-        size_t len = strlen(text);
-        snprintf(text + len, sizeof text - len,
-            "%s{\"access_key\": \"ACCESS-%d\", \"secret_key\": \"SECRET-%d\", \"session_token\": "
-            "\"TOKEN-%d\", \"expired\": %s}",
-            i > 1 ? ", " : "", i, i, i, i <= over ? "true" : "false");
-    }
-    size_t len = strlen(text);
-    snprintf(text + len, sizeof text - len, "]}");
-    server_settings(s3, text);
-}
-
-typedef struct bucket {
-    server *s3;
-    shardy_context *context;
-    shardy_store *store;
-} bucket;
-
-/* The stub counts what it gives from 1 on again. */
-static bucket open_bucket(int over)
-{
-    shardy_error err;
-    shardy_store_s3_options options;
-    bucket b = {server_start_s3(NULL), NULL, NULL};
-    use_container();
-    server_settings(services, "{\"given\": 0}");
-    set_known(b.s3, over);
-    server_put_object(b.s3, SERVER_BUCKET, "p/k", "0123456789", 10);
-    assert_ok(shardy_context_new(NULL, &b.context, &err));
-    shardy_store_s3_options_init(&options, sizeof options);
-    options.endpoint_url = server_url(b.s3);
-    options.region = SERVER_REGION;
-    options.proxy = "";
-    options.max_attempts = 1;
-    assert_ok(
-        shardy_store_open_s3(b.context, "s3://" SERVER_BUCKET "/p", &options, &b.store, &err));
-    return b;
-}
-
-static void close_bucket(bucket *b)
-{
-    shardy_store_close(b->store);
-    shardy_context_free(b->context);
-    server_stop(b->s3);
-}
-
-static shardy_status get_object(const bucket *b, shardy_error *err)
-{
-    shardy_buf body = {0};
-    shardy__error_clear(err);
-    shardy_status st = shardy_store_get(b->store, "k", 0, SHARDY_READ_TO_END, &body, NULL, err);
-    assert_true(st != SHARDY_OK || (body.len == 10 && memcmp(body.data, "0123456789", 10) == 0));
-    shardy_buf_release(&body);
-    tell(err->message);
-    return st;
-}
-
-static void test_refused__credentials_are_asked_for_anew_and_the_request_sent_again(void **state)
-{
-    (void)state;
-    shardy_error err;
-    shardy_object_meta meta;
-    shardy_store_put put;
-    bucket b = open_bucket(0);
-    assert_ok(get_object(&b, &err));
-    assert_int_equal(asked_for(), 1);
-    set_known(b.s3, 1);
-    assert_ok(get_object(&b, &err));
-    assert_int_equal(asked_for(), 2);
-    assert_int_equal(server_count(b.s3, "status.400", NULL), 1);
-    assert_int_equal(server_count(b.s3, "requests", NULL), 3);
-    /* the new ones are kept */
-    assert_ok(get_object(&b, &err));
-    assert_int_equal(asked_for(), 2);
-    assert_int_equal(server_count(b.s3, "requests", NULL), 4);
-    close_bucket(&b);
-    /* other calls: a body is sent once more, and a HEAD has no code */
-    for (int i = 0; i < 2; i++) {
-        b = open_bucket(1);
-        uint64_t before = asked_for();
-        memset(&put, 0, sizeof put);
-        put.key = (shardy_bytes){"new", 3};
-        put.body = (shardy_bytes){"value", 5};
-        assert_ok(i == 0 ? shardy_store_put_object(b.store, &put, NULL, &err)
-                         : shardy_store_head(b.store, "k", &meta, &err));
-        assert_int_equal(asked_for(), before + 2);
-        assert_int_equal(server_count(b.s3, "requests", NULL), 2);
-        close_bucket(&b);
-    }
-}
-
-static void test_refused__codes_of_expiry_count_whatever_comes_with_them(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *rule;
-        int renews;
-    } cases[] = {
-        {"{\"times\": 1, \"kind\": \"status\", \"status\": 403, \"code\": \"ExpiredToken\"}", 1},
-        {"{\"times\": 1, \"kind\": \"status\", \"status\": 400, \"code\": "
-         "\"TokenRefreshRequired\"}",
-            1},
-        {"{\"times\": 1, \"kind\": \"status\", \"status\": 403, \"code\": \"AccessDenied\"}", 0},
-        {"{\"times\": 1, \"kind\": \"status\", \"status\": 403, \"code\": \"InvalidToken\"}", 0},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        shardy_error err;
-        bucket b = open_bucket(0);
-        server_faults(b.s3, cases[i].rule);
-        uint64_t before = asked_for();
-        assert_status(cases[i].renews ? SHARDY_OK : SHARDY_AUTH, get_object(&b, &err));
-        assert_int_equal(asked_for(), before + 1 + (uint64_t)cases[i].renews);
-        close_bucket(&b);
-    }
-}
-
-static void test_refused__others_that_are_refused_too_are_the_end(void **state)
-{
-    (void)state;
-    shardy_error err;
-    bucket b = open_bucket(9);
-    assert_status(SHARDY_AUTH, get_object(&b, &err));
-    assert_non_null(
-        strstr(err.message, "has expired, and the one that was asked for then as well"));
-    assert_int_equal(asked_for(), 2);
-    assert_int_equal(server_count(b.s3, "requests", NULL), 2);
-    /* and the service is left alone for a while */
-    assert_status(SHARDY_AUTH, get_object(&b, &err));
-    assert_status(SHARDY_AUTH, get_object(&b, &err));
-    assert_int_equal(asked_for(), 2);
-    assert_int_equal(server_count(b.s3, "requests", NULL), 4);
-    close_bucket(&b);
-}
-
-static void test_refused__a_service_without_others_is_told(void **state)
-{
-    (void)state;
-    static const answer same[] = {{OPERATION, "ACCESS-1", "2099-01-01T00:00:00Z", 1, 9}};
-    shardy_error err;
-    bucket b = open_bucket(9);
-    server_faults(services,
-        "{\"operation\": \"" OPERATION "\", \"from\": 2, \"kind\": \"status\", \"status\": 500}");
-    assert_status(SHARDY_IO, get_object(&b, &err));
-    assert_non_null(strstr(err.message, "the session token has expired, and there is no other"));
-    assert_non_null(strstr(err.message, "container metadata"));
-    assert_int_equal(err.retriable, 1);
-    close_bucket(&b);
-    b = open_bucket(9);
-    server_settings(b.s3, "{\"auth\": \"off\"}");
-    server_faults(b.s3, "{\"kind\": \"status\", \"status\": 403, \"code\": \"ExpiredToken\"}");
-    use_answers(same, 1, NULL);
-    assert_status(SHARDY_AUTH, get_object(&b, &err));
-    assert_non_null(strstr(err.message, "still gives those that the server refuses"));
-    assert_int_equal(server_count(b.s3, "requests", NULL), 1);
-    close_bucket(&b);
-}
-
-static void test_refused__keys_that_somebody_gave_are_final(void **state)
-{
-    (void)state;
-    shardy_error err;
-    setenv("AWS_ACCESS_KEY_ID", "ACCESS-1", 1);
-    setenv("AWS_SECRET_ACCESS_KEY", "SECRET-1", 1);
-    setenv("AWS_SESSION_TOKEN", "TOKEN-1", 1);
-    bucket b = open_bucket(9);
-    assert_status(SHARDY_AUTH, get_object(&b, &err));
-    assert_int_equal(server_count(b.s3, "requests", NULL), 1);
-    assert_int_equal(asked_for(), 0);
-    close_bucket(&b);
-}
-
-#define READERS 8
-
-static void *read_some(void *arg)
-{
-    shardy_store_read reads[20];
-    size_t *good = calloc(1, sizeof *good);
-    memset(reads, 0, sizeof reads);
-    for (size_t i = 0; i < 20; i++) {
-        reads[i].key = (shardy_bytes){"k", 1};
-        reads[i].offset = i % 10;
-        reads[i].len = 1;
-    }
-    shardy_store_read_all(arg, reads, 20);
-    for (size_t i = 0; i < 20; i++) {
-        *good += reads[i].status == SHARDY_OK;
-        shardy_buf_release(&reads[i].body);
-    }
-    return good;
-}
-
-static void test_refused__many_requests_ask_once(void **state)
-{
-    (void)state;
-    shardy_error err;
-    pthread_t threads[READERS];
-    bucket b = open_bucket(0);
-    assert_ok(get_object(&b, &err));
-    set_known(b.s3, 1);
-    server_faults(services, "{\"kind\": \"hold\"}");
-    for (size_t i = 0; i < READERS; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, read_some, b.store), 0);
-    }
-    /* who asks waits for the others; whoever comes later has the new ones, or waits as well */
+    use_answers(answers, 1, "{\"from\": 2, \"kind\": \"hold\"}");
+    credentials_source *source = open_ok(w);
+    check_get(source, "FIRST");
+    pass(w, 3500);
+    check_get(source, "FIRST");
     server_wait_held(services, 1);
-    server_release(services, 0);
-    for (size_t i = 0; i < READERS; i++) {
-        void *good;
-        assert_int_equal(pthread_join(threads[i], &good), 0);
-        assert_int_equal(*(size_t *)good, 20);
-        free(good);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(20);
+        shardy__credentials_close(source);
+        _exit(0);
     }
-    assert_int_equal(asked_for(), 2);
-    /* each was refused once at most, and at least one was */
-    uint64_t refused = server_count(b.s3, "status.400", NULL);
-    assert_in_range(refused, 1, 20 * READERS);
-    assert_int_equal(server_count(b.s3, "requests", NULL), 1 + 20 * READERS + refused);
-    close_bucket(&b);
-}
-
-static void test_refused__who_waits_keeps_his_deadline(void **state)
-{
-    (void)state;
-    shardy_error err;
-    shardy_store_read read;
-    bucket b = open_bucket(0);
-    assert_ok(get_object(&b, &err));
-    set_known(b.s3, 1);
-    server_faults(services, "{\"kind\": \"hold\"}");
-    memset(&read, 0, sizeof read);
-    read.key = (shardy_bytes){"k", 1};
-    read.len = 1;
-    read.deadline_ns = shardy__deadline_ns(b.context, 300);
-    shardy_store_read_all(b.store, &read, 1);
-    assert_int_equal(read.status, SHARDY_TIMEOUT);
-    shardy_buf_release(&read.body);
-    server_release(services, 0);
-    close_bucket(&b);
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    shardy__credentials_close(source);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_container__is_asked_with_its_token, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_container__a_message_has_its_address_without_the_query, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_credentials__the_log_tells_whose_they_are, setup, teardown),
         cmocka_unit_test_setup_teardown(
@@ -1026,23 +589,7 @@ int main(void)
             test_metadata__are_never_asked_for_through_a_proxy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_close__cancels_a_request_under_way, setup, teardown),
         cmocka_unit_test_setup_teardown(
-            test_store__signs_with_what_the_service_gave, setup, teardown),
-        cmocka_unit_test_setup_teardown(
-            test_store__without_credentials_fails_once_and_lists_what_was_tried, setup, teardown),
-        cmocka_unit_test_setup_teardown(
-            test_refused__credentials_are_asked_for_anew_and_the_request_sent_again, setup,
-            teardown),
-        cmocka_unit_test_setup_teardown(
-            test_refused__codes_of_expiry_count_whatever_comes_with_them, setup, teardown),
-        cmocka_unit_test_setup_teardown(
-            test_refused__others_that_are_refused_too_are_the_end, setup, teardown),
-        cmocka_unit_test_setup_teardown(
-            test_refused__a_service_without_others_is_told, setup, teardown),
-        cmocka_unit_test_setup_teardown(
-            test_refused__keys_that_somebody_gave_are_final, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_refused__many_requests_ask_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(
-            test_refused__who_waits_keeps_his_deadline, setup, teardown),
+            test_fork__a_child_closes_its_copy_while_credentials_are_asked_for, setup, teardown),
     };
     return cmocka_run_group_tests(tests, start_servers, stop_servers);
 }

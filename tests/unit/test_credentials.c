@@ -323,7 +323,8 @@ static char *find(const world *w, const char *key_id, const char *name)
         assert_null(strstr(err.message, "CANARY"));
         return strdup(err.message);
     }
-    assert_ok(shardy__credentials_get(source, 0, NULL, &c, &err));
+    uint64_t since = 0;
+    assert_ok(shardy__credentials_get(source, NULL, &since, &c, &err));
     char *found = strdup(shardy__credentials_key_id(c));
     shardy__credentials_drop(c);
     shardy__credentials_close(source);

@@ -181,6 +181,31 @@ static void test_limit__only_bytes_that_came_are_paid_for(void **state)
     stage_close(&s);
 }
 
+/* A manifest of unknown size is asked for with a bound of many megabytes. */
+static void test_limit__a_bound_is_no_length_to_pay_for(void **state)
+{
+    (void)state;
+    shardy_store_read reads[20];
+    stage s;
+    stage_open(&s, 0, 1000);
+    for (size_t i = 0; i < 20; i++) {
+        reads[i] = read_of("k", 0, 32u << 20);
+        reads[i].whole = 1;
+    }
+    shardy_store_read_all(s.store, reads, 20);
+    for (size_t i = 0; i < 20; i++) {
+        assert_int_equal(reads[i].status, SHARDY_OK);
+        shardy_buf_release(&reads[i].body);
+    }
+    assert_passed(&s, 0);
+    /* what came is paid for: 200 bytes */
+    assert_int_equal(read_one(s.store, "k", 10), SHARDY_OK);
+    assert_passed(&s, 0);
+    put_len(s.store, "p", 1000);
+    assert_passed(&s, 210);
+    stage_close(&s);
+}
+
 static void test_limit__parts_of_a_stream_are_held_back_one_by_one(void **state)
 {
     (void)state;
@@ -270,6 +295,40 @@ static void test_limit__cancelling_ends_a_wait_and_gives_its_place_back(void **s
     stage_close(&s);
 }
 
+/* Also where what they waited for were requests or bytes: each of them ten seconds and more. */
+static void test_limit__reads_that_are_cancelled_in_the_queue_keep_no_time(void **state)
+{
+    (void)state;
+    static const double rates[][2] = {{10, 0}, {0, 1000}, {10, 1000}, {1000, 1000}};
+    for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++) {
+        shardy_error err = {0};
+        shardy_store_read reads[300];
+        stage s;
+        stage_open(&s, rates[i][0], rates[i][1]);
+        assert_ok(shardy_cancel_new(&cancelled_by_sleep, &err));
+        void (*sleep)(void *, int64_t) = s.context->options.clock.sleep_us;
+        s.context->options.clock.sleep_us = sleep_and_cancel;
+        for (size_t j = 0; j < 300; j++) {
+            reads[j] = read_of("k", 0, 100);
+            reads[j].cancel = cancelled_by_sleep;
+        }
+        shardy_store_read_all(s.store, reads, 300);
+        s.context->options.clock.sleep_us = sleep;
+        assert_int_equal(reads[299].status, SHARDY_CANCELLED);
+        for (size_t j = 0; j < 300; j++) {
+            shardy_buf_release(&reads[j].body);
+        }
+        shardy_store_read read = read_of("k", 0, 100);
+        read.deadline_ns = s.clock.monotonic_ns + SECOND_NS / 2;
+        shardy_store_read_all(s.store, &read, 1);
+        assert_int_equal(read.status, SHARDY_OK);
+        shardy_buf_release(&read.body);
+        assert_true(passed_ms(&s) <= 500);
+        shardy_cancel_free(cancelled_by_sleep);
+        stage_close(&s);
+    }
+}
+
 /* --- order ------------------------------------------------------------------------------------ */
 
 typedef struct order {
@@ -339,6 +398,201 @@ static void test_limit__who_asked_first_is_served_first(void **state)
         assert_int_equal(reads[i].status, SHARDY_OK);
     }
     stage_close(&s);
+}
+
+/* --- any order of calls ----------------------------------------------------------------------- */
+
+#define PLACES_MAX 400u
+
+/* What a rate has been told, from which each time is found anew, without looking at anything that
+ * the limit remembers. */
+typedef enum entry_kind {
+    BEGUN = 0,
+    RETURNED,
+    CHARGED
+} entry_kind;
+
+typedef struct entry {
+    entry_kind kind;
+    int64_t at_ns;
+    rate_units units;
+} entry;
+
+typedef struct model {
+    double ns_each[RATE_KINDS];
+    entry done[PLACES_MAX * 2];
+    size_t done_count;
+    rate_place places[PLACES_MAX]; /* those that are held, in the order of asking */
+    rate_place *waiting[PLACES_MAX];
+    size_t place_count;
+    size_t waiting_count;
+} model;
+
+static int64_t model_cost(const model *m, size_t kind, rate_units units)
+{
+    return (int64_t)((double)units.of[kind] * m->ns_each[kind]);
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* When a second's worth is there again after all that was done and all that waits. */
+static int64_t model_full(const model *m, size_t kind)
+{
+    int64_t full = 0;
+    for (size_t i = 0; i < m->done_count; i++) {
+        const entry *e = &m->done[i];
+        int64_t cost = model_cost(m, kind, e->units);
+        full = e->kind == RETURNED ? full - cost : later(full, e->at_ns) + cost;
+    }
+    for (size_t i = 0; i < m->waiting_count; i++) {
+        const rate_place *p = m->waiting[i];
+        full = later(full, p->due_ns) + model_cost(m, kind, p->units);
+    }
+    return full;
+}
+
+static int64_t model_due(const model *m, rate_units units, int64_t now)
+{
+    int64_t due = m->waiting_count ? later(now, m->waiting[m->waiting_count - 1]->due_ns) : now;
+    for (size_t kind = 0; kind < RATE_KINDS; kind++) {
+        int64_t cost = model_cost(m, kind, units);
+        int64_t all = cost < SECOND_NS ? cost : SECOND_NS;
+        due = cost ? later(due, model_full(m, kind) - SECOND_NS + all) : due;
+    }
+    return due;
+}
+
+static rate_place *model_take_out(model *m, size_t at)
+{
+    rate_place *p = m->waiting[at];
+    m->waiting_count--;
+    memmove(m->waiting + at, m->waiting + at + 1, (m->waiting_count - at) * sizeof m->waiting[0]);
+    return p;
+}
+
+static void model_note(model *m, entry_kind kind, int64_t at, rate_units units)
+{
+    assert_true(m->done_count < sizeof m->done / sizeof m->done[0]);
+    m->done[m->done_count++] = (entry){kind, at, units};
+}
+
+static rate_units random_units(support_rand *rand)
+{
+    static const uint64_t most[] = {1, 300, 3000};
+    return (rate_units){
+        {support_rand_below(rand, 3), support_rand_below(rand, most[support_rand_below(rand, 3)])}};
+}
+
+static void ask(rate_limit *r, model *m, support_rand *rand, int64_t now)
+{
+    shardy_error err = {0};
+    rate_units units = random_units(rand);
+    int64_t due = model_due(m, units, now);
+    int64_t within = (int64_t)support_rand_below(rand, 20) * SECOND_NS / 2;
+    int64_t deadline = support_rand_below(rand, 3) ? 0 : now + within + 1;
+    rate_place *place = &m->places[m->place_count++];
+    shardy_status st = shardy__rate_reserve(r, units, deadline, place, &err);
+    assert_int_equal(place->due_ns, due);
+    assert_int_equal(st, deadline == 0 || due < deadline ? SHARDY_OK : SHARDY_TIMEOUT);
+    if (st >= 0) {
+        m->waiting[m->waiting_count++] = place;
+    }
+}
+
+/* Those whose time has come begin, in order or not; some give a part back, or cost more. */
+static void begin_due(rate_limit *r, model *m, support_rand *rand, int64_t now, int adjust)
+{
+    for (size_t i = m->waiting_count; i > 0; i--) {
+        size_t at = support_rand_below(rand, i);
+        if (m->waiting[at]->due_ns > now) {
+            continue;
+        }
+        rate_place *p = model_take_out(m, at);
+        shardy__rate_begin(r, p);
+        model_note(m, BEGUN, p->due_ns, p->units);
+        rate_units more = {{0, support_rand_below(rand, 1 + p->units.of[1])}};
+        if (adjust && support_rand_below(rand, 2)) {
+            shardy__rate_return(r, more);
+            model_note(m, RETURNED, 0, more);
+        } else if (adjust) {
+            shardy__rate_charge(r, more);
+            model_note(m, CHARGED, now, more);
+        }
+    }
+}
+
+/* Between any two there is no more than the time between them gives, and a second's worth. */
+static void check_rate(const model *m)
+{
+    for (size_t kind = 0; kind < RATE_KINDS; kind++) {
+        for (size_t i = 0; i < m->done_count; i++) {
+            for (size_t j = 0; j < m->done_count; j++) {
+                int64_t sum = 0;
+                int64_t from = m->done[i].at_ns;
+                int64_t to = m->done[j].at_ns;
+                for (size_t k = 0; k < m->done_count; k++) {
+                    int64_t at = m->done[k].at_ns;
+                    sum += at >= from && at < to ? model_cost(m, kind, m->done[k].units) : 0;
+                }
+                assert_true(to <= from || !model_cost(m, kind, m->done[j].units) ||
+                            sum <= to - from + SECOND_NS);
+            }
+        }
+    }
+}
+
+static void run_any_order(uint64_t seed, int adjust)
+{
+    hand_clock clock;
+    rate_limit r;
+    support_rand rand = {seed};
+    model *m = calloc(1, sizeof *m);
+    shardy_context *context = hand_clock_context(&clock);
+    shardy__rate_init(&r, context, 10, 1000);
+    m->ns_each[0] = (double)SECOND_NS / 10;
+    m->ns_each[1] = (double)SECOND_NS / 1000;
+    while (m->place_count < PLACES_MAX - 1) {
+        int64_t now = clock.monotonic_ns;
+        uint64_t what = support_rand_below(&rand, 10);
+        if (what < 6) {
+            ask(&r, m, &rand, now);
+        } else if (what < 8 && m->waiting_count) {
+            size_t at = support_rand_below(&rand, m->waiting_count);
+            shardy__rate_leave(&r, model_take_out(m, at));
+        } else if (what == 8) {
+            while (m->waiting_count && support_rand_below(&rand, 40)) { /* all those of a call */
+                shardy__rate_leave(&r, model_take_out(m, 0));
+            }
+        } else {
+            clock.monotonic_ns += (int64_t)support_rand_below(&rand, 3000) * 1000000;
+            begin_due(&r, m, &rand, clock.monotonic_ns, adjust);
+        }
+    }
+    if (!adjust) {
+        check_rate(m);
+    }
+    while (m->waiting_count) { /* the last of them, too, has a time that comes */
+        clock.monotonic_ns = later(clock.monotonic_ns, m->waiting[0]->due_ns);
+        begin_due(&r, m, &rand, clock.monotonic_ns, 0);
+    }
+    assert_null(r.first);
+    assert_null(r.last);
+    shardy__rate_free(&r);
+    shardy_context_free(context);
+    free(m);
+}
+
+static void test_rate__in_any_order_of_calls_each_time_is_the_earliest_that_the_rate_allows(
+    void **state)
+{
+    (void)state;
+    uint64_t seed = support_seed();
+    for (uint64_t i = 0; i < 100; i++) {
+        run_any_order(seed * 1000 + i, i % 2 != 0);
+    }
 }
 
 /* --- threads ---------------------------------------------------------------------------------- */
@@ -413,11 +667,15 @@ int main(void)
         cmocka_unit_test(test_limit__what_is_larger_than_a_second_passes),
         cmocka_unit_test(test_limit__idle_time_is_saved_up_for_a_second_only),
         cmocka_unit_test(test_limit__only_bytes_that_came_are_paid_for),
+        cmocka_unit_test(test_limit__a_bound_is_no_length_to_pay_for),
         cmocka_unit_test(test_limit__parts_of_a_stream_are_held_back_one_by_one),
         cmocka_unit_test(test_limit__who_would_be_too_late_is_told_at_once),
         cmocka_unit_test(test_limit__cancelling_ends_a_wait_and_gives_its_place_back),
+        cmocka_unit_test(test_limit__reads_that_are_cancelled_in_the_queue_keep_no_time),
         cmocka_unit_test(test_limit__tidying_up_after_a_cancellation_is_not_held_back),
         cmocka_unit_test(test_limit__who_asked_first_is_served_first),
+        cmocka_unit_test(
+            test_rate__in_any_order_of_calls_each_time_is_the_earliest_that_the_rate_allows),
         cmocka_unit_test(test_limit__many_threads_lose_nothing_and_do_not_hang),
         cmocka_unit_test(test_limit__options_are_checked),
     };

@@ -396,7 +396,9 @@ typedef struct shardy_limit_options {
     size_t struct_size;
     /* default 0: no limit; each read of a vectored read is a request, a removal of many keys one */
     double requests_per_second;
-    double bytes_per_second; /* default 0: no limit; of bodies read and put */
+    /* default 0: no limit; of bodies read and put. What is read without a length, to the end or
+     * whole, counts once it has come */
+    double bytes_per_second;
     /* default NULL: none. Once it is requested nothing is held back or counted any more: what is
      * still asked then is the tidying up of what was cancelled, which has little time. Must outlive
      * the store */
