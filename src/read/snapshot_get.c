@@ -100,7 +100,10 @@ typedef struct key_group {
 typedef struct multi_get {
     shardy_snapshot *snapshot;
     call_limits limits;
+    const shardy_key *asked;
     size_t count;
+    shardy_value *values;
+    uint32_t *slot_counts; /* keys of each slot; in group_keys() where its next key goes */
     routed_key *routed;
     uint32_t *order;    /* positions of keys, grouped by slot */
     shardy_bytes *keys; /* in that order */
@@ -155,11 +158,13 @@ static shardy_status allocate_call(multi_get *call, arena *a, size_t count, shar
 
 /* Routes keys from `first` to before `end`; those of empty shards and unknown tokens are left out
  * of the groups. */
-static shardy_status route_some(multi_get *call, size_t first, size_t end, const shardy_key *keys,
-    const shardy_read_options *options, uint32_t *slot_counts, shardy_value *values,
-    shardy_error *err)
+static shardy_status route_some(multi_get *call, size_t first, size_t end,
+    const shardy_read_options *options, shardy_error *err)
 {
     const shardy_snapshot *s = call->snapshot;
+    const shardy_key *keys = call->asked;
+    shardy_value *values = call->values;
+    uint32_t *slot_counts = call->slot_counts;
     for (size_t i = first; i < end; i++) {
         values[i].status = SHARDY_NOT_FOUND;
         shardy_status st = route(s, &keys[i], options, &call->routed[i], err);
@@ -179,9 +184,8 @@ static shardy_status route_some(multi_get *call, size_t first, size_t end, const
     return SHARDY_OK;
 }
 
-static shardy_status route_all(multi_get *call, const shardy_key *keys,
-    const shardy_read_options *options, uint32_t *slot_counts, shardy_value *values,
-    shardy_error *err)
+static shardy_status route_all(
+    multi_get *call, const shardy_read_options *options, shardy_error *err)
 {
     const size_t count = call->count;
     for (size_t i = 0; i < count; i += ROUTE_LOOK) {
@@ -189,16 +193,17 @@ static shardy_status route_all(multi_get *call, const shardy_key *keys,
             SHARDY_TRY(shardy__check_time(call->snapshot->core->context, call->limits.deadline_ns,
                 call->limits.cancel, "read", err));
         }
-        SHARDY_TRY(route_some(call, i, count - i < ROUTE_LOOK ? count : i + ROUTE_LOOK, keys,
-            options, slot_counts, values, err));
+        SHARDY_TRY(
+            route_some(call, i, count - i < ROUTE_LOOK ? count : i + ROUTE_LOOK, options, err));
     }
     return SHARDY_OK;
 }
 
 /* Puts the keys of each shard beside each other (a counting sort by slot). */
-static shardy_status group_keys(multi_get *call, arena *a, uint32_t *slot_counts, shardy_error *err)
+static shardy_status group_keys(multi_get *call, arena *a, shardy_error *err)
 {
     const shardy_snapshot *s = call->snapshot;
+    uint32_t *slot_counts = call->slot_counts;
     uint32_t groups = 0;
     for (uint32_t i = 0; i < s->slot_count; i++) {
         groups += slot_counts[i] > 0;
@@ -216,7 +221,7 @@ static shardy_status group_keys(multi_get *call, arena *a, uint32_t *slot_counts
             group->first = first;
             group->count = slot_counts[i];
             first += slot_counts[i];
-            slot_counts[i] = (uint32_t)group->first; /* from now on: where the next key goes */
+            slot_counts[i] = (uint32_t)group->first;
         }
     }
     for (size_t i = 0; i < call->count; i++) {
@@ -334,21 +339,22 @@ static void fill_stats(const multi_get *call, const shardy_value *values, shardy
     }
 }
 
-static shardy_status multi_get_into(multi_get *call, arena *scratch, const shardy_key *keys,
+static shardy_status multi_get_into(multi_get *call, arena *scratch,
     const shardy_read_options *options, shardy_values *out, shardy_error *err)
 {
     values_owner *owner = out->owner;
     size_t count = call->count;
     shardy_value *values = shardy__arena_calloc(&owner->arena, count, sizeof *values);
-    uint32_t *slot_counts =
-        shardy__arena_calloc(scratch, call->snapshot->slot_count, sizeof *slot_counts);
-    if (!values || !slot_counts) {
+    call->values = values;
+    call->slot_counts =
+        shardy__arena_calloc(scratch, call->snapshot->slot_count, sizeof *call->slot_counts);
+    if (!values || !call->slot_counts) {
         return shardy__error_nomem(err, "read");
     }
     out->values = values;
     out->count = count;
-    SHARDY_TRY(route_all(call, keys, options, slot_counts, values, err));
-    SHARDY_TRY(group_keys(call, scratch, slot_counts, err));
+    SHARDY_TRY(route_all(call, options, err));
+    SHARDY_TRY(group_keys(call, scratch, err));
     owner->holds = shardy__arena_calloc(&owner->arena, call->group_count, sizeof *owner->holds);
     owner->owned = call->found = shardy__arena_calloc(&owner->arena, count, sizeof *call->found);
     if (!owner->holds || !call->found) {
@@ -383,11 +389,12 @@ shardy_status shardy__snapshot_multi_get(shardy_snapshot *s, const shardy_key *k
     memset(&call, 0, sizeof call);
     call.snapshot = s;
     call.limits = shardy__call_limits(s->core, options);
+    call.asked = keys;
     arena scratch;
     shardy__arena_init(&scratch);
     shardy_status st = allocate_call(&call, &scratch, key_count, err);
     if (st >= 0) {
-        st = multi_get_into(&call, &scratch, keys, options, values_out, err);
+        st = multi_get_into(&call, &scratch, options, values_out, err);
     }
     shardy__arena_free(&scratch);
     if (st < 0) {
