@@ -793,8 +793,8 @@ static void test_walk__started_again_it_finds_keys_of_the_other_class(void **sta
     btree_walk walk;
     shardy__btree_walk_init(&walk, &tree);
     for (int i = 0; i < 800; i++) {
-        char bytes[8];
-        char value[8];
+        char bytes[16];
+        char value[16];
         int is_text = i % 2;
         snprintf(bytes, sizeof bytes, "%06d", i / 2);
         size_t len = (size_t)snprintf(value, sizeof value, "%c%d", is_text ? 't' : 'b', i / 2);
