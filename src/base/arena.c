@@ -28,14 +28,13 @@ void shardy__arena_free(arena *a)
     shardy__arena_init(a);
 }
 
-/* A block of its own for something large, so that the room in the current one is not lost. */
-static char *add_block(arena *a, size_t len)
+static char *add_block(arena *a, size_t len, int zeroed)
 {
     size_t size = 0;
     if (!shardy__add_size(len, sizeof(arena_block), &size)) {
         return NULL;
     }
-    arena_block *block = shardy__malloc(size);
+    arena_block *block = zeroed ? shardy__calloc(1, size) : shardy__malloc(size);
     if (!block) {
         return NULL;
     }
@@ -57,9 +56,11 @@ void *shardy__arena_alloc(arena *a, size_t size)
         a->next += len;
         a->left -= len;
     } else if (len >= ARENA_BLOCK_LEN / 2) {
-        p = add_block(a, len);
+        /* A block of its own, so that the room in the current one is not lost. It is not cleared by
+         * us: of a large one pages that nobody has touched yet cost no time. */
+        return add_block(a, len, 1);
     } else {
-        p = add_block(a, ARENA_BLOCK_LEN);
+        p = add_block(a, ARENA_BLOCK_LEN, 0);
         if (p) {
             a->next = p + len;
             a->left = ARENA_BLOCK_LEN - len;

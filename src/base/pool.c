@@ -9,9 +9,8 @@ struct pool {
     mutex lock; /* rank: leaf; guards everything below */
     condition work;
     condition finished;
-    pool_task *first;
-    pool_task *last;
-    uint32_t queued; /* tasks that nobody has taken */
+    pool_group *turn; /* the next whose task a thread takes, in a ring of all that have some */
+    uint32_t queued;  /* tasks that nobody has taken */
     uint32_t threads_max;
     uint32_t threads_started;
     uint32_t threads_idle;
@@ -57,25 +56,40 @@ void shardy__pool_free(pool *p)
     shardy__free(p);
 }
 
-static pool_task *take_task(pool *p)
+/* A group joins the ring when it gets a task to be taken, behind all others. */
+static void join_ring(pool *p, pool_group *group)
 {
-    pool_task *task = p->first;
-    if (task) {
-        p->queued--;
-        p->first = task->next;
-        if (!p->first) {
-            p->last = NULL;
-        }
+    pool_group *turn = p->turn ? p->turn : group;
+    group->after = turn;
+    group->before = p->turn ? turn->before : group;
+    group->before->after = group;
+    turn->before = group;
+    p->turn = turn;
+}
+
+/* The first task of a group that has one; it is another group's turn then. */
+static pool_task *take_task(pool *p, pool_group *group)
+{
+    pool_task *task = group->first;
+    p->queued--;
+    group->first = task->next;
+    if (p->turn == group) {
+        p->turn = group->after;
+    }
+    if (!group->first) {
+        group->before->after = group->after;
+        group->after->before = group->before;
+        p->turn = p->turn == group ? NULL : p->turn;
     }
     return task;
 }
 
-/* Runs a task without the lock. */
-static void run_task(pool *p, pool_task *task)
+/* Runs the first task of a group that has one, without the lock. */
+static void run_task(pool *p, pool_group *group)
 {
     /* The task may be gone once its group can see that it is finished, so it is not touched after
      * that. */
-    pool_group *group = task->group;
+    pool_task *task = take_task(p, group);
     shardy__mutex_unlock(&p->lock);
     task->run(task);
     shardy__mutex_lock(&p->lock);
@@ -90,9 +104,8 @@ static void *work_loop(void *arg)
     shardy__thread_name("shardy-pool");
     shardy__mutex_lock(&p->lock);
     for (;;) {
-        pool_task *task = take_task(p);
-        if (task) {
-            run_task(p, task);
+        if (p->turn) {
+            run_task(p, p->turn);
         } else if (p->stopping) {
             break;
         } else {
@@ -107,8 +120,8 @@ static void *work_loop(void *arg)
 
 void shardy__pool_group_init(pool_group *group, pool *p)
 {
+    memset(group, 0, sizeof *group);
     group->pool = p;
-    group->open = 0;
 }
 
 void shardy__pool_submit(pool_group *group, pool_task *task)
@@ -119,12 +132,13 @@ void shardy__pool_submit(pool_group *group, pool_task *task)
     task->done = 0;
     shardy__mutex_lock(&p->lock);
     group->open++;
-    if (p->last) {
-        p->last->next = task;
+    if (group->first) {
+        group->last->next = task;
     } else {
-        p->first = task;
+        group->first = task;
+        join_ring(p, group);
     }
-    p->last = task;
+    group->last = task;
     p->queued++;
     /* An idle thread takes one of them; it counts as idle until it has woken up. */
     if (p->queued > p->threads_idle && p->threads_started < p->threads_max) {
@@ -138,17 +152,23 @@ void shardy__pool_submit(pool_group *group, pool_task *task)
     shardy__mutex_unlock(&p->lock);
 }
 
+/* A step towards the end of a group: runs a task of it that nobody has taken, or waits for those
+ * that others run. Never a task of another group, which may take as long as it likes. */
+static void run_or_wait(pool *p, pool_group *group)
+{
+    if (group->first) {
+        run_task(p, group);
+    } else {
+        shardy__condition_wait(&p->finished, &p->lock);
+    }
+}
+
 void shardy__pool_wait(pool_group *group, uint32_t open_max)
 {
     pool *p = group->pool;
     shardy__mutex_lock(&p->lock);
     while (group->open > open_max) {
-        pool_task *task = take_task(p);
-        if (task) {
-            run_task(p, task);
-        } else {
-            shardy__condition_wait(&p->finished, &p->lock);
-        }
+        run_or_wait(p, group);
     }
     shardy__mutex_unlock(&p->lock);
 }
@@ -158,12 +178,7 @@ void shardy__pool_wait_task(pool_group *group, const pool_task *task)
     pool *p = group->pool;
     shardy__mutex_lock(&p->lock);
     while (!task->done) {
-        pool_task *other = take_task(p);
-        if (other) {
-            run_task(p, other);
-        } else {
-            shardy__condition_wait(&p->finished, &p->lock);
-        }
+        run_or_wait(p, group);
     }
     shardy__mutex_unlock(&p->lock);
 }

@@ -169,6 +169,7 @@ shardy_status shardy__shard_file_open_take(
     shardy_status st = shardy__btree_open_limited_take(source, limits, &f->btree, err);
     if (st >= 0) {
         f->source = source;
+        f->context = limits ? limits->context : NULL;
         st = find_kv(f, err);
     }
     if (st >= 0 && source->verified) { /* a file of ours */
@@ -188,7 +189,7 @@ shardy_status shardy__shard_file_open(
     memset(f, 0, sizeof *f);
     SHARDY_TRY(shardy__shard_object_open(spec, SHARD_FILE_NAME,
         spec->io == SHARDY_IO_PREAD ? PAGE_IO_PREAD : PAGE_IO_AUTO, &source, err));
-    const page_limits limits = {spec->deadline_ns, spec->cancel};
+    const page_limits limits = shardy__open_limits(spec);
     shardy_status st = shardy__shard_file_open_take(f, source, &limits, err);
     return st < 0 ? shardy__error_prefix(err, st, "%.300s/%s", spec->shard_path, SHARD_FILE_NAME)
                   : SHARDY_OK;
@@ -221,7 +222,7 @@ shardy_status shardy__shard_file_get_many(
     const shard_file *f, shardy_engine_get *request, shardy_error *err)
 {
     memset(&request->hold, 0, sizeof request->hold);
-    const page_limits limits = shardy__page_limits(&request->limits);
+    const page_limits limits = shardy__page_limits(&request->limits, f->context);
     int lends = shardy__page_source_lends(f->source);
     if (request->count == 1 && !lends) {
         shardy_status st =

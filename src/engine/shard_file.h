@@ -46,7 +46,8 @@ typedef struct shard_file {
     btree_file *btree;
     page_source *source;
     btree_tree kv;
-    uint32_t value_field; /* of column v in the records of kv */
+    uint32_t value_field;          /* of column v in the records of kv */
+    const shardy_context *context; /* borrowed: for deadlines; NULL: none */
 } shard_file;
 
 /* Opens the file of a shard with its digest, and its table kv.
@@ -55,15 +56,22 @@ typedef struct shard_file {
 shardy_status shardy__shard_file_open(
     shard_file *f, const shardy_engine_reader_spec *spec, shardy_error *err);
 /* The same for a source that is open. The source is taken always, also on failure. NULL limits:
- * none. */
+ * none; the context of the limits is that of later look-ups, too. */
 shardy_status shardy__shard_file_open_take(
     shard_file *f, page_source *source, const page_limits *limits, shardy_error *err);
 void shardy__shard_file_close(shard_file *f);
 
 /* Limits as the layer below takes them; those of NULL are none. */
-static inline page_limits shardy__page_limits(const shardy_engine_limits *limits)
+static inline page_limits shardy__page_limits(
+    const shardy_engine_limits *limits, const shardy_context *context)
 {
-    page_limits l = {limits ? limits->deadline_ns : 0, limits ? limits->cancel : NULL};
+    page_limits l = {limits ? limits->deadline_ns : 0, limits ? limits->cancel : NULL, context};
+    return l;
+}
+/* Those of opening. */
+static inline page_limits shardy__open_limits(const shardy_engine_reader_spec *spec)
+{
+    page_limits l = {spec->deadline_ns, spec->cancel, spec->context};
     return l;
 }
 

@@ -77,7 +77,7 @@ static shardy_status describe(const shardy_engine_reader_spec *spec, const char 
         }
         options->sidecar_key = expected || !spec->verified ? o->sidecar : NULL;
     }
-    o->limits = (page_limits){spec->deadline_ns, spec->cancel};
+    o->limits = (page_limits){spec->deadline_ns, spec->cancel, spec->context};
     options->limits = &o->limits;
     options->context = spec->context;
     options->ranges = spec->page_cache;

@@ -155,15 +155,16 @@ static void vec_finish(void *reader, void *op)
 static shardy_status vec_payload_of(void *reader, uint64_t row, const shardy_engine_limits *limits,
     shardy_buf *payload_out, shardy_error *err)
 {
-    const page_limits l = shardy__page_limits(limits);
-    return shardy__vec_payload(reader, (int64_t)row, limits ? &l : NULL, payload_out, err);
+    const vec_tables *t = reader;
+    const page_limits l = shardy__page_limits(limits, t->context);
+    return shardy__vec_payload(t, (int64_t)row, limits ? &l : NULL, payload_out, err);
 }
 
 static void vec_payloads_ahead(
     void *reader, const uint64_t *rows, size_t count, const shardy_engine_limits *limits)
 {
     const vec_tables *t = reader;
-    const page_limits l = shardy__page_limits(limits);
+    const page_limits l = shardy__page_limits(limits, t->context);
     btree_tree tree = t->payloads;
     tree.limits = limits ? &l : NULL;
     (void)shardy__vec_rows_ahead(&tree, rows, count, NULL);

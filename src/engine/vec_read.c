@@ -265,7 +265,7 @@ shardy_status shardy__vec_tables_open_take(
     vec_tables *t, const shardy_engine_reader_spec *spec, page_source *source, shardy_error *err)
 {
     set_figures(t, spec);
-    const page_limits limits = {spec->deadline_ns, spec->cancel};
+    const page_limits limits = shardy__open_limits(spec);
     shardy_status st = shardy__shard_file_open_take(&t->file, source, &limits, err);
     if (st >= 0) {
         st = load_tables(t, &limits, err);
@@ -282,7 +282,7 @@ shardy_status shardy__vec_tables_open(
 {
     set_figures(t, spec);
     SHARDY_TRY(shardy__shard_file_open(&t->file, spec, err));
-    const page_limits limits = {spec->deadline_ns, spec->cancel};
+    const page_limits limits = shardy__open_limits(spec);
     shardy_status st = load_tables(t, &limits, err);
     if (st < 0) {
         shardy__vec_tables_close(t);

@@ -51,7 +51,7 @@ shardy_status shardy__vec_search_new(const vec_tables *tables, shardy_engine_sea
         return shardy__error_nomem(err, "engine");
     }
     shardy__arena_init(&s->arena);
-    s->limits = (page_limits){request->deadline_ns, request->cancel};
+    s->limits = (page_limits){request->deadline_ns, request->cancel, tables->context};
     s->own = *tables;
     s->tables = &s->own;
     shardy__vec_tables_limit(&s->own, &s->limits);

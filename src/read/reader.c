@@ -385,10 +385,14 @@ static shardy_status wait_for_turn(read_core *core, size_t units,
     return SHARDY_OK;
 }
 
-/* The same, where there is a limit. */
-static inline shardy_status take_turn(read_core *core, size_t units,
+/* What every read begins with: nothing is left of what was counted before, and it waits for its
+ * turn where there is a limit. */
+static inline shardy_status begin_read(read_core *core, size_t units,
     const shardy_read_options **options, shardy_read_options *left, shardy_error *err)
 {
+    if (*options && (*options)->stats) {
+        memset((*options)->stats, 0, sizeof *(*options)->stats);
+    }
     if (__builtin_expect(core->is_limited, 0)) {
         return wait_for_turn(core, units, options, left, err);
     }
@@ -416,7 +420,7 @@ shardy_status shardy_reader_get(const shardy_reader *reader, const shardy_key *k
     SHARDY_CHECK_ARG(reader && key && value_out);
     memset(value_out, 0, sizeof *value_out);
     shardy_read_options left;
-    SHARDY_TRY(take_turn(reader->core, 1, &options, &left, err));
+    SHARDY_TRY(begin_read(reader->core, 1, &options, &left, err));
     pin p;
     shardy_snapshot *s;
     SHARDY_TRY(shardy__reader_begin(reader, &p, &s, err));
@@ -432,7 +436,7 @@ shardy_status shardy_reader_multi_get(const shardy_reader *reader, const shardy_
     SHARDY_CHECK_ARG(reader && (keys || key_count == 0) && values_out);
     memset(values_out, 0, sizeof *values_out);
     shardy_read_options left;
-    SHARDY_TRY(take_turn(reader->core, key_count, &options, &left, err));
+    SHARDY_TRY(begin_read(reader->core, key_count, &options, &left, err));
     pin p;
     shardy_snapshot *s;
     SHARDY_TRY(shardy__reader_begin(reader, &p, &s, err));
@@ -447,7 +451,7 @@ shardy_status shardy_reader_search(const shardy_reader *reader, const shardy_que
     SHARDY_CHECK_ARG(reader && query && hits_out);
     memset(hits_out, 0, sizeof *hits_out);
     shardy_read_options left;
-    SHARDY_TRY(take_turn(reader->core, query->count, &options, &left, err));
+    SHARDY_TRY(begin_read(reader->core, query->count, &options, &left, err));
     pin p;
     shardy_snapshot *s;
     SHARDY_TRY(shardy__reader_begin(reader, &p, &s, err));
@@ -499,7 +503,7 @@ shardy_status shardy_snapshot_get(const shardy_snapshot *snapshot, const shardy_
     SHARDY_CHECK_ARG(snapshot && key && value_out);
     memset(value_out, 0, sizeof *value_out);
     shardy_read_options left;
-    SHARDY_TRY(take_turn(snapshot->core, 1, &options, &left, err));
+    SHARDY_TRY(begin_read(snapshot->core, 1, &options, &left, err));
     pin p;
     SHARDY_TRY(begin_held(snapshot, &p, err));
     shardy_status st = shardy__snapshot_get(unconst(snapshot), key, options, value_out, err);
@@ -514,7 +518,7 @@ shardy_status shardy_snapshot_multi_get(const shardy_snapshot *snapshot, const s
     SHARDY_CHECK_ARG(snapshot && (keys || key_count == 0) && values_out);
     memset(values_out, 0, sizeof *values_out);
     shardy_read_options left;
-    SHARDY_TRY(take_turn(snapshot->core, key_count, &options, &left, err));
+    SHARDY_TRY(begin_read(snapshot->core, key_count, &options, &left, err));
     pin p;
     SHARDY_TRY(begin_held(snapshot, &p, err));
     shardy_status st =
@@ -529,7 +533,7 @@ shardy_status shardy_snapshot_search(const shardy_snapshot *snapshot, const shar
     SHARDY_CHECK_ARG(snapshot && query && hits_out);
     memset(hits_out, 0, sizeof *hits_out);
     shardy_read_options left;
-    SHARDY_TRY(take_turn(snapshot->core, query->count, &options, &left, err));
+    SHARDY_TRY(begin_read(snapshot->core, query->count, &options, &left, err));
     pin p;
     SHARDY_TRY(begin_held(snapshot, &p, err));
     shardy_status st = shardy__snapshot_search(unconst(snapshot), query, options, hits_out, err);

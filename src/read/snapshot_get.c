@@ -15,6 +15,8 @@
  * chunk: 128 MiB. Each shard has a few of them at least. */
 #define FETCHES_MAX       2048u
 #define SHARD_FETCHES_MIN 16u
+/* Time and cancellation are looked at after so many keys. */
+#define ROUTE_LOOK 4096u
 
 static shardy_status route(const shardy_snapshot *s, const shardy_key *key,
     const shardy_read_options *options, routed_key *out, shardy_error *err)
@@ -23,27 +25,26 @@ static shardy_status route(const shardy_snapshot *s, const shardy_key *key,
         options ? options->routing_context_count : 0, out, err);
 }
 
-/* What is not at hand is fetched, until the deadline of the call. */
-static shardy_status wait_for_key(shardy_snapshot *s, const open_shard *shard,
-    const routed_key *routed, const shardy_read_options *options, shardy_buf *value_out,
+/* A look-up that has to wait: its shard is opened if need be, and what is not at hand fetched, all
+ * within one deadline. After a file of the cache turned out to be damaged it is done once more,
+ * from one that was checked. */
+static shardy_status get_waiting(shardy_snapshot *s, uint32_t slot, const routed_key *routed,
+    const shardy_read_options *options, int32_t *opened_out, shardy_buf *value_out,
     shardy_error *err)
 {
     const call_limits limits = shardy__call_limits(s->core, options);
     const shardy_engine_limits engine_limits = {limits.deadline_ns, limits.cancel};
-    return shardy__engine_get(&shard->engine, routed->stored.bytes, &engine_limits, value_out, err);
-}
-
-/* After a file of the cache turned out to be damaged: once more, from one that was checked. */
-static shardy_status get_again(shardy_snapshot *s, uint32_t slot, const routed_key *routed,
-    const shardy_read_options *options, shardy_buf *value_out, shardy_error *err)
-{
-    const call_limits limits = shardy__call_limits(s->core, options);
-    open_shard *shard;
-    int32_t opened = 0;
-    shardy__error_clear(err);
-    SHARDY_TRY(shardy__snapshot_shard(s, slot, &limits, &shard, &opened, err));
-    const shardy_engine_limits engine_limits = {limits.deadline_ns, limits.cancel};
-    return shardy__engine_get(&shard->engine, routed->stored.bytes, &engine_limits, value_out, err);
+    SHARDY_TRY(shardy__check_time(s->core->context, 0, limits.cancel, "read", err));
+    for (int again = 0;; again = 1) {
+        open_shard *shard;
+        SHARDY_TRY(shardy__snapshot_shard(s, slot, &limits, &shard, opened_out, err));
+        shardy_status st = shardy__engine_get(
+            &shard->engine, routed->stored.bytes, &engine_limits, value_out, err);
+        if (st != SHARDY_CHECKSUM || again || !shardy__snapshot_distrust(s, slot, shard)) {
+            return st;
+        }
+        shardy__error_clear(err);
+    }
 }
 
 shardy_status shardy__snapshot_get(shardy_snapshot *s, const shardy_key *key,
@@ -51,33 +52,25 @@ shardy_status shardy__snapshot_get(shardy_snapshot *s, const shardy_key *key,
 {
     routed_key routed;
     shardy_status st = route(s, key, options, &routed, err);
-    if (st < 0) {
-        /* A token that is none of the routing values: nothing was written under that key. */
-        return st == SHARDY_UNKNOWN_TOKEN ? SHARDY_NOT_FOUND : st;
+    if (st < 0 && st != SHARDY_UNKNOWN_TOKEN) {
+        return st;
     }
-    uint32_t slot = s->slot_of[routed.db_id];
-    if (slot == UINT32_MAX) {
-        return SHARDY_NOT_FOUND;
-    }
-    open_shard *shard = atomic_load(&s->slots[slot].shard);
+    /* A token that is none of the routing values: nothing was written under that key. */
+    uint32_t slot = st < 0 ? UINT32_MAX : s->slot_of[routed.db_id];
     int32_t opened = 0;
-    st = SHARDY_OK;
-    if (!shard || !atomic_load_explicit(&s->slots[slot].used, memory_order_relaxed)) {
-        call_limits limits = shardy__call_limits(s->core, options);
-        SHARDY_TRY(shardy__check_time(s->core->context, 0, limits.cancel, "read", err));
-        st = shardy__snapshot_shard(s, slot, &limits, &shard, &opened, err);
-    }
-    if (st >= 0) {
-        st = shardy__engine_get_now(&shard->engine, routed.stored.bytes, value_out, err);
-    }
-    if (__builtin_expect(st == SHARDY_PENDING, 0)) {
-        st = wait_for_key(s, shard, &routed, options, value_out, err);
-    }
-    if (__builtin_expect(st == SHARDY_CHECKSUM, 0) && shardy__snapshot_distrust(s, slot, shard)) {
-        st = get_again(s, slot, &routed, options, value_out, err);
+    st = SHARDY_NOT_FOUND;
+    if (slot != UINT32_MAX) {
+        const open_shard *shard = atomic_load(&s->slots[slot].shard);
+        st = SHARDY_PENDING;
+        if (shard && atomic_load_explicit(&s->slots[slot].used, memory_order_relaxed)) {
+            st = shardy__engine_get_now(&shard->engine, routed.stored.bytes, value_out, err);
+        }
+        if (__builtin_expect(st == SHARDY_PENDING || st == SHARDY_CHECKSUM, 0)) {
+            st = get_waiting(s, slot, &routed, options, &opened, value_out, err);
+        }
     }
     if (options && options->stats) {
-        options->stats->shards = 1;
+        options->stats->shards = slot != UINT32_MAX;
         options->stats->shards_opened = (uint32_t)opened;
         options->stats->rows_found = st == SHARDY_OK;
         options->stats->rows_absent = st == SHARDY_NOT_FOUND;
@@ -107,7 +100,10 @@ typedef struct key_group {
 typedef struct multi_get {
     shardy_snapshot *snapshot;
     call_limits limits;
+    const shardy_key *asked;
     size_t count;
+    shardy_value *values;
+    uint32_t *slot_counts; /* keys of each slot; in group_keys() where its next key goes */
     routed_key *routed;
     uint32_t *order;    /* positions of keys, grouped by slot */
     shardy_bytes *keys; /* in that order */
@@ -160,13 +156,16 @@ static shardy_status allocate_call(multi_get *call, arena *a, size_t count, shar
     return SHARDY_OK;
 }
 
-/* Routes all keys; those of empty shards and unknown tokens are left out of the groups. */
-static shardy_status route_all(multi_get *call, const shardy_key *keys,
-    const shardy_read_options *options, uint32_t *slot_counts, shardy_value *values,
-    shardy_error *err)
+/* Routes keys from `first` to before `end`; those of empty shards and unknown tokens are left out
+ * of the groups. */
+static shardy_status route_some(multi_get *call, size_t first, size_t end,
+    const shardy_read_options *options, shardy_error *err)
 {
     const shardy_snapshot *s = call->snapshot;
-    for (size_t i = 0; i < call->count; i++) {
+    const shardy_key *keys = call->asked;
+    shardy_value *values = call->values;
+    uint32_t *slot_counts = call->slot_counts;
+    for (size_t i = first; i < end; i++) {
         values[i].status = SHARDY_NOT_FOUND;
         shardy_status st = route(s, &keys[i], options, &call->routed[i], err);
         if (st == SHARDY_UNKNOWN_TOKEN) {
@@ -185,10 +184,26 @@ static shardy_status route_all(multi_get *call, const shardy_key *keys,
     return SHARDY_OK;
 }
 
+static shardy_status route_all(
+    multi_get *call, const shardy_read_options *options, shardy_error *err)
+{
+    const size_t count = call->count;
+    for (size_t i = 0; i < count; i += ROUTE_LOOK) {
+        if (i > 0) {
+            SHARDY_TRY(shardy__check_time(call->snapshot->core->context, call->limits.deadline_ns,
+                call->limits.cancel, "read", err));
+        }
+        SHARDY_TRY(
+            route_some(call, i, count - i < ROUTE_LOOK ? count : i + ROUTE_LOOK, options, err));
+    }
+    return SHARDY_OK;
+}
+
 /* Puts the keys of each shard beside each other (a counting sort by slot). */
-static shardy_status group_keys(multi_get *call, arena *a, uint32_t *slot_counts, shardy_error *err)
+static shardy_status group_keys(multi_get *call, arena *a, shardy_error *err)
 {
     const shardy_snapshot *s = call->snapshot;
+    uint32_t *slot_counts = call->slot_counts;
     uint32_t groups = 0;
     for (uint32_t i = 0; i < s->slot_count; i++) {
         groups += slot_counts[i] > 0;
@@ -206,7 +221,7 @@ static shardy_status group_keys(multi_get *call, arena *a, uint32_t *slot_counts
             group->first = first;
             group->count = slot_counts[i];
             first += slot_counts[i];
-            slot_counts[i] = (uint32_t)group->first; /* from now on: where the next key goes */
+            slot_counts[i] = (uint32_t)group->first;
         }
     }
     for (size_t i = 0; i < call->count; i++) {
@@ -324,21 +339,22 @@ static void fill_stats(const multi_get *call, const shardy_value *values, shardy
     }
 }
 
-static shardy_status multi_get_into(multi_get *call, arena *scratch, const shardy_key *keys,
+static shardy_status multi_get_into(multi_get *call, arena *scratch,
     const shardy_read_options *options, shardy_values *out, shardy_error *err)
 {
     values_owner *owner = out->owner;
     size_t count = call->count;
     shardy_value *values = shardy__arena_calloc(&owner->arena, count, sizeof *values);
-    uint32_t *slot_counts =
-        shardy__arena_calloc(scratch, call->snapshot->slot_count, sizeof *slot_counts);
-    if (!values || !slot_counts) {
+    call->values = values;
+    call->slot_counts =
+        shardy__arena_calloc(scratch, call->snapshot->slot_count, sizeof *call->slot_counts);
+    if (!values || !call->slot_counts) {
         return shardy__error_nomem(err, "read");
     }
     out->values = values;
     out->count = count;
-    SHARDY_TRY(route_all(call, keys, options, slot_counts, values, err));
-    SHARDY_TRY(group_keys(call, scratch, slot_counts, err));
+    SHARDY_TRY(route_all(call, options, err));
+    SHARDY_TRY(group_keys(call, scratch, err));
     owner->holds = shardy__arena_calloc(&owner->arena, call->group_count, sizeof *owner->holds);
     owner->owned = call->found = shardy__arena_calloc(&owner->arena, count, sizeof *call->found);
     if (!owner->holds || !call->found) {
@@ -373,11 +389,12 @@ shardy_status shardy__snapshot_multi_get(shardy_snapshot *s, const shardy_key *k
     memset(&call, 0, sizeof call);
     call.snapshot = s;
     call.limits = shardy__call_limits(s->core, options);
+    call.asked = keys;
     arena scratch;
     shardy__arena_init(&scratch);
     shardy_status st = allocate_call(&call, &scratch, key_count, err);
     if (st >= 0) {
-        st = multi_get_into(&call, &scratch, keys, options, values_out, err);
+        st = multi_get_into(&call, &scratch, options, values_out, err);
     }
     shardy__arena_free(&scratch);
     if (st < 0) {

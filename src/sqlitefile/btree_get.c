@@ -2,6 +2,7 @@
 
 #include "../base/alloc.h"
 #include "../base/bytes.h"
+#include "../base/clock.h"
 #include "btree_cell.h"
 #include "btree_fence.h"
 #include "btree_leaf.h"
@@ -12,6 +13,10 @@
 
 /* Overflow pages of an entry that are asked for when it is touched. */
 #define TOUCH_AHEAD 15u
+
+/* Keys of a batch after which time and cancellation are looked at: far more than the clock
+ * costs. */
+#define LOOK_AFTER 1024u
 
 /* A value that cannot be lent while it is put together from the pieces of its payload. */
 typedef struct value_copy {
@@ -321,17 +326,29 @@ static shardy_status make_walks(batch *b, size_t walks, shardy_error *err)
     return SHARDY_OK;
 }
 
+static shardy_status look_at_time(const batch *b, shardy_error *err)
+{
+    const page_limits *l = b->tree->limits;
+    return l && l->context ? shardy__check_time(l->context, l->deadline_ns, l->cancel, "read", err)
+                           : SHARDY_OK;
+}
+
 static shardy_status run_walks(batch *b, shardy_error *err)
 {
     const uint32_t most = b->tree->fetches_max;
     size_t fetches = most > 0 && most < BTREE_BATCH_FETCHES ? most : BTREE_BATCH_FETCHES;
     size_t walks = b->spec.lends ? BTREE_BATCH_WALKS : fetches;
     shardy_status st = make_walks(b, b->left < walks ? b->left : walks, err);
+    size_t left = b->left; /* when time was looked at */
     while (st >= 0 && b->active > 0) {
         size_t waiting = 0;
         st = turn(b, &waiting, err);
         if (st >= 0 && b->active > 0 && waiting == b->active) {
             st = fetch_all(b, err);
+        }
+        if (st >= 0 && left - b->left >= LOOK_AFTER) {
+            left = b->left;
+            st = look_at_time(b, err);
         }
     }
     for (size_t i = 0; i < b->active; i++) {
@@ -347,13 +364,23 @@ static shardy_status run_walks(batch *b, shardy_error *err)
 }
 
 /* Looks up by the fence what it can. */
-static void run_fence(batch *b)
+static shardy_status run_fence(batch *b, shardy_error *err)
 {
     const btree_fence *fence = fence_for(b->tree, b->key_type, b->count);
-    if (fence) {
-        const leaf_call call = {b->tree, fence, b->keys, b->count, b->spec.field, b->answers};
-        b->left = shardy__leaf_get_many(&call);
+    if (!fence) {
+        return SHARDY_OK;
     }
+    b->left = 0;
+    for (size_t i = 0; i < b->count; i += LOOK_AFTER) {
+        const size_t n = b->count - i < LOOK_AFTER ? b->count - i : LOOK_AFTER;
+        const btree_answers answers = {b->answers.values + i, b->answers.statuses + i};
+        const leaf_call call = {b->tree, fence, b->keys + i, n, b->spec.field, answers};
+        if (i > 0) {
+            SHARDY_TRY(look_at_time(b, err));
+        }
+        b->left += shardy__leaf_get_many(&call);
+    }
+    return SHARDY_OK;
 }
 
 static shardy_status run_batch(batch *b, const btree_tree *tree, uint32_t field, shardy_error *err)
@@ -363,12 +390,15 @@ static shardy_status run_batch(batch *b, const btree_tree *tree, uint32_t field,
     b->spec.field = field;
     b->spec.lends = shardy__page_source_lends(b->spec.source);
     b->left = b->count;
-    for (size_t i = 0; i < b->count; i++) {
-        b->answers.values[i] = (shardy_buf){0};
-        b->answers.statuses[i] = LEAF_UNKNOWN;
+    const btree_answers answers = b->answers;
+    for (size_t i = 0, count = b->count; i < count; i++) {
+        answers.values[i] = (shardy_buf){0};
+        answers.statuses[i] = LEAF_UNKNOWN;
     }
-    run_fence(b);
-    shardy_status st = b->left ? run_walks(b, err) : SHARDY_OK;
+    shardy_status st = run_fence(b, err);
+    if (st >= 0 && b->left > 0) {
+        st = run_walks(b, err);
+    }
     if (st < 0) {
         shardy__btree_values_clear(b->answers.values, b->count);
         return st;

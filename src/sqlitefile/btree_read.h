@@ -276,7 +276,8 @@ typedef struct btree_answers {
  * which need not be sorted. Values that can be lent are *borrowed* (`release` is NULL): take one
  * hold on the source for the whole batch (shardy__page_source_hold) if they are to outlive it. On a
  * failure nothing is left to release. `keys` are of type `key_type` (RECORD_BLOB or RECORD_TEXT).
- * Statuses as shardy__btree_get(), without NOT_FOUND. */
+ * Statuses as shardy__btree_get(), without NOT_FOUND. With limits that have a context also TIMEOUT
+ * and CANCELLED, whether it waits or not. */
 shardy_status shardy__btree_get_many(const btree_tree *tree, int32_t key_type,
     const shardy_bytes *keys, size_t count, uint32_t field, btree_answers answers,
     shardy_error *err);

@@ -891,6 +891,7 @@ void shardy__btree_walk_init(btree_walk *walk, const btree_tree *tree)
     walk->index_local_max = tree->file->index_local_max;
     walk->local_min = tree->file->local_min;
     shardy__cell_form_init(&walk->form);
+    walk->key_is_text = 2;
     walk->stage = WALK_IDLE;
     walk->goal = WALK_FIND;
     walk->page = NULL;
@@ -952,7 +953,11 @@ static void start_key(btree_walk *w, uint8_t goal, const btree_key *key)
     w->key_len = key->len;
     w->key_type = (uint8_t)key->type;
     /* Numbers are not compared by their bytes: no type bit is 2. */
-    w->key_is_text = key->type == RECORD_TEXT ? 1 : key->type == RECORD_BLOB ? 0 : 2;
+    const uint8_t is_text = key->type == RECORD_TEXT ? 1 : key->type == RECORD_BLOB ? 0 : 2;
+    if (w->key_is_text != is_text) {
+        shardy__cell_form_init(&w->form); /* it was that of cells with keys of the other class */
+        w->key_is_text = is_text;
+    }
     w->integer = key->integer;
     w->skip = 0;
     w->known = 0;

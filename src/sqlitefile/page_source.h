@@ -49,6 +49,7 @@ typedef struct page_want {
 typedef struct page_limits {
     int64_t deadline_ns; /* monotonic clock of the context; 0: none */
     const shardy_cancel *cancel;
+    const shardy_context *context; /* NULL: time is looked at only where something is waited for */
 } page_limits;
 
 /* Digests of a file: size and one SHA-256 for each 64 KiB chunk of it. */

@@ -1,11 +1,14 @@
 /* What a reader promises: one snapshot per call, values that stay, refresh, pins, fallback, bounds,
  * deadlines. Everything is asked through the public interface, on a directory or a store. */
 #include "support/hand_clock.h"
+#include "support/script_store.h"
 #include "support/support.h"
 
 #include <shardyfusion/shardyfusion.h>
 #include <shardyfusion/sys/store.h>
 
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,13 +47,13 @@ static void put_rows(shardy_writer *w, const char *run, uint32_t rows)
     }
 }
 
-static void publish(
-    shardy_context *context, const char *url, shardy_store *store, const char *run, uint32_t rows)
+static void publish_shards(shardy_context *context, const char *url, shardy_store *store,
+    const char *run, uint32_t rows, uint32_t num_dbs)
 {
     shardy_writer_options options;
     shardy_writer_options_init(&options, sizeof options);
     options.run_id = run;
-    options.num_dbs = NUM_DBS;
+    options.num_dbs = num_dbs;
     options.key_encoding = SHARDY_KEY_ENCODING_U64BE;
     options.dim = DIM;
     options.engine = "sqlite-vec";
@@ -62,6 +65,12 @@ static void publish(
     put_rows(w, run, rows);
     assert_ok(shardy_writer_finish(w, NULL, &err));
     shardy_writer_close(w);
+}
+
+static void publish(
+    shardy_context *context, const char *url, shardy_store *store, const char *run, uint32_t rows)
+{
+    publish_shards(context, url, store, run, rows, NUM_DBS);
 }
 
 static int setup(void **state)
@@ -583,6 +592,254 @@ static void test_reader__a_cancelled_call_says_so_and_the_next_one_works(void **
     shardy_reader_close(reader);
 }
 
+static void move_clock(void *user)
+{
+    ((hand_clock *)user)->monotonic_ns += 600000000;
+}
+
+/* One value, by get or by multi_get. */
+static shardy_status read_one(
+    const shardy_reader *reader, int many, const shardy_read_options *options)
+{
+    const shardy_key key = shardy_key_int(7);
+    if (many) {
+        shardy_values values;
+        shardy_status st = shardy_reader_multi_get(reader, &key, 1, options, &values, &err);
+        shardy_values_dispose(&values);
+        return st;
+    }
+    shardy_buf value;
+    shardy_status st = shardy_reader_get(reader, &key, options, &value, &err);
+    shardy_buf_release(&value);
+    return st;
+}
+
+/* One of the answers with which a shard is opened takes more than half of the time of the call, and
+ * so does the one with the value. */
+static void test_reader__opening_a_shard_and_reading_it_have_one_deadline(void **state)
+{
+    (void)state;
+    hand_clock clock;
+    script_store script;
+    shardy_context *context = hand_clock_context(&clock);
+    script_store_open(&script, context);
+    publish_shards(context, NULL, script.mem, "one", 20000, 1); /* more than is read at once */
+    shardy_reader_options options;
+    shardy_reader_options_init(&options, sizeof options);
+    options.store = script.store;
+    options.access = SHARDY_ACCESS_RANGE;
+    shardy_read_options read;
+    shardy_read_options_init(&read, sizeof read);
+    read.timeout_ms = 1000;
+    for (int many = 0; many < 2; many++) {
+        script_step steps[SCRIPT_STEPS] = {{0}};
+        size_t reads = 0;
+        for (size_t slow = 0; slow == 0 || slow + 1 < reads; slow++) {
+            shardy_reader *reader;
+            assert_ok(shardy_reader_open(context, NULL, &options, &reader, &err));
+            script_store_set(&script, steps, 0);
+            assert_ok(read_one(reader, many, &read));
+            reads = (size_t)script_store_calls(&script);
+            print_message("slow is read %zu of %zu\n", slow + 1, reads);
+            assert_in_range(reads, 2, SCRIPT_STEPS);
+            shardy_reader_close(reader);
+            assert_ok(shardy_reader_open(context, NULL, &options, &reader, &err));
+            memset(steps, 0, sizeof steps);
+            steps[slow].before = steps[reads - 1].before = move_clock;
+            steps[slow].user = steps[reads - 1].user = &clock;
+            script_store_set(&script, steps, reads);
+            assert_status(SHARDY_TIMEOUT, read_one(reader, many, &read));
+            assert_int_equal(script_store_calls(&script), reads);
+            script_store_set(&script, steps, 0);
+            assert_ok(read_one(reader, many, &read));
+            shardy_reader_close(reader);
+        }
+    }
+    script_store_close(&script);
+    shardy_context_free(context);
+}
+
+static void test_reader__a_call_of_many_keys_ends_at_its_deadline_before_all_are_routed(
+    void **state)
+{
+    enum {
+        KEYS = 40000
+    };
+    reader_fixture *f = *state;
+    shardy_reader *reader = open_reader(f, NULL);
+    shardy_key *keys = calloc(KEYS, sizeof *keys);
+    assert_non_null(keys);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        keys[i] = shardy_key_int(i);
+    }
+    shardy_values values;
+    shardy_read_options read;
+    shardy_read_options_init(&read, sizeof read);
+    read.timeout_ms = 2500;
+    f->clock.step_ns = 1000000000;
+    assert_status(
+        SHARDY_TIMEOUT, shardy_reader_multi_get(reader, keys, KEYS, &read, &values, &err));
+    assert_null(strstr(err.message, "shard")); /* none was asked */
+    read.timeout_ms = KEYS * 10;
+    assert_ok(shardy_reader_multi_get(reader, keys, KEYS, &read, &values, &err));
+    shardy_values_dispose(&values);
+    free(keys);
+    shardy_reader_close(reader);
+}
+
+static void check_stats(const shardy_read_stats *stats, uint32_t shards, uint64_t absent)
+{
+    assert_int_equal(stats->shards, shards);
+    assert_int_equal(stats->shards_opened, 0);
+    assert_int_equal(stats->rows_found, 0);
+    assert_int_equal(stats->rows_absent, absent);
+    assert_int_equal(stats->vectors_scanned, 0);
+}
+
+static void test_reader__statistics_are_those_of_the_call_also_when_it_fails(void **state)
+{
+    reader_fixture *f = *state;
+    publish(f->context, NULL, f->store, "two", 1); /* most shards are empty */
+    shardy_reader *reader = open_reader(f, NULL);
+    shardy_read_stats stats;
+    shardy_read_options read;
+    shardy_read_options_init(&read, sizeof read);
+    read.stats = &stats;
+    shardy_key key = shardy_key_text("x", 1);
+    shardy_buf value;
+    shardy_values values;
+    memset(&stats, 0xEE, sizeof stats);
+    assert_status(SHARDY_INVALID, shardy_reader_get(reader, &key, &read, &value, &err));
+    check_stats(&stats, 0, 0);
+    memset(&stats, 0xEE, sizeof stats);
+    assert_status(SHARDY_INVALID, shardy_reader_multi_get(reader, &key, 1, &read, &values, &err));
+    check_stats(&stats, 0, 0);
+    float vector[DIM] = {1.0f, 1.0f, 0.0f};
+    shardy_query query;
+    shardy_hits hits;
+    make_query(&query, vector, SHARDY_TOP_K_MAX + 1);
+    memset(&stats, 0xEE, sizeof stats);
+    assert_status(SHARDY_INVALID, shardy_reader_search(reader, &query, &read, &hits, &err));
+    check_stats(&stats, 0, 0);
+    uint32_t empty = 0;
+    for (uint32_t i = 1; i < ROWS; i++) {
+        key = shardy_key_int(i);
+        memset(&stats, 0xEE, sizeof stats);
+        assert_status(SHARDY_NOT_FOUND, shardy_reader_get(reader, &key, &read, &value, &err));
+        empty += stats.shards == 0;
+        stats.shards_opened = 0; /* by the first of them */
+        check_stats(&stats, stats.shards == 1, 1);
+    }
+    assert_in_range(empty, 1, ROWS - 2);
+    shardy_cancel *cancel;
+    assert_ok(shardy_cancel_new(&cancel, &err));
+    shardy_cancel_request(cancel);
+    read.cancel = cancel;
+    shardy_reader_close(reader);
+    reader = open_reader(f, NULL);
+    key = shardy_key_int(0);
+    memset(&stats, 0xEE, sizeof stats);
+    assert_status(SHARDY_CANCELLED, shardy_reader_get(reader, &key, &read, &value, &err));
+    check_stats(&stats, 1, 0);
+    shardy_cancel_free(cancel);
+    shardy_reader_close(reader);
+}
+
+/* --- calls beside each other ------------------------------------------------------------------ */
+
+enum {
+    HELD_SHARDS = 80, /* more than threads wait for a store */
+    HELD_THREADS = 65 /* those, and the calling one */
+};
+
+/* A call over many shards of a store that does not answer yet. */
+typedef struct held_call {
+    const shardy_reader *reader;
+    sem_t asked;
+    sem_t go;
+    shardy_status status;
+} held_call;
+
+static void hold_answer(void *user)
+{
+    held_call *c = user;
+    sem_post(&c->asked);
+    while (sem_wait(&c->go) != 0) {
+    }
+}
+
+static shardy_status read_many(const shardy_reader *reader, uint32_t count, shardy_error *error)
+{
+    shardy_key *keys = calloc(count, sizeof *keys);
+    shardy_values values;
+    for (uint32_t i = 0; i < count; i++) {
+        keys[i] = shardy_key_int(i);
+    }
+    shardy_status st = shardy_reader_multi_get(reader, keys, count, NULL, &values, error);
+    shardy_values_dispose(&values);
+    free(keys);
+    return st;
+}
+
+static void *run_held_call(void *arg)
+{
+    held_call *c = arg;
+    shardy_error error;
+    c->status = read_many(c->reader, 20 * HELD_SHARDS, &error);
+    return NULL;
+}
+
+static void test_reader__a_call_ends_while_one_of_another_reader_waits_for_its_store(void **state)
+{
+    (void)state;
+    hand_clock clock;
+    script_store slow;
+    script_store fast;
+    shardy_context *context = hand_clock_context(&clock);
+    script_store_open(&slow, context);
+    script_store_open(&fast, context);
+    publish_shards(context, NULL, slow.mem, "one", 20 * HELD_SHARDS, HELD_SHARDS);
+    publish(context, NULL, fast.mem, "two", ROWS);
+    shardy_reader_options options;
+    shardy_reader_options_init(&options, sizeof options);
+    options.access = SHARDY_ACCESS_RANGE;
+    shardy_reader *readers[2];
+    held_call call;
+    options.store = slow.store;
+    assert_ok(shardy_reader_open(context, NULL, &options, &readers[0], &err));
+    options.store = fast.store;
+    assert_ok(shardy_reader_open(context, NULL, &options, &readers[1], &err));
+    call.reader = readers[0];
+    sem_init(&call.asked, 0, 0);
+    sem_init(&call.go, 0, 0);
+    script_step steps[SCRIPT_STEPS] = {{0}};
+    for (size_t i = 0; i < SCRIPT_STEPS; i++) {
+        steps[i].before = hold_answer;
+        steps[i].user = &call;
+    }
+    script_store_set(&slow, steps, SCRIPT_STEPS);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, run_held_call, &call), 0);
+    for (int i = 0; i < HELD_THREADS; i++) {
+        while (sem_wait(&call.asked) != 0) {
+        }
+    }
+    assert_ok(read_many(readers[1], ROWS, &err)); /* for ever, if it works for the other call */
+    for (size_t i = 0; i < SCRIPT_STEPS; i++) {
+        sem_post(&call.go);
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_ok(call.status);
+    for (int i = 0; i < 2; i++) {
+        shardy_reader_close(readers[i]);
+    }
+    script_store_close(&slow);
+    script_store_close(&fast);
+    sem_destroy(&call.asked);
+    sem_destroy(&call.go);
+    shardy_context_free(context);
+}
+
 static void test_reader__health_tells_the_age_of_the_snapshot_not_of_the_reader(void **state)
 {
     reader_fixture *f = *state;
@@ -672,6 +929,13 @@ int main(void)
             test_reader__opens_shards_when_they_are_needed_and_within_its_bound, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_reader__a_cancelled_call_says_so_and_the_next_one_works, setup, teardown),
+        cmocka_unit_test(test_reader__opening_a_shard_and_reading_it_have_one_deadline),
+        cmocka_unit_test_setup_teardown(
+            test_reader__a_call_of_many_keys_ends_at_its_deadline_before_all_are_routed, setup,
+            teardown),
+        cmocka_unit_test_setup_teardown(
+            test_reader__statistics_are_those_of_the_call_also_when_it_fails, setup, teardown),
+        cmocka_unit_test(test_reader__a_call_ends_while_one_of_another_reader_waits_for_its_store),
         cmocka_unit_test_setup_teardown(
             test_reader__health_tells_the_age_of_the_snapshot_not_of_the_reader, setup, teardown),
         cmocka_unit_test_setup_teardown(

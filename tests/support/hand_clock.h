@@ -10,6 +10,7 @@ typedef struct hand_clock {
     _Atomic int64_t
         wall_us; /* goes on by 1 whenever it is read, so that no two times are the same */
     _Atomic int64_t monotonic_ns;
+    _Atomic int64_t step_ns;  /* monotonic_ns goes on by that whenever it is read; 0 at first */
     _Atomic int64_t slept_us; /* sum of all sleeps, which move both clocks */
     _Atomic uint32_t sleeps;
 } hand_clock;

@@ -26,7 +26,7 @@ typedef struct script_step {
     void *user;
 } script_step;
 
-#define SCRIPT_STEPS 64u
+#define SCRIPT_STEPS 128u
 
 typedef struct script_store {
     shardy_store *mem;

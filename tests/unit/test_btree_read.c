@@ -1,5 +1,7 @@
 /* The reader: headers, hostile pages, pieces of payloads, resumable walks. */
 #include "base/bytes.h"
+#include "base/context.h"
+#include "support/hand_clock.h"
 #include "support/sqlite_testing.h"
 #include "support/sums_testing.h"
 #include "sqlitefile/btree_fence.h"
@@ -774,6 +776,42 @@ static void test_batch__needs_one_fetch_for_each_level(void **state)
     free_image(&img);
 }
 
+/* One after the other in one tree, by one walk: blobs and texts of the same bytes, whose cells do
+ * not begin alike. */
+static void test_walk__started_again_it_finds_keys_of_the_other_class(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    sqlite3 *db = new_db(4096);
+    run_sql(db, "CREATE TABLE kv(k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID;"
+                "WITH RECURSIVE n(i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i < 399) "
+                "INSERT INTO kv SELECT CAST(printf('%06d', i) AS BLOB), 'b' || i FROM n "
+                "UNION ALL SELECT printf('%06d', i), 't' || i FROM n");
+    image img = take_image(db);
+    btree_file *file = open_image(&img);
+    btree_tree tree = find_table(file, "kv");
+    btree_walk walk;
+    shardy__btree_walk_init(&walk, &tree);
+    for (int i = 0; i < 800; i++) {
+        char bytes[16];
+        char value[16];
+        int is_text = i % 2;
+        snprintf(bytes, sizeof bytes, "%06d", i / 2);
+        size_t len = (size_t)snprintf(value, sizeof value, "%c%d", is_text ? 't' : 'b', i / 2);
+        btree_key key = {is_text ? RECORD_TEXT : RECORD_BLOB, 0, bytes, 6};
+        shardy__btree_walk_find(&walk, &key);
+        assert_ok(shardy__btree_walk_run(&walk, &err));
+        record_value values[2];
+        assert_ok(shardy__btree_walk_record(&walk, 4096, values, 2, &err));
+        assert_int_equal(values[1].len, len);
+        assert_memory_equal(values[1].data, value, len);
+    }
+    shardy__btree_walk_end(&walk);
+    shardy__btree_close(file);
+    free_image(&img);
+    sqlite3_close(db);
+}
+
 static void test_walk__misuse_is_told(void **state)
 {
     (void)state;
@@ -930,6 +968,66 @@ static void test_fence__answers_are_the_same(void **state)
     free(numbers);
 }
 
+/* --- limits ----------------------------------------------------------------------------------- */
+
+/* Time goes on by a second whenever it is looked at. */
+static void test_batch__of_pages_at_hand_ends_at_its_deadline_and_when_it_is_cancelled(void **state)
+{
+    (void)state;
+    static const fence_case plain = {4096, 0, NULL, NULL, 8, 0};
+    shardy_error err = {0};
+    support_rand rand = {support_seed()};
+    hand_clock clock;
+    shardy_context *context = hand_clock_context(&clock);
+    shardy_cancel *cancel;
+    assert_ok(shardy_cancel_new(&cancel, &err));
+    uint64_t *numbers = calloc(FENCE_ROWS, sizeof *numbers);
+    char(*texts)[64] = calloc(FENCE_ROWS, sizeof *texts);
+    shardy_bytes *keys = calloc(FENCE_ROWS, sizeof *keys);
+    shardy_buf *values = calloc(FENCE_ROWS, sizeof *values);
+    int32_t *statuses = calloc(FENCE_ROWS, sizeof *statuses);
+    assert_true(numbers && texts && keys && values && statuses);
+    image img = fence_file(&plain, &rand, numbers);
+    btree_file *file = open_image(&img);
+    file->fences = 0; /* until it is made */
+    btree_tree tree = find_table(file, "kv");
+    for (size_t i = 0; i < FENCE_ROWS; i++) {
+        keys[i] = fence_key(&plain, numbers[i], texts[i]);
+    }
+    for (int with_fence = 0; with_fence < 2; with_fence++) {
+        const btree_answers answers = {values, statuses};
+        page_limits limits = {0, NULL, context};
+        tree.limits = &limits;
+        clock.step_ns = 1000000000;
+        limits.deadline_ns = clock.monotonic_ns + 3500000000;
+        assert_status(SHARDY_TIMEOUT,
+            shardy__btree_get_many(&tree, RECORD_BLOB, keys, FENCE_ROWS, 1, answers, &err));
+        /* it was asked four times, not for each key and not only at the ends */
+        assert_int_equal(limits.deadline_ns + 500000000, clock.monotonic_ns);
+        limits.deadline_ns = clock.monotonic_ns + (int64_t)FENCE_ROWS / 100 * 1000000000;
+        assert_ok(shardy__btree_get_many(&tree, RECORD_BLOB, keys, FENCE_ROWS, 1, answers, &err));
+        shardy__btree_values_clear(values, FENCE_ROWS);
+        limits = (page_limits){0, cancel, context};
+        shardy_cancel_request(cancel);
+        assert_status(SHARDY_CANCELLED,
+            shardy__btree_get_many(&tree, RECORD_BLOB, keys, FENCE_ROWS, 1, answers, &err));
+        shardy_cancel_free(cancel);
+        assert_ok(shardy_cancel_new(&cancel, &err));
+        file->fences = 1;
+        shardy__fence_make(&tree);
+        assert_non_null(shardy__fence_of(&tree));
+    }
+    shardy__btree_close(file);
+    free_image(&img);
+    free(statuses);
+    free(values);
+    free(keys);
+    free(texts);
+    free(numbers);
+    shardy_cancel_free(cancel);
+    shardy_context_free(context);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -952,8 +1050,11 @@ int main(void)
         cmocka_unit_test(test_payload__a_header_on_overflow_pages_is_read),
         cmocka_unit_test(test_walk__asks_for_one_page_of_each_level),
         cmocka_unit_test(test_batch__needs_one_fetch_for_each_level),
+        cmocka_unit_test(test_walk__started_again_it_finds_keys_of_the_other_class),
         cmocka_unit_test(test_walk__misuse_is_told),
         cmocka_unit_test(test_fence__answers_are_the_same),
+        cmocka_unit_test(
+            test_batch__of_pages_at_hand_ends_at_its_deadline_and_when_it_is_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

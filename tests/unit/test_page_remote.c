@@ -525,7 +525,7 @@ static void test_page_remote__nobody_waits_beyond_his_deadline_or_a_cancellation
     fetcher patient;
     start_fetcher(&patient, &o, page_of(30, 0));
     const uint32_t page = page_of(30, 1);
-    page_limits limits = {o.clock.monotonic_ns, NULL};
+    page_limits limits = {o.clock.monotonic_ns, NULL, NULL};
     assert_status(SHARDY_TIMEOUT, fetch_pages(&o, &page, 1, 0, &limits, &err));
     limits.deadline_ns = 0;
     shardy_cancel *cancel = NULL;
