@@ -847,14 +847,37 @@ static int tick_is_due(http_engine *e)
     return 1;
 }
 
-static CURLM *new_multi(void)
+/* Files, and whatever else the program has open, need descriptors too. */
+static uint32_t share_of_descriptors(uint32_t most)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return most;
+    }
+    uint64_t share = limit.rlim_cur / DESCRIPTOR_SHARE;
+    share = share > 1 ? share : 1;
+    return share < most ? (uint32_t)share : most;
+}
+
+/* Without descriptors libcurl makes a handle that cannot be woken. */
+static shardy_status new_multi(CURLM **multi_out, shardy_error *err)
 {
     CURLM *multi = shardy__fault(SHARDY_FAULT_ALLOC) ? NULL : curl_multi_init();
-    if (multi) {
-        curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
-        curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)SHARDY_CONNECTIONS_MAX);
+    *multi_out = NULL;
+    if (!multi) {
+        return shardy__error_nomem(err, "http");
     }
-    return multi;
+    if (curl_multi_wakeup(multi) != CURLM_OK) {
+        curl_multi_cleanup(multi);
+        return shardy__error_native(
+            err, SHARDY_EXHAUSTED, 1, 0, "http", "no descriptor is left for connections");
+    }
+    curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    /* Of idle ones each request with `once` leaves one. */
+    curl_multi_setopt(
+        multi, CURLMOPT_MAXCONNECTS, (long)share_of_descriptors(SHARDY_CONNECTIONS_MAX));
+    *multi_out = multi;
+    return SHARDY_OK;
 }
 
 /* Connections that nobody has used for so long that nobody will. libcurl closes them when the next
@@ -865,7 +888,7 @@ static void close_idle(http_engine *e)
     CURLM *fresh = NULL;
     if (e->idle_ns && e->sockets > 0 && now - e->idle_ns >= CONNECTION_AGE_NS) {
         e->idle_ns = now;
-        fresh = new_multi();
+        (void)new_multi(&fresh, NULL); /* else the old one goes on */
     }
     if (fresh) {
         CURLM *old = e->multi;
@@ -938,14 +961,13 @@ static shardy_status make_engine(
             "libcurl cannot be initialised: %s", curl_easy_strerror(global_result));
     }
     http_engine *e = shardy__calloc(1, sizeof *e);
-    CURLM *multi = e ? new_multi() : NULL;
-    if (!multi) {
+    shardy_status st = e ? new_multi(&e->multi, err) : shardy__error_nomem(err, "http");
+    if (st < 0) {
         shardy__free(e);
-        return shardy__error_nomem(err, "http");
+        return st;
     }
     e->part.end = end_engine;
     e->context = context;
-    e->multi = multi;
     shardy__mutex_init(&e->lock);
     *part_out = &e->part;
     return SHARDY_OK;
@@ -983,19 +1005,6 @@ static shardy_status check_options(const http_options *o, shardy_error *err)
     return SHARDY_OK;
 }
 
-/* Files, and whatever else the program has open, need descriptors too. */
-static uint32_t connections_of(const http_options *options)
-{
-    struct rlimit limit;
-    uint32_t most = options->connections_max;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
-        return most;
-    }
-    uint64_t share = limit.rlim_cur / DESCRIPTOR_SHARE;
-    share = share > 1 ? share : 1;
-    return share < most ? (uint32_t)share : most;
-}
-
 shardy_status shardy__http_open(shardy_context *context, const http_options *options,
     http_client **client_out, shardy_error *err)
 {
@@ -1008,7 +1017,7 @@ shardy_status shardy__http_open(shardy_context *context, const http_options *opt
         c->engine = (http_engine *)part;
         c->context = context;
         c->options = *options;
-        c->options.connections_max = c->room = connections_of(options);
+        c->options.connections_max = c->room = share_of_descriptors(options->connections_max);
         c->ca_bundle = options->ca_bundle ? shardy__strdup(options->ca_bundle) : NULL;
     }
     if (!c || (options->ca_bundle && !c->ca_bundle)) {

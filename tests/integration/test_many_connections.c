@@ -49,6 +49,7 @@ __attribute__((visibility("default"))) int getaddrinfo(
     if (host && strcmp(host, HOST) == 0) {
         pthread_mutex_lock(&names.lock);
         names.lookups++;
+        pthread_cond_broadcast(&names.changed);
         while (names.closed) {
             pthread_cond_wait(&names.changed, &names.lock);
         }
@@ -64,6 +65,22 @@ static void answer_lookups(int on)
     names.closed = !on;
     pthread_cond_broadcast(&names.changed);
     pthread_mutex_unlock(&names.lock);
+}
+
+/* From now on. */
+static void count_lookups(void)
+{
+    pthread_mutex_lock(&names.lock);
+    names.lookups = 0;
+    pthread_mutex_unlock(&names.lock);
+}
+
+static unsigned lookups(void)
+{
+    pthread_mutex_lock(&names.lock);
+    unsigned count = names.lookups;
+    pthread_mutex_unlock(&names.lock);
+    return count;
 }
 
 /* --- many reads ------------------------------------------------------------------------------ */
@@ -122,18 +139,23 @@ static size_t wait_for_reads(reads *r, shardy_error *err)
     return good;
 }
 
+static void fill_options(shardy_store_s3_options *options, const char *endpoint)
+{
+    shardy_store_s3_options_init(options, sizeof *options);
+    options->endpoint_url = endpoint;
+    options->region = SERVER_REGION;
+    options->access_key_id = SERVER_ACCESS_KEY;
+    options->secret_access_key = SERVER_SECRET_KEY;
+    options->proxy = "";
+    options->max_attempts = 1; /* what fails is seen */
+}
+
 static shardy_store *open_store(shardy_context *context, const char *endpoint, uint32_t connections)
 {
     shardy_error err = {0};
     shardy_store *store = NULL;
     shardy_store_s3_options options;
-    shardy_store_s3_options_init(&options, sizeof options);
-    options.endpoint_url = endpoint;
-    options.region = SERVER_REGION;
-    options.access_key_id = SERVER_ACCESS_KEY;
-    options.secret_access_key = SERVER_SECRET_KEY;
-    options.proxy = "";
-    options.max_attempts = 1; /* what fails is seen */
+    fill_options(&options, endpoint);
     options.connections_max = connections ? connections : options.connections_max;
     assert_ok(shardy_store_open_s3(context, URL, &options, &store, &err));
     return store;
@@ -249,6 +271,7 @@ static void test_connections__a_name_is_not_looked_up_by_all(void **state)
     shardy_context *context;
     snprintf(url, sizeof url, "http://" HOST ":%u", server_port(s3));
     server_reset(s3);
+    count_lookups();
     assert_ok(shardy_context_new(NULL, &context, &err));
     shardy_store *store = open_store(context, url, 0);
     shardy_store *other = open_store(context, server_url(s3), 0);
@@ -261,14 +284,13 @@ static void test_connections__a_name_is_not_looked_up_by_all(void **state)
     server_wait_held(s3, COUNT); /* at once, for all that */
     server_release(s3, 0);
     assert_int_equal(wait_for_reads(r, &err), COUNT);
-    pthread_mutex_lock(&names.lock);
-    unsigned lookups = names.lookups;
-    pthread_mutex_unlock(&names.lock);
-    assert_in_range(lookups, 1, 8);
+    assert_in_range(lookups(), 1, 8);
     shardy_store_close(other);
     shardy_store_close(store);
     shardy_context_free(context);
 }
+
+#define SECOND_NS INT64_C(1000000000)
 
 /* --- few descriptors ------------------------------------------------------------------------- */
 
@@ -337,6 +359,79 @@ static int read_with_none(void)
     return CHILD_OK;
 }
 
+/* Nothing is lost by a store that could not be opened. */
+static int open_with_none(void)
+{
+    int taken[16];
+    size_t count = 0;
+    shardy_error err = {0};
+    shardy_store *store = NULL;
+    shardy_store_s3_options options;
+    fill_options(&options, server_url(s3));
+    if (!limit_descriptors(16)) {
+        return CHILD_FAILED;
+    }
+    while (count < 16 && (taken[count] = dup(STDIN_FILENO)) >= 0) {
+        count++;
+    }
+    shardy_status st = shardy_store_open_s3(NULL, URL, &options, &store, &err);
+    int told = st == SHARDY_EXHAUSTED && err.retriable && strstr(err.message, "descriptor");
+    while (count > 0) {
+        close(taken[--count]);
+    }
+    if (!told) {
+        fprintf(stderr, "%d: %s\n", (int)st, err.message);
+        return CHILD_FAILED;
+    }
+    store = open_store(NULL, server_url(s3), 0);
+    size_t good = wait_for_reads(start_reads(store, 3), &err);
+    shardy_store_close(store);
+    return good == 3 ? CHILD_OK : CHILD_FAILED;
+}
+
+/* The engine would begin anew now, for which there is no descriptor. */
+static int rest_with_none(void)
+{
+    hand_clock clock;
+    shardy_error err = {0};
+    shardy_context *context = hand_clock_context(&clock);
+    shardy_store *store = open_store(context, server_url(s3), 0);
+    size_t good = wait_for_reads(start_reads(store, 1), &err);
+    if (!limit_descriptors(0)) {
+        return CHILD_FAILED;
+    }
+    clock.monotonic_ns += 16 * SECOND_NS;
+    for (int i = 0; i < 3; i++) {
+        good += wait_for_reads(start_reads(store, 1), &err);
+    }
+    shardy_store_close(store);
+    shardy_context_free(context);
+    return good == 4 ? CHILD_OK : CHILD_FAILED;
+}
+
+static int put_with_few(void)
+{
+    char key[16];
+    shardy_error err = {0};
+    shardy_object_meta meta;
+    if (!limit_descriptors(24)) {
+        return CHILD_FAILED;
+    }
+    shardy_store *store = open_store(NULL, server_url(s3), 0);
+    shardy_status st = SHARDY_OK;
+    for (int i = 0; st == SHARDY_OK && i < 60; i++) {
+        snprintf(key, sizeof key, "few/%d", i);
+        shardy_store_put put = {.key = {key, strlen(key)}, .body = {"x", 1}};
+        put.condition = SHARDY_PUT_IF_ABSENT;
+        st = shardy_store_put_object(store, &put, &meta, &err);
+    }
+    if (st < 0) {
+        fprintf(stderr, "%s: %s\n", key, err.message);
+    }
+    shardy_store_close(store);
+    return st == SHARDY_OK ? CHILD_OK : CHILD_FAILED;
+}
+
 static void check_child(int which)
 {
     fflush(NULL);
@@ -345,7 +440,10 @@ static void check_child(int which)
     if (child == 0) {
         _exit(which == 0   ? read_with_few(0, 24)
               : which == 1 ? read_with_few(1, 6)
-                           : read_with_none());
+              : which == 2 ? read_with_none()
+              : which == 3 ? open_with_none()
+              : which == 4 ? rest_with_none()
+                           : put_with_few());
     }
     int status = -1;
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -372,6 +470,25 @@ static void test_connections__without_descriptors_it_is_said(void **state)
     (void)state;
     server_reset(s3);
     check_child(2);
+    check_child(3);
+}
+
+static void test_connections__stay_when_no_descriptor_is_left_to_begin_anew(void **state)
+{
+    (void)state;
+    server_reset(s3);
+    server_settings(s3, "{\"auth\": \"off\"}"); /* for that clock it is another year */
+    check_child(4);
+    server_settings(s3, "{\"auth\": \"strict\"}");
+    assert_int_equal(server_count(s3, "connections", NULL), 1);
+}
+
+static void test_connections__of_puts_under_a_condition_do_not_pile_up(void **state)
+{
+    (void)state;
+    server_reset(s3);
+    check_child(5);
+    assert_int_equal(server_count(s3, "method.PUT", NULL), 60);
 }
 
 int main(void)
@@ -383,6 +500,8 @@ int main(void)
         cmocka_unit_test(test_connections__a_name_is_not_looked_up_by_all),
         cmocka_unit_test(test_connections__with_few_descriptors_requests_wait_for_each_other),
         cmocka_unit_test(test_connections__without_descriptors_it_is_said),
+        cmocka_unit_test(test_connections__stay_when_no_descriptor_is_left_to_begin_anew),
+        cmocka_unit_test(test_connections__of_puts_under_a_condition_do_not_pile_up),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
