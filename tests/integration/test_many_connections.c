@@ -22,6 +22,7 @@
 
 #define URL  "s3://" SERVER_BUCKET "/many"
 #define HOST "many.test" /* which only this program knows */
+#define TWO  "two.test"  /* the same, with two addresses */
 
 static server *s3;
 
@@ -39,6 +40,7 @@ static resolver names = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0,
 
 typedef int (*getaddrinfo_fn)(
     const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list);
+typedef int (*socket_fn)(int domain, int type, int protocol);
 
 __attribute__((visibility("default"))) int getaddrinfo(
     const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list)
@@ -56,7 +58,11 @@ __attribute__((visibility("default"))) int getaddrinfo(
         pthread_mutex_unlock(&names.lock);
         host = "127.0.0.1";
     }
-    return real(host, port, hints, list);
+    if (!host || strcmp(host, TWO) != 0) {
+        return real(host, port, hints, list);
+    }
+    int rc = real("127.0.0.1", port, hints, list);
+    return rc ? rc : real("127.0.0.1", port, hints, &(*list)->ai_next);
 }
 
 static void answer_lookups(int on)
@@ -64,6 +70,15 @@ static void answer_lookups(int on)
     pthread_mutex_lock(&names.lock);
     names.closed = !on;
     pthread_cond_broadcast(&names.changed);
+    pthread_mutex_unlock(&names.lock);
+}
+
+static void wait_for_lookups(unsigned count)
+{
+    pthread_mutex_lock(&names.lock);
+    while (names.lookups < count) {
+        pthread_cond_wait(&names.changed, &names.lock);
+    }
     pthread_mutex_unlock(&names.lock);
 }
 
@@ -81,6 +96,23 @@ static unsigned lookups(void)
     unsigned count = names.lookups;
     pthread_mutex_unlock(&names.lock);
     return count;
+}
+
+/* --- sockets --------------------------------------------------------------------------------- */
+
+static _Atomic int lacking_sockets; /* so many cannot be had */
+
+__attribute__((visibility("default"))) int socket(int domain, int type, int protocol)
+{
+    socket_fn real;
+    void *found = dlsym(RTLD_NEXT, "socket");
+    memcpy(&real, &found, sizeof real);
+    if (lacking_sockets > 0) {
+        lacking_sockets--;
+        errno = EMFILE;
+        return -1;
+    }
+    return real(domain, type, protocol);
 }
 
 /* --- many reads ------------------------------------------------------------------------------ */
@@ -103,7 +135,8 @@ static void one_is_done(void *user, shardy_store_read *read)
     pthread_mutex_unlock(&r->lock);
 }
 
-static reads *start_reads(shardy_store *store, size_t count)
+static reads *start_reads_within(
+    shardy_store *store, size_t count, int64_t deadline_ns, const shardy_cancel *cancel)
 {
     reads *r = calloc(1, sizeof *r);
     pthread_mutex_init(&r->lock, NULL);
@@ -113,9 +146,16 @@ static reads *start_reads(shardy_store *store, size_t count)
         r->list[i].key = (shardy_bytes){"k", 1};
         r->list[i].offset = i % 10;
         r->list[i].len = 1;
+        r->list[i].deadline_ns = deadline_ns;
+        r->list[i].cancel = cancel;
     }
     shardy_store_read_start(store, r->list, count, one_is_done, r);
     return r;
+}
+
+static reads *start_reads(shardy_store *store, size_t count)
+{
+    return start_reads_within(store, count, 0, NULL);
 }
 
 /* How many have what they should. */
@@ -290,7 +330,133 @@ static void test_connections__a_name_is_not_looked_up_by_all(void **state)
     shardy_context_free(context);
 }
 
+/* --- a name server that does not answer ------------------------------------------------------ */
+
 #define SECOND_NS INT64_C(1000000000)
+
+typedef struct silence {
+    hand_clock clock;
+    shardy_context *context;
+    shardy_store *store; /* of a host whose name is not answered */
+    shardy_store *other; /* needs no name */
+} silence;
+
+static void begin_silence(silence *s, uint32_t connections)
+{
+    char url[64];
+    snprintf(url, sizeof url, "http://" HOST ":%u", server_port(s3));
+    server_reset(s3);
+    server_settings(s3, "{\"auth\": \"off\"}"); /* for this clock it is another year */
+    s->context = hand_clock_context(&s->clock);
+    s->store = open_store(s->context, url, connections);
+    s->other = open_store(s->context, server_url(s3), 0);
+    count_lookups();
+    answer_lookups(0);
+}
+
+static void end_silence(silence *s)
+{
+    shardy_store_close(s->store); /* before its look-ups have ended */
+    answer_lookups(1);
+    shardy_store_close(s->other);
+    shardy_context_free(s->context);
+    server_settings(s3, "{\"auth\": \"strict\"}");
+}
+
+static void test_silent_names__keep_nobody_beyond_his_time(void **state)
+{
+    (void)state;
+    silence s;
+    shardy_error err = {0};
+    shardy_cancel *cancel;
+    assert_ok(shardy_cancel_new(&cancel, &err));
+    begin_silence(&s, 0);
+    reads *r = start_reads_within(s.store, 1, s.clock.monotonic_ns + SECOND_NS, NULL);
+    wait_for_lookups(1);
+    s.clock.monotonic_ns += 2 * SECOND_NS;
+    assert_int_equal(wait_for_reads(r, &err), 0);
+    assert_int_equal(err.status, SHARDY_TIMEOUT);
+    r = start_reads_within(s.store, 1, 0, cancel);
+    wait_for_lookups(2);
+    shardy_cancel_request(cancel);
+    assert_int_equal(wait_for_reads(r, &err), 0);
+    assert_int_equal(err.status, SHARDY_CANCELLED);
+    r = start_reads(s.store, 1);
+    wait_for_lookups(3);
+    s.clock.monotonic_ns += 11 * SECOND_NS;
+    assert_int_equal(wait_for_reads(r, &err), 0);
+    assert_int_equal(err.status, SHARDY_TIMEOUT);
+    assert_true(err.retriable);
+    assert_non_null(strstr(err.message, "no connection after 10000 ms"));
+    end_silence(&s);
+    shardy_cancel_free(cancel);
+}
+
+static void test_silent_names__hold_up_no_other_request(void **state)
+{
+    (void)state;
+    silence s;
+    shardy_error err = {0};
+    begin_silence(&s, 0);
+    reads *r = start_reads_within(s.store, 20, s.clock.monotonic_ns + SECOND_NS, NULL);
+    wait_for_lookups(8);
+    s.clock.monotonic_ns += 2 * SECOND_NS;
+    /* all of them are late now, in whatever state */
+    assert_int_equal(wait_for_reads(start_reads(s.other, 1), &err), 1);
+    assert_int_equal(wait_for_reads(r, &err), 0);
+    assert_int_equal(wait_for_reads(start_reads(s.other, 1), &err), 1);
+    end_silence(&s);
+}
+
+static void test_silent_names__take_no_more_threads_than_connections(void **state)
+{
+    (void)state;
+    silence s;
+    shardy_error err = {0};
+    begin_silence(&s, 2);
+    for (int i = 0; i < 3; i++) {
+        reads *r = start_reads_within(s.store, 5, s.clock.monotonic_ns + SECOND_NS, NULL);
+        wait_for_lookups(2);
+        s.clock.monotonic_ns += 2 * SECOND_NS;
+        assert_int_equal(wait_for_reads(r, &err), 0);
+        assert_int_equal(err.status, SHARDY_TIMEOUT);
+    }
+    assert_int_equal(lookups(), 2);
+    /* and what they found at last is good for the others */
+    reads *r = start_reads(s.store, 5);
+    answer_lookups(1);
+    assert_int_equal(wait_for_reads(r, &err), 5);
+    assert_int_equal(lookups(), 2);
+    end_silence(&s);
+}
+
+/* --- a connection that is lost --------------------------------------------------------------- */
+
+static void test_once__is_sent_once_although_a_socket_was_lacking(void **state)
+{
+    (void)state;
+    char url[64];
+    shardy_error err = {0};
+    shardy_object_meta meta;
+    snprintf(url, sizeof url, "http://" TWO ":%u", server_port(s3));
+    server_reset(s3);
+    server_faults(s3, "[{\"kind\": \"hold\", \"method\": \"GET\"}, {\"kind\": \"drop\", "
+                      "\"applied\": true, \"times\": 1, \"method\": \"PUT\"}]");
+    shardy_store *store = open_store(NULL, url, 0);
+    reads *r = start_reads(store, 1);
+    server_wait_held(s3, 1);
+    shardy_store_put put = {.key = {"new", 3}, .body = {"mine", 4}};
+    put.condition = SHARDY_PUT_IF_ABSENT;
+    lacking_sockets = 1; /* for the first address */
+    shardy_status st = shardy_store_put_object(store, &put, &meta, &err);
+    assert_int_equal(lacking_sockets, 0);
+    assert_int_equal(st, SHARDY_IO);
+    assert_true(err.retriable);
+    server_release(s3, 0);
+    assert_int_equal(wait_for_reads(r, &err), 1);
+    assert_int_equal(server_count(s3, "method.PUT", NULL), 1);
+    shardy_store_close(store);
+}
 
 /* --- few descriptors ------------------------------------------------------------------------- */
 
@@ -502,6 +668,10 @@ int main(void)
         cmocka_unit_test(test_connections__without_descriptors_it_is_said),
         cmocka_unit_test(test_connections__stay_when_no_descriptor_is_left_to_begin_anew),
         cmocka_unit_test(test_connections__of_puts_under_a_condition_do_not_pile_up),
+        cmocka_unit_test(test_silent_names__keep_nobody_beyond_his_time),
+        cmocka_unit_test(test_silent_names__hold_up_no_other_request),
+        cmocka_unit_test(test_silent_names__take_no_more_threads_than_connections),
+        cmocka_unit_test(test_once__is_sent_once_although_a_socket_was_lacking),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
