@@ -35,7 +35,8 @@
 #define DESCRIPTOR_SHARE 4u
 /* libcurl keeps addresses for 60 s. As long as it has none, each request looks the name up for
  * itself, with a thread and some descriptors of its own, so only a few begin; the others follow as
- * soon as there is an address. */
+ * soon as there is an address. Taking a transfer from libcurl waits for its thread, and nothing
+ * ends that but the resolver of the system: what ends before is forgotten() until then. */
 #define ADDRESS_AGE_NS ((int64_t)50 * 1000000000)
 #define LOOKUPS_MAX    8u
 #define HEAD_LEN_MAX   (64u << 10)
@@ -47,7 +48,7 @@
 typedef struct http_engine http_engine;
 
 struct http_transfer {
-    http_request *request;
+    http_request *request; /* NULL: whoever asked was told, only its look-up is waited for */
     http_client *client;
     CURL *easy;
     struct curl_slist *lines;
@@ -55,7 +56,9 @@ struct http_transfer {
     http_transfer *before; /* among all that were taken over */
     http_transfer *after;
     int active;    /* 1: in the multi handle */
+    int looking;   /* 1: its name is being looked up */
     int located;   /* 1: it has a connection, or an address to connect to */
+    int connected; /* 1: it has a connection, and may have sent something */
     int lacking;   /* errno of a socket that could not be had; 0: none */
     uint64_t sent; /* bytes of the body that were read */
     size_t head_len;
@@ -71,6 +74,7 @@ typedef struct transfer_queue {
 
 struct http_client {
     http_engine *engine;
+    _Atomic uint32_t refs;   /* of whoever opened it, and of transfers without a request */
     shardy_context *context; /* borrowed: the store has a reference */
     char *ca_bundle;
     http_options options;
@@ -291,11 +295,26 @@ static int on_rewind(void *user, curl_off_t offset, int origin)
 
 static void set_located(http_transfer *t)
 {
+    t->looking = 0;
     if (!t->located) {
         t->located = 1;
         t->client->lookups--;
         t->client->engine->located = 1;
     }
+}
+
+/* The addresses are not known: those that were may be too old when a connection was dead. */
+static int on_lookup(void *resolver, void *reserved, void *user)
+{
+    http_transfer *t = user;
+    (void)resolver;
+    (void)reserved;
+    if (t->located) {
+        t->client->lookups++;
+    }
+    t->located = t->connected = 0;
+    t->looking = 1;
+    return 0; /* a refusal would be kept as an answer by libcurl 8.16 */
 }
 
 static curl_socket_t on_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address)
@@ -305,6 +324,10 @@ static curl_socket_t on_socket(void *user, curlsocktype purpose, struct curl_soc
     (void)purpose;
     c->address_ns = shardy__monotonic_ns(c->context);
     set_located(t);
+    t->connected = 0;
+    if (!t->request) {
+        return CURL_SOCKET_BAD;
+    }
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     if (fd < 0) {
         int is_lack = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
@@ -329,8 +352,10 @@ static int on_connected(void *user, char *ours, char *theirs, int our_port, int 
     (void)theirs;
     (void)our_port;
     (void)their_port;
-    set_located(user);
-    return CURL_PREREQFUNC_OK;
+    http_transfer *t = user;
+    set_located(t);
+    t->connected = 1;
+    return t->request ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 
 /* --- making one ----------------------------------------------------------------------------- */
@@ -430,8 +455,17 @@ static CURLcode set_connection(CURL *easy, http_transfer *t)
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(CURLOPT_SSL_VERIFYPEER, verify);
     SET(CURLOPT_SSL_VERIFYHOST, verify * 2);
-    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)c->options.connect_timeout_ms);
+    /* Of several addresses each gets a share of it. That it is over is_late() has to see first, as
+     * libcurl would wait for a look-up. */
+    uint32_t connect_ms = c->options.connect_timeout_ms;
+    connect_ms = connect_ms < INT32_MAX / 2 ? connect_ms + connect_ms / 4 : INT32_MAX;
+    SET(CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
+#if LIBCURL_VERSION_NUM >= 0x080e00
+    SET(CURLOPT_QUICK_EXIT, 1L); /* not before: 7.87 to 8.13 use freed memory then */
+#endif
     SET(CURLOPT_MAXAGE_CONN, CONNECTION_AGE_S);
+    SET(CURLOPT_RESOLVER_START_FUNCTION, on_lookup);
+    SET(CURLOPT_RESOLVER_START_DATA, (void *)t);
     SET(CURLOPT_OPENSOCKETFUNCTION, on_socket);
     SET(CURLOPT_OPENSOCKETDATA, (void *)t);
     SET(CURLOPT_CLOSESOCKETFUNCTION, on_socket_close);
@@ -523,15 +557,30 @@ static void deactivate(http_engine *e, http_transfer *t)
     c->active--;
 }
 
-/* Ends a transfer and tells who asked for it. */
-static void finish(http_engine *e, http_transfer *t)
+static void drop_client(http_client *c)
 {
-    http_request *r = t->request;
-    http_client *c = t->client;
+    if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1) {
+        OPENSSL_cleanse(c->proxies, sizeof c->proxies);
+        shardy__free(c->ca_bundle);
+        shardy__free(c);
+    }
+}
+
+/* Leaves a transfer that looks a name up to libcurl, without its request and without end.
+ * It keeps its place among those of its client: there are never more threads than connections. */
+static void forget(http_transfer *t)
+{
+    atomic_fetch_add_explicit(&t->client->refs, 1, memory_order_relaxed);
+    t->request = NULL;
+    curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)INT32_MAX);
+}
+
+static void remove_transfer(http_engine *e, http_transfer *t)
+{
     if (t->active) {
         deactivate(e, t);
-    } else if (!r->wait_until) {
-        unqueue(&c->waiting, t);
+    } else if (!t->request->wait_until) {
+        unqueue(&t->client->waiting, t);
     }
     if (t->before) {
         t->before->after = t->after;
@@ -541,10 +590,21 @@ static void finish(http_engine *e, http_transfer *t)
     if (t->after) {
         t->after->before = t->before;
     }
-    r->transfer = NULL;
     free_transfer(t);
     if (!e->all) {
         e->idle_ns = shardy__monotonic_ns(e->context); /* before anybody can know of it */
+    }
+}
+
+/* Ends a transfer and tells who asked for it. `is_over`: libcurl is done with it. */
+static void finish(http_engine *e, http_transfer *t, int is_over)
+{
+    http_request *r = t->request;
+    r->transfer = NULL;
+    if (t->looking && !is_over) {
+        forget(t);
+    } else {
+        remove_transfer(e, t);
     }
     r->done(r);
 }
@@ -674,7 +734,7 @@ static void start_waiting(http_engine *e, http_client *c)
             /* The client may be closed by whoever is told of its last request. */
             int more = c->waiting.first != NULL;
             set_failure(t, CURLE_OUT_OF_MEMORY);
-            finish(e, t);
+            finish(e, t, 1);
             if (!more) {
                 break;
             }
@@ -737,7 +797,7 @@ static int put_back(http_engine *e, http_transfer *t, CURLcode rc)
         c->room += c->room < c->options.connections_max;
         return 0;
     }
-    if (!t->lacking || t->request->status < 0) {
+    if (!t->lacking || t->connected || t->request->status < 0) {
         return 0;
     }
     if (c->active == 1) {
@@ -749,11 +809,20 @@ static int put_back(http_engine *e, http_transfer *t, CURLcode rc)
     deactivate(e, t);
     c->room = c->active;
     t->located = t->lacking = 0;
+    t->sent = 0; /* on a connection that was dead */
     t->text[0] = '\0';
     t->next = c->waiting.first;
     c->waiting.first = t;
     c->waiting.last = c->waiting.last ? c->waiting.last : t;
     return 1;
+}
+
+static void end_forgotten(http_engine *e, http_transfer *t)
+{
+    http_client *c = t->client;
+    remove_transfer(e, t);
+    start_waiting(e, c);
+    drop_client(c);
 }
 
 static void finish_completed(http_engine *e)
@@ -769,13 +838,17 @@ static void finish_completed(http_engine *e)
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
         http_transfer *t = (http_transfer *)(void *)private;
         http_client *c = t->client;
+        if (!t->request) {
+            end_forgotten(e, t);
+            continue;
+        }
         if (put_back(e, t, rc)) {
             continue;
         }
         set_failure(t, rc);
         /* The client may be closed by whoever is told of its last request. */
         int more = c->waiting.first != NULL;
-        finish(e, t);
+        finish(e, t, 1);
         if (more) {
             start_waiting(e, c);
         }
@@ -786,18 +859,26 @@ static void finish_completed(http_engine *e)
 static int is_late(http_transfer *t, int64_t now)
 {
     http_request *r = t->request;
+    const http_options *o = &t->client->options;
     shardy_error why;
+    if (!r) {
+        return 0;
+    }
+    int64_t silence = t->active ? now - t->progress_ns : 0;
     shardy_status st =
         shardy__check_time(t->client->context, r->deadline_ns, r->cancel, "http", &why);
-    int64_t patience = (int64_t)t->client->options.read_timeout_ms * 1000000;
     if (st < 0) {
         /* What the server has done by then is not known. */
         r->status = shardy__error_native(&r->error, st, 1, 0, "http", "%s \"%.*s\": %.200s",
             method_name(r->method), URL_FMT(r->url), why.message);
-    } else if (t->active && now - t->progress_ns > patience) {
+    } else if (!t->connected && silence > (int64_t)o->connect_timeout_ms * 1000000) {
+        r->status = shardy__error(&r->error, SHARDY_TIMEOUT, "http",
+            "%s \"%.*s\": there was no connection after %u ms", method_name(r->method),
+            URL_FMT(r->url), o->connect_timeout_ms);
+    } else if (silence > (int64_t)o->read_timeout_ms * 1000000) {
         r->status = shardy__error(&r->error, SHARDY_TIMEOUT, "http",
             "%s \"%.*s\": no byte came or went for %u ms", method_name(r->method), URL_FMT(r->url),
-            t->client->options.read_timeout_ms);
+            o->read_timeout_ms);
     }
     return r->status < 0 || (r->wait_until && r->wait_until(r));
 }
@@ -816,7 +897,7 @@ static void finish_late(http_engine *e)
         if (t) {
             http_client *c = t->client;
             int more = c->waiting.first != NULL && c->waiting.first != t;
-            finish(e, t);
+            finish(e, t, 0);
             if (more) {
                 start_waiting(e, c);
             }
@@ -824,12 +905,20 @@ static void finish_late(http_engine *e)
     }
 }
 
-/* Nobody has requests open when a context ends, unless it broke the rules; he is told. */
+/* Nobody has requests open when a context ends, unless it broke the rules; he is told. Look-ups are
+ * waited for. */
 static void finish_all(http_engine *e)
 {
     while (e->all) {
-        fail(e->all->request, SHARDY_CANCELLED, 0, "the context was closed");
-        finish(e, e->all);
+        http_transfer *t = e->all;
+        http_client *c = t->client;
+        if (t->request) {
+            fail(t->request, SHARDY_CANCELLED, 0, "the context was closed");
+            finish(e, t, 0);
+        } else {
+            remove_transfer(e, t);
+            drop_client(c);
+        }
     }
 }
 
@@ -844,14 +933,40 @@ static int tick_is_due(http_engine *e)
     return 1;
 }
 
-static CURLM *new_multi(void)
+/* Files, and whatever else the program has open, need descriptors too. */
+static uint32_t share_of_descriptors(uint32_t most)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return most;
+    }
+    uint64_t share = limit.rlim_cur / DESCRIPTOR_SHARE;
+    share = share > 1 ? share : 1;
+    return share < most ? (uint32_t)share : most;
+}
+
+/* Without descriptors libcurl makes a handle that cannot be woken. */
+static shardy_status new_multi(CURLM **multi_out, shardy_error *err)
 {
     CURLM *multi = shardy__fault(SHARDY_FAULT_ALLOC) ? NULL : curl_multi_init();
-    if (multi) {
-        curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
-        curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)SHARDY_CONNECTIONS_MAX);
+    *multi_out = NULL;
+    if (!multi) {
+        return shardy__error_nomem(err, "http");
     }
-    return multi;
+    if (curl_multi_wakeup(multi) != CURLM_OK) {
+        curl_multi_cleanup(multi);
+        return shardy__error_native(
+            err, SHARDY_EXHAUSTED, 1, 0, "http", "no descriptor is left for connections");
+    }
+    curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    /* Of idle ones each request with `once` leaves one. */
+    curl_multi_setopt(
+        multi, CURLMOPT_MAXCONNECTS, (long)share_of_descriptors(SHARDY_CONNECTIONS_MAX));
+#if LIBCURL_VERSION_NUM >= 0x081400
+    curl_multi_setopt(multi, CURLMOPT_QUICK_EXIT, 1L);
+#endif
+    *multi_out = multi;
+    return SHARDY_OK;
 }
 
 /* Connections that nobody has used for so long that nobody will. libcurl closes them when the next
@@ -862,7 +977,7 @@ static void close_idle(http_engine *e)
     CURLM *fresh = NULL;
     if (e->idle_ns && e->sockets > 0 && now - e->idle_ns >= CONNECTION_AGE_NS) {
         e->idle_ns = now;
-        fresh = new_multi();
+        (void)new_multi(&fresh, NULL); /* else the old one goes on */
     }
     if (fresh) {
         CURLM *old = e->multi;
@@ -935,14 +1050,13 @@ static shardy_status make_engine(
             "libcurl cannot be initialised: %s", curl_easy_strerror(global_result));
     }
     http_engine *e = shardy__calloc(1, sizeof *e);
-    CURLM *multi = e ? new_multi() : NULL;
-    if (!multi) {
+    shardy_status st = e ? new_multi(&e->multi, err) : shardy__error_nomem(err, "http");
+    if (st < 0) {
         shardy__free(e);
-        return shardy__error_nomem(err, "http");
+        return st;
     }
     e->part.end = end_engine;
     e->context = context;
-    e->multi = multi;
     shardy__mutex_init(&e->lock);
     *part_out = &e->part;
     return SHARDY_OK;
@@ -980,19 +1094,6 @@ static shardy_status check_options(const http_options *o, shardy_error *err)
     return SHARDY_OK;
 }
 
-/* Files, and whatever else the program has open, need descriptors too. */
-static uint32_t connections_of(const http_options *options)
-{
-    struct rlimit limit;
-    uint32_t most = options->connections_max;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
-        return most;
-    }
-    uint64_t share = limit.rlim_cur / DESCRIPTOR_SHARE;
-    share = share > 1 ? share : 1;
-    return share < most ? (uint32_t)share : most;
-}
-
 shardy_status shardy__http_open(shardy_context *context, const http_options *options,
     http_client **client_out, shardy_error *err)
 {
@@ -1002,10 +1103,11 @@ shardy_status shardy__http_open(shardy_context *context, const http_options *opt
     SHARDY_TRY(shardy__context_transfers(context, make_engine, &part, err));
     http_client *c = shardy__calloc(1, sizeof *c);
     if (c) {
+        atomic_init(&c->refs, 1);
         c->engine = (http_engine *)part;
         c->context = context;
         c->options = *options;
-        c->options.connections_max = c->room = connections_of(options);
+        c->options.connections_max = c->room = share_of_descriptors(options->connections_max);
         c->ca_bundle = options->ca_bundle ? shardy__strdup(options->ca_bundle) : NULL;
     }
     if (!c || (options->ca_bundle && !c->ca_bundle)) {
@@ -1027,9 +1129,7 @@ shardy_status shardy__http_open(shardy_context *context, const http_options *opt
 void shardy__http_close(http_client *client)
 {
     if (client) {
-        OPENSSL_cleanse(client->proxies, sizeof client->proxies);
-        shardy__free(client->ca_bundle);
-        shardy__free(client);
+        drop_client(client);
     }
 }
 
@@ -1056,55 +1156,6 @@ void shardy__http_start(http_client *client, http_request *request)
         request->status = st;
         request->done(request);
     }
-}
-
-typedef struct run_wait {
-    mutex lock;
-    condition changed;
-    int finished;
-} run_wait;
-
-static void run_done(http_request *request)
-{
-    run_wait *w = request->user;
-    shardy__mutex_lock(&w->lock);
-    w->finished = 1;
-    shardy__condition_signal(&w->changed);
-    shardy__mutex_unlock(&w->lock);
-}
-
-/* The engine keeps deadlines and cancellations, and writes into the request until it is done. */
-static void start_and_wait(http_client *client, http_request *request, run_wait *w)
-{
-    request->done = run_done;
-    request->user = w;
-    shardy__http_start(client, request);
-    shardy__mutex_lock(&w->lock);
-    while (!w->finished) {
-        if (!request->waiting) {
-            shardy__condition_wait(&w->changed, &w->lock);
-        } else if (!shardy__condition_wait_ns(&w->changed, &w->lock, TICK_NS)) {
-            shardy__mutex_unlock(&w->lock);
-            request->waiting(request);
-            shardy__mutex_lock(&w->lock);
-        }
-    }
-    shardy__mutex_unlock(&w->lock);
-}
-
-shardy_status shardy__http_run(http_client *client, http_request *request, shardy_error *err)
-{
-    run_wait w;
-    shardy__mutex_init(&w.lock);
-    shardy__condition_init(&w.changed);
-    w.finished = 0;
-    start_and_wait(client, request, &w);
-    shardy__condition_destroy(&w.changed);
-    shardy__mutex_destroy(&w.lock);
-    if (request->status < 0 && err) {
-        *err = request->error;
-    }
-    return request->status;
 }
 
 void shardy__http_look(const http_client *client)

@@ -3,7 +3,8 @@
  * A context has one thread for all its requests, started with the first of them and ended with the
  * context, and one pool of connections, which are opened when they are needed. Idle ones are closed
  * after 15 s. A request that finds no descriptor for a connection waits for that of another one.
- * While the address of a server is not known, a few requests look it up, the others wait for them.
+ * While the address of a server is not known, a few requests look it up, the others wait for them;
+ * what ends before its look-up leaves that behind. The end of the context waits for those.
  * Redirects are not followed, nothing is taken from a netrc
  * file, and nothing but http and https is spoken, in HTTP/1.1. Each reply has a bound.
  *

@@ -237,6 +237,42 @@ static shardy_status mark_unknown(const s3_call *call, shardy_status st, shardy_
     return st;
 }
 
+/* --- sent again ----------------------------------------------------------------------------- */
+
+/* Whether the store around wants a request again that was answered so. */
+static int wants_again(const shardy_store_put *put, shardy_store_attempts *attempts,
+    shardy_status st, shardy_error *err, int64_t *due_out)
+{
+    const shardy_store_repeat *repeat = put->repeat;
+    return repeat && err && repeat->answered(repeat->user, attempts, st, err, due_out);
+}
+
+/* The same, of a request that has failed, and waits until it is due, or for a failure. */
+static int is_due_again(const s3_client *client, const shardy_store_put *put,
+    shardy_store_attempts *attempts, shardy_status *st, shardy_error *err)
+{
+    int64_t due;
+    if (*st >= 0 || !wants_again(put, attempts, *st, err, &due)) {
+        return 0;
+    }
+    *st = shardy__sleep_until(client->context, due, put->cancel, "s3", err);
+    return 1;
+}
+
+/* What refuses a later request may be what an earlier one did, of which the answer was lost: 1. */
+static int is_in_doubt(const shardy_store_put *put, shardy_status *st, shardy_error *err)
+{
+    if (*st == SHARDY_EXISTS || *st == SHARDY_CONFLICT) {
+        *st = shardy__error_native(err, SHARDY_IO, 1, 0, "s3",
+            "put \"%.*s\": whether it was done is not known", SHARDY_BYTES_FMT(put->key));
+        return 1;
+    }
+    if (*st < 0) {
+        err->retriable = 1;
+    }
+    return 0;
+}
+
 /* --- how far it has come -------------------------------------------------------------------- */
 
 static void tell_sent(const shardy_store_put *put, uint64_t bytes)
@@ -418,14 +454,6 @@ static int wants_anew(const s3_call *call)
            strcmp(call->failure.code, "ConditionalRequestConflict") == 0;
 }
 
-/* Whether the store around wants a request again that was answered so. */
-static int wants_again(const upload *up, shardy_store_attempts *attempts, shardy_status st,
-    shardy_error *err, int64_t *due_out)
-{
-    const shardy_store_repeat *repeat = up->from->put->repeat;
-    return repeat && err && repeat->answered(repeat->user, attempts, st, err, due_out);
-}
-
 /* Takes the answer of a part; the slot is free then, unless the part is to be sent again. */
 static shardy_status harvest(upload *up, slot *s, shardy_error *err)
 {
@@ -443,7 +471,7 @@ static shardy_status harvest(upload *up, slot *s, shardy_error *err)
     }
     int anew = wants_anew(&s->call);
     shardy__s3_call_dispose(&s->call);
-    if (!anew && wants_again(up, &s->attempts, st, err, &s->due_ns)) {
+    if (!anew && wants_again(up->from->put, &s->attempts, st, err, &s->due_ns)) {
         s->state = SLOT_HELD;
         return SHARDY_OK;
     }
@@ -565,6 +593,17 @@ static shardy_status begin_upload(upload *up, shardy_error *err)
     return st;
 }
 
+/* Its answer may have been lost: an upload without parts is left then. */
+static shardy_status begin_at_last(upload *up, shardy_error *err)
+{
+    shardy_store_attempts attempts = {0};
+    shardy_status st = begin_upload(up, err);
+    while (is_due_again(up->client, up->from->put, &attempts, &st, err)) {
+        st = st < 0 ? st : begin_upload(up, err);
+    }
+    return st;
+}
+
 static void list_parts(const upload *up, bytebuf *xml)
 {
     shardy__bytebuf_puts(
@@ -613,28 +652,18 @@ static shardy_status complete_with(
     return st;
 }
 
-/* Completes again while the store around wants that. What refuses a later request may be what an
- * earlier one did, of which the answer was lost. */
+/* Completes again while the store around wants that. */
 static shardy_status complete_at_last(
     upload *up, const bytebuf *xml, shardy_object_meta *meta_out, shardy_error *err)
 {
     const shardy_store_put *put = up->from->put;
     shardy_store_attempts attempts = {0};
     int anew;
-    int64_t due;
     shardy_status st = complete_with(up, xml, meta_out, &anew, err);
-    while (st < 0 && !anew && wants_again(up, &attempts, st, err, &due)) {
-        st = shardy__sleep_until(up->client->context, due, put->cancel, "s3", err);
-        if (st >= 0) {
-            st = complete_with(up, xml, meta_out, &anew, err);
-        }
-        if (st == SHARDY_EXISTS || st == SHARDY_CONFLICT) {
-            return shardy__error_native(err, SHARDY_IO, 1, 0, "s3",
-                "put \"%.*s\": whether the upload was completed is not known",
-                SHARDY_BYTES_FMT(put->key));
-        }
-        if (st < 0) {
-            err->retriable = 1;
+    while (!anew && is_due_again(up->client, put, &attempts, &st, err)) {
+        st = st < 0 ? st : complete_with(up, xml, meta_out, &anew, err);
+        if (is_in_doubt(put, &st, err)) {
+            break;
         }
     }
     return st;
@@ -673,7 +702,7 @@ static void abort_upload(upload *up)
 
 static shardy_status run_upload(upload *up, shardy_object_meta *meta_out, shardy_error *err)
 {
-    SHARDY_TRY(begin_upload(up, err));
+    SHARDY_TRY(begin_at_last(up, err));
     shardy_status st = send_parts(up, err);
     st = drain(up, st, err);
     if (st >= 0) {
@@ -719,6 +748,21 @@ static shardy_status put_parts(
 
 /* --- the put -------------------------------------------------------------------------------- */
 
+/* The bytes of a stream that fits into one request: here they are still there. */
+static shardy_status put_at_last(
+    s3_client *client, source *s, const piece *p, shardy_object_meta *meta_out, shardy_error *err)
+{
+    shardy_store_attempts attempts = {0};
+    shardy_status st = put_whole(client, s, p, meta_out, err);
+    while (is_due_again(client, s->put, &attempts, &st, err)) {
+        st = st < 0 ? st : put_whole(client, s, p, meta_out, err);
+        if (is_in_doubt(s->put, &st, err)) {
+            break;
+        }
+    }
+    return st;
+}
+
 /* A stream is read until it is known whether it fits into one request; if not, what was read comes
  * first among its parts. */
 static shardy_status put_stream(
@@ -736,7 +780,7 @@ static shardy_status put_stream(
         st = peek(&s, err);
     }
     if (st >= 0 && !has_more(&s)) {
-        st = put_whole(client, &s, &p, meta_out, err);
+        st = put_at_last(client, &s, &p, meta_out, err);
     } else if (st >= 0) {
         s.after = s.rest;
         s.rest = p.bytes;

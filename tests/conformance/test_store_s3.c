@@ -422,6 +422,8 @@ static shardy_store *wrap_in_retry(shardy_store *store, uint32_t backoff_ms)
 
 #define PART_RULE(members)     "[{\"operation\": \"upload_part\", " members "}]"
 #define COMPLETE_RULE(members) "[{\"operation\": \"complete_upload\", " members "}]"
+#define BEGIN_RULE(members)    "[{\"operation\": \"create_upload\", " members "}]"
+#define WHOLE_RULE(members)    "[{\"operation\": \"put_object\", " members "}]"
 
 static void test_parts__only_what_failed_is_sent_again(void **state)
 {
@@ -436,6 +438,14 @@ static void test_parts__only_what_failed_is_sent_again(void **state)
         /* a stream cannot be sent anew, but its parts can */
         {PART_RULE("\"kind\": \"status\", \"from\": 3, \"to\": 4"), SHARDY_PUT_ALWAYS, SHARDY_OK, 2,
             6, 1, 1, 1},
+        {BEGIN_RULE("\"kind\": \"status\", \"times\": 2"), SHARDY_PUT_ALWAYS, SHARDY_OK, 2, 4, 1, 3,
+            1},
+        {BEGIN_RULE("\"kind\": \"status\""), SHARDY_PUT_IF_ABSENT, SHARDY_THROTTLED, 2, 0, 0, 3, 1},
+        {BEGIN_RULE("\"kind\": \"status\""), SHARDY_PUT_ALWAYS, SHARDY_THROTTLED, 0, 0, 0, 3, 1},
+        /* nor is it, when it fits into one request */
+        {WHOLE_RULE("\"kind\": \"status\", \"times\": 2"), SHARDY_PUT_IF_ABSENT, SHARDY_OK, 1, 0, 0,
+            0, 1},
+        {WHOLE_RULE("\"kind\": \"status\""), SHARDY_PUT_ALWAYS, SHARDY_THROTTLED, 1, 0, 0, 0, 1},
         {PART_RULE("\"kind\": \"status\", \"query\": \"*partNumber=2*\""), SHARDY_PUT_ALWAYS,
             SHARDY_THROTTLED, 0, 6, 0, 1, 1},
         {COMPLETE_RULE("\"kind\": \"status\", \"status\": 500, \"times\": 2"), SHARDY_PUT_IF_ABSENT,
@@ -479,6 +489,27 @@ static void test_parts__only_what_failed_is_sent_again(void **state)
     shardy_context_free(context);
 }
 
+/* It is sent again in case it was not done, and what is there then may be it. */
+static void test_stream__of_which_the_answer_was_lost_is_in_doubt(void **state)
+{
+    shardy_store *store = *state;
+    shardy_error err = {0};
+    shardy_object_meta meta;
+    shardy_store *retry = wrap_in_retry(store, 1);
+    stream pieces = {"mine", 1, SHARDY_DONE};
+    shardy_store_put put = put_of("k", SHARDY_PUT_IF_ABSENT, "");
+    put.next = next_part;
+    put.next_user = &pieces;
+    server_faults(s3, WHOLE_RULE("\"kind\": \"drop\", \"applied\": true, \"times\": 1"));
+    assert_status(SHARDY_IO, shardy_store_put_object(retry, &put, &meta, &err));
+    assert_int_equal(err.retriable, 1);
+    assert_non_null(strstr(err.message, "is not known"));
+    assert_int_equal(server_count(s3, "operation.put_object", NULL), 2);
+    server_faults(s3, NULL);
+    assert_whole(store, "k", "mine", 4);
+    shardy_store_close(retry);
+}
+
 static void cancel_at_retry(void *user, const shardy_log_record *record)
 {
     shardy_cancel *const *cancel = user;
@@ -501,8 +532,9 @@ static void test_parts__cancelling_ends_the_wait_for_another_attempt(void **stat
     shardy_store *retry = wrap_in_retry(store, 3600000);
     char *text = random_text(3 * PART_SIZE + 8);
     static const char *const rules[] = {PART_RULE("\"kind\": \"status\", \"from\": 2"),
-        COMPLETE_RULE("\"kind\": \"status\", \"status\": 500")};
-    for (uint64_t i = 0; i < 2; i++) {
+        COMPLETE_RULE("\"kind\": \"status\", \"status\": 500"), BEGIN_RULE("\"kind\": \"status\"")};
+    static const uint64_t aborts[] = {1, 2, 2};
+    for (uint64_t i = 0; i < 3; i++) {
         assert_ok(shardy_cancel_new(&cancel, &err));
         server_faults(s3, rules[i]);
         shardy_store_put put = put_of("k", SHARDY_PUT_ALWAYS, text);
@@ -510,7 +542,7 @@ static void test_parts__cancelling_ends_the_wait_for_another_attempt(void **stat
         assert_status(SHARDY_CANCELLED, shardy_store_put_object(retry, &put, NULL, &err));
         server_faults(s3, NULL);
         assert_no_object(store, "k");
-        assert_int_equal(server_count(s3, "operation.abort_upload", NULL), i + 1);
+        assert_int_equal(server_count(s3, "operation.abort_upload", NULL), aborts[i]);
         shardy_cancel_free(cancel);
     }
     free(text);
@@ -1157,6 +1189,8 @@ int main(void)
             test_parts__only_what_failed_is_sent_again, open_store, close_store),
         cmocka_unit_test_setup_teardown(
             test_parts__cancelling_ends_the_wait_for_another_attempt, open_store, close_store),
+        cmocka_unit_test_setup_teardown(
+            test_stream__of_which_the_answer_was_lost_is_in_doubt, open_store, close_store),
         cmocka_unit_test_setup_teardown(
             test_answers__of_a_read_are_told_apart, open_store, close_store),
         cmocka_unit_test_setup_teardown(

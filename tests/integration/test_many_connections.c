@@ -22,6 +22,7 @@
 
 #define URL  "s3://" SERVER_BUCKET "/many"
 #define HOST "many.test" /* which only this program knows */
+#define TWO  "two.test"  /* the same, with two addresses */
 
 static server *s3;
 
@@ -39,6 +40,7 @@ static resolver names = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0,
 
 typedef int (*getaddrinfo_fn)(
     const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list);
+typedef int (*socket_fn)(int domain, int type, int protocol);
 
 __attribute__((visibility("default"))) int getaddrinfo(
     const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **list)
@@ -49,13 +51,18 @@ __attribute__((visibility("default"))) int getaddrinfo(
     if (host && strcmp(host, HOST) == 0) {
         pthread_mutex_lock(&names.lock);
         names.lookups++;
+        pthread_cond_broadcast(&names.changed);
         while (names.closed) {
             pthread_cond_wait(&names.changed, &names.lock);
         }
         pthread_mutex_unlock(&names.lock);
         host = "127.0.0.1";
     }
-    return real(host, port, hints, list);
+    if (!host || strcmp(host, TWO) != 0) {
+        return real(host, port, hints, list);
+    }
+    int rc = real("127.0.0.1", port, hints, list);
+    return rc ? rc : real("127.0.0.1", port, hints, &(*list)->ai_next);
 }
 
 static void answer_lookups(int on)
@@ -64,6 +71,48 @@ static void answer_lookups(int on)
     names.closed = !on;
     pthread_cond_broadcast(&names.changed);
     pthread_mutex_unlock(&names.lock);
+}
+
+static void wait_for_lookups(unsigned count)
+{
+    pthread_mutex_lock(&names.lock);
+    while (names.lookups < count) {
+        pthread_cond_wait(&names.changed, &names.lock);
+    }
+    pthread_mutex_unlock(&names.lock);
+}
+
+/* From now on. */
+static void count_lookups(void)
+{
+    pthread_mutex_lock(&names.lock);
+    names.lookups = 0;
+    pthread_mutex_unlock(&names.lock);
+}
+
+static unsigned lookups(void)
+{
+    pthread_mutex_lock(&names.lock);
+    unsigned count = names.lookups;
+    pthread_mutex_unlock(&names.lock);
+    return count;
+}
+
+/* --- sockets --------------------------------------------------------------------------------- */
+
+static _Atomic int lacking_sockets; /* so many cannot be had */
+
+__attribute__((visibility("default"))) int socket(int domain, int type, int protocol)
+{
+    socket_fn real;
+    void *found = dlsym(RTLD_NEXT, "socket");
+    memcpy(&real, &found, sizeof real);
+    if (lacking_sockets > 0) {
+        lacking_sockets--;
+        errno = EMFILE;
+        return -1;
+    }
+    return real(domain, type, protocol);
 }
 
 /* --- many reads ------------------------------------------------------------------------------ */
@@ -86,7 +135,8 @@ static void one_is_done(void *user, shardy_store_read *read)
     pthread_mutex_unlock(&r->lock);
 }
 
-static reads *start_reads(shardy_store *store, size_t count)
+static reads *start_reads_within(
+    shardy_store *store, size_t count, int64_t deadline_ns, const shardy_cancel *cancel)
 {
     reads *r = calloc(1, sizeof *r);
     pthread_mutex_init(&r->lock, NULL);
@@ -96,9 +146,16 @@ static reads *start_reads(shardy_store *store, size_t count)
         r->list[i].key = (shardy_bytes){"k", 1};
         r->list[i].offset = i % 10;
         r->list[i].len = 1;
+        r->list[i].deadline_ns = deadline_ns;
+        r->list[i].cancel = cancel;
     }
     shardy_store_read_start(store, r->list, count, one_is_done, r);
     return r;
+}
+
+static reads *start_reads(shardy_store *store, size_t count)
+{
+    return start_reads_within(store, count, 0, NULL);
 }
 
 /* How many have what they should. */
@@ -122,18 +179,23 @@ static size_t wait_for_reads(reads *r, shardy_error *err)
     return good;
 }
 
+static void fill_options(shardy_store_s3_options *options, const char *endpoint)
+{
+    shardy_store_s3_options_init(options, sizeof *options);
+    options->endpoint_url = endpoint;
+    options->region = SERVER_REGION;
+    options->access_key_id = SERVER_ACCESS_KEY;
+    options->secret_access_key = SERVER_SECRET_KEY;
+    options->proxy = "";
+    options->max_attempts = 1; /* what fails is seen */
+}
+
 static shardy_store *open_store(shardy_context *context, const char *endpoint, uint32_t connections)
 {
     shardy_error err = {0};
     shardy_store *store = NULL;
     shardy_store_s3_options options;
-    shardy_store_s3_options_init(&options, sizeof options);
-    options.endpoint_url = endpoint;
-    options.region = SERVER_REGION;
-    options.access_key_id = SERVER_ACCESS_KEY;
-    options.secret_access_key = SERVER_SECRET_KEY;
-    options.proxy = "";
-    options.max_attempts = 1; /* what fails is seen */
+    fill_options(&options, endpoint);
     options.connections_max = connections ? connections : options.connections_max;
     assert_ok(shardy_store_open_s3(context, URL, &options, &store, &err));
     return store;
@@ -249,6 +311,7 @@ static void test_connections__a_name_is_not_looked_up_by_all(void **state)
     shardy_context *context;
     snprintf(url, sizeof url, "http://" HOST ":%u", server_port(s3));
     server_reset(s3);
+    count_lookups();
     assert_ok(shardy_context_new(NULL, &context, &err));
     shardy_store *store = open_store(context, url, 0);
     shardy_store *other = open_store(context, server_url(s3), 0);
@@ -261,13 +324,138 @@ static void test_connections__a_name_is_not_looked_up_by_all(void **state)
     server_wait_held(s3, COUNT); /* at once, for all that */
     server_release(s3, 0);
     assert_int_equal(wait_for_reads(r, &err), COUNT);
-    pthread_mutex_lock(&names.lock);
-    unsigned lookups = names.lookups;
-    pthread_mutex_unlock(&names.lock);
-    assert_in_range(lookups, 1, 8);
+    assert_in_range(lookups(), 1, 8);
     shardy_store_close(other);
     shardy_store_close(store);
     shardy_context_free(context);
+}
+
+/* --- a name server that does not answer ------------------------------------------------------ */
+
+#define SECOND_NS INT64_C(1000000000)
+
+typedef struct silence {
+    hand_clock clock;
+    shardy_context *context;
+    shardy_store *store; /* of a host whose name is not answered */
+    shardy_store *other; /* needs no name */
+} silence;
+
+static void begin_silence(silence *s, uint32_t connections)
+{
+    char url[64];
+    snprintf(url, sizeof url, "http://" HOST ":%u", server_port(s3));
+    server_reset(s3);
+    server_settings(s3, "{\"auth\": \"off\"}"); /* for this clock it is another year */
+    s->context = hand_clock_context(&s->clock);
+    s->store = open_store(s->context, url, connections);
+    s->other = open_store(s->context, server_url(s3), 0);
+    count_lookups();
+    answer_lookups(0);
+}
+
+static void end_silence(silence *s)
+{
+    shardy_store_close(s->store); /* before its look-ups have ended */
+    answer_lookups(1);
+    shardy_store_close(s->other);
+    shardy_context_free(s->context);
+    server_settings(s3, "{\"auth\": \"strict\"}");
+}
+
+static void test_silent_names__keep_nobody_beyond_his_time(void **state)
+{
+    (void)state;
+    silence s;
+    shardy_error err = {0};
+    shardy_cancel *cancel;
+    assert_ok(shardy_cancel_new(&cancel, &err));
+    begin_silence(&s, 0);
+    reads *r = start_reads_within(s.store, 1, s.clock.monotonic_ns + SECOND_NS, NULL);
+    wait_for_lookups(1);
+    s.clock.monotonic_ns += 2 * SECOND_NS;
+    assert_int_equal(wait_for_reads(r, &err), 0);
+    assert_int_equal(err.status, SHARDY_TIMEOUT);
+    r = start_reads_within(s.store, 1, 0, cancel);
+    wait_for_lookups(2);
+    shardy_cancel_request(cancel);
+    assert_int_equal(wait_for_reads(r, &err), 0);
+    assert_int_equal(err.status, SHARDY_CANCELLED);
+    r = start_reads(s.store, 1);
+    wait_for_lookups(3);
+    s.clock.monotonic_ns += 11 * SECOND_NS;
+    assert_int_equal(wait_for_reads(r, &err), 0);
+    assert_int_equal(err.status, SHARDY_TIMEOUT);
+    assert_true(err.retriable);
+    assert_non_null(strstr(err.message, "no connection after 10000 ms"));
+    end_silence(&s);
+    shardy_cancel_free(cancel);
+}
+
+static void test_silent_names__hold_up_no_other_request(void **state)
+{
+    (void)state;
+    silence s;
+    shardy_error err = {0};
+    begin_silence(&s, 0);
+    reads *r = start_reads_within(s.store, 20, s.clock.monotonic_ns + SECOND_NS, NULL);
+    wait_for_lookups(8);
+    s.clock.monotonic_ns += 2 * SECOND_NS;
+    /* all of them are late now, in whatever state */
+    assert_int_equal(wait_for_reads(start_reads(s.other, 1), &err), 1);
+    assert_int_equal(wait_for_reads(r, &err), 0);
+    assert_int_equal(wait_for_reads(start_reads(s.other, 1), &err), 1);
+    end_silence(&s);
+}
+
+static void test_silent_names__take_no_more_threads_than_connections(void **state)
+{
+    (void)state;
+    silence s;
+    shardy_error err = {0};
+    begin_silence(&s, 2);
+    for (int i = 0; i < 3; i++) {
+        reads *r = start_reads_within(s.store, 5, s.clock.monotonic_ns + SECOND_NS, NULL);
+        wait_for_lookups(2);
+        s.clock.monotonic_ns += 2 * SECOND_NS;
+        assert_int_equal(wait_for_reads(r, &err), 0);
+        assert_int_equal(err.status, SHARDY_TIMEOUT);
+    }
+    assert_int_equal(lookups(), 2);
+    /* and what they found at last is good for the others */
+    reads *r = start_reads(s.store, 5);
+    answer_lookups(1);
+    assert_int_equal(wait_for_reads(r, &err), 5);
+    assert_int_equal(lookups(), 2);
+    end_silence(&s);
+}
+
+/* --- a connection that is lost --------------------------------------------------------------- */
+
+static void test_once__is_sent_once_although_a_socket_was_lacking(void **state)
+{
+    (void)state;
+    char url[64];
+    shardy_error err = {0};
+    shardy_object_meta meta;
+    snprintf(url, sizeof url, "http://" TWO ":%u", server_port(s3));
+    server_reset(s3);
+    server_faults(s3, "[{\"kind\": \"hold\", \"method\": \"GET\"}, {\"kind\": \"drop\", "
+                      "\"applied\": true, \"times\": 1, \"method\": \"PUT\"}]");
+    shardy_store *store = open_store(NULL, url, 0);
+    reads *r = start_reads(store, 1);
+    server_wait_held(s3, 1);
+    shardy_store_put put = {.key = {"new", 3}, .body = {"mine", 4}};
+    put.condition = SHARDY_PUT_IF_ABSENT;
+    lacking_sockets = 1; /* for the first address */
+    shardy_status st = shardy_store_put_object(store, &put, &meta, &err);
+    assert_int_equal(lacking_sockets, 0);
+    assert_int_equal(st, SHARDY_IO);
+    assert_true(err.retriable);
+    server_release(s3, 0);
+    assert_int_equal(wait_for_reads(r, &err), 1);
+    assert_int_equal(server_count(s3, "method.PUT", NULL), 1);
+    shardy_store_close(store);
 }
 
 /* --- few descriptors ------------------------------------------------------------------------- */
@@ -337,6 +525,79 @@ static int read_with_none(void)
     return CHILD_OK;
 }
 
+/* Nothing is lost by a store that could not be opened. */
+static int open_with_none(void)
+{
+    int taken[16];
+    size_t count = 0;
+    shardy_error err = {0};
+    shardy_store *store = NULL;
+    shardy_store_s3_options options;
+    fill_options(&options, server_url(s3));
+    if (!limit_descriptors(16)) {
+        return CHILD_FAILED;
+    }
+    while (count < 16 && (taken[count] = dup(STDIN_FILENO)) >= 0) {
+        count++;
+    }
+    shardy_status st = shardy_store_open_s3(NULL, URL, &options, &store, &err);
+    int told = st == SHARDY_EXHAUSTED && err.retriable && strstr(err.message, "descriptor");
+    while (count > 0) {
+        close(taken[--count]);
+    }
+    if (!told) {
+        fprintf(stderr, "%d: %s\n", (int)st, err.message);
+        return CHILD_FAILED;
+    }
+    store = open_store(NULL, server_url(s3), 0);
+    size_t good = wait_for_reads(start_reads(store, 3), &err);
+    shardy_store_close(store);
+    return good == 3 ? CHILD_OK : CHILD_FAILED;
+}
+
+/* The engine would begin anew now, for which there is no descriptor. */
+static int rest_with_none(void)
+{
+    hand_clock clock;
+    shardy_error err = {0};
+    shardy_context *context = hand_clock_context(&clock);
+    shardy_store *store = open_store(context, server_url(s3), 0);
+    size_t good = wait_for_reads(start_reads(store, 1), &err);
+    if (!limit_descriptors(0)) {
+        return CHILD_FAILED;
+    }
+    clock.monotonic_ns += 16 * SECOND_NS;
+    for (int i = 0; i < 3; i++) {
+        good += wait_for_reads(start_reads(store, 1), &err);
+    }
+    shardy_store_close(store);
+    shardy_context_free(context);
+    return good == 4 ? CHILD_OK : CHILD_FAILED;
+}
+
+static int put_with_few(void)
+{
+    char key[16];
+    shardy_error err = {0};
+    shardy_object_meta meta;
+    if (!limit_descriptors(24)) {
+        return CHILD_FAILED;
+    }
+    shardy_store *store = open_store(NULL, server_url(s3), 0);
+    shardy_status st = SHARDY_OK;
+    for (int i = 0; st == SHARDY_OK && i < 60; i++) {
+        snprintf(key, sizeof key, "few/%d", i);
+        shardy_store_put put = {.key = {key, strlen(key)}, .body = {"x", 1}};
+        put.condition = SHARDY_PUT_IF_ABSENT;
+        st = shardy_store_put_object(store, &put, &meta, &err);
+    }
+    if (st < 0) {
+        fprintf(stderr, "%s: %s\n", key, err.message);
+    }
+    shardy_store_close(store);
+    return st == SHARDY_OK ? CHILD_OK : CHILD_FAILED;
+}
+
 static void check_child(int which)
 {
     fflush(NULL);
@@ -345,7 +606,10 @@ static void check_child(int which)
     if (child == 0) {
         _exit(which == 0   ? read_with_few(0, 24)
               : which == 1 ? read_with_few(1, 6)
-                           : read_with_none());
+              : which == 2 ? read_with_none()
+              : which == 3 ? open_with_none()
+              : which == 4 ? rest_with_none()
+                           : put_with_few());
     }
     int status = -1;
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -372,6 +636,25 @@ static void test_connections__without_descriptors_it_is_said(void **state)
     (void)state;
     server_reset(s3);
     check_child(2);
+    check_child(3);
+}
+
+static void test_connections__stay_when_no_descriptor_is_left_to_begin_anew(void **state)
+{
+    (void)state;
+    server_reset(s3);
+    server_settings(s3, "{\"auth\": \"off\"}"); /* for that clock it is another year */
+    check_child(4);
+    server_settings(s3, "{\"auth\": \"strict\"}");
+    assert_int_equal(server_count(s3, "connections", NULL), 1);
+}
+
+static void test_connections__of_puts_under_a_condition_do_not_pile_up(void **state)
+{
+    (void)state;
+    server_reset(s3);
+    check_child(5);
+    assert_int_equal(server_count(s3, "method.PUT", NULL), 60);
 }
 
 int main(void)
@@ -383,6 +666,12 @@ int main(void)
         cmocka_unit_test(test_connections__a_name_is_not_looked_up_by_all),
         cmocka_unit_test(test_connections__with_few_descriptors_requests_wait_for_each_other),
         cmocka_unit_test(test_connections__without_descriptors_it_is_said),
+        cmocka_unit_test(test_connections__stay_when_no_descriptor_is_left_to_begin_anew),
+        cmocka_unit_test(test_connections__of_puts_under_a_condition_do_not_pile_up),
+        cmocka_unit_test(test_silent_names__keep_nobody_beyond_his_time),
+        cmocka_unit_test(test_silent_names__hold_up_no_other_request),
+        cmocka_unit_test(test_silent_names__take_no_more_threads_than_connections),
+        cmocka_unit_test(test_once__is_sent_once_although_a_socket_was_lacking),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

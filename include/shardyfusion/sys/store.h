@@ -380,8 +380,8 @@ SHARDY_API void shardy_retry_options_init(shardy_retry_options *options, size_t 
  * The answer of a conditional put that failed may only have been lost, so it is not just repeated:
  * the object is read first and compared with the body. The same: the put has succeeded. Still the
  * old version, or none: it is repeated. Else EXISTS or CONFLICT. So the body has to hold something
- * that no other put has, such as a nonce. A put from `next` is not repeated, nor is one of a file
- * that the store has taken away.
+ * that no other put has, such as a nonce. Of a put from `next` the store repeats single requests
+ * (`repeat`) or nothing; one of a file that the store has taken away is not repeated.
  *
  * Each read of a vectored read is repeated on its own and as a whole, so that its bytes are of one
  * version. Repeated reads are sent by a thread of the context, so that `done` may be called from
