@@ -11,7 +11,7 @@
 #define AHEAD_BYTES (4u << 20)
 /* What a run begins with: what it asks for, and what may be passed over, each time twice as
  * much. */
-#define RUN_STEP      (512u << 10)
+#define RUN_STEP      (64u << 10)
 #define RUN_GAP       (64u << 10)
 #define RUN_STEPS_MAX 6u
 /* Files up to here are asked for as a whole: no more than half of the cache takes. */
@@ -19,8 +19,8 @@
 /* Children no farther from one another than this lie one after the other. */
 #define GAP_BYTES  (256u << 10)
 #define TICK_BYTES (1u << 20)
-/* Children that are asked for together. */
-#define CHILDREN_AHEAD (PAGE_START_MAX / 2)
+/* Children or chains after which the next ones are asked for, twice as many together. */
+#define BELOW_AHEAD (PAGE_START_MAX / 2)
 
 static shardy_status broken(const btree_check *c, shardy_error *err, const char *what)
 {
@@ -86,44 +86,68 @@ static int take_on(btree_check *c, check_run *run, uint32_t page)
     return 1;
 }
 
-static shardy_status fetch(btree_check *c, page_want *want, shardy_error *err)
+/* Gets a page. Of an overflow chain the rest, `ahead` pages, is likely to lie behind it, and no run
+ * begins there: it would read what lies behind the chain. */
+static shardy_status fetch(btree_check *c, page_want *want, uint64_t ahead, shardy_error *err)
 {
     uint32_t i = 0;
     shardy__btree_check_renew(c);
     while (i < BTREE_CHECK_RUNS && !take_on(c, &c->runs[i], want->page)) {
         i++;
     }
-    if (i == BTREE_CHECK_RUNS) {
+    want->ahead = i == BTREE_CHECK_RUNS ? least(ahead, AHEAD_BYTES / c->spec.file->page_size) : 0;
+    if (i == BTREE_CHECK_RUNS && ahead == 0) {
         c->runs[c->run] = (check_run){want->page, want->page + 1, 0};
         c->run = (c->run + 1) % BTREE_CHECK_RUNS;
     }
-    want->ahead = 0;
     page_want *const wants[1] = {want};
     return shardy__page_fetch(c->spec.file->source, wants, 1, &c->limits, err);
 }
 
-/* Children that lie scattered are asked for together; where they lie one after the other, runs take
+/* Pages that lie scattered are asked for together; where they lie one after the other, runs take
  * larger steps. */
-static void ask_for_children(btree_check *c, const btree_walk *w, uint32_t first)
+static void ask_for(btree_check *c, const uint32_t *pages, const uint32_t *ahead, size_t count)
+{
+    const uint32_t gap = GAP_BYTES / c->spec.file->page_size;
+    size_t onwards = 1;
+    for (size_t i = 1; i < count; i++) {
+        onwards += pages[i] > pages[i - 1] && pages[i] - pages[i - 1] - ahead[i - 1] <= gap;
+    }
+    if (count > 0 && onwards < count - count / 4) {
+        shardy__btree_check_renew(c);
+        shardy__page_start(c->spec.file->source, pages, ahead, count, &c->limits);
+    }
+}
+
+static uint64_t chain_pages(const btree_check *c, const btree_cell *cell)
+{
+    const uint64_t page_room = c->spec.file->usable - 4;
+    return (cell->payload_len - cell->local_len + page_room - 1) / page_room;
+}
+
+/* What is below a page: children of an interior one, first pages of chains and what lies behind
+ * them of a leaf. From cell `first` on. */
+static void ask_for_below(btree_check *c, btree_walk *w, uint32_t first)
 {
     uint32_t pages[PAGE_START_MAX];
+    uint32_t ahead[PAGE_START_MAX] = {0};
     size_t count = 0;
-    size_t onwards = 0;
-    if (first % CHILDREN_AHEAD != 0 || !shardy__page_source_starts(w->source)) {
+    if (first % BELOW_AHEAD != 0 || !shardy__page_source_starts(w->source)) {
         return;
     }
+    const uint32_t most = AHEAD_BYTES / BELOW_AHEAD / c->spec.file->page_size;
     for (uint32_t i = first; i <= w->cells && count < PAGE_START_MAX; i++) {
-        if (shardy__walk_child(w, i, &pages[count], NULL) != SHARDY_OK) {
-            break;
+        if (!w->leaf) {
+            if (shardy__walk_child(w, i, &pages[count], NULL) != SHARDY_OK) {
+                break;
+            }
+            count++;
+        } else if (i < w->cells && shardy__walk_cell(w, i, NULL) == SHARDY_OK && w->cell.overflow) {
+            ahead[count] = least(chain_pages(c, &w->cell) - 1, most);
+            pages[count++] = w->cell.overflow;
         }
-        onwards += count > 0 && pages[count] > pages[count - 1] &&
-                   pages[count] - pages[count - 1] <= GAP_BYTES / c->spec.file->page_size;
-        count++;
     }
-    if (count > 0 && onwards < count - 1 - count / 4) {
-        shardy__btree_check_renew(c);
-        shardy__page_start(w->source, pages, NULL, count, &c->limits);
-    }
+    ask_for(c, pages, ahead, count);
 }
 
 /* --- payloads --------------------------------------------------------------------------------- */
@@ -148,7 +172,7 @@ static shardy_status follow_chain(btree_check *c, const btree_cell *cell, shardy
         page_want want = {next, 0, {NULL, NULL}};
         shardy_status st = shardy__page_get(source, next, &want.ref, err);
         if (st == SHARDY_PENDING) {
-            st = fetch(c, &want, err);
+            st = fetch(c, &want, (left + page_room - 1) / page_room, err);
         }
         SHARDY_TRY(st);
         const uint64_t len = left < page_room ? left : page_room;
@@ -199,7 +223,7 @@ static shardy_status enter(btree_check *c, uint32_t page, shardy_error *err)
     shardy__btree_walk_init(&level->walk, &c->tree);
     shardy_status st;
     while ((st = shardy__walk_page(&level->walk, page, err)) == SHARDY_PENDING) {
-        SHARDY_TRY(fetch(c, &level->walk.want, err));
+        SHARDY_TRY(fetch(c, &level->walk.want, 0, err));
     }
     SHARDY_TRY(st);
     if (level->walk.leaf) {
@@ -240,12 +264,15 @@ static shardy_status step(btree_check *c, shardy_error *err)
         leave(c);
         return SHARDY_OK;
     }
+    if (w->leaf && !c->visit->no_chains) {
+        ask_for_below(c, w, at);
+    }
     if (w->leaf || at % 2) {
         return visit_cell(c, w, w->leaf ? at : at / 2, err);
     }
     uint32_t child = 0;
     c->page = w->page_no;
-    ask_for_children(c, w, at / 2);
+    ask_for_below(c, w, at / 2);
     SHARDY_TRY(shardy__walk_child(w, at / 2, &child, err));
     return enter(c, child, err);
 }
@@ -258,7 +285,7 @@ static shardy_status find_kind(btree_check *c, const schema_object *object, shar
     c->page = object->root;
     shardy_status st = shardy__page_get(source, object->root, &want.ref, err);
     if (st == SHARDY_PENDING) {
-        st = fetch(c, &want, err);
+        st = fetch(c, &want, 0, err);
     }
     SHARDY_TRY(st);
     const uint32_t type = want.ref.data[0];
@@ -301,6 +328,9 @@ shardy_status shardy__btree_check_init(
     c->limits.cancel = spec->cancel;
     shardy__bytebuf_init(&c->record, 0);
     const uint32_t pages = spec->file->page_count;
+    for (uint32_t i = 0; i < BTREE_CHECK_RUNS; i++) {
+        c->runs[i] = (check_run){1, 1, 0};
+    }
     c->used = shardy__calloc((size_t)pages / 64 + 1, sizeof *c->used);
     c->levels = shardy__calloc(BTREE_DEPTH_MAX, sizeof *c->levels);
     if (!c->used || !c->levels) {
