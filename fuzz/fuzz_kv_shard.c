@@ -3,7 +3,7 @@
  * Properties: opening, iteration and look-ups end within a number of pages that is bounded by the
  * size of the file, with an answer or as corrupt; when the rows come in ascending order, each is
  * found with its value, alone and in a batch, with and without a fence, and what lies between two
- * rows is not. */
+ * rows is not. What a check passes can be read. */
 #include "shard_target.h"
 
 #include "sqlitefile/btree_fence.h"
@@ -27,7 +27,42 @@ static int compare(shardy_bytes a, shardy_bytes b)
     return order ? order : (a.len > b.len) - (a.len < b.len);
 }
 
-static shardy_status next_row(void *user, const shardy_engine_row *row, shardy_error *err)
+typedef struct kv_row {
+    shardy_bytes key;
+    shardy_bytes value;
+} kv_row;
+
+/* All rows, one by one through the B-tree. */
+static shardy_status scan_rows(const shard_file *f,
+    shardy_status (*next)(void *user, const kv_row *row, shardy_error *err), void *user,
+    shardy_error *err)
+{
+    btree_walk walk;
+    shardy__btree_walk_init(&walk, &f->kv);
+    shardy__btree_walk_first(&walk);
+    shardy_status st;
+    while ((st = shardy__btree_walk_run(&walk, err)) == SHARDY_OK) {
+        record_value values[8];
+        const uint32_t v = f->value_field < 8 ? f->value_field : 0;
+        st = shardy__btree_walk_record(
+            &walk, (size_t)SHARDY_VALUE_LEN_MAX + SHARDY_KEY_LEN_MAX + 64, values, 8, err);
+        if (st >= 0 && (values[0].type != RECORD_BLOB || v == 0 || values[v].type < RECORD_TEXT)) {
+            st = shardy__error(err, SHARDY_CORRUPT, "fuzz", "a row is not (blob, blob)");
+        }
+        if (st >= 0) {
+            const kv_row row = {{values[0].data, values[0].len}, {values[v].data, values[v].len}};
+            st = next(user, &row, err);
+        }
+        if (st != SHARDY_OK) {
+            break;
+        }
+        shardy__btree_walk_next(&walk);
+    }
+    shardy__btree_walk_end(&walk);
+    return st;
+}
+
+static shardy_status next_row(void *user, const kv_row *row, shardy_error *err)
 {
     scanned *s = user;
     shardy_bytes last = {s->last.data, s->last.len};
@@ -167,7 +202,7 @@ static void get_remote(const uint8_t *data, counted *c, const scanned *s, int mu
 
 /* --- without memory --------------------------------------------------------------------------- */
 
-static shardy_status take_row(void *user, const shardy_engine_row *row, shardy_error *err)
+static shardy_status take_row(void *user, const kv_row *row, shardy_error *err)
 {
     bytebuf *first = user;
     if (first->len == 0) {
@@ -208,9 +243,13 @@ static shardy_status run(const uint8_t *data, size_t size, shardy_error *err)
     SHARDY_TRY(shardy__page_source_memory(data, size, NULL, &source, err));
     SHARDY_TRY(shardy__shard_file_open_take(&f, source, NULL, err));
     shardy__fence_make(&f.kv);
-    shardy_status st = shardy__shard_file_scan(&f, take_row, &first, err);
+    shardy_status st = scan_rows(&f, take_row, &first, err);
     if (st >= 0) {
         st = get_two(&f, &first, err);
+    }
+    int32_t damaged = 0;
+    if (st >= 0) {
+        st = check_shard(&f, NULL, &damaged, err);
     }
     shardy__bytebuf_free(&first);
     shardy__shard_file_close(&f);
@@ -227,11 +266,15 @@ static void check(const shard_file *f, counted *c, const uint8_t *data)
     s.ascending = 1;
     shardy__bytebuf_init(&s.last, SHARDY_KEY_LEN_MAX);
     allow(c, 2);
-    shardy_status st = shardy__shard_file_scan(f, next_row, &s, &err);
+    shardy_status st = scan_rows(f, next_row, &s, &err);
     require_outcome(st);
     require_message(st, &err);
     require(s.all <= c->size, "there are not more rows than bytes");
     int must = st >= 0 && s.ascending;
+    int32_t damaged = 0;
+    allow(c, 2);
+    require(check_shard(f, NULL, &damaged, &err) == SHARDY_OK, "it can be checked");
+    require(damaged || st >= 0, "after a check without damage all rows can be read");
     get_each(f, c, &s, must);
     get_batch(f, c, &s, must);
     get_by_fence(data, c, &s, must);

@@ -6,7 +6,8 @@
  * vectors as they are read one by one through the B-tree, bit for bit; hits are in order; a batch
  * of queries gives what each gives alone. Ids and payloads of all vectors can be asked for. A
  * search gives the same hits when pages have to be fetched; if ids decide between hits, only when
- * the ids stand in order: what a look-up finds in a tree out of order depends on its way. */
+ * the ids stand in order: what a look-up finds in a tree out of order depends on its way. What a
+ * check passes can be searched. */
 #include "shard_target.h"
 
 #include "engine/vec_best.h"
@@ -389,10 +390,36 @@ static void check_late(const vec_tables *at_hand, counted *c, const shardy_engin
     free(query);
 }
 
+/* What a check passes can be searched, to the last id. */
+static void check_passed(const vec_tables *t, counted *c)
+{
+    shardy_error err = {0};
+    shardy_engine_search request;
+    vec_search *s;
+    int32_t damaged = 0;
+    float *query = calloc(t->dim, sizeof *query);
+    if (!query) {
+        return;
+    }
+    allow(c, 64);
+    require(check_shard(&t->file, t, &damaged, &err) == SHARDY_OK, "it can be checked");
+    query[0] = 1.0f;
+    memset(&request, 0, sizeof request);
+    request.queries = query;
+    request.query_count = 1;
+    request.stride = t->dim;
+    request.k = 1000;
+    shardy_status st = search(t, c, &request, &s);
+    require(damaged || st >= 0, "after a check without damage a search does not fail");
+    shardy__vec_search_free(s);
+    free(query);
+}
+
 static shardy_status run(const uint8_t *data, size_t size, shardy_error *err)
 {
     vec_tables t;
     vec_search *s = NULL;
+    int32_t damaged = 0;
     shardy_engine_reader_spec spec;
     shardy_engine_search request;
     page_source *source = NULL;
@@ -411,6 +438,7 @@ static shardy_status run(const uint8_t *data, size_t size, shardy_error *err)
         st = shardy__vec_search_new(&t, &request, &s, err);
         st = st >= 0 ? shardy__vec_search_run(s, err) : st;
         shardy__vec_search_free(s);
+        st = st >= 0 ? check_shard(&t.file, &t, &damaged, err) : st;
     }
     free(query);
     shardy__vec_tables_close(&t);
@@ -435,6 +463,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (st >= 0) {
         check(&t, &c, data, size);
         check_late(&t, &c, &spec);
+        check_passed(&t, &c);
         shardy__vec_tables_close(&t);
     }
     run_with_fault(data, size, run);

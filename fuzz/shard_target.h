@@ -6,7 +6,7 @@
 #include "faults.h"
 
 #include "base/bytebuf.h"
-#include "engine/shard_file.h"
+#include "engine/shard_check.h"
 
 #include <shardyfusion/limits.h>
 
@@ -108,6 +108,42 @@ static void allow(counted *c, uint64_t pages_per_byte)
 {
     c->pages = 0;
     c->pages_max = pages_per_byte * c->size + 10000;
+}
+
+static shardy_status checked_key(void *user, shardy_bytes key, shardy_error *err)
+{
+    (void)user;
+    (void)err;
+    require(key.len <= SHARDY_KEY_LEN_MAX, "keys are not longer than they may be");
+    return SHARDY_OK;
+}
+
+static shardy_status checked_damage(
+    void *user, uint64_t offset, const shardy_error *found, shardy_error *err)
+{
+    int32_t *damaged = user;
+    (void)offset;
+    (void)err;
+    require(found->status == SHARDY_CORRUPT && found->message[0] != '\0', "damage has a message");
+    ++*damaged;
+    return SHARDY_OK;
+}
+
+static shardy_status checked_piece(void *user, shardy_error *err)
+{
+    (void)user;
+    (void)err;
+    return SHARDY_OK;
+}
+
+/* A check of all that is in a shard; *damaged_out says how many parts are not as they must be. */
+static shardy_status check_shard(
+    const shard_file *f, const vec_tables *t, int32_t *damaged_out, shardy_error *err)
+{
+    const shardy_engine_check request = {
+        checked_key, checked_damage, checked_piece, damaged_out, NULL, 0, NULL};
+    *damaged_out = 0;
+    return shardy__shard_check(f, t, &request, err);
 }
 
 /* What may come of reading bytes that anybody wrote. */

@@ -107,10 +107,13 @@ SHARDY_API void shardy_verify_result_dispose(shardy_verify_result *result);
 typedef struct shardy_verify_options {
     size_t struct_size;
     const char *ref; /* default NULL: what the pointer names */
-    int32_t deep;    /* default 0; 1: also walk every B-tree, count rows, check order and routing */
+    /* default 0; 1: also look at every page of every table and index, count rows, check order and
+     * routing. All of it is read once more; of a shard in a bucket a thread holds 32 MiB */
+    int32_t deep;
     uint32_t threads; /* default 0: the context's */
     shardy_admin_options admin;
-    /* default NULL; not 0 cancels */
+    /* default NULL; not 0 cancels. Called on the calling thread; with `deep` it goes on to be
+     * called with the same figures, for each mebibyte that this thread walks through */
     int32_t (*progress)(void *user, uint64_t bytes_done, uint64_t bytes_total);
     void *progress_user;
 } shardy_verify_options;
@@ -118,9 +121,9 @@ typedef struct shardy_verify_options {
 /* Writes the defaults into every field. */
 SHARDY_API void shardy_verify_options_init(shardy_verify_options *options, size_t struct_size);
 
-/* Reads every byte of a snapshot and compares it with its digest, from the pointer down. Damage is
- * a result, not a failure. Statuses: OK; INVALID (no pointer); store failures other than missing
- * objects.
+/* Reads every byte of a snapshot and compares it with its digest, from the pointer down; without
+ * digests it is as `deep`. Damage is a result, not a failure. Statuses: OK; INVALID (no pointer);
+ * store failures other than missing objects.
  * Ownership: dispose of *result_out. Threads: any thread, any time. */
 SHARDY_API shardy_status shardy_verify(shardy_context *context, const char *url,
     const shardy_verify_options *options, shardy_verify_result *result_out,

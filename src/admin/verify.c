@@ -169,7 +169,8 @@ static shardy_status verify_objects(verifier *v, const manifest *m, shardy_error
 static shardy_status verify_deep(verifier *v, const manifest *m, shardy_error *err)
 {
     const verify_deep_spec spec = {v->context, v->catalog.store, v->catalog.shards, m,
-        v->manifest_path, v->threads, tell, v, v->result->bytes, STAGE_SHARDS};
+        v->manifest_path, v->threads, v->options->admin.timeout_ms, v->options->admin.cancel, tell,
+        v, v->result->bytes, STAGE_SHARDS};
     return shardy__verify_deep(&spec, &v->damage, err);
 }
 

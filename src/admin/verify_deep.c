@@ -2,9 +2,11 @@
 
 #include "../base/alloc.h"
 #include "../base/bytebuf.h"
+#include "../base/clock.h"
 #include "../engine/engine.h"
 #include "../read/engine_name.h"
 #include "../route/router.h"
+#include "../sqlitefile/page_cache.h"
 
 #include <shardyfusion/limits.h>
 #include <shardyfusion/reader.h>
@@ -12,9 +14,29 @@
 #include <stdatomic.h>
 #include <string.h>
 
+/* What a thread keeps of the shard that it walks, in a bucket: room for what is read ahead
+ * (btree_check.c), and for the pages above. */
+#define CACHE_BYTES (32u << 20)
+
+/* What all shards share. */
+typedef struct deep_check {
+    const verify_deep_spec *spec;
+    damage_list *damage;
+    const shardy_engine_ops *engine;
+    _Atomic uint32_t next; /* shard to be walked */
+    _Atomic int32_t stop;  /* there was a failure */
+    mutex lock;            /* guards the rest */
+    shardy_status status;
+    shardy_error error;
+} deep_check;
+
 /* --- one shard -------------------------------------------------------------------------------- */
 
 typedef struct deep_scan {
+    deep_check *check;
+    int32_t leads;      /* 1: on the calling thread */
+    damage_place place; /* of the next finding */
+    const char *path;
     router router;
     uint32_t db_id;
     uint64_t rows;
@@ -23,27 +45,27 @@ typedef struct deep_scan {
     int32_t has_last;
 } deep_scan;
 
-static shardy_status check_row(void *user, const shardy_engine_row *row, shardy_error *err)
+static shardy_status check_key(void *user, shardy_bytes stored, shardy_error *err)
 {
     deep_scan *scan = user;
     shardy_key key;
     routed_key routed;
-    size_t common = scan->last.len < row->key.len ? scan->last.len : row->key.len;
-    int order = scan->has_last && common ? memcmp(scan->last.data, row->key.data, common) : 0;
-    if (scan->has_last && (order > 0 || (order == 0 && scan->last.len >= row->key.len))) {
+    size_t common = scan->last.len < stored.len ? scan->last.len : stored.len;
+    int order = scan->has_last && common ? memcmp(scan->last.data, stored.data, common) : 0;
+    if (scan->has_last && (order > 0 || (order == 0 && scan->last.len >= stored.len))) {
         return shardy__error(err, SHARDY_CORRUPT, "verify", "row %llu is not in order",
             (unsigned long long)scan->rows);
     }
     if (!scan->has_last) {
-        shardy__bytebuf_append(&scan->first, row->key.data, row->key.len);
+        shardy__bytebuf_append(&scan->first, stored.data, stored.len);
         SHARDY_TRY(shardy__bytebuf_check(&scan->first, "verify", err));
     }
     scan->has_last = 1;
     shardy__bytebuf_clear(&scan->last);
-    shardy__bytebuf_append(&scan->last, row->key.data, row->key.len);
+    shardy__bytebuf_append(&scan->last, stored.data, stored.len);
     SHARDY_TRY(shardy__bytebuf_check(&scan->last, "verify", err));
     if (scan->router.strategy == SHARDY_SHARDING_HASH) {
-        SHARDY_TRY(shardy__key_decode(row->key, scan->router.key_encoding, &key, err));
+        SHARDY_TRY(shardy__key_decode(stored, scan->router.key_encoding, &key, err));
         SHARDY_TRY(shardy__router_route(&scan->router, &key, NULL, 0, &routed, err));
         if (routed.db_id != scan->db_id) {
             char text[SHARDY_KEY_TEXT_SIZE];
@@ -93,44 +115,34 @@ static shardy_status check_bounds(const manifest_shard *shard, deep_scan *scan, 
     return SHARDY_OK;
 }
 
-/* A search touches all vectors; its hits, as many as there may be, are looked up by their ids. */
-static shardy_status search_all(const engine_reader *reader, uint32_t dim, shardy_error *err)
+static shardy_status note_damage(
+    void *user, uint64_t offset, const shardy_error *error, shardy_error *err)
 {
-    if (dim == 0 || dim > SHARDY_DIM_MAX) {
-        return shardy__error(err, SHARDY_CORRUPT, "verify", "the dimension is %u", dim);
-    }
-    float *query = shardy__calloc(dim, sizeof *query);
-    if (!query) {
-        return shardy__error_nomem(err, "verify");
-    }
-    query[0] = 1.0f;
-    shardy_engine_search request;
-    memset(&request, 0, sizeof request);
-    request.queries = query;
-    request.query_count = 1;
-    request.stride = dim;
-    request.k = SHARDY_TOP_K_MAX;
-    void *op = NULL;
-    shardy_status st = shardy__engine_search(reader, &request, &op, err);
-    shardy__engine_search_finish(reader, op);
-    shardy__free(query);
+    deep_scan *scan = user;
+    shardy_status st = shardy__damage_add(
+        scan->check->damage, scan->place, scan->path, offset, error->message, err);
+    scan->place.part++;
     return st;
 }
 
-/* What all shards share. */
-typedef struct deep_check {
-    const verify_deep_spec *spec;
-    damage_list *damage;
-    const shardy_engine_ops *engine;
-    _Atomic uint32_t next; /* shard to be walked */
-    _Atomic int32_t stop;  /* there was a failure */
-    mutex lock;            /* guards the rest */
-    shardy_status status;
-    shardy_error error;
-} deep_check;
+static shardy_status tell_caller(const verify_deep_spec *spec, shardy_error *err)
+{
+    return spec->tell ? spec->tell(spec->tell_user, spec->bytes, err) : SHARDY_OK;
+}
 
-static shardy_status walk(deep_check *c, const manifest_shard *shard, const char *path,
-    deep_scan *scan, shardy_error *err)
+static shardy_status tick(void *user, shardy_error *err)
+{
+    const deep_scan *scan = user;
+    const verify_deep_spec *spec = scan->check->spec;
+    if (atomic_load_explicit(&scan->check->stop, memory_order_relaxed)) {
+        return shardy__error(err, SHARDY_CANCELLED, "verify", "another shard could not be read");
+    }
+    return scan->leads ? tell_caller(spec, err)
+                       : shardy__check_time(spec->context, 0, spec->cancel, "verify", err);
+}
+
+static shardy_status open_shard(const deep_check *c, const char *path, page_cache *cache,
+    engine_reader *reader, shardy_error *err)
 {
     const manifest *m = c->spec->manifest;
     shardy_engine_reader_spec spec;
@@ -145,53 +157,80 @@ static shardy_status walk(deep_check *c, const manifest_shard *shard, const char
     spec.io = SHARDY_IO_MMAP;
     spec.dim = m->parsed.dim;
     spec.metric = m->parsed.metric;
-    engine_reader reader;
-    SHARDY_TRY(shardy__engine_reader_open(c->engine, &spec, &reader, err));
-    shardy_status st = shardy__engine_scan(&reader, check_row, scan, err);
-    if (st >= 0) {
-        st = check_bounds(shard, scan, err);
+    spec.deadline_ns = shardy__deadline_ns(c->spec->context, c->spec->timeout_ms);
+    spec.cancel = c->spec->cancel;
+    spec.page_cache = cache;
+    spec.no_sidecar = 1;
+    return shardy__engine_reader_open(c->engine, &spec, reader, err);
+}
+
+/* All that is in the shard, and what the manifest says of it. */
+static shardy_status check_shard(
+    const engine_reader *reader, const manifest_shard *shard, deep_scan *scan, shardy_error *err)
+{
+    const verify_deep_spec *spec = scan->check->spec;
+    const shardy_engine_check request = {
+        check_key, note_damage, tick, scan, spec->context, spec->timeout_ms, spec->cancel};
+    SHARDY_TRY(shardy__engine_check(reader, &request, err));
+    if (scan->place.part > 0) {
+        return SHARDY_OK; /* there are rows that were not seen */
     }
-    if (st >= 0 && m->parsed.has_vector) {
-        st = search_all(&reader, m->parsed.dim, err);
-    }
-    shardy__engine_reader_close(&reader);
+    SHARDY_TRY(check_bounds(shard, scan, err));
     /* The reference counts rows that were overwritten. */
-    if (st >= 0 &&
-        (m->has_objects ? scan->rows != shard->row_count : scan->rows > shard->row_count)) {
-        st = shardy__error(err, SHARDY_CORRUPT, "verify",
+    if (spec->manifest->has_objects ? scan->rows != shard->row_count
+                                    : scan->rows > shard->row_count) {
+        return shardy__error(err, SHARDY_CORRUPT, "verify",
             "there are %llu rows, the manifest says %llu", (unsigned long long)scan->rows,
             (unsigned long long)shard->row_count);
     }
-    return st < 0 ? st : SHARDY_OK;
+    return SHARDY_OK;
 }
 
-static shardy_status walk_shard(deep_check *c, uint32_t number, shardy_error *err)
+static shardy_status walk(const manifest_shard *shard, deep_scan *scan, shardy_error *err)
+{
+    page_cache *cache = NULL;
+    engine_reader reader;
+    SHARDY_TRY(shardy__page_cache_new(CACHE_BYTES, &cache, err));
+    shardy_status st = open_shard(scan->check, scan->path, cache, &reader, err);
+    if (st >= 0) {
+        st = check_shard(&reader, shard, scan, err);
+        shardy__engine_reader_close(&reader);
+    }
+    shardy__page_cache_drop(cache);
+    return st;
+}
+
+static shardy_status walk_shard(deep_check *c, uint32_t number, int32_t leads, shardy_error *err)
 {
     const manifest *m = c->spec->manifest;
     const manifest_shard *shard = &m->shards[number];
-    const damage_place place = {c->spec->stage, 0, number};
     char path[SHARDY_OBJECT_KEY_LEN_MAX + 1];
     shardy_error error;
-    shardy__error_clear(&error);
-    if (!shard->db_url) {
-        /* Readers take it as empty. */
-        return shard->row_count == 0 ? SHARDY_OK
-                                     : shardy__damage_add(c->damage, place, c->spec->manifest_path,
-                                           0, "a shard has rows, but no URL where they are", err);
-    }
     deep_scan scan;
     memset(&scan, 0, sizeof scan);
+    shardy__error_clear(&error);
+    scan.check = c;
+    scan.leads = leads;
+    scan.place = (damage_place){c->spec->stage, 0, number};
+    scan.path = path;
     scan.router = (router){m->strategy, m->key_encoding, m->num_dbs};
     scan.db_id = shard->db_id;
+    if (!shard->db_url) {
+        /* Readers take it as empty. */
+        return shard->row_count == 0
+                   ? SHARDY_OK
+                   : shardy__damage_add(c->damage, scan.place, c->spec->manifest_path, 0,
+                         "a shard has rows, but no URL where they are", err);
+    }
     shardy__bytebuf_init(&scan.first, SHARDY_KEY_LEN_MAX);
     shardy__bytebuf_init(&scan.last, SHARDY_KEY_LEN_MAX);
     shardy_status st = shardy__manifest_shard_path(m, shard, path, &error);
     if (st >= 0) {
-        st = walk(c, shard, path, &scan, &error);
+        st = walk(shard, &scan, &error);
     }
     shardy__bytebuf_free(&scan.first);
     shardy__bytebuf_free(&scan.last);
-    return st < 0 ? shardy__damage_note(c->damage, place, path, st, &error, err) : SHARDY_OK;
+    return st < 0 ? shardy__damage_note(c->damage, scan.place, path, st, &error, err) : SHARDY_OK;
 }
 
 /* --- all shards ------------------------------------------------------------------------------- */
@@ -207,8 +246,8 @@ static void fail(deep_check *c, shardy_status st, const shardy_error *error)
     shardy__mutex_unlock(&c->lock);
 }
 
-/* Walks the next shard. False when there is none. */
-static int walk_next(deep_check *c)
+/* Walks the next shard. False when there is none, or this one failed. */
+static int walk_next(deep_check *c, int32_t leads)
 {
     if (atomic_load_explicit(&c->stop, memory_order_relaxed)) {
         return 0;
@@ -219,11 +258,11 @@ static int walk_next(deep_check *c)
     }
     shardy_error error;
     shardy__error_clear(&error);
-    shardy_status st = walk_shard(c, number, &error);
+    shardy_status st = walk_shard(c, number, leads, &error);
     if (st < 0) {
         fail(c, st, &error);
     }
-    return 1;
+    return st >= 0;
 }
 
 typedef struct deep_task {
@@ -233,17 +272,16 @@ typedef struct deep_task {
 
 static void help(pool_task *task)
 {
-    while (walk_next(((deep_task *)(void *)task)->check)) {
+    while (walk_next(((deep_task *)(void *)task)->check, 0)) {
     }
 }
 
 static void lead(deep_check *c)
 {
-    while (walk_next(c)) {
+    while (walk_next(c, 1)) {
         shardy_error error;
         shardy__error_clear(&error);
-        shardy_status st =
-            c->spec->tell ? c->spec->tell(c->spec->tell_user, c->spec->bytes, &error) : SHARDY_OK;
+        shardy_status st = tell_caller(c->spec, &error);
         if (st < 0) {
             fail(c, st, &error);
         }

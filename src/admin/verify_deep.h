@@ -1,5 +1,5 @@
-/* verify_deep.h: walking all shards of a snapshot: order of the rows, routing of every key, counts,
- * bounds, vectors. */
+/* verify_deep.h: walking all shards of a snapshot: every page of every table, order of the rows,
+ * routing of every key, counts, bounds. */
 #ifndef SHARDY_ADMIN_VERIFY_DEEP_H
 #define SHARDY_ADMIN_VERIFY_DEEP_H
 
@@ -16,6 +16,8 @@ typedef struct verify_deep_spec {
     const manifest *manifest;
     const char *manifest_path; /* for findings about the manifest itself */
     uint32_t threads;          /* the calling one among them */
+    uint32_t timeout_ms;       /* of each request */
+    const shardy_cancel *cancel;
     /* NULL, or called on the calling thread from time to time; a failure ends it all */
     shardy_status (*tell)(void *user, uint64_t bytes, shardy_error *err);
     void *tell_user;

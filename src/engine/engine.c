@@ -231,11 +231,10 @@ void shardy__engine_payloads_ahead(
     }
 }
 
-shardy_status shardy__engine_scan(const engine_reader *r,
-    shardy_status (*next)(void *user, const shardy_engine_row *row, shardy_error *err), void *user,
-    shardy_error *err)
+shardy_status shardy__engine_check(
+    const engine_reader *r, const shardy_engine_check *request, shardy_error *err)
 {
-    return r->ops->scan(r->state, next, user, err);
+    return r->ops->check(r->state, request, err);
 }
 
 uint64_t shardy__engine_vector_count(const engine_reader *r)

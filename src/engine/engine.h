@@ -63,9 +63,8 @@ shardy_status shardy__engine_payload(const engine_reader *r, uint64_t row,
     const shardy_engine_limits *limits, shardy_buf *payload_out, shardy_error *err);
 void shardy__engine_payloads_ahead(
     const engine_reader *r, const uint64_t *rows, size_t count, const shardy_engine_limits *limits);
-shardy_status shardy__engine_scan(const engine_reader *r,
-    shardy_status (*next)(void *user, const shardy_engine_row *row, shardy_error *err), void *user,
-    shardy_error *err);
+shardy_status shardy__engine_check(
+    const engine_reader *r, const shardy_engine_check *request, shardy_error *err);
 uint64_t shardy__engine_vector_count(const engine_reader *r);
 
 #endif

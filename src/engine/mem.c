@@ -568,19 +568,23 @@ static shardy_status mem_payload(void *reader, uint64_t row, const shardy_engine
     return SHARDY_OK;
 }
 
-static shardy_status mem_scan(void *reader,
-    shardy_status (*next)(void *user, const shardy_engine_row *row, shardy_error *err), void *user,
-    shardy_error *err)
+/* All of it was taken apart when it was opened. */
+static shardy_status mem_check(void *reader, const shardy_engine_check *request, shardy_error *err)
 {
     const mem_reader *r = reader;
-    for (size_t i = 0; i < r->row_count; i++) {
-        const shardy_engine_row row = {r->rows[i].key, r->rows[i].value};
-        shardy_status st = next(user, &row, err);
-        if (st != SHARDY_OK) {
-            return st;
-        }
+    shardy_error error;
+    shardy_status st = SHARDY_OK;
+    shardy__error_clear(&error);
+    for (size_t i = 0; i < r->row_count && st == SHARDY_OK; i++) {
+        st = request->key(request->user, r->rows[i].key, &error);
     }
-    return SHARDY_DONE;
+    if (st == SHARDY_CORRUPT || st == SHARDY_CHECKSUM) {
+        return request->damaged(request->user, 0, &error, err);
+    }
+    if (st < 0 && err) {
+        *err = error;
+    }
+    return st;
 }
 
 static uint64_t mem_vector_count(void *reader)
@@ -608,7 +612,7 @@ const shardy_engine_ops shardy__engine_mem = {
     .fetch = mem_fetch,
     .finish = mem_finish,
     .payload = mem_payload,
-    .scan = mem_scan,
+    .check = mem_check,
     .vector_count = mem_vector_count,
     .reader_close = mem_reader_close,
 };

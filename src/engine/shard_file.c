@@ -5,7 +5,6 @@
 #include "../sqlitefile/btree_step.h"
 #include "shard_object.h"
 
-#include <shardyfusion/limits.h>
 #include <shardyfusion/reader.h>
 
 #include <string.h>
@@ -241,36 +240,4 @@ shardy_status shardy__shard_file_get_many(
         request->hold.release = release_hold;
     }
     return SHARDY_OK;
-}
-
-shardy_status shardy__shard_file_scan(const shard_file *f,
-    shardy_status (*next)(void *user, const shardy_engine_row *row, shardy_error *err), void *user,
-    shardy_error *err)
-{
-    btree_walk walk;
-    shardy__btree_walk_init(&walk, &f->kv);
-    shardy__btree_walk_first(&walk);
-    shardy_status st;
-    while ((st = shardy__btree_walk_run(&walk, err)) == SHARDY_OK) {
-        record_value values[8];
-        memset(values, 0, sizeof values);
-        st = shardy__btree_walk_record(
-            &walk, (size_t)SHARDY_VALUE_LEN_MAX + SHARDY_KEY_LEN_MAX + 64, values, 8, err);
-        if (st >= 0 && (values[0].type != RECORD_BLOB || f->value_field >= 8 ||
-                           (values[f->value_field].type != RECORD_BLOB &&
-                               values[f->value_field].type != RECORD_TEXT))) {
-            st = shardy__error(err, SHARDY_CORRUPT, "sqlite", "a row of kv is not (blob, blob)");
-        }
-        if (st >= 0) {
-            shardy_engine_row row = {{values[0].data, values[0].len},
-                {values[f->value_field].data, values[f->value_field].len}};
-            st = next(user, &row, err);
-        }
-        if (st != SHARDY_OK) {
-            break;
-        }
-        shardy__btree_walk_next(&walk);
-    }
-    shardy__btree_walk_end(&walk);
-    return st;
 }

@@ -80,8 +80,5 @@ shardy_status shardy__shard_file_get(const shard_file *f, shardy_bytes key,
     const page_limits *limits, shardy_buf *value_out, shardy_error *err);
 shardy_status shardy__shard_file_get_many(
     const shard_file *f, shardy_engine_get *request, shardy_error *err);
-shardy_status shardy__shard_file_scan(const shard_file *f,
-    shardy_status (*next)(void *user, const shardy_engine_row *row, shardy_error *err), void *user,
-    shardy_error *err);
 
 #endif

@@ -68,7 +68,7 @@ static shardy_status describe(const shardy_engine_reader_spec *spec, const char 
         options->digest = &o->digest;
         options->size = expected->size;
     }
-    if (spec->page_cache && name_sidecar(spec, o->sidecar)) {
+    if (spec->page_cache && !spec->no_sidecar && name_sidecar(spec, o->sidecar)) {
         const shardy_object_digest *expected = find_digest(spec, o->sidecar);
         if (expected) {
             memcpy(o->sidecar_digest.bytes, expected->sha256, sizeof o->sidecar_digest.bytes);

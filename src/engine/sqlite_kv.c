@@ -1,6 +1,6 @@
 /* sqlite_kv.c: the engine "sqlite": key-value records in one SQLite file (formats.md 5.1). */
 #include "engine.h"
-#include "shard_file.h"
+#include "shard_check.h"
 
 #include "../base/alloc.h"
 
@@ -99,11 +99,9 @@ static void kv_finish(void *reader, void *op)
     (void)op;
 }
 
-static shardy_status kv_scan(void *reader,
-    shardy_status (*next)(void *user, const shardy_engine_row *row, shardy_error *err), void *user,
-    shardy_error *err)
+static shardy_status kv_check(void *reader, const shardy_engine_check *request, shardy_error *err)
 {
-    return shardy__shard_file_scan(reader, next, user, err);
+    return shardy__shard_check(reader, NULL, request, err);
 }
 
 static uint64_t kv_vector_count(void *reader)
@@ -133,7 +131,7 @@ const shardy_engine_ops shardy__engine_sqlite = {
     .step = kv_step,
     .fetch = kv_fetch,
     .finish = kv_finish,
-    .scan = kv_scan,
+    .check = kv_check,
     .vector_count = kv_vector_count,
     .reader_close = kv_reader_close,
 };

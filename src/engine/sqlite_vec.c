@@ -1,6 +1,7 @@
 /* sqlite_vec.c: the engine "sqlite-vec": key-value records and a vec0 index in one SQLite file
  * (formats.md, section 6). */
 #include "engine.h"
+#include "shard_check.h"
 #include "vec_search.h"
 #include "vec_tables.h"
 
@@ -170,12 +171,10 @@ static void vec_payloads_ahead(
     (void)shardy__vec_rows_ahead(&tree, rows, count, NULL);
 }
 
-static shardy_status vec_scan(void *reader,
-    shardy_status (*next)(void *user, const shardy_engine_row *row, shardy_error *err), void *user,
-    shardy_error *err)
+static shardy_status vec_check(void *reader, const shardy_engine_check *request, shardy_error *err)
 {
     const vec_tables *t = reader;
-    return shardy__shard_file_scan(&t->file, next, user, err);
+    return shardy__shard_check(&t->file, t, request, err);
 }
 
 static uint64_t vec_count(void *reader)
@@ -209,7 +208,7 @@ const shardy_engine_ops shardy__engine_sqlite_vec = {
     .finish = vec_finish,
     .payload = vec_payload_of,
     .payloads_ahead = vec_payloads_ahead,
-    .scan = vec_scan,
+    .check = vec_check,
     .vector_count = vec_count,
     .reader_close = vec_reader_close,
 };

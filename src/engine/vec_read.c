@@ -245,9 +245,14 @@ static shardy_status load_tables(vec_tables *t, const page_limits *limits, shard
     }
     SHARDY_TRY(open_tables(t, &size_field, &chunk_field, err));
     shardy__vec_tables_limit(t, limits);
+    const char *table = "vec_index_chunks";
     shardy_status st = list_chunks(t, size_field, &pages_left, err);
     if (st >= 0) {
+        table = "vec_index_vector_chunks00";
         st = match_vectors(t, chunk_field, &pages_left, err);
+    }
+    if (st < 0) {
+        shardy__error_prefix(err, st, "table %s", table);
     }
     shardy__vec_tables_limit(t, NULL);
     return st;

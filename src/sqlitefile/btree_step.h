@@ -1,5 +1,5 @@
-/* btree_step.h: what btree_walk.c offers to btree_get.c: steps so small that a batch can take turns
- * between them. */
+/* btree_step.h: what btree_walk.c offers to btree_get.c, steps so small that a batch can take turns
+ * between them, and to btree_check.c, single pages. */
 #ifndef SHARDY_SQLITEFILE_BTREE_STEP_H
 #define SHARDY_SQLITEFILE_BTREE_STEP_H
 
@@ -77,6 +77,16 @@ int shardy__walk_separator(
  * the root on. Not if they take more than `bytes_max`. */
 void shardy__walk_ask_interiors(
     const btree_tree *tree, uint64_t bytes_max, const page_limits *limits);
+
+/* For whoever looks at every page: puts a walk, which is not started, on a page of its tree and
+ * reads the header. Sets walk->leaf and walk->cells. OK, PENDING (fetch walk->want and call again),
+ * CORRUPT, CHECKSUM. */
+shardy_status shardy__walk_page(btree_walk *w, uint32_t page_no, shardy_error *err);
+/* Then: the child of position `i`, 0 to walk->cells, of an interior page; and cell `i` as the entry
+ * on which the walk stands, of interior pages of tables only its rowid. OK, CORRUPT. */
+shardy_status shardy__walk_child(
+    const btree_walk *w, uint32_t i, uint32_t *page_out, shardy_error *err);
+shardy_status shardy__walk_cell(btree_walk *w, uint32_t i, shardy_error *err);
 
 /* Sets the windows of a tree from its root, when that is at hand. */
 void shardy__walk_learn(btree_tree *tree);

@@ -93,15 +93,21 @@ static WALK_INLINE void ask_for_page(const btree_walk *w)
     }
 }
 
-/* To the child of position `i`, 0 to cells. */
+/* Where the number of the child of position `i`, 0 to cells, is; 0 when that is beyond the page. */
+static WALK_INLINE uint32_t child_at(const btree_walk *w, uint32_t i)
+{
+    if (i == w->cells) {
+        return w->header - 4;
+    }
+    uint32_t at = cell_pointer(w, i);
+    return cell_in_page(w, at) ? at : 0;
+}
+
 static WALK_INLINE shardy_status descend(btree_walk *w, uint32_t i, shardy_error *err)
 {
-    uint32_t at = w->header - 4;
-    if (i < w->cells) {
-        at = cell_pointer(w, i);
-        if (!cell_in_page(w, at)) {
-            return broken_page(w, err, "cell beyond the page");
-        }
+    uint32_t at = child_at(w, i);
+    if (at == 0) {
+        return broken_page(w, err, "cell beyond the page");
     }
     if (w->depth == BTREE_DEPTH_MAX) {
         return broken_page(w, err, "tree is too deep");
@@ -878,6 +884,41 @@ int shardy__walk_separator(
     }
     separator_out->child = shardy__get_be32(w.page + cell_pointer(&w, i));
     return 1;
+}
+
+/* --- one page --------------------------------------------------------------------------------- */
+
+shardy_status shardy__walk_page(btree_walk *w, uint32_t page_no, shardy_error *err)
+{
+    w->page_no = page_no;
+    w->depth = 1;
+    shardy_status st = take_page(w, err);
+    return st == SHARDY_OK ? read_header(w, err) : st;
+}
+
+shardy_status shardy__walk_child(
+    const btree_walk *w, uint32_t i, uint32_t *page_out, shardy_error *err)
+{
+    uint32_t at = child_at(w, i);
+    if (at == 0) {
+        return broken_page(w, err, "cell beyond the page");
+    }
+    *page_out = shardy__get_be32(w->page + at);
+    return SHARDY_OK;
+}
+
+shardy_status shardy__walk_cell(btree_walk *w, uint32_t i, shardy_error *err)
+{
+    if (w->leaf || w->tree.kind == BTREE_INDEX) {
+        return stand_on(w, i, err);
+    }
+    uint64_t rowid = 0;
+    uint32_t at = cell_start(w, i);
+    if (at == 0 || !find_rowid(w, w->page + at, w->usable - at, &rowid)) {
+        return broken_page(w, err, "cell beyond the page");
+    }
+    w->cell.rowid = (int64_t)(rowid ^ (uint64_t)1 << 63);
+    return SHARDY_OK;
 }
 
 /* --- starting and ending ---------------------------------------------------------------------- */

@@ -256,19 +256,40 @@ typedef struct scan_state {
     size_t stop;
 } scan_state;
 
-static shardy_status check_next(void *user, const shardy_engine_row *row, shardy_error *error)
+static shardy_status check_next(void *user, shardy_bytes stored, shardy_error *error)
 {
     (void)error;
     scan_state *s = user;
     assert_true(s->at < s->rows->count);
-    shardy_buf key = {row->key.data, row->key.len, NULL, NULL};
-    shardy_buf value = {row->value.data, row->value.len, NULL, NULL};
+    shardy_buf key = {stored.data, stored.len, NULL, NULL};
     check_value(&key, s->rows->keys[s->at]);
-    check_value(&value, s->rows->values[s->at]);
     return ++s->at == s->stop ? SHARDY_CANCELLED : SHARDY_OK;
 }
 
-static void test_engine__a_scan_gives_all_rows_in_order_until_it_is_stopped(void **state)
+/* Damage ends it, here. */
+static shardy_status take_damage(
+    void *user, uint64_t offset, const shardy_error *found, shardy_error *error)
+{
+    (void)user;
+    (void)offset;
+    *error = *found;
+    return found->status;
+}
+
+static shardy_status go_on(void *user, shardy_error *error)
+{
+    (void)user;
+    (void)error;
+    return SHARDY_OK;
+}
+
+static shardy_status check_all(const shard *s, scan_state *scan)
+{
+    const shardy_engine_check request = {check_next, take_damage, go_on, scan, NULL, 0, NULL};
+    return shardy__engine_check(&s->reader, &request, &err);
+}
+
+static void test_engine__a_check_gives_all_keys_in_order_until_it_is_stopped(void **state)
 {
     (void)state;
     support_rand rand = {support_seed()};
@@ -277,10 +298,10 @@ static void test_engine__a_scan_gives_all_rows_in_order_until_it_is_stopped(void
     write_rows(&s, &r);
     assert_ok(open_rows(&s, SHARDY_IO_MMAP));
     scan_state all = {&r, 0, SIZE_MAX};
-    assert_true(shardy__engine_scan(&s.reader, check_next, &all, &err) >= 0);
+    assert_ok(check_all(&s, &all));
     assert_int_equal(all.at, r.count);
     scan_state some = {&r, 0, 3};
-    assert_int_equal(shardy__engine_scan(&s.reader, check_next, &some, &err), SHARDY_CANCELLED);
+    assert_int_equal(check_all(&s, &some), SHARDY_CANCELLED);
     assert_int_equal(some.at, 3);
     remove_shard(&s);
     free_rows(&r);
@@ -345,11 +366,90 @@ static void test_engine__bytes_that_differ_from_their_digest_are_not_served(void
         shardy_status st = open_rows(&s, SHARDY_IO_MMAP);
         scan_state all = {&r, 0, SIZE_MAX};
         if (st >= 0) {
-            st = shardy__engine_scan(&s.reader, check_next, &all, &err);
+            st = check_all(&s, &all);
             shardy__engine_reader_close(&s.reader);
         }
         assert_int_equal(st, SHARDY_CHECKSUM);
     }
+    free(data);
+    remove_shard(&s);
+    free_rows(&r);
+}
+
+typedef struct sound {
+    char *last;
+    size_t len;
+    int32_t damaged;
+} sound;
+
+/* As a verification does. */
+static shardy_status keep_order(void *user, shardy_bytes stored, shardy_error *error)
+{
+    (void)error;
+    sound *s = user;
+    const shardy_bytes last = {s->last, s->len};
+    s->damaged = s->damaged || (s->last && compare_keys(&last, &stored) >= 0);
+    free(s->last);
+    s->last = malloc(stored.len + 1);
+    assert_non_null(s->last);
+    s->len = stored.len;
+    memcpy(s->last, stored.len ? stored.data : "", stored.len);
+    return SHARDY_OK;
+}
+
+static shardy_status count_damage(
+    void *user, uint64_t offset, const shardy_error *found, shardy_error *error)
+{
+    (void)offset;
+    (void)error;
+    sound *s = user;
+    assert_true(found->status == SHARDY_CORRUPT && found->message[0] != '\0');
+    s->damaged++;
+    return SHARDY_OK;
+}
+
+static int passes_check(const engine_reader *reader)
+{
+    sound s = {NULL, 0, 0};
+    const shardy_engine_check request = {keep_order, count_damage, go_on, &s, NULL, 0, NULL};
+    assert_ok(shardy__engine_check(reader, &request, &err));
+    free(s.last);
+    return !s.damaged;
+}
+
+static void test_engine__after_a_check_without_damage_no_look_up_fails(void **state)
+{
+    (void)state;
+    support_rand rand = {support_seed()};
+    rows r = make_rows(600, &rand);
+    shard s;
+    write_rows(&s, &r);
+    size_t len;
+    uint32_t passed = 0;
+    char *data = support_read_file(support_path(s.dir, s.path), &len);
+    const shardy_engine_writer_spec w = writer_spec("");
+    const vectors shape = {w.dim, w.metric, 0, NULL, NULL, NULL};
+    shardy_engine_reader_spec spec = reader_spec(s.store, &shape, SHARDY_IO_MMAP);
+    for (size_t i = 0; i < 400; i++) {
+        size_t at = support_rand_below(&rand, i % 2 ? len : 4096) + (i % 4 == 0 ? len - 4096 : 0);
+        char kept = data[at];
+        data[at] = (char)(i % 3 ? data[at] ^ 1 : (char)support_rand_u64(&rand));
+        support_write_file(support_path(s.dir, s.path), data, len);
+        data[at] = kept;
+        if (shardy__engine_reader_open(ops, &spec, &s.reader, &err) < 0) {
+            continue;
+        }
+        const int passes = passes_check(&s.reader);
+        passed += (uint32_t)passes;
+        for (size_t k = 0; passes && k < r.count; k++) {
+            shardy_buf value;
+            assert_true(shardy__engine_get(&s.reader, r.keys[k], NULL, &value, &err) >= 0);
+            shardy_buf_release(&value);
+        }
+        shardy__engine_reader_close(&s.reader);
+    }
+    print_message("%u of 400 changes passed\n", passed);
+    assert_true(passed > 0 && passed < 400);
     free(data);
     remove_shard(&s);
     free_rows(&r);
@@ -501,10 +601,11 @@ int main(void)
         cmocka_unit_test(test_engine__every_key_is_found_and_no_other),
         cmocka_unit_test(test_engine__a_batch_finds_keys_in_any_order_and_twice),
         cmocka_unit_test(test_engine__a_value_outlives_its_reader),
-        cmocka_unit_test(test_engine__a_scan_gives_all_rows_in_order_until_it_is_stopped),
+        cmocka_unit_test(test_engine__a_check_gives_all_keys_in_order_until_it_is_stopped),
         cmocka_unit_test(test_engine__keys_that_do_not_ascend_are_refused),
         cmocka_unit_test(test_engine__an_object_that_is_missing_is_gone),
         cmocka_unit_test(test_engine__bytes_that_differ_from_their_digest_are_not_served),
+        cmocka_unit_test(test_engine__after_a_check_without_damage_no_look_up_fails),
         cmocka_unit_test(test_engine__without_digests_any_bytes_are_read_or_refused),
         cmocka_unit_test(test_engine__search_gives_the_hits_of_a_naive_one),
         cmocka_unit_test(test_engine__an_engine_without_vectors_says_so),

@@ -1,7 +1,10 @@
-/* Every golden snapshot of the reference that this version reads answers as its expected.json says. */
+/* Every golden snapshot of the reference that this version reads answers as its expected.json
+ * says. */
+#include "sqlitefile/btree_read.h"
 #include "support/support.h"
 
 #include <shardyfusion/shardyfusion.h>
+#include <shardyfusion/sys/store.h>
 #include <shardyfusion/sys/text.h>
 
 #include <math.h>
@@ -137,8 +140,8 @@ static void check_multi_get(const golden *g)
     uint8_t **owned = calloc(count + 1, sizeof *owned);
     shardy_values values;
     for (size_t i = 0; i < count; i++) {
-        keys[i] = key_member(i < present ? shardy_json_at(records, i)
-                                         : shardy_json_at(absent, i - present),
+        keys[i] = key_member(
+            i < present ? shardy_json_at(records, i) : shardy_json_at(absent, i - present),
             &owned[i]);
     }
     assert_ok(shardy_reader_multi_get(g->reader, keys, count, NULL, &values, &err));
@@ -147,8 +150,7 @@ static void check_multi_get(const golden *g)
         assert_int_equal(values.values[i].status, i < present ? SHARDY_OK : SHARDY_NOT_FOUND);
         if (i < present) {
             uint8_t *owned_value;
-            shardy_bytes expected =
-                bytes_member(shardy_json_at(records, i), "value", &owned_value);
+            shardy_bytes expected = bytes_member(shardy_json_at(records, i), "value", &owned_value);
             assert_int_equal(values.values[i].bytes.len, expected.len);
             assert_memory_equal(values.values[i].bytes.data, expected.data, expected.len);
             free(owned_value);
@@ -167,8 +169,7 @@ static void check_absent(const golden *g)
         uint8_t *owned;
         shardy_key key = key_member(shardy_json_at(absent, i), &owned);
         shardy_buf value;
-        assert_status(
-            SHARDY_NOT_FOUND, shardy_reader_get(g->reader, &key, NULL, &value, &err));
+        assert_status(SHARDY_NOT_FOUND, shardy_reader_get(g->reader, &key, NULL, &value, &err));
         assert_null(value.data);
         free(owned);
     }
@@ -285,7 +286,8 @@ static int same_id(const shardy_json_value *expected, const shardy_key *id)
 {
     if (shardy_json_type_of(expected) == SHARDY_JSON_NUMBER) {
         int64_t number = 0;
-        return shardy_json_int64(expected, &number) && id->type == SHARDY_KEY_INT && id->i == number;
+        return shardy_json_int64(expected, &number) && id->type == SHARDY_KEY_INT &&
+               id->i == number;
     }
     shardy_bytes text = shardy_json_string(expected);
     return id->type == SHARDY_KEY_TEXT && id->bytes.len == text.len &&
@@ -402,7 +404,8 @@ static void test_golden__payloads_of_hits_are_those_of_their_records(void **stat
     close_golden(&g);
 }
 
-/* Its only shard is a SlateDB database: the snapshot tells about itself, a read says which engine is missing. */
+/* Its only shard is a SlateDB database: the snapshot tells about itself, a read says which engine
+ * is missing. */
 static void test_golden__limits_one_shard_needs_an_engine_that_is_not_in_this_build(void **state)
 {
     (void)state;
@@ -415,8 +418,7 @@ static void test_golden__limits_one_shard_needs_an_engine_that_is_not_in_this_bu
     uint32_t db_id;
     assert_ok(shardy_reader_route_key(g.reader, &key, NULL, &db_id, &err));
     assert_int_equal(db_id, 0);
-    assert_status(
-        SHARDY_UNSUPPORTED, shardy_reader_get(g.reader, &key, NULL, &value, &err));
+    assert_status(SHARDY_UNSUPPORTED, shardy_reader_get(g.reader, &key, NULL, &value, &err));
     assert_non_null(strstr(err.message, "slatedb"));
     close_golden(&g);
 }
@@ -449,6 +451,234 @@ static void test_golden__history_lists_the_runs_and_marks_the_current_one(void *
     close_golden(&g);
 }
 
+/* --- verification ----------------------------------------------------------------------------- */
+
+/* A golden snapshot in memory, where its objects can be changed. */
+static shardy_store *copy_golden(const char *name)
+{
+    char path[512];
+    shardy_store *from;
+    shardy_store *to;
+    shardy_store_page page;
+    snprintf(path, sizeof path, "%s/tests/golden/snapshots/%s", SHARDY_SOURCE_DIR, name);
+    assert_ok(shardy_store_open_fs(NULL, path, NULL, &from, &err));
+    assert_ok(shardy_store_open_mem(NULL, &to, &err));
+    assert_ok(shardy_store_list(from, "", 0, NULL, 1000, &page, &err));
+    assert_true(page.count > 0 && !page.next_token);
+    for (size_t i = 0; i < page.count; i++) {
+        const char *key = page.entries[i].key;
+        shardy_buf body;
+        shardy_store_put put;
+        memset(&put, 0, sizeof put);
+        assert_ok(shardy_store_get(from, key, 0, UINT64_MAX, &body, NULL, &err));
+        put.key = (shardy_bytes){key, strlen(key)};
+        put.body = (shardy_bytes){body.data, body.len};
+        put.condition = SHARDY_PUT_ALWAYS;
+        assert_ok(shardy_store_put_object(to, &put, NULL, &err));
+        shardy_buf_release(&body);
+    }
+    shardy_store_page_dispose(&page);
+    shardy_store_close(from);
+    return to;
+}
+
+/* FNV-1a: answers are compared, not kept. */
+static void add_answer(uint64_t *sum, const void *data, size_t len)
+{
+    const uint8_t *bytes = data;
+    for (size_t i = 0; i < len; i++) {
+        *sum = (*sum ^ bytes[i]) * 0x100000001B3u;
+    }
+    *sum = (*sum ^ len) * 0x100000001B3u;
+}
+
+static void add_hits(uint64_t *sum, const shardy_hits *hits)
+{
+    for (size_t i = 0; i < hits->offsets[hits->query_count]; i++) {
+        const shardy_hit *hit = &hits->hits[i];
+        add_answer(sum, &hit->id.i, sizeof hit->id.i);
+        add_answer(sum, hit->id.bytes.data, hit->id.bytes.len);
+        add_answer(sum, &hit->score, sizeof hit->score);
+        add_answer(sum, hit->payload.data, hit->payload.len);
+    }
+}
+
+/* All rows, and all vectors with their payloads, as seen from one of them. */
+static uint64_t answers(shardy_store *store, const golden *g)
+{
+    uint64_t sum = 0xCBF29CE484222325u;
+    shardy_reader *reader;
+    shardy_reader_options options;
+    shardy_error ignored;
+    shardy_reader_options_init(&options, sizeof options);
+    options.store = store;
+    if (shardy_reader_open(NULL, NULL, &options, &reader, &ignored) < 0) {
+        return 0;
+    }
+    const shardy_json_value *records = shardy_json_get(g->root, "records");
+    for (size_t i = 0; i < shardy_json_count(records); i++) {
+        uint8_t *owned;
+        shardy_buf value;
+        shardy_key key = key_member(shardy_json_at(records, i), &owned);
+        int32_t st = shardy_reader_get(reader, &key, NULL, &value, &ignored);
+        add_answer(&sum, &st, sizeof st);
+        add_answer(&sum, value.data, value.len);
+        shardy_buf_release(&value);
+        free(owned);
+    }
+    float vector[16] = {1.0f, -0.5f};
+    shardy_query query;
+    shardy_hits hits;
+    shardy_query_init(&query, sizeof query);
+    query.vectors = vector;
+    query.count = 1;
+    query.dim = 16;
+    query.top_k = 1000;
+    int32_t st = shardy_reader_search(reader, &query, NULL, &hits, &ignored);
+    add_answer(&sum, &st, sizeof st);
+    if (st >= 0) {
+        add_hits(&sum, &hits);
+        shardy_hits_dispose(&hits);
+    }
+    shardy_reader_close(reader);
+    return sum;
+}
+
+/* Whether a deep verification says which table or index of the object is damaged, or that it cannot
+ * be opened as a file of SQLite. */
+static int is_named(shardy_store *store, const char *key)
+{
+    shardy_verify_options options;
+    shardy_verify_result result;
+    int named = 0;
+    shardy_verify_options_init(&options, sizeof options);
+    options.deep = 1;
+    options.admin.store = store;
+    assert_ok(shardy_verify(NULL, NULL, &options, &result, &err));
+    for (size_t i = 0; i < result.damaged_count; i++) {
+        const shardy_damage *d = &result.damaged[i];
+        assert_memory_equal(d->path, key, strlen(d->path));
+        named = named || strstr(d->reason, "table ") || strstr(d->reason, "index ") ||
+                strstr(d->reason, "not a SQLite file");
+        if (!named) {
+            print_message("%s: %s\n", d->path, d->reason);
+        }
+    }
+    assert_int_equal(
+        result.status, result.damaged_count ? SHARDY_VERIFY_DAMAGED : SHARDY_VERIFY_UNVERIFIED);
+    shardy_verify_result_dispose(&result);
+    return named;
+}
+
+/* Zeroes each page of an object in turn. */
+static void lose_pages(shardy_store *store, const golden *g, const char *key, uint32_t *named)
+{
+    const uint64_t whole = answers(store, g);
+    shardy_buf body;
+    shardy_store_put put;
+    memset(&put, 0, sizeof put);
+    assert_ok(shardy_store_get(store, key, 0, UINT64_MAX, &body, NULL, &err));
+    char *changed = malloc(body.len);
+    put.key = (shardy_bytes){key, strlen(key)};
+    put.body = (shardy_bytes){changed, body.len};
+    put.condition = SHARDY_PUT_ALWAYS;
+    for (size_t at = 0; at < body.len; at += 4096) {
+        memcpy(changed, body.data, body.len);
+        memset(changed + at, 0, 4096);
+        assert_ok(shardy_store_put_object(store, &put, NULL, &err));
+        const int is = is_named(store, key);
+        *named += (uint32_t)is;
+        if (!is && answers(store, g) != whole) {
+            fail_msg("page %zu of %s is lost and not named", at / 4096 + 1, key);
+        }
+    }
+    memcpy(changed, body.data, body.len);
+    assert_ok(shardy_store_put_object(store, &put, NULL, &err));
+    free(changed);
+    shardy_buf_release(&body);
+}
+
+static void test_golden__a_deep_verification_names_what_lost_a_page_that_an_answer_needs(
+    void **state)
+{
+    (void)state;
+    golden g;
+    shardy_store_page page;
+    uint32_t named = 0;
+    open_golden(&g, "unified_sqlite_vec_cosine");
+    shardy_store *store = copy_golden(g.name);
+    assert_false(is_named(store, ""));
+    assert_ok(shardy_store_list(store, "shards/", 0, NULL, 1000, &page, &err));
+    for (size_t i = 0; i < page.count; i++) {
+        const char *key = page.entries[i].key;
+        if (strcmp(key + strlen(key) - 8, "shard.db") == 0) {
+            lose_pages(store, &g, key, &named);
+        }
+    }
+    print_message("%u pages were named\n", named);
+    assert_true(named >= 4 * 11); /* the roots of all tables and indexes at least */
+    shardy_store_page_dispose(&page);
+    shardy_store_close(store);
+    close_golden(&g);
+}
+
+/* Takes the last entry off a table or index of one page; what is said of it comes from its
+ * count. */
+static void lose_entry(shardy_store *store, const char *key, const char *name)
+{
+    shardy_buf body;
+    shardy_verify_options options;
+    shardy_verify_result result;
+    shardy_store_put put;
+    page_source *source = NULL;
+    btree_file *file = NULL;
+    memset(&put, 0, sizeof put);
+    assert_ok(shardy_store_get(store, key, 0, UINT64_MAX, &body, NULL, &err));
+    char *changed = malloc(body.len);
+    memcpy(changed, body.data, body.len);
+    assert_ok(shardy__page_source_memory(body.data, body.len, NULL, &source, &err));
+    assert_ok(shardy__btree_open_take(source, &file, &err));
+    const int is_index = strncmp(name, "sqlite_auto", 11) == 0;
+    const schema_object *object =
+        shardy__btree_object(file, is_index ? SCHEMA_INDEX : SCHEMA_TABLE, name);
+    assert_non_null(object);
+    changed[(size_t)(object->root - 1) * 4096 + 4]--;
+    put.key = (shardy_bytes){key, strlen(key)};
+    put.body = (shardy_bytes){changed, body.len};
+    put.condition = SHARDY_PUT_ALWAYS;
+    assert_ok(shardy_store_put_object(store, &put, NULL, &err));
+    shardy_verify_options_init(&options, sizeof options);
+    options.deep = 1;
+    options.admin.store = store;
+    assert_ok(shardy_verify(NULL, NULL, &options, &result, &err));
+    assert_int_equal(result.damaged_count, 1);
+    assert_non_null(strstr(result.damaged[0].reason, name));
+    assert_non_null(strstr(result.damaged[0].reason, "entries"));
+    shardy_verify_result_dispose(&result);
+    put.body = (shardy_bytes){body.data, body.len};
+    assert_ok(shardy_store_put_object(store, &put, NULL, &err));
+    shardy__btree_close(file);
+    shardy_buf_release(&body);
+    free(changed);
+}
+
+static void test_golden__a_deep_verification_counts_what_must_agree(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"vec_id_map", "vec_index_rowids",
+        "sqlite_autoindex_vec_index_info_1", "sqlite_autoindex_vec_index_vector_chunks00_1"};
+    shardy_store *store = copy_golden("unified_sqlite_vec_cosine");
+    shardy_store_page page;
+    assert_ok(shardy_store_list(store, "shards/", 0, NULL, 1000, &page, &err));
+    const char *key = page.entries[0].key;
+    assert_string_equal(key + strlen(key) - 8, "shard.db");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        lose_entry(store, key, names[i]);
+    }
+    shardy_store_page_dispose(&page);
+    shardy_store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -468,9 +698,11 @@ int main(void)
         cmocka_unit_test(test_golden__cosine_search_finds_the_exact_neighbours),
         cmocka_unit_test(test_golden__l2_search_finds_the_exact_neighbours),
         cmocka_unit_test(test_golden__payloads_of_hits_are_those_of_their_records),
-        cmocka_unit_test(
-            test_golden__limits_one_shard_needs_an_engine_that_is_not_in_this_build),
+        cmocka_unit_test(test_golden__limits_one_shard_needs_an_engine_that_is_not_in_this_build),
         cmocka_unit_test(test_golden__history_lists_the_runs_and_marks_the_current_one),
+        cmocka_unit_test(
+            test_golden__a_deep_verification_names_what_lost_a_page_that_an_answer_needs),
+        cmocka_unit_test(test_golden__a_deep_verification_counts_what_must_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
  * in tests/fault/test_bit_flips.c. */
 #include "support/dataset.h"
 #include "support/support.h"
+#include "support/trip_store.h"
 
 #include <shardyfusion/shardyfusion.h>
 
@@ -10,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static shardy_error err;
@@ -247,6 +250,204 @@ static void test_verify__every_failing_read_is_told_and_nothing_is_leaked(void *
     assert_true(calls > 30);
 }
 
+/* --- shards in a bucket ----------------------------------------------------------------------- */
+
+typedef struct bucket_shape {
+    const char *what;
+    uint32_t rows;
+    uint32_t value_len; /* one in 16 is twice as long */
+    uint32_t dim;
+} bucket_shape;
+
+/* A snapshot of one shard below `dir`, which is read through a store without local files. */
+static void build_one(const char *dir, const bucket_shape *shape)
+{
+    shardy_writer_options options;
+    shardy_writer *w;
+    support_rand rand = {support_seed()};
+    uint8_t *value = malloc(2 * (size_t)shape->value_len + 8);
+    float vector[256];
+    for (size_t at = 0; at < 2 * (size_t)shape->value_len; at += 8) {
+        uint64_t r = support_rand_u64(&rand);
+        memcpy(value + at, &r, 8);
+    }
+    shardy_writer_options_init(&options, sizeof options);
+    options.num_dbs = 1;
+    options.sync = 0;
+    assert_ok(shardy_writer_open(NULL, dir, &options, &w, &err));
+    for (uint32_t i = 0; i < shape->rows; i++) {
+        shardy_row row;
+        shardy_row_init(&row, sizeof row);
+        row.key = shardy_key_int(i);
+        row.value = (shardy_bytes){value, shape->value_len * (i % 16 ? 1 : 2)};
+        for (uint32_t d = 0; d < shape->dim; d++) {
+            vector[d] = (float)(1 + (i + d) % 7);
+        }
+        row.vector = shape->dim ? vector : NULL;
+        row.dim = shape->dim;
+        row.has_payload = shape->dim > 0;
+        row.payload = (shardy_bytes){"{\"a\": 1}", 8};
+        assert_ok(shardy_writer_put(w, &row, &err));
+    }
+    assert_ok(shardy_writer_finish(w, NULL, &err));
+    shardy_writer_close(w);
+    free(value);
+}
+
+static shardy_verify_result verify_bucket(const char *dir, int deep, trip_counts *counts_out)
+{
+    shardy_store *files;
+    shardy_store *bucket;
+    shardy_verify_options options;
+    shardy_verify_result result;
+    assert_ok(shardy_store_open_fs(NULL, dir, NULL, &files, &err));
+    assert_ok(trip_store_open(files, &bucket, &err));
+    shardy_verify_options_init(&options, sizeof options);
+    options.deep = deep;
+    options.threads = 1;
+    options.admin.store = bucket;
+    assert_ok(shardy_verify(NULL, NULL, &options, &result, &err));
+    *counts_out = trip_store_take(bucket);
+    shardy_store_close(bucket);
+    shardy_store_close(files);
+    return result;
+}
+
+static const bucket_shape bucket_shapes[] = {
+    {"small rows", 500000, 60, 0},
+    {"values of 1 KB", 10000, 1000, 0},
+    {"values of two pages", 5000, 8000, 0},
+    {"values of 30 KB", 1200, 30000, 0},
+    {"values of 100 KB", 400, 100000, 0},
+    {"values of 3 MB", 16, 3000000, 0},
+    {"vectors", 40000, 100, 256},
+};
+
+static void test_verify__a_deep_one_reads_a_bucket_once_by_large_ranges(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof bucket_shapes / sizeof *bucket_shapes; i++) {
+        const bucket_shape *shape = &bucket_shapes[i];
+        trip_counts flat;
+        trip_counts deep;
+        char *dir = support_make_dir();
+        build_one(dir, shape);
+        shardy_verify_result result = verify_bucket(dir, 0, &flat);
+        assert_int_equal(result.status, SHARDY_VERIFY_OK);
+        shardy_verify_result_dispose(&result);
+        result = verify_bucket(dir, 1, &deep);
+        assert_int_equal(result.status, SHARDY_VERIFY_OK);
+        const uint64_t bytes = deep.bytes - flat.bytes;
+        const uint32_t requests = deep.requests - flat.requests;
+        print_message("%s: %llu bytes by digests in %u requests, then %llu in %u\n", shape->what,
+            (unsigned long long)flat.bytes, flat.requests, (unsigned long long)bytes, requests);
+        assert_true(flat.bytes > 30u << 20);
+        assert_true(bytes <= flat.bytes + flat.bytes / 4);
+        assert_true(requests <= 20 + 4 * (flat.bytes >> 20));
+        shardy_verify_result_dispose(&result);
+        support_remove_dir(dir);
+    }
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define COUNTED 0 /* shadow memory counts as well */
+#else
+#define COUNTED 1
+#endif
+
+static const bucket_shape LARGE = {"larger than what is held", 150000, 900, 0};
+
+static void build_large(const char *dir)
+{
+    build_one(dir, &LARGE);
+}
+
+static void verify_large(const char *dir)
+{
+    trip_counts counts;
+    shardy_verify_result result = verify_bucket(dir, 1, &counts);
+    assert_int_equal(result.status, SHARDY_VERIFY_OK);
+    assert_true(result.bytes > 130u << 20);
+    shardy_verify_result_dispose(&result);
+}
+
+/* The most memory that a process of its own took, in MiB. */
+static uint64_t peak_of(void (*work)(const char *dir), const char *dir)
+{
+    pid_t child = fork();
+    int status;
+    struct rusage usage;
+    assert_true(child >= 0);
+    if (child == 0) {
+        work(dir);
+        _exit(0);
+    }
+    assert_int_equal(wait4(child, &status, 0, &usage), child);
+    assert_int_equal(status, 0);
+    return (uint64_t)usage.ru_maxrss >> 10;
+}
+
+static void test_verify__a_deep_one_of_a_bucket_holds_a_part_of_a_shard_only(void **state)
+{
+    (void)state;
+    char *dir = support_make_dir();
+    (void)peak_of(build_large, dir);
+    const uint64_t mib = peak_of(verify_large, dir);
+    print_message("peak %llu MiB\n", (unsigned long long)mib);
+    assert_true(!COUNTED || mib <= 96); /* a shard has more than 130 */
+    support_remove_dir(dir);
+}
+
+typedef struct walk_seen {
+    uint64_t bytes; /* of all objects: so many have been read when the walk begins */
+    uint32_t calls; /* since then */
+    uint32_t stop;  /* not 0: the call that stops it */
+    shardy_cancel *cancel;
+} walk_seen;
+
+static int32_t on_walk(void *user, uint64_t done, uint64_t total)
+{
+    walk_seen *seen = user;
+    (void)total;
+    if (done >= seen->bytes && ++seen->calls == seen->stop) {
+        if (!seen->cancel) {
+            return 1;
+        }
+        shardy_cancel_request(seen->cancel);
+    }
+    return 0;
+}
+
+static void test_verify__a_deep_one_tells_its_progress_within_a_shard_and_stops_there(void **state)
+{
+    (void)state;
+    char *dir = support_make_dir();
+    shardy_cancel *cancel;
+    trip_counts counts;
+    build_one(dir, &bucket_shapes[1]);
+    assert_ok(shardy_cancel_new(&cancel, &err));
+    shardy_verify_result result = verify_bucket(dir, 0, &counts);
+    walk_seen seen[] = {{0, 0, 0, NULL}, {0, 0, 10, NULL}, {0, 0, 10, cancel}};
+    for (size_t i = 0; i < 3; i++) {
+        shardy_verify_options options;
+        shardy_verify_result walked;
+        seen[i].bytes = result.bytes;
+        shardy_verify_options_init(&options, sizeof options);
+        options.deep = 1;
+        options.threads = 1;
+        options.progress = on_walk;
+        options.progress_user = &seen[i];
+        options.admin.cancel = cancel;
+        assert_status(seen[i].stop ? SHARDY_CANCELLED : SHARDY_OK,
+            shardy_verify(NULL, dir, &options, &walked, &err));
+        assert_true(seen[i].stop ? seen[i].calls == seen[i].stop : seen[i].calls > 30);
+        shardy_verify_result_dispose(&walked);
+    }
+    shardy_verify_result_dispose(&result);
+    shardy_cancel_free(cancel);
+    support_remove_dir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +464,9 @@ int main(void)
             teardown),
         cmocka_unit_test_setup_teardown(
             test_verify__every_failing_read_is_told_and_nothing_is_leaked, setup, teardown),
+        cmocka_unit_test(test_verify__a_deep_one_reads_a_bucket_once_by_large_ranges),
+        cmocka_unit_test(test_verify__a_deep_one_of_a_bucket_holds_a_part_of_a_shard_only),
+        cmocka_unit_test(test_verify__a_deep_one_tells_its_progress_within_a_shard_and_stops_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,9 @@
 #include "support/hand_clock.h"
 #include "support/sqlite_testing.h"
 #include "support/sums_testing.h"
+#include "sqlitefile/btree_check.h"
 #include "sqlitefile/btree_fence.h"
+#include "sqlitefile/btree_page.h"
 
 /* --- a small file ----------------------------------------------------------------------------- */
 
@@ -594,6 +596,89 @@ static void test_find__a_value_that_is_no_text_or_blob_is_corrupt(void **state)
     sqlite3_close(db);
 }
 
+/* --- looking at every page -------------------------------------------------------------------- */
+
+/* The first damage of the schema or a tree; *page_out is where. */
+static shardy_status check_file(const btree_file *file, uint32_t *page_out, shardy_error *err)
+{
+    const btree_check_spec spec = {file, NULL, 0, NULL, NULL, NULL};
+    const btree_visit visit = {NULL, NULL, 0, 0};
+    btree_check c;
+    uint64_t entries = 0;
+    assert_int_equal(shardy__btree_check_init(&c, &spec, err), SHARDY_OK);
+    shardy_status st = shardy__btree_check_tree(&c, NULL, &visit, &entries, err);
+    for (uint32_t i = 0; i < file->object_count && st >= 0; i++) {
+        assert_int_equal(entries, i == 0 ? file->object_count : ROWS);
+        st = shardy__btree_check_tree(&c, &file->objects[i], &visit, &entries, err);
+    }
+    *page_out = c.page;
+    shardy__btree_check_free(&c);
+    return st;
+}
+
+/* Nothing tells the last page of a chain, whose bytes may be any, from one that is lost. */
+static void test_check__finds_every_page_that_is_lost_but_the_last_of_a_payload(void **state)
+{
+    (void)state;
+    shardy_error err = {0};
+    hostile h = open_hostile();
+    uint32_t damaged = 0;
+    uint32_t last = 0;
+    assert_ok(check_file(h.file, &damaged, &err));
+    for (uint32_t page = 2; page <= h.file->page_count; page++) {
+        uint8_t kept[512];
+        memcpy(kept, page_at(&h, page), 512);
+        const int ends_chain = shardy__get_be32(kept) == 0;
+        memset(page_at(&h, page), 0, 512);
+        assert_status(ends_chain ? SHARDY_OK : SHARDY_CORRUPT, check_file(h.file, &damaged, &err));
+        const int next = kept[0] == 0 && damaged == shardy__get_be32(kept);
+        assert_true(ends_chain || damaged == page || damaged == 0 || next);
+        last += (uint32_t)ends_chain;
+        memcpy(page_at(&h, page), kept, 512);
+    }
+    assert_int_equal(last, 8);
+    close_hostile(&h);
+}
+
+static void must_find(hostile *h, uint8_t *at, uint8_t byte, const char *message)
+{
+    shardy_error err = {0};
+    uint32_t page;
+    const uint8_t kept = *at;
+    *at = byte;
+    assert_status(SHARDY_CORRUPT, check_file(h->file, &page, &err));
+    if (!strstr(err.message, message)) {
+        fail_msg("\"%s\" does not say \"%s\"", err.message, message);
+    }
+    *at = kept;
+}
+
+static void test_check__finds_what_look_ups_would_pass_by(void **state)
+{
+    (void)state;
+    hostile h = open_hostile();
+    const btree_tree rows = find_table(h.file, "t");
+    uint8_t *root = page_at(&h, rows.root);
+    uint8_t *first = root + shardy__get_be16(root + PAGE_INTERIOR_HEADER);
+    uint8_t *second = root + shardy__get_be16(root + PAGE_INTERIOR_HEADER + 2);
+    assert_int_equal(root[0], PAGE_TABLE_INTERIOR);
+    assert_true(first[4] < 0x80 - 3);
+    must_find(&h, &second[3], first[3], "used by two");
+    must_find(&h, &first[4], (uint8_t)(first[4] - 1), "rowids below it are greater");
+    must_find(&h, &first[4], (uint8_t)(first[4] + 3), "rowids are not in order");
+    uint32_t end = 0;
+    const uint8_t *cell = find_overflow(&h, &end);
+    uint8_t *overflow = page_at(&h, shardy__get_be32(cell + end));
+    uint8_t *last = overflow;
+    while (shardy__get_be32(last)) {
+        last = page_at(&h, shardy__get_be32(last));
+    }
+    must_find(&h, &last[3], 2, "goes on behind the end of its payload");
+    must_find(&h, &overflow[3], (uint8_t)h.tree.root, "used by two");
+    must_find(&h, &overflow[0], 9, "leads to page");
+    close_hostile(&h);
+}
+
 /* --- payloads --------------------------------------------------------------------------------- */
 
 static void test_payload__pieces_are_the_bytes_and_lie_in_the_file(void **state)
@@ -1045,6 +1130,8 @@ int main(void)
         cmocka_unit_test(test_page__a_page_of_another_tree_is_corrupt),
         cmocka_unit_test(test_overflow__chains_are_bounded),
         cmocka_unit_test(test_overflow__a_shared_chain_cannot_be_read_for_ever),
+        cmocka_unit_test(test_check__finds_every_page_that_is_lost_but_the_last_of_a_payload),
+        cmocka_unit_test(test_check__finds_what_look_ups_would_pass_by),
         cmocka_unit_test(test_find__a_value_that_is_no_text_or_blob_is_corrupt),
         cmocka_unit_test(test_payload__pieces_are_the_bytes_and_lie_in_the_file),
         cmocka_unit_test(test_payload__a_header_on_overflow_pages_is_read),

@@ -118,6 +118,8 @@ typedef struct shardy_engine_reader_spec {
      * cache of the reader's. For the engines of this library */
     void *file_cache;
     int32_t check_files; /* 1: files that are there are checked as a whole before they are used */
+    /* 1: a sidecar is left alone, even with `page_cache`: the objects themselves are looked at */
+    int32_t no_sidecar;
 } shardy_engine_reader_spec;
 
 /* How long a call may take. */
@@ -161,10 +163,23 @@ typedef struct shardy_engine_search {
     uint64_t ahead_max; /* bytes to read ahead of the comparison; 0: as the engine likes */
 } shardy_engine_search;
 
-typedef struct shardy_engine_row {
-    shardy_bytes key; /* stored form */
-    shardy_bytes value;
-} shardy_engine_row;
+/* A check of all that a shard is made of. The functions are called on the calling thread; whatever
+ * one of them answers but OK ends the check and becomes its status. */
+typedef struct shardy_engine_check {
+    /* Each stored key, in the order in which they lie, which should be ascending; borrowed until it
+     * returns. CORRUPT says what is wrong with it: that is damage like any other. */
+    shardy_status (*key)(void *user, shardy_bytes key, shardy_error *err);
+    /* Damage: `error` names the part of the shard and what is wrong there, `offset` is where in its
+     * object, if that is known, else 0. The check goes on with the next part. */
+    shardy_status (*damaged)(
+        void *user, uint64_t offset, const shardy_error *error, shardy_error *err);
+    /* About a mebibyte more was looked at. */
+    shardy_status (*tick)(void *user, shardy_error *err);
+    void *user;
+    shardy_context *context; /* whose clock tells the time of a request; NULL: the default */
+    uint32_t timeout_ms;     /* of each request to the store; 0: none */
+    const shardy_cancel *cancel;
+} shardy_engine_check;
 
 /* One table per engine. Slots say: MUST or MAY · threads · statuses · ownership. */
 typedef struct shardy_engine_ops {
@@ -214,11 +229,11 @@ typedef struct shardy_engine_ops {
     shardy_status (*payload)(void *reader, uint64_t row, const shardy_engine_limits *limits,
         shardy_buf *payload_out, shardy_error *err);
 
-    /* MUST (CAP_KV). All rows in ascending order of their stored keys: calls next(user, row) until
-     * it answers something else than OK, which is returned. May block. For verification. */
-    shardy_status (*scan)(void *reader,
-        shardy_status (*next)(void *user, const shardy_engine_row *row, shardy_error *err),
-        void *user, shardy_error *err);
+    /* MUST. Looks at everything in the shard that a look-up or a search may touch, once: after a
+     * check without damage none fails by what lies in the objects. Holds no more of them than the
+     * page cache of the reader does, where there is one. Blocks; one thread, no operation beside
+     * it. OK, also when there is damage; failures of the store; what the functions answer. */
+    shardy_status (*check)(void *reader, const shardy_engine_check *request, shardy_error *err);
     /* MUST. Vectors of the shard; 0 without. */
     uint64_t (*vector_count)(void *reader);
 
