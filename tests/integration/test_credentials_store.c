@@ -20,8 +20,9 @@ static void test_store__signs_with_what_the_service_gave(void **state)
     options.max_attempts = 1;
     assert_ok(shardy_store_open_s3(w->context, "s3://bucket/p", &options, &store, &err));
     server_settings(evil, "{\"record_headers\": true}");
+    /* it is no bucket: what it says of an object is not believed */
     assert_status(
-        SHARDY_NOT_FOUND, shardy_store_get(store, "k", 0, SHARDY_READ_TO_END, &body, NULL, &err));
+        SHARDY_IO, shardy_store_get(store, "k", 0, SHARDY_READ_TO_END, &body, NULL, &err));
     char *log = server_log(evil, NULL);
     assert_non_null(strstr(log, "Credential=ACCESS-"));
     assert_non_null(strstr(log, "TOKEN-"));
