@@ -199,7 +199,7 @@ static shardy_status refuse_vector(const shardy_writer *w, const shardy_row *row
 /* What the first row, or the first row with a vector, decides. */
 typedef struct settled {
     const shardy_engine_ops *engine;
-    shardy_key_encoding key_encoding;
+    int32_t key_encoding;
     uint32_t dim;
 } settled;
 

@@ -472,9 +472,9 @@ static void begin_with_held(spool_rows *rows)
     rows->count = 0;
     if (rows->has_held) {
         const uint8_t *held = rows->held[rows->held_turn];
+        held = held ? held : (const uint8_t *)""; /* no byte was to be copied so far */
         rows->keys[0] = shardy__bytes(held, rows->held_key_len);
-        rows->values[0] =
-            shardy__bytes(held ? held + rows->held_key_len : NULL, rows->held_value_len);
+        rows->values[0] = shardy__bytes(held + rows->held_key_len, rows->held_value_len);
         rows->places[0] = rows->held_place;
         rows->vectors[0] = rows->held_vector;
         rows->count = 1;
