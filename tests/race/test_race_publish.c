@@ -33,7 +33,7 @@
 #define HELPER 5u
 
 #define TORTURE_ROUNDS 1000u
-#define PLANTED_ROUNDS 60u
+#define PLANTED_ROUNDS 240u
 /* Then a new data set begins: what runs leave behind for ever makes each round slower. */
 #define ROUNDS_OF_SET 60u
 #define NOBODY        UINT32_MAX
@@ -599,6 +599,21 @@ static int write_traces(const char *path)
     return 0;
 }
 
+/* Words with slashes between them: any of them will do. */
+static int says_one_of(const char *text, const char *words)
+{
+    while (*words) {
+        char word[128];
+        size_t len = strcspn(words, "/");
+        snprintf(word, sizeof word, "%.*s", (int)len, words);
+        if (strstr(text, word)) {
+            return 1;
+        }
+        words += len + (words[len] == '/');
+    }
+    return 0;
+}
+
 /* With a planted fault: 0 when the checker found it and said what it is. */
 static int find_planted(const char *words)
 {
@@ -606,7 +621,7 @@ static int find_planted(const char *words)
     dataset_problem problem = {""};
     open_race(&r, chosen);
     int ok = run_rounds(&r, PLANTED_ROUNDS, &problem);
-    int found = !ok && strstr(problem.text, words) != NULL;
+    int found = !ok && says_one_of(problem.text, words);
     printf("planted: %s on %s in round %u (%s): %s\n", found ? "found" : "NOT found",
         place_names[chosen], r.round, ok ? "none" : kind_names[r.kind],
         ok ? "nothing was wrong" : problem.text);
