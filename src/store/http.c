@@ -36,7 +36,7 @@
 /* libcurl keeps addresses for 60 s. As long as it has none, each request looks the name up for
  * itself, with a thread and some descriptors of its own, so only a few begin; the others follow as
  * soon as there is an address. Taking a transfer from libcurl waits for its thread, and nothing
- * ends that but the resolver of the system: what ends before is forgotten() until then. */
+ * ends that but the resolver of the system: what ends before is left to it by forget(). */
 #define ADDRESS_AGE_NS ((int64_t)50 * 1000000000)
 #define LOOKUPS_MAX    8u
 #define HEAD_LEN_MAX   (64u << 10)
